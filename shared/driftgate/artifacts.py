@@ -1,0 +1,142 @@
+"""The artifact store port: files named by the hash of their content, over fsspec.
+
+A blob lies under `blobs/ab/abcd…`; a folder is a blob that lists its files by hash. A *ref* is a
+name that is given once and never moved, which is what makes a rerun a no-op.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import fsspec
+
+from driftgate.codec import canonical
+from driftgate.errors import Corrupt
+
+SCHEME = "sha256:"
+
+
+class Artifacts:
+    """`root` is any fsspec URL: `file://`, `memory://`, `s3://`, `gs://`."""
+
+    def __init__(self, root: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(root)
+
+    def put(self, data: bytes) -> str:
+        """Stores bytes; returns their URI, `sha256:<hex>`. The same bytes are stored once."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._blob(digest)
+        if not self._fs.exists(path):
+            self._write(path, data)
+        return SCHEME + digest
+
+    def get(self, uri: str) -> bytes:
+        """The bytes of a URI.
+
+        Raises:
+            Corrupt: nothing of that name is stored, or its content does not hash to its name.
+        """
+        wanted = digest_of(uri)
+        try:
+            data: bytes = self._fs.cat_file(self._blob(wanted))
+        except FileNotFoundError:
+            raise Corrupt(f"artifact {uri} is not stored under {self._root}") from None
+        if hashlib.sha256(data).hexdigest() != wanted:
+            raise Corrupt(f"artifact {uri}: its bytes hash to another name; restore it")
+        return data
+
+    def put_json(self, value: Any) -> str:
+        """Stores a value as canonical JSON."""
+        return self.put(canonical(value).encode())
+
+    def get_json(self, uri: str) -> Any:
+        return json.loads(self.get(uri))
+
+    def put_folder(self, folder: Path, files: list[Path] | None = None) -> str:
+        """Stores the files of a folder, all or those named; returns the URI of their list."""
+        chosen = files or sorted(p for p in folder.rglob("*") if p.is_file())
+        listing = {
+            path.relative_to(folder).as_posix(): self.put(path.read_bytes())
+            for path in sorted(chosen)
+        }
+        return self.put_json(listing)
+
+    def get_folder(self, uri: str, into: Path) -> Path:
+        """Writes the files of a folder URI to `into/<digest>` and returns that path. What is
+        there already was verified when it was written and is not fetched again."""
+        target = into / digest_of(uri)
+        if target.exists():
+            return target
+        listing: dict[str, str] = self.get_json(uri)
+        partial = into / f"{target.name}.{uuid4().hex}"
+        for name, blob in listing.items():
+            path = partial / name
+            if not path.resolve().is_relative_to(partial.resolve()):
+                raise Corrupt(f"artifact {uri} names a file outside its folder: {name!r}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.get(blob))
+        try:
+            partial.rename(target)
+        except OSError:  # another process was first
+            if not target.exists():
+                raise
+        return target
+
+    def ref(self, name: str) -> Any:
+        """What a ref says, or None."""
+        try:
+            return json.loads(self._fs.cat_file(f"{self._root}/refs/{name}.json"))
+        except FileNotFoundError:
+            return None
+
+    def set_ref(self, name: str, value: Any) -> Any:
+        """Gives a name to a value unless the name is given; returns what it says now. One writer
+        a name is assumed: the service that owns it."""
+        found = self.ref(name)
+        if found is not None:
+            return found
+        self._write(f"{self._root}/refs/{name}.json", canonical(value).encode())
+        return value
+
+    def refs(self, prefix: str) -> dict[str, Any]:
+        """Every ref under a prefix, by its whole name."""
+        base = f"{self._root}/refs/"
+        found = self._fs.find(base + prefix)
+        return {
+            path[path.index("/refs/") + len("/refs/") : -len(".json")]: json.loads(
+                self._fs.cat_file(path)
+            )
+            for path in sorted(found)
+            if path.endswith(".json")
+        }
+
+    def _blob(self, digest: str) -> str:
+        return f"{self._root}/blobs/{digest[:2]}/{digest}"
+
+    def _write(self, path: str, data: bytes) -> None:
+        """Whole or not at all: written beside, then moved (an object store's put is whole)."""
+        self._fs.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH120 - may be a URL path
+        beside = f"{path}.{uuid4().hex}.part"
+        self._fs.pipe_file(beside, data)
+        self._fs.mv(beside, path)
+
+
+def digest_of(uri: str) -> str:
+    """The hex digest in a URI.
+
+    Raises:
+        Corrupt: the URI is not `sha256:` and 64 hex digits.
+    """
+    digest = uri.removeprefix(SCHEME)
+    if (
+        not uri.startswith(SCHEME)
+        or len(digest) != 64
+        or not set(digest) <= set("0123456789abcdef")
+    ):
+        raise Corrupt(f"artifact URI {uri!r}: expected sha256: and 64 hex digits")
+    return digest

@@ -1,0 +1,106 @@
+"""The bus port: an ordered, partitioned log. `bus_kafka` is Apache Kafka, `bus_memory` the fake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from driftgate.events import Topic
+
+
+class Position(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as it lies on the bus. `timestamp` is when the broker got it, ms."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = 0
+
+    @property
+    def position(self) -> Position:
+        return Position(self.topic, self.partition)
+
+
+class Producer(Protocol):
+    """Sends records. Nothing is promised before `flush` returns."""
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None: ...
+
+    def flush(self) -> None:
+        """Returns once every record sent is acknowledged by all in-sync replicas.
+
+        Raises:
+            BusUnavailable: some were not, in time.
+        """
+
+    def close(self) -> None: ...
+
+
+class Rebalance(Protocol):
+    """Told of partitions that come and go. Called from inside `poll`."""
+
+    def assigned(self, positions: Iterable[Position]) -> Mapping[Position, int]:
+        """Where to start each partition; one left out starts where the group committed."""
+
+    def revoked(self, positions: Iterable[Position]) -> None: ...
+
+
+class Consumer(Protocol):
+    """A member of a group. Reads from the beginning where the group has committed nothing."""
+
+    def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
+        """At most `limit` records, in order within a partition; none after `timeout` seconds."""
+
+    def commit(self, next_offsets: Mapping[Position, int]) -> None:
+        """Durable position of the group: the next offset to read of each partition."""
+
+    def pause(self, positions: Iterable[Position]) -> None: ...
+
+    def resume(self, positions: Iterable[Position]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Bus(Protocol):
+    """A log that many read and write."""
+
+    def ensure(self, topics: Iterable[Topic]) -> None:
+        """Creates those that do not exist."""
+
+    def producer(self) -> Producer: ...
+
+    def consumer(
+        self,
+        topics: Sequence[str],
+        group: str,
+        member: str,
+        rebalance: Rebalance | None = None,
+        max_work_seconds: float = 300,
+    ) -> Consumer:
+        """Joins `group`. `member` is stable over restarts, so that a restart moves no partition;
+        `max_work_seconds` is the longest time between two polls."""
+
+    def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
+        """Every record from the beginning to the end as it is now, without a group."""
+
+    def ends(self, topics: Iterable[str]) -> Mapping[Position, int]:
+        """Next offset to be written of each partition."""
+
+    def committed(self, group: str) -> Mapping[Position, int]:
+        """Committed next offset of each partition of the group."""
+
+    def close(self) -> None: ...

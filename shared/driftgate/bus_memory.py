@@ -1,0 +1,141 @@
+"""The bus in memory: for unit tests, in one process. Keeps the contract of `bus`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import mmh3
+
+from driftgate.bus import Position, Rebalance, Record
+from driftgate.errors import BusUnavailable
+from driftgate.events import Topic
+
+
+@dataclass
+class MemoryBus:
+    """`down = True` makes every call fail as an unreachable broker does."""
+
+    logs: dict[Position, list[Record]] = field(default_factory=dict)
+    groups: dict[str, dict[Position, int]] = field(default_factory=lambda: defaultdict(dict))
+    members: dict[str, list[MemoryConsumer]] = field(default_factory=lambda: defaultdict(list))
+    down: bool = False
+
+    def ensure(self, topics: Iterable[Topic]) -> None:
+        for topic in topics:
+            for partition in range(topic.partitions):
+                self.logs.setdefault(Position(topic.name, partition), [])
+
+    def producer(self) -> MemoryProducer:
+        return MemoryProducer(self)
+
+    def consumer(
+        self,
+        topics: Sequence[str],
+        group: str,
+        member: str,
+        rebalance: Rebalance | None = None,
+        max_work_seconds: float = 300,
+    ) -> MemoryConsumer:
+        consumer = MemoryConsumer(self, topics, group, member, rebalance)
+        others = [m for m in self.members[group] if m.member != member]
+        self.members[group] = [*others, consumer]
+        self.rebalance(group)
+        return consumer
+
+    def rebalance(self, group: str) -> None:
+        """Deals the partitions out to the members, in turn."""
+        members = self.members[group]
+        for number, member in enumerate(members):
+            wanted = sorted(p for p in self.logs if p.topic in member.topics)
+            member.assign(wanted[number :: len(members)])
+
+    def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
+        self.check()
+        for position in self.positions(topics):
+            yield from list(self.logs[position])
+
+    def ends(self, topics: Iterable[str]) -> Mapping[Position, int]:
+        self.check()
+        return {p: len(self.logs[p]) for p in self.positions(topics)}
+
+    def committed(self, group: str) -> Mapping[Position, int]:
+        self.check()
+        return dict(self.groups[group])
+
+    def close(self) -> None: ...
+
+    def positions(self, topics: Iterable[str]) -> list[Position]:
+        return sorted(p for p in self.logs if p.topic in set(topics))
+
+    def check(self) -> None:
+        if self.down:
+            raise BusUnavailable("the bus is down")
+
+
+@dataclass
+class MemoryProducer:
+    bus: MemoryBus
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        self.bus.check()
+        positions = self.bus.positions([topic])
+        if not positions:
+            raise BusUnavailable(f"topic {topic} does not exist")
+        chosen = positions[mmh3.hash(key or b"", signed=False) % len(positions)]
+        log = self.bus.logs[chosen]
+        log.append(Record(topic, chosen.partition, len(log), key, value))
+
+    def flush(self) -> None:
+        self.bus.check()
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class MemoryConsumer:
+    bus: MemoryBus
+    topics: Sequence[str]
+    group: str
+    member: str
+    listener: Rebalance | None
+    next: dict[Position, int] = field(default_factory=dict)
+    paused: set[Position] = field(default_factory=set)
+
+    def assign(self, positions: Sequence[Position]) -> None:
+        lost = [p for p in self.next if p not in positions]
+        gained = [p for p in positions if p not in self.next]
+        if lost and self.listener:
+            self.listener.revoked(lost)
+        for position in lost:
+            del self.next[position]
+        starts = self.listener.assigned(gained) if self.listener and gained else {}
+        for position in gained:
+            self.next[position] = starts.get(position, self.bus.groups[self.group].get(position, 0))
+
+    def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
+        self.bus.check()
+        found: list[Record] = []
+        for position in sorted(self.next):
+            if position in self.paused:
+                continue
+            start = self.next[position]
+            new = self.bus.logs[position][start : start + limit - len(found)]
+            self.next[position] = start + len(new)
+            found.extend(new)
+        return found
+
+    def commit(self, next_offsets: Mapping[Position, int]) -> None:
+        self.bus.check()
+        self.bus.groups[self.group].update(next_offsets)
+
+    def pause(self, positions: Iterable[Position]) -> None:
+        self.paused.update(positions)
+
+    def resume(self, positions: Iterable[Position]) -> None:
+        self.paused.difference_update(positions)
+
+    def close(self) -> None:
+        self.bus.members[self.group] = [m for m in self.bus.members[self.group] if m is not self]
+        self.bus.rebalance(self.group)

@@ -1,0 +1,67 @@
+"""What a service is told from outside. Only `main` calls `load`, once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from driftgate.errors import BadConfig, nearest
+
+PREFIX = "DRIFTGATE_"
+
+
+class Settings(BaseSettings):
+    """One frozen value, read from `DRIFTGATE_*` variables."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port,…")
+    store: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface")
+    database: str = Field("driftgate", description="ClickHouse database")
+    artifacts: str = Field(
+        f"file://{Path.cwd() / '.driftgate' / 'artifacts'}",
+        description="root of the artifact store, any fsspec URL (file://, s3://, gs://, memory://)",
+    )
+    router: str = Field("127.0.0.1:50051", description="the router's gRPC address, host:port")
+    ray: str = Field("127.0.0.1:6379", description="Ray's address, or 'local' to start one inside")
+    clock: Literal["live", "world"] = Field(
+        "live", description="live: the machine's clock; world: the ticks of a simulated world"
+    )
+    tick_seconds: float = Field(10.0, gt=0, description="pause between ticks of the live clock, s")
+    http_port: int = Field(0, ge=0, le=65535, description="/healthz, /readyz, /metrics; 0: any")
+    replica: str = Field("0", description="name of this copy of the service, stable over restarts")
+    state_dir: Path = Field(
+        Path(".driftgate"), description="folder for what a service may lose without harm"
+    )
+    schemas: Path = Field(
+        Path(__file__).resolve().parents[2] / "schemas", description="folder of topics and schemas"
+    )
+    threads: int = Field(1, ge=1, description="torch threads in one worker")
+
+
+def load(environment: dict[str, str] | None = None) -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        BadConfig: a variable is unknown (the nearest known one is named) or has a bad value.
+    """
+    found = dict(os.environ if environment is None else environment)
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in found:
+        if name.startswith(PREFIX) and name not in known:
+            raise BadConfig(f"environment variable {name} is unknown: {nearest(name, known)}")
+    ours = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in found.items()
+        if name.startswith(PREFIX)
+    }
+    try:
+        return Settings.model_validate(ours)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + str(first["loc"][0]).upper()
+        raise BadConfig(f"{name}: got {first['input']!r}, {first['msg']}") from None

@@ -1,0 +1,88 @@
+"""Every error says whether trying again can help.
+
+DriftgateError
+├── Retriable        the same call may succeed later: back off with jitter, within a deadline
+│   ├── BusUnavailable
+│   └── StoreUnavailable
+└── Terminal         trying again gives the same answer
+    ├── BadInput     what arrived is wrong; names field, value and what was expected
+    ├── BadConfig    what the operator wrote is wrong; names the place and the nearest valid value
+    ├── StoreRefused the store understood the statement and said no
+    └── Corrupt      bytes are not what their hash says
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+MAX_SHOWN = 80
+
+
+class DriftgateError(Exception):
+    """Root of the tree. `retriable` tells the runner what to do."""
+
+    retriable = False
+
+
+class Retriable(DriftgateError):
+    """The same call may succeed later."""
+
+    retriable = True
+
+
+class Terminal(DriftgateError):
+    """Trying again gives the same answer."""
+
+
+class BusUnavailable(Retriable):
+    """Kafka did not answer in time."""
+
+
+class StoreUnavailable(Retriable):
+    """ClickHouse did not answer, or said that it cannot at present."""
+
+
+class StoreRefused(Terminal):
+    """ClickHouse understood the statement and refused it. `code` is ClickHouse's own."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Corrupt(Terminal):
+    """The bytes found are not the bytes that the hash names."""
+
+
+class BadConfig(Terminal):
+    """What the operator wrote cannot be used."""
+
+
+class BadInput(Terminal):
+    """What arrived cannot be handled: `field` held `value`, `expected` was wanted.
+
+    `reason` is one word of the closed list in `driftgate.dead_letters`.
+    """
+
+    def __init__(self, reason: str, field: str, value: Any, expected: str) -> None:
+        super().__init__(f"{field}: got {shown(value)}, expected {expected}")
+        self.reason = reason
+        self.field = field
+        self.value = value
+        self.expected = expected
+
+
+def shown(value: Any) -> str:
+    """`repr` of a value, cut to a length that is safe in a log line or a dead letter."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text)} characters)"
+
+
+def nearest(word: str, valid: list[str]) -> str:
+    """A hint that names the nearest valid word, or lists a few when none is near."""
+    close = get_close_matches(word, valid, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    some = ", ".join(sorted(valid)[:8])
+    return f"valid are {some}" + (" …" if len(valid) > 8 else "")

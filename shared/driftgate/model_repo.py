@@ -1,0 +1,338 @@
+"""The model repo: what a user keeps in git. `model.yaml` declares everything, `evals/` holds the
+suites. Services read it by content hash from the artifact store.
+
+Every key is typed and documented here; an unknown key or a bad value is refused with its line, the
+value and the nearest valid one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from driftgate.artifacts import Artifacts
+from driftgate.errors import BadConfig, nearest, shown
+
+MODEL_YAML = "model.yaml"
+REGRESSION = Path("evals") / "regression.jsonl"
+PROBES = Path("evals") / "probes.yaml"
+ALL = "all"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+SliceName = Annotated[str, Field(pattern=r"^(all|[^=\s]+=.+)$")]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Task(Part):
+    """What the model does."""
+
+    kind: Literal["text-classification"] = Field(description="the only kind so far")
+    labels: list[str] = Field(
+        min_length=2, description="every answer that may be given or corrected to"
+    )
+
+    @field_validator("labels")
+    @classmethod
+    def unique(cls, labels: list[str]) -> list[str]:
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ValueError(f"each label once, but {twice} stand twice")
+        return labels
+
+
+class Base(Part):
+    """The frozen pretrained network."""
+
+    name: str = Field(description="all-MiniLM-L6-v2 (built in), a folder, or a hub name")
+    sha256: str | None = Field(None, description="hash of its weights; refused when it differs")
+
+
+class Method(Part):
+    """How an adapter is trained."""
+
+    kind: Literal["lora", "qlora"] = "lora"
+    rank: Positive = 16
+    alpha: Positive = 32
+    layers: Positive = Field(3, description="how many of the top layers are adapted")
+    epochs: Positive = 3
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: Positive = 32
+    label_smoothing: Share = 0.05
+    seed: int = 7
+
+
+class Data(Part):
+    """What is logged, kept and learned from."""
+
+    recent_days: Positive = Field(56, description="labelled answers of these days are learned from")
+    replay_rows: int = Field(
+        600, ge=0, description="older examples learned again, so as not to forget"
+    )
+    max_rows: Positive = Field(2000, description="most examples of one training")
+    min_rows: Positive = Field(150, description="fewer labelled answers than this train nothing")
+    test_share: Share = Field(0.25, description="share of recent rows held out, by person and time")
+    orphan_days: Positive = Field(14, description="feedback without an inference is given up after")
+    keep_days: Positive = Field(400, description="events older than this are refused, rows removed")
+    ahead_hours: Positive = Field(26, description="events further in the future are refused")
+    keep_text: bool = Field(True, description="false: only the hash of a text is logged")
+    owner: str = "unknown"
+    licence: str = "unknown"
+    consent: str = "unknown"
+
+
+class Monitor(Part):
+    """One watched signal. `value` says what of it:
+
+    quality: `error`; output: `share` (of each label) or `low_confidence`; input: `low_similarity`
+    or the name of a feature.
+    """
+
+    name: str
+    signal: Literal["quality", "output", "input"]
+    value: str
+    slices: list[SliceName] = Field(default=[ALL])
+    detector: str = Field("e-detector", description="e-detector, or ADWIN, PageHinkley … of river")
+    tolerance: Share = Field(0.05, description="how far the mean may leave its reference")
+    false_alarms_per_million: float = Field(1.0, gt=0, description="events, e-detector only")
+    severity: Literal["warning", "critical"] = Field(
+        "critical", description="critical alerts may fire a retrain"
+    )
+
+
+class Drift(Part):
+    enabled: bool = True
+    batch_days: Annotated[float, Field(ge=0)] = Field(
+        1, description="alerts within this time make one request"
+    )
+    cooldown_days: Annotated[float, Field(ge=0)] = Field(
+        14, description="time between two requests"
+    )
+
+
+class Triggers(Part):
+    """What asks for a new version."""
+
+    drift: Drift = Drift()
+    cadence_days: Positive | None = Field(None, description="also every so many days; null: never")
+
+
+class SliceBar(Part):
+    """The bar of a protected slice."""
+
+    min_accuracy: Share = 0.0
+    margin: Share = Field(0.05, description="how much worse than the champion it may be")
+
+
+class Regression(Part):
+    min_accuracy: Share = 0.9
+    margin: Share = 0.05
+
+
+class Probes(Part):
+    min_pass: Share = 0.85
+
+
+class Gate(Part):
+    """What a candidate must reach."""
+
+    min_accuracy: Share = Field(description="on held-out cases; also the line drawn in reports")
+    margin: Share = Field(0.02, description="how much worse than the champion it may be")
+    alpha: Share = Field(0.05, description="chance of blocking a candidate that harms no slice")
+    min_cases: Positive = Field(80, description="fewer held-out cases are insufficient evidence")
+    protected: dict[SliceName, SliceBar] = Field(default={})
+    regression: Regression = Regression()
+    probes: Probes = Probes()
+
+
+class Stage(Part):
+    """One step of a rollout."""
+
+    name: str
+    percent: Annotated[float, Field(ge=0, le=100)] = Field(description="live traffic, 0: shadow")
+    soak_days: Annotated[float, Field(ge=0)] = Field(1, description="shortest stay")
+    min_pairs: int = Field(30, ge=0, description="labelled requests that both versions answered")
+
+
+class Rollout(Part):
+    """How a version comes to full traffic."""
+
+    stages: list[Stage] = Field(min_length=1)
+    margin: Share = Field(0.03, description="how much worse the challenger may be to go on")
+    harm_alpha: Share = Field(0.01, description="chance of taking back a version that harms nobody")
+    max_days: Annotated[float, Field(gt=0)] = Field(
+        21, description="a stage held longer is given up"
+    )
+    watch_days: Annotated[float, Field(ge=0)] = Field(7, description="watched after 100 %")
+    sticky_by: Literal["subject", "request_id"] = "subject"
+    one_off: bool = Field(
+        False, description="version 1 goes on answering unheard, to show what no refresh costs"
+    )
+
+    @field_validator("stages")
+    @classmethod
+    def rising(cls, stages: list[Stage]) -> list[Stage]:
+        shares = [stage.percent for stage in stages]
+        if shares != sorted(shares) or shares[-1] != 100:
+            raise ValueError(f"percent must rise to 100 from stage to stage, but is {shares}")
+        return stages
+
+
+class ModelYaml(Part):
+    """The whole of model.yaml."""
+
+    model: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="name of the model")
+    owner: str = "unknown"
+    purpose: str = Field("", description="intended use, for the model card")
+    out_of_scope: str = Field("", description="what it must not be used for, for the model card")
+    task: Task
+    base: Base
+    method: Method = Method()
+    data: Data = Data()
+    monitors: list[Monitor]
+    triggers: Triggers = Triggers()
+    gate: Gate
+    rollout: Rollout
+    scope: dict[str, str] = Field(
+        default={}, description="slices a request must have to be served, name: value"
+    )
+
+    @model_validator(mode="after")
+    def monitors_differ(self) -> ModelYaml:
+        names = [monitor.name for monitor in self.monitors]
+        if len(set(names)) != len(names):
+            raise ValueError(f"monitors need different names, but are {names}")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRepo:
+    """A model repo that was read and checked."""
+
+    config: ModelYaml
+    folder: Path
+    hash: str = ""
+
+
+def read(folder: Path) -> ModelRepo:
+    """Reads and checks a model repo.
+
+    Raises:
+        BadConfig: a file is missing, or a key or value is wrong; says which line, what stands
+            there, and the nearest valid one.
+    """
+    for needed in (MODEL_YAML, REGRESSION, PROBES):
+        if not (folder / needed).is_file():
+            raise BadConfig(
+                f"{folder / needed} is missing: `driftgate init DIR` writes a complete model repo"
+            )
+    return ModelRepo(parse((folder / MODEL_YAML).read_text(), str(folder / MODEL_YAML)), folder)
+
+
+def parse(text: str, where: str = MODEL_YAML) -> ModelYaml:
+    """The typed content of a model.yaml.
+
+    Raises:
+        BadConfig: see `read`.
+    """
+    try:
+        raw = YAML().load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise BadConfig(f"{where}:{line}: {error.problem or 'is not YAML'}") from None
+    if not isinstance(raw, dict):
+        raise BadConfig(f"{where}:1: got {shown(raw)}, expected keys such as `model: my-model`")
+    try:
+        return ModelYaml.model_validate(plain(raw))
+    except ValidationError as error:
+        problems = [problem(where, raw, dict(found)) for found in error.errors()]
+        raise BadConfig("\n".join(problems)) from None
+
+
+def publish(folder: Path, artifacts: Artifacts) -> tuple[ModelRepo, str]:
+    """Checks a model repo and stores it by its content; returns it with its artifact URI."""
+    repo = read(folder)
+    files = [folder / MODEL_YAML, *sorted(p for p in (folder / "evals").rglob("*") if p.is_file())]
+    uri = artifacts.put_folder(folder, files)
+    return ModelRepo(repo.config, folder, uri.partition(":")[2]), uri
+
+
+def fetch(uri: str, artifacts: Artifacts, cache: Path) -> ModelRepo:
+    """The model repo of an artifact URI."""
+    folder = artifacts.get_folder(uri, cache)
+    return ModelRepo(read(folder).config, folder, uri.partition(":")[2])
+
+
+def plain(value: Any) -> Any:
+    """ruamel's containers as dicts and lists."""
+    match value:
+        case dict():
+            return {key: plain(item) for key, item in value.items()}
+        case list():
+            return [plain(item) for item in value]
+    return value
+
+
+def problem(where: str, raw: Any, error: dict[str, Any]) -> str:
+    """One line: place, what stands there, what is valid."""
+    path = [part for part in error["loc"] if part != "[key]"]
+    line = line_of(raw, path)
+    name = ".".join(str(part) for part in path) or "model.yaml"
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{where}:{line}: key `{name}` is unknown: {nearest(str(path[-1]), keys(path))}"
+        case "missing":
+            return f"{where}:{line}: key `{name}` is missing"
+        case "literal_error":
+            valid = [
+                word.strip("'")
+                for word in error["ctx"]["expected"].replace(" or ", ", ").split(", ")
+            ]
+            hint = nearest(str(error["input"]), valid)
+            return f"{where}:{line}: `{name}` is {shown(error['input'])}: {hint}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}:{line}: `{name}` is {shown(plain(error['input']))}: {message}"
+
+
+def line_of(raw: Any, path: Sequence[Any]) -> int:
+    """Line of a key path in a ruamel document, or of the nearest parent that stands there."""
+    line, node = 1, raw  # `lc` holds where each key and item stands
+    for part in path:
+        try:
+            line = (node.lc.key if hasattr(node, "keys") else node.lc.item)(part)[0] + 1
+            node = node[part]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            break
+    return int(line)
+
+
+def keys(path: Sequence[Any]) -> list[str]:
+    """The valid keys beside the last of a path."""
+    part: Any = ModelYaml
+    for name in path[:-1]:
+        if isinstance(name, int) or not (isinstance(part, type) and issubclass(part, BaseModel)):
+            continue
+        part = (
+            inner_model(part.model_fields[name].annotation) if name in part.model_fields else part
+        )
+    return list(part.model_fields)
+
+
+def inner_model(annotation: Any) -> Any:
+    """The model class in an annotation such as `list[Monitor]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = inner_model(inner)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,83 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RouteRequest(_message.Message):
+    __slots__ = ("model", "request_id", "subject", "slices")
+    class SlicesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    request_id: str
+    subject: str
+    slices: _containers.ScalarMap[str, str]
+    def __init__(self, model: _Optional[str] = ..., request_id: _Optional[str] = ..., subject: _Optional[str] = ..., slices: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class RouteReply(_message.Message):
+    __slots__ = ("request_id", "version", "digest", "adapter_uri", "epoch", "propensity", "shadows")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_URI_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    SHADOWS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    version: int
+    digest: str
+    adapter_uri: str
+    epoch: int
+    propensity: float
+    shadows: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, request_id: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., adapter_uri: _Optional[str] = ..., epoch: _Optional[int] = ..., propensity: _Optional[float] = ..., shadows: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class PredictRequest(_message.Message):
+    __slots__ = ("model", "text", "request_id", "subject", "slices", "time_ms")
+    class SlicesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: str
+    request_id: str
+    subject: str
+    slices: _containers.ScalarMap[str, str]
+    time_ms: int
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ..., request_id: _Optional[str] = ..., subject: _Optional[str] = ..., slices: _Optional[_Mapping[str, str]] = ..., time_ms: _Optional[int] = ...) -> None: ...
+
+class PredictReply(_message.Message):
+    __slots__ = ("request_id", "label", "confidence", "version", "digest", "epoch")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    label: str
+    confidence: float
+    version: int
+    digest: str
+    epoch: int
+    def __init__(self, request_id: _Optional[str] = ..., label: _Optional[str] = ..., confidence: _Optional[float] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...

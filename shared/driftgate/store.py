@@ -1,0 +1,165 @@
+"""The store port: ClickHouse, through clickhouse-connect.
+
+In production and in the local stack over HTTP; in unit tests the same engine inside the process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from driftgate import metrics
+from driftgate.errors import BadConfig, StoreRefused, StoreUnavailable
+
+Rows = Sequence[Mapping[str, Any]]
+T = TypeVar("T")
+
+# ClickHouse's error codes after which the same statement may succeed: time-outs, too many
+# queries or parts, memory and disk limits, a read-only table, an aborted or cancelled query.
+RETRIABLE_CODES = frozenset({159, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 999})
+# One block, hence atomic, however many rows an insert has.
+INSERT_SETTINGS = {"async_insert": 0, "max_insert_block_size": 10_000_000, "insert_deduplicate": 0}
+
+
+class Store:
+    """One database. Safe to share between threads."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls, url: str, database: str = "default") -> Store:
+        """Over HTTP. The database is created when it does not exist.
+
+        Raises:
+            StoreUnavailable: nothing answers at `url`.
+        """
+        parts = urlsplit(url)
+
+        def client(name: str) -> Client:
+            return clickhouse_connect.get_client(
+                host=parts.hostname or "127.0.0.1",
+                port=parts.port or 8123,
+                username=parts.username or "default",
+                password=parts.password or "",
+                secure=parts.scheme == "https",
+                database=name,
+                autogenerate_session_id=False,
+            )
+
+        def both() -> Client:
+            first = client("default")
+            first.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+            first.close()
+            return client(database)
+
+        return cls(guarded("connect", both))
+
+    @classmethod
+    def in_process(cls, path: Path | None = None) -> Store:
+        """The engine inside this process, in memory or in a folder."""
+        where: dict[str, Any] = {} if path is None else {"path": str(path)}
+        return cls(clickhouse_connect.get_client(interface="chdb", **where))
+
+    def query(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of a query. Parameters are bound by the server: `{name:Type}`.
+
+        Raises:
+            StoreRefused, StoreUnavailable
+        """
+        found = guarded("query", lambda: self._client.query(sql, parameters=parameters or None))
+        return list(found.named_results())
+
+    def append(self, table: str, rows: Rows) -> None:
+        """Inserts rows at once: all or none. Every row has the columns of the first.
+
+        Raises:
+            StoreRefused, StoreUnavailable
+        """
+        if not rows:
+            return
+        names = list(rows[0])
+        values = [[row[name] for name in names] for row in rows]
+        guarded(
+            "insert",
+            lambda: self._client.insert(
+                table, values, column_names=names, settings=dict(INSERT_SETTINGS)
+            ),
+        )
+        metrics.ROWS.labels(table).inc(len(rows))
+        metrics.BATCH.observe(len(rows))
+
+    def command(self, sql: str) -> None:
+        """A statement without rows.
+
+        Raises:
+            StoreRefused, StoreUnavailable
+        """
+        guarded("command", lambda: self._client.command(sql))
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def guarded(call: str, work: Callable[[], T]) -> T:
+    """Runs a call of the client; its errors become ours, retriable or not by ClickHouse's code."""
+    with metrics.STORE_SECONDS.labels(call).time():
+        try:
+            return work()
+        except ClickHouseError as error:
+            code = code_of(error)
+            if code is None or code in RETRIABLE_CODES:
+                raise StoreUnavailable(f"{call}: {error}") from error
+            raise StoreRefused(code, f"{call}: {error}") from error
+        except OSError as error:
+            raise StoreUnavailable(f"{call}: {error}") from error
+
+
+def code_of(error: ClickHouseError) -> int | None:
+    """ClickHouse's code in an error, or None when no server said it."""
+    code = getattr(error, "code", None)
+    if isinstance(code, int) and code > 0:
+        return code
+    found = re.search(r"\bcode:? (\d+)", str(error), re.IGNORECASE)
+    return int(found[1]) if found else None
+
+
+def migrate(store: Store, folder: Path) -> list[str]:
+    """Applies the numbered SQL files of `folder` that the database has not seen, in order.
+    Returns their names. Forward only: an applied file may not change.
+
+    Raises:
+        BadConfig: a file was changed after it was applied.
+    """
+    store.command(
+        "CREATE TABLE IF NOT EXISTS migrations (name String, sha256 String, "
+        "applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = MergeTree ORDER BY name"
+    )
+    known = {row["name"]: row["sha256"] for row in store.query("SELECT * FROM migrations")}
+    applied = []
+    for path in sorted(folder.glob("*.sql")):
+        text = path.read_text()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if known.get(path.name, digest) != digest:
+            raise BadConfig(f"{path} was changed after it was applied: write a new migration")
+        if path.name in known:
+            continue
+        for statement in statements(text):
+            store.command(statement)
+        store.append("migrations", [{"name": path.name, "sha256": digest}])
+        applied.append(path.name)
+    return applied
+
+
+def statements(text: str) -> list[str]:
+    """The statements of a SQL file: each ends with a semicolon at a line's end."""
+    lines = [line for line in text.splitlines() if not line.startswith("--")]
+    return [part.strip() for part in "\n".join(lines).split(";\n") if part.strip(" ;\n")]
