@@ -1,0 +1,50 @@
+# Everything is a target. `make help` lists them.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := .venv/bin
+INSTALLED := .venv/.installed
+
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help install demo test up down bench lint clean lock
+
+help:  ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## installs what requirements.lock names into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else f"driftgate needs Python 3.11 to 3.13, but $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.11")'
+	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || { echo "fetching uv"; $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv==0.13.8; }
+	@[ -x .venv/bin/python ] || $(UV) venv -q --python $(PYTHON) .venv
+	@echo "installing (the first time some minutes, mostly torch)"
+	@$(UV) pip install -q --python .venv --require-hashes -r requirements.lock
+	@$(UV) pip install -q --python .venv --no-deps -e .
+	@touch $@
+
+demo: $(INSTALLED)  ## plays a world through the whole loop; DATA=PATH plays labelled text of your own
+	@$(RUN)/driftgate demo $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: lint  ## lint, types, and every test; starts what it needs on ports of its own
+	@$(RUN)/pytest $(ARGS)
+
+up: $(INSTALLED)  ## starts Kafka, ClickHouse's engine, Ray and the services
+	@$(RUN)/driftgate up $(ARGS)
+
+down: $(INSTALLED)  ## stops them; what was stored stays
+	@$(RUN)/driftgate down $(ARGS)
+
+bench: $(INSTALLED)  ## runs one benchmark, NAME=..., and writes its result into bench/RESULTS.md
+	@$(RUN)/python -m bench.run $(NAME) $(ARGS)
+
+lint: $(INSTALLED)  ## ruff and mypy
+	@$(RUN)/ruff check .
+	@$(RUN)/ruff format --check .
+	@$(RUN)/mypy
+
+lock:  ## writes requirements.lock anew from pyproject.toml
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock
+
+clean: down  ## removes what was installed and stored
+	@rm -rf .venv .uv .driftgate report.html .pytest_cache .mypy_cache .ruff_cache

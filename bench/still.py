@@ -1,0 +1,34 @@
+"""False alarms: the shipped world with its dates dealt anew, so that nothing changes over 24 weeks.
+Every drift-fired retrain is false."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.figure import Figure
+from services.simulator import demo
+from services.simulator.people import Habits
+from services.simulator.schedule import Calendar
+
+
+def run(args: list[str]) -> list[Figure]:
+    played = demo.run(
+        Path(args[0]) if args else None,
+        Path(".driftgate/bench").resolve(),
+        Path(".driftgate/bench-report.html"),
+        Calendar(),
+        Habits(),
+        Console(),
+        shuffle=True,
+    )
+    drift = [r for r in played.facts.requests if r["reason"] == "drift"]
+    critical = [a for a in played.facts.alerts if a["severity"] == "critical"]
+    answers = sum(week.answers for week in played.result.weeks)
+    return [
+        Figure("answers over 24 weeks", f"{answers:,}"),
+        Figure("drift-fired retrains", str(len(drift)), "0", not drift),
+        Figure("critical alerts", str(len(critical))),
+        Figure("warnings", str(len(played.facts.alerts) - len(critical))),
+    ]

@@ -1,0 +1,157 @@
+"""`make demo`: a system of its own, a world, the whole loop, a page. Unattended."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from driftgate import model_repo
+from driftgate.config import Settings
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local import stack
+from services.simulator import declare
+from services.simulator.people import Habits
+from services.simulator.play import Drill
+from services.simulator.report import Cause
+from services.simulator.rows import read_rows, with_length_slice
+from services.simulator.schedule import Calendar, World, build, shuffled_dates
+from services.simulator.session import Played, play
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
+# The fault is rehearsed when the first refreshes have passed and there is a champion to compare.
+DRILL_WEEK = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to play: a world, the model repo for it, and what is known about it."""
+
+    world: World
+    repo: Path
+    causes: tuple[Cause, ...] = ()
+
+
+def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Plan:
+    """The world that the project writes itself."""
+    module: dict[str, Any] = runpy.run_path(str(EXAMPLE / "world.py"))
+    path = scratch / "support-triage.csv"
+    module["write_world"](path, seed=calendar.seed)
+    causes = tuple(Cause(c.name, c.from_week, c.until_week, c.says) for c in module["CAUSES"])
+    rows = read_rows(path)
+    if shuffle:
+        rows, causes = shuffled_dates(rows, calendar.seed), ()
+    return Plan(build("support-triage", rows, calendar), EXAMPLE, causes)
+
+
+def data_plan(data: Path, scratch: Path, calendar: Calendar, shuffle: bool = False) -> Plan:
+    """Any labelled text; a model repo is written for it."""
+    rows = with_length_slice(read_rows(data))
+    if shuffle:
+        rows = shuffled_dates(rows, calendar.seed)
+    world = build(data.stem, rows, calendar)
+    return Plan(world, declare.model_repo_for(world, scratch / "model-repo").folder)
+
+
+def protected_drill(repo: Path, weeks: int) -> list[Drill]:
+    """The rehearsed fault: labels of the protected slice shuffled before training."""
+    protected = list(model_repo.read(repo).config.gate.protected)
+    week = min(DRILL_WEEK, max(1, weeks // 2))
+    return [Drill((week - 1) * 7, f"shuffle-labels:{name}") for name in protected[:1]]
+
+
+def run(
+    data: Path | None,
+    state: Path,
+    report: Path,
+    calendar: Calendar,
+    habits: Habits,
+    console: Console,
+    shuffle: bool = False,
+) -> Played:
+    """Starts a system of its own on free ports, plays, and takes it down again.
+
+    Raises:
+        DriftgateError: the world cannot be read, or the system failed.
+    """
+    stack.down(state)
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    plan = (
+        data_plan(data, state, calendar, shuffle)
+        if data
+        else example_plan(state, calendar, shuffle)
+    )
+    config = stack.StackConfig.on_free_ports(state, "world")
+    try:
+        stack.up(config, lambda step: console.print(step, style="dim", highlight=False))
+        return play(
+            plan.repo,
+            plan.world,
+            settings_of(config),
+            report,
+            habits=habits,
+            seed=calendar.seed,
+            drills=[] if shuffle else protected_drill(plan.repo, calendar.weeks),
+            causes=plan.causes,
+            health=health_of(config),
+            console=console,
+        )
+    finally:
+        stack.down(state)
+
+
+def settings_of(config: stack.StackConfig) -> Settings:
+    """How to reach a local stack."""
+    return Settings.model_validate(
+        {
+            name.removeprefix("DRIFTGATE_").lower(): value
+            for name, value in config.environment.items()
+        }
+    )
+
+
+def health_of(config: stack.StackConfig) -> dict[str, str]:
+    """Where each service says what it is doing."""
+    return {
+        service.replace("_", "-"): f"http://127.0.0.1:{config.ports[f'{service}_http']}/healthz"
+        for service in config.services
+    }
+
+
+def summary(played: Played, report: Path, next_steps: Sequence[str]) -> Table:
+    """What came of it, as a table for the terminal."""
+    result = played.result
+    table = Table(title="driftgate demo", title_justify="left", show_header=False)
+    first, last = result.weeks[0], result.weeks[-1]
+
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1%}"
+
+    table.add_row("loop held", "yes" if played.held else "NO")
+    table.add_row("loop, first and last week", f"{percent(first.loop)} → {percent(last.loop)}")
+    table.add_row(
+        "one-off, first and last week", f"{percent(first.one_off)} → {percent(last.one_off)}"
+    )
+    table.add_row("gate line", percent(result.gate))
+    table.add_row("first refresh at full traffic", f"week {result.refreshed or '-'}")
+    below = ", ".join(map(str, result.below)) or "none"
+    table.add_row("weeks below the gate after it", below)
+    table.add_row("above the one-off, last four weeks", percent(result.advantage))
+    drift = [r for r in played.facts.requests if r["reason"] == "drift"]
+    table.add_row("drift-fired refreshes", f"{len(drift)}, false alarms {len(played.false_alarms)}")
+    passed = sum(v["result"] == "pass" for v in played.facts.verdicts)
+    table.add_row("versions trained / passed", f"{len(played.facts.candidates)} / {passed}")
+    table.add_row("spoilt candidate stopped", "yes" if played.drills_stopped else "NO")
+    counts = played.facts.counts
+    table.add_row("answers stored / doubled", f"{counts['inferences']} / {counts['doubled']}")
+    table.add_row("dead letters", str(counts["dead_letters"]))
+    table.add_row("page", str(report))
+    for step in next_steps:
+        table.add_row("next", step)
+    return table

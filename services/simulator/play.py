@@ -1,0 +1,231 @@
+"""Plays a world against a running system, day by day, as production apps would.
+
+At each day's border the world waits until every service has caught up and open work is done, so a
+run is repeatable, however fast or slow the machine is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from driftgate.artifacts import Artifacts
+from driftgate.bus import Bus
+from driftgate.codec import Codec
+from driftgate.errors import BadConfig, Terminal
+from driftgate.events import Emit, Event
+from driftgate.model_repo import ModelRepo
+from driftgate.router_pb import router_pb2, router_pb2_grpc
+from driftgate.runner import newest
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from services.simulator.people import Asked, Habits, feedback, sending_order
+from services.simulator.schedule import World
+from services.simulator.scoring import Truth
+from services.simulator.settle import Settler
+
+IN_FLIGHT = 32
+CALL_SECONDS = 30
+# A service that was killed is back within this time, or the world gives up.
+RETRY_SECONDS = 180
+AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+class LaunchFailedError(Terminal):
+    """No version came out of the launch data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A fault rehearsed on purpose, on the morning of a played day."""
+
+    day: int
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What happened on one played day, for those who watch."""
+
+    number: int
+    answers: int
+    right: int
+    feedback: int
+    version: int
+
+
+@dataclass
+class Player:
+    """One world, one model, one system."""
+
+    world: World
+    repo: ModelRepo
+    repo_uri: str
+    bus: Bus
+    codec: Codec
+    artifacts: Artifacts
+    router: str
+    settler: Settler
+    habits: Habits = field(default_factory=Habits)
+    seed: int = 7
+    drills: Sequence[Drill] = ()
+    watch: Callable[[Day], None] = lambda _: None
+    truths: dict[str, Truth] = field(default_factory=dict)
+    asked_at: dict[str, int] = field(default_factory=dict)
+    _waiting: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def model(self) -> str:
+        return self.repo.config.model
+
+    def play(self) -> None:
+        """The whole world: launch, then every day.
+
+        Raises:
+            LaunchFailedError, NotSettledError
+            BadConfig: the system's clock is past the world's start.
+        """
+        asyncio.run(self._play())
+
+    async def _play(self) -> None:
+        self._producer = self.bus.producer()
+        self.launch()
+        async with grpc.aio.insecure_channel(self.router) as channel:
+            stub = router_pb2_grpc.RouterStub(channel)
+            for number in range(len(self.world.days)):
+                self.watch(await self.day(number, stub))
+
+    def launch(self) -> None:
+        """Declares the model, hands over the launch data, and waits for the first version."""
+        start = self.world.start
+        ticks = newest(self.bus, self.codec, "clock").values()
+        if any(tick["time"] > start for tick in ticks):
+            raise BadConfig(
+                "this system has already lived past the world's first day: play it on an empty one "
+                "(`driftgate down`, `make clean`), or choose another state folder"
+            )
+        declared = {
+            "model": self.model,
+            "repo_hash": self.repo.hash,
+            "repo_uri": self.repo_uri,
+            "actor": "simulate",
+            "time": start,
+        }
+        seed_uri = self.artifacts.put(seed_file(self.world, self.model))
+        self.send("clock", {"world": self.world.name, "time": start, "positions": {}})
+        self.send("models", declared)
+        self.command("retrain", "launch", start, {"reason": "launch", "seed_uri": seed_uri})
+        self.settler.all()
+        if self.model not in newest(self.bus, self.codec, "routing"):
+            raise LaunchFailedError(
+                "the launch data led to no version; `driftgate audit "
+                f"{self.model}` says why (too few rows, or the gate refused it)"
+            )
+
+    async def day(self, number: int, stub: Any) -> Day:
+        """One day: drills, requests in the order of time, feedback that is due, border."""
+        for drill in self.drills:
+            if drill.day == number:
+                begin = self.world.end_of(number - 1)
+                self.command("retrain", f"drill-{number}", begin, {"drill": drill.fault})
+                self.settler.all()
+        asked, version = await self.ask(number, stub)
+        labels = self.repo.config.task.labels
+        given = [feedback(a, self.model, labels, self.habits, self.seed) for a in asked]
+        self._waiting += [event for event in given if event]
+        end = self.world.end_of(number)
+        due = [event for event in self._waiting if event["time"] < end]
+        self._waiting = [event for event in self._waiting if event["time"] >= end]
+        for event in sending_order(due, self.seed + number):
+            self.send("feedback", event, flush=False)
+        self._producer.flush()
+        self.border(end)
+        right = sum(a.answer == a.truth for a in asked)
+        return Day(number, len(asked), right, len(due), version)
+
+    def border(self, end: int) -> None:
+        """Ends the day: what was sent is stored, then time moves, then all it leads to is done."""
+        self.settler.stored()
+        ends = self.bus.ends(["inferences", "outcomes"])
+        positions = {str(position): offset for position, offset in ends.items()}
+        self.send("clock", {"world": self.world.name, "time": end, "positions": positions})
+        self.settler.all()
+
+    async def ask(self, number: int, stub: Any) -> tuple[list[Asked], int]:
+        """Sends a day's requests, in order, a bounded number at a time."""
+        gate = asyncio.Semaphore(IN_FLIGHT)
+
+        async def one(place: int) -> tuple[Asked, int]:
+            row = self.world.days[number][place]
+            request_id = f"{self.model}-{number:03d}-{place:04d}"
+            async with gate:
+                reply = await predict(
+                    stub,
+                    router_pb2.PredictRequest(
+                        model=self.model,
+                        text=row.text,
+                        request_id=request_id,
+                        subject=row.subject or "",
+                        slices=row.slices,
+                        time_ms=row.time,
+                    ),
+                )
+            self.truths[request_id] = Truth(number // 7 + 1, row.label, row.slices)
+            self.asked_at[request_id] = row.time or 0
+            return Asked(request_id, row.time or 0, row.label, reply.label), reply.version
+
+        done = await asyncio.gather(*(one(n) for n in range(len(self.world.days[number]))))
+        return [asked for asked, _ in done], (done[-1][1] if done else 0)
+
+    def command(self, kind: str, name: str, time: int, args: Mapping[str, str]) -> None:
+        self.send(
+            "commands",
+            {
+                "command_id": f"{self.model}-{name}",
+                "model": self.model,
+                "kind": kind,
+                "version": None,
+                "args": dict(args),
+                "actor": "simulate",
+                "reason": name,
+                "time": time,
+            },
+        )
+
+    def send(self, topic: str, event: Event, flush: bool = True) -> None:
+        emit = Emit(topic, event)
+        key = self.codec.topics.key(topic, emit.event)
+        self._producer.send(topic, key, self.codec.encode(topic, emit.event))
+        if flush:
+            self._producer.flush()
+
+
+@retry(
+    retry=retry_if_exception(lambda e: isinstance(e, grpc.RpcError) and e.code() in AGAIN),
+    wait=wait_random_exponential(multiplier=0.05, max=1),
+    stop=stop_after_delay(RETRY_SECONDS),
+    reraise=True,
+)
+async def predict(stub: Any, request: router_pb2.PredictRequest) -> router_pb2.PredictReply:
+    """One answer; asked again under the same id when the router is away."""
+    return await stub.Predict(request, timeout=CALL_SECONDS, wait_for_ready=True)
+
+
+def seed_file(world: World, model: str) -> bytes:
+    """The launch data, one JSON object a line."""
+    lines = (
+        {
+            "id": f"{model}-launch-{number:05d}",
+            "text": row.text,
+            "label": row.label,
+            "time": row.time,
+            "subject": row.subject,
+            "slices": row.slices,
+        }
+        for number, row in enumerate(world.launch)
+    )
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()

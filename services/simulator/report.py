@@ -1,0 +1,170 @@
+"""The page that a played world ends with: accuracy by week, and the story of every release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from driftgate.events import DAY_MS
+from driftgate.model_repo import ModelYaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from services.simulator.facts import Facts
+from services.simulator.schedule import World
+from services.simulator.scoring import Result
+
+LOOP, ONE_OFF, GATE = "#0b6e4f", "#b3541e", "#777777"
+MAX_AXES = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What really changed in the world; weeks counted from 1, `until` None: for good."""
+
+    name: str
+    week: int
+    until: int | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One trained version and what became of it, in words."""
+
+    version: int
+    week: float
+    why: str
+    drill: str | None
+    rows: int
+    result: str
+    verdict: str
+    axes: list[dict[str, Any]]
+    steps: list[str]
+    live_week: float | None
+
+
+def write_report(
+    path: Path,
+    config: ModelYaml,
+    world: World,
+    result: Result,
+    facts: Facts,
+    false_alarms: Sequence[str],
+    causes: Sequence[Cause],
+) -> None:
+    """Writes one self-contained HTML file."""
+    found = releases(facts, world.start)
+    environment = Environment(
+        loader=PackageLoader("services.simulator"), undefined=StrictUndefined, autoescape=True
+    )
+    page = environment.get_template("report.html.j2").render(
+        model=config.model,
+        world=world,
+        result=result,
+        facts=facts,
+        false_alarms=len(false_alarms),
+        drift_requests=sum(r["reason"] == "drift" for r in facts.requests),
+        alerts=[alert_line(alert, world.start) for alert in facts.alerts],
+        causes=causes,
+        releases=found,
+        chart=figure(result, found, causes).to_html(full_html=False, include_plotlyjs=True),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def figure(result: Result, found: Sequence[Release], causes: Sequence[Cause]) -> go.Figure:
+    """Accuracy by week for loop, one-off and gate line; releases and causes marked."""
+    weeks = [week.week for week in result.weeks]
+    chart = go.Figure()
+    lines = (
+        ("the loop", [w.loop for w in result.weeks], LOOP, "solid"),
+        ("the one-off", [w.one_off for w in result.weeks], ONE_OFF, "solid"),
+        ("gate", [result.gate] * len(weeks), GATE, "dash"),
+    )
+    for name, values, colour, dash in lines:
+        chart.add_scatter(
+            x=weeks,
+            y=values,
+            name=name,
+            mode="lines+markers" if dash == "solid" else "lines",
+            line={"color": colour, "dash": dash, "width": 3 if dash == "solid" else 2},
+            hovertemplate="week %{x}: %{y:.1%}<extra>" + name + "</extra>",
+        )
+    for release in found:
+        if release.live_week is not None and release.version > 1:
+            chart.add_vline(
+                x=release.live_week,
+                line={"color": LOOP, "dash": "dot", "width": 1},
+                annotation={"text": f"v{release.version}", "font": {"color": LOOP}},
+            )
+    low = min([v for w in result.weeks for v in (w.loop, w.one_off) if v is not None] + [0.5])
+    for number, cause in enumerate(causes):
+        chart.add_annotation(
+            x=cause.week,
+            y=low - 0.02 - 0.025 * (number % 4),
+            text=f"▲ {cause.name}",
+            showarrow=False,
+            xanchor="left",
+            font={"size": 11, "color": "#555"},
+        )
+    chart.update_layout(
+        template="plotly_white",
+        height=460,
+        margin={"l": 50, "r": 20, "t": 30, "b": 40},
+        yaxis={"tickformat": ".0%", "title": "accuracy, all answers"},
+        xaxis={"title": "week", "dtick": 2},
+        legend={"orientation": "h", "y": 1.12},
+        hovermode="x unified",
+    )
+    return chart
+
+
+def releases(facts: Facts, start: int) -> list[Release]:
+    """Every trained version, oldest first."""
+    found = []
+    for candidate in sorted(facts.candidates, key=lambda c: c["version"]):
+        version = candidate["version"]
+        request = facts.request(candidate["retrain_id"]) or {"words": "", "reason": ""}
+        verdict = facts.verdict(version) or {"result": "none", "words": "no verdict", "axes": []}
+        axes = sorted(verdict["axes"], key=lambda axis: (axis["passed"], axis["layer"] != "task"))
+        live = next((r for r in facts.rollouts if r["champion"] == version), None)
+        found.append(
+            Release(
+                version,
+                week_of(candidate["ms"], start),
+                request["words"] or request["reason"],
+                candidate["drill"],
+                candidate["train_rows"],
+                verdict["result"],
+                verdict["words"],
+                axes[:MAX_AXES],
+                steps(facts, version, start),
+                week_of(live["ms"], start) if live else None,
+            )
+        )
+    return found
+
+
+def steps(facts: Facts, version: int, start: int) -> list[str]:
+    """The promoter's decisions about a version, in words."""
+    return [
+        f"week {week_of(entry['ms'], start):.1f}: {entry['words']}"
+        for entry in facts.audit
+        if entry["service"] == "promoter" and entry["version"] == version
+    ]
+
+
+def alert_line(alert: dict[str, Any], start: int) -> dict[str, Any]:
+    """A drift alert for the page's table."""
+    return alert | {"week": week_of(alert["ms"], start)}
+
+
+def week_of(ms: int, start: int) -> float:
+    """Played week of a moment; 1.0 is the first morning."""
+    return 1 + (ms - start) / (7 * DAY_MS)

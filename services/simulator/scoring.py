@@ -1,0 +1,130 @@
+"""Counts answers against the world's own labels, which the loop never sees. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+FIRST = 1  # the version trained on the launch data: the one-off
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the world knows of one request."""
+
+    week: int
+    label: str
+    slices: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """One week's count. Accuracies 0..1, None without answers."""
+
+    week: int
+    answers: int
+    loop: float | None
+    one_off: float | None
+    champion: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How the loop did.
+
+    Attributes:
+        refreshed: first week in which a version other than the first gave most answers.
+        below: weeks from the one after `refreshed` in which the loop was under the gate line.
+        advantage: mean of loop less one-off over the last four weeks, 0..1.
+    """
+
+    weeks: tuple[Week, ...]
+    gate: float
+    refreshed: int | None
+    below: tuple[int, ...]
+    advantage: float | None
+
+    @property
+    def held(self) -> bool:
+        return not self.below and (self.advantage is None or self.advantage >= 0)
+
+
+def by_week(truths: Mapping[str, Truth], answers: Iterable[Mapping[str, Any]]) -> tuple[Week, ...]:
+    """Weekly accuracy of the loop (live answers) and of the one-off (version 1, heard or not).
+    `answers` have request_id, version, role and output, one of each version and role."""
+    loop: dict[int, list[bool]] = defaultdict(list)
+    one_off: dict[int, list[bool]] = defaultdict(list)
+    served: dict[int, list[int]] = defaultdict(list)
+    for answer in answers:
+        truth = truths.get(answer["request_id"])
+        if truth is None:
+            continue
+        right = answer["output"] == truth.label
+        if answer["role"] == "live":
+            loop[truth.week].append(right)
+            served[truth.week].append(answer["version"])
+        if answer["version"] == FIRST:
+            one_off[truth.week].append(right)
+    return tuple(
+        Week(
+            week, len(loop[week]), mean(loop[week]), mean(one_off[week]), most_common(served[week])
+        )
+        for week in sorted(loop)
+    )
+
+
+def judge(weeks: Sequence[Week], gate: float) -> Result:
+    """Whether the loop held: at or above the gate line in every week after its first refresh."""
+    refreshed = next((week.week for week in weeks if week.champion != FIRST), None)
+    below = tuple(
+        week.week
+        for week in weeks
+        if refreshed is not None
+        and week.week > refreshed
+        and week.loop is not None
+        and week.loop < gate
+    )
+    gains = [
+        week.loop - week.one_off
+        for week in weeks[-4:]
+        if week.loop is not None and week.one_off is not None
+    ]
+    return Result(tuple(weeks), gate, refreshed, below, mean(gains))
+
+
+def false_alarms(
+    requests: Iterable[Mapping[str, Any]],
+    right: Sequence[tuple[int, int, bool]],
+    reference: Mapping[int, float],
+    window_ms: int,
+    tolerance: float,
+) -> list[str]:
+    """Ids of drift-fired requests before which the live version was, by the world's labels, as good
+    as at its own evaluation (less `tolerance`) over the last `window_ms`.
+
+    Args:
+        right: (time, version, whether it was right) of every live answer.
+        reference: accuracy of each version in its verdict.
+    """
+    false = []
+    for request in requests:
+        end = request["time"]
+        recent = [entry for entry in right if end - window_ms <= entry[0] < end]
+        if not recent:
+            continue
+        version = most_common([entry[1] for entry in recent])
+        accuracy = mean([entry[2] for entry in recent if entry[1] == version])
+        known = reference.get(version)
+        if accuracy is not None and known is not None and accuracy >= known - tolerance:
+            false.append(request["retrain_id"])
+    return false
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def most_common(values: Sequence[int]) -> int:
+    return max(sorted(set(values)), key=values.count)

@@ -1,0 +1,90 @@
+"""Waits until the system has done all that its events lead to.
+
+Every service commits a position only after the effects of the record are durable. So when, for
+every group, committed == end, and the ends did not move while that was checked, nothing is under
+way anywhere: what was consumed has had its effects, and the effects were consumed too. Routers
+have no group; they have caught up when they acknowledged the newest routing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from driftgate import topology
+from driftgate.bus import Bus, Position
+from driftgate.codec import Codec
+from driftgate.errors import Retriable
+from driftgate.runner import newest
+
+CHECK_SECONDS = 0.02
+
+Lags = Mapping[str, Mapping[Position, int]]
+
+
+class NotSettledError(Retriable):
+    """Something is still behind at the deadline; the message says what."""
+
+
+@dataclass
+class Settler:
+    """Watches one bus. `deadline_seconds` must cover the longest training."""
+
+    bus: Bus
+    codec: Codec
+    deadline_seconds: float = 900.0
+    waiting: Callable[[Lags], None] = lambda _: None
+    _acked_at: dict[Position, int] = field(default_factory=dict)
+
+    def stored(self) -> None:
+        """Until ingest-logger has stored and joined everything."""
+        self._wait((topology.INGEST,))
+
+    def all(self) -> None:
+        """Until every service has caught up and every open piece of work is done."""
+        self._wait((topology.INGEST, *topology.READS), routers=True)
+
+    def _wait(self, groups: tuple[str, ...], routers: bool = False) -> None:
+        deadline = time.monotonic() + self.deadline_seconds
+        before: Mapping[Position, int] = {}
+        while True:
+            ends = self.bus.ends(self.codec.topics.names())
+            lags = {g: self._lag(g, ends) for g in groups}
+            behind = {group: found for group, found in lags.items() if found}
+            if not behind and ends == before and (not routers or self._acknowledged(ends)):
+                return
+            before = ends
+            self.waiting(behind)
+            if time.monotonic() > deadline:
+                raise NotSettledError(f"after {self.deadline_seconds:g} s: {described(behind)}")
+            if behind:
+                time.sleep(CHECK_SECONDS)
+
+    def _lag(self, group: str, ends: Mapping[Position, int]) -> dict[Position, int]:
+        return topology.lag(group, self.codec.topics, ends, self.bus.committed(group))
+
+    def _acknowledged(self, ends: Mapping[Position, int]) -> bool:
+        """Whether the newest routing of every model is served. Read again only when it moved."""
+        now = {p: end for p, end in ends.items() if p.topic in {"routing", "routing.acks"}}
+        if now == self._acked_at:
+            return True
+        routing = newest(self.bus, self.codec, "routing")
+        served: dict[str, int] = {}
+        for record in self.bus.read_all(["routing.acks"]):
+            ack = self.codec.decode("routing.acks", record.value)
+            served[ack["model"]] = max(served.get(ack["model"], 0), ack["epoch"])
+        if any(served.get(model, 0) < wanted["epoch"] for model, wanted in routing.items()):
+            return False
+        self._acked_at = now
+        return True
+
+
+def described(behind: Lags) -> str:
+    """Who is behind, and where, in words."""
+    if not behind:
+        return "every group has caught up, but the router has not acknowledged the newest routing"
+    return "; ".join(
+        f"{group} is behind by " + ", ".join(f"{n} on {position}" for position, n in found.items())
+        for group, found in behind.items()
+    )

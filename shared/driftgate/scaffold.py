@@ -1,0 +1,119 @@
+"""Writes a complete model repo: from labelled examples, or a small one to start from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from ruamel.yaml import YAML
+
+from driftgate.errors import BadConfig
+from driftgate.model_repo import MODEL_YAML, PROBES, REGRESSION, ModelRepo, read
+
+REGRESSION_CASES = 80
+INVARIANCE_TEXTS = 24
+MINIMUM_CASES = 12
+# Changes of a text after which any label should stand, in any language.
+HARMLESS = ["lowercase", "extra_spaces", "strip_punctuation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One clear example: a classifier of no skill but nearness gets it right with room."""
+
+    text: str
+    label: str
+    slices: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a new model.yaml says; the rest are its defaults."""
+
+    model: str
+    labels: Sequence[str]
+    owner: str = "unknown"
+    purpose: str = "Sorts texts."
+    out_of_scope: str = "Decisions about a person."
+    protected: str = ""
+    gate: float = 0.8
+    slice_gate: float = 0.65
+    regression_gate: float = 0.85
+    probe_gate: float = 0.8
+    one_off: bool = False
+    epochs: int = 3
+    learning_rate: float = 0.001
+    recent_days: int = 56
+    replay_rows: int = 600
+    max_rows: int = 2000
+    tolerance: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "error": 0.05,
+            "low_confidence": 0.08,
+            "share": 0.06,
+            "low_similarity": 0.08,
+        }
+    )
+
+
+def write(folder: Path, declaration: Declaration, cases: Sequence[Case]) -> ModelRepo:
+    """Writes `model.yaml` and `evals/` into a folder that has none, and reads them back.
+
+    Raises:
+        BadConfig: there is a model.yaml already, or there are no cases.
+    """
+    if (folder / MODEL_YAML).exists():
+        raise BadConfig(f"{folder / MODEL_YAML} exists: remove it first, or choose another folder")
+    if not cases:
+        raise BadConfig(f"{folder}: a model repo needs some labelled cases for its evals")
+    environment = Environment(
+        loader=PackageLoader("driftgate"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - YAML
+    )
+    values = asdict(declaration) | {"one_off": str(declaration.one_off).lower()}
+    (folder / "evals").mkdir(parents=True, exist_ok=True)
+    (folder / MODEL_YAML).write_text(
+        environment.get_template("model.yaml.j2").render(values), encoding="utf-8"
+    )
+    (folder / REGRESSION).write_text(regression(cases), encoding="utf-8")
+    with (folder / PROBES).open("w", encoding="utf-8") as file:
+        file.write(
+            "# What must hold of any version: clear cases, and changes that change nothing.\n"
+        )
+        YAML().dump(probes(cases), file)
+    return read(folder)
+
+
+def regression(cases: Sequence[Case]) -> str:
+    """The frozen suite, one JSON object a line."""
+    lines = (
+        {"id": f"r-{number:03d}", "text": case.text, "label": case.label, **case.slices}
+        for number, case in enumerate(cases[:REGRESSION_CASES], 1)
+    )
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def probes(cases: Sequence[Case]) -> dict[str, Any]:
+    """Behavioural probes in the sense of CheckList (Ribeiro et al. 2020)."""
+    return {
+        "minimum": [{"text": c.text, "label": c.label} for c in cases[:MINIMUM_CASES]],
+        "invariance": {
+            "perturbations": HARMLESS,
+            "texts": [case.text for case in cases[-INVARIANCE_TEXTS:]],
+        },
+    }
+
+
+STARTER = (
+    Case("My parcel has not arrived", "delivery"),
+    Case("Where is my order, it is three days late", "delivery"),
+    Case("The courier left the box at the wrong door", "delivery"),
+    Case("Please send me my money back", "refund"),
+    Case("I returned the jacket and want a refund", "refund"),
+    Case("When will the amount be back on my card", "refund"),
+)

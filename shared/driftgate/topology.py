@@ -1,0 +1,42 @@
+"""Which service reads which topics. A service's name is its consumer group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from driftgate.bus import Bus, Position
+from driftgate.events import Topics
+
+INGEST = "ingest-logger"
+DRIFT = "drift-detector"
+TRAINER = "trainer"
+EVALUATOR = "evaluator"
+PROMOTER = "promoter"
+ROUTER = "router"
+
+READS: Mapping[str, tuple[str, ...]] = {
+    DRIFT: ("inferences", "outcomes", "verdicts", "models", "commands", "clock"),
+    TRAINER: ("retrain.requests", "clock"),
+    EVALUATOR: ("candidates", "clock"),
+    PROMOTER: ("verdicts", "commands", "routing.acks", "clock"),
+}
+
+
+def reads(service: str, topics: Topics) -> list[str]:
+    """Topics that a service's group reads: ingest-logger reads them all."""
+    return topics.names() if service == INGEST else list(READS[service])
+
+
+def lag(
+    service: str, topics: Topics, ends: Mapping[Position, int], committed: Mapping[Position, int]
+) -> dict[Position, int]:
+    """Records that a group has not finished, by position; empty when it has caught up."""
+    mine = set(reads(service, topics))
+    behind = {p: end - committed.get(p, 0) for p, end in ends.items() if p.topic in mine}
+    return {position: records for position, records in behind.items() if records > 0}
+
+
+def lags(bus: Bus, topics: Topics) -> dict[str, dict[Position, int]]:
+    """The lag of every group, as it is now."""
+    ends = bus.ends(topics.names())
+    return {name: lag(name, topics, ends, bus.committed(name)) for name in (INGEST, *READS)}

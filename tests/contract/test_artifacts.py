@@ -1,0 +1,74 @@
+"""The artifact store's contract, on the fake (memory) and on files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from driftgate.artifacts import Artifacts
+from driftgate.errors import Corrupt
+
+
+@pytest.fixture(params=["memory", "file"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"memory://{uuid4().hex}" if request.param == "memory" else f"file://{tmp_path}/store"
+
+
+@pytest.fixture
+def store(root: str) -> Artifacts:
+    return Artifacts(root)
+
+
+def test_bytes_come_back_under_the_name_of_their_content(store: Artifacts) -> None:
+    uri = store.put(b"some weights")
+    assert uri == store.put(b"some weights")
+    assert store.get(uri) == b"some weights"
+    assert uri != store.put(b"other weights")
+
+
+def test_another_process_finds_them(store: Artifacts, root: str) -> None:
+    uri = store.put(b"shared")
+    assert Artifacts(root).get(uri) == b"shared"
+
+
+def test_changed_bytes_are_refused(store: Artifacts) -> None:
+    uri = store.put(b"honest")
+    path = store._blob(uri.removeprefix("sha256:"))
+    store._fs.pipe_file(path, b"forged")
+    with pytest.raises(Corrupt, match="hash to another name"):
+        store.get(uri)
+
+
+def test_a_name_that_is_not_stored_is_refused(store: Artifacts) -> None:
+    with pytest.raises(Corrupt, match="is not stored"):
+        store.get("sha256:" + "0" * 64)
+    with pytest.raises(Corrupt, match="expected sha256:"):
+        store.get("../../etc/passwd")
+
+
+def test_a_folder_keeps_its_names_and_content(store: Artifacts, tmp_path: Path) -> None:
+    source = tmp_path / "adapter"
+    (source / "deep").mkdir(parents=True)
+    (source / "a.json").write_text("{}")
+    (source / "deep" / "b.bin").write_bytes(b"\0\1")
+    uri = store.put_folder(source)
+    found = store.get_folder(uri, tmp_path / "cache")
+    assert (found / "deep" / "b.bin").read_bytes() == b"\0\1"
+    assert store.get_folder(uri, tmp_path / "cache") == found
+
+
+def test_a_folder_cannot_write_outside_itself(store: Artifacts, tmp_path: Path) -> None:
+    uri = store.put_json({"../outside.txt": store.put(b"x")})
+    with pytest.raises(Corrupt, match="outside"):
+        store.get_folder(uri, tmp_path / "cache")
+    assert not (tmp_path / "outside.txt").exists()
+
+
+def test_a_ref_is_given_once(store: Artifacts) -> None:
+    assert store.ref("models/m/versions/1") is None
+    assert store.set_ref("models/m/versions/1", {"n": 1}) == {"n": 1}
+    assert store.set_ref("models/m/versions/1", {"n": 2}) == {"n": 1}
+    store.set_ref("models/m/versions/2", {"n": 2})
+    assert list(store.refs("models/m/versions/")) == ["models/m/versions/1", "models/m/versions/2"]
+    assert store.refs("models/unknown/") == {}

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from driftgate.audit import Audit, broken_links
+from driftgate.bus_memory import MemoryBus
+from driftgate.codec import Codec
+
+CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
+
+
+def log(bus: MemoryBus, audit: Audit, decision: str, n: int = 0) -> None:
+    for emit in audit.entry("m", decision, inputs={"n": n}, result={}, words="…", time=n):
+        producer = bus.producer()
+        producer.send(emit.topic, b"m", CODEC.encode(emit.topic, emit.event))
+        producer.flush()
+
+
+def entries(bus: MemoryBus) -> list[dict[str, Any]]:
+    return [CODEC.decode("audit", record.value) for record in bus.read_all(["audit"])]
+
+
+def bus() -> MemoryBus:
+    found = MemoryBus()
+    found.ensure([CODEC.topics["audit"]])
+    return found
+
+
+def test_a_restart_goes_on_with_the_chain_and_logs_nothing_twice() -> None:
+    topic = bus()
+    log(topic, Audit.resume("promoter", topic, CODEC), "advance", 1)
+    log(topic, Audit.resume("promoter", topic, CODEC), "advance", 1)
+    log(topic, Audit.resume("promoter", topic, CODEC), "rollback", 2)
+    assert [entry["decision"] for entry in entries(topic)] == ["advance", "rollback"]
+    assert broken_links(entries(topic)) == []
+
+
+def test_services_have_chains_of_their_own() -> None:
+    topic = bus()
+    log(topic, Audit.resume("promoter", topic, CODEC), "advance")
+    log(topic, Audit.resume("trainer", topic, CODEC), "train")
+    assert broken_links(entries(topic)) == []
+
+
+def test_a_changed_or_missing_entry_shows() -> None:
+    topic = bus()
+    audit = Audit.resume("promoter", topic, CODEC)
+    for n in range(3):
+        log(topic, audit, "advance", n)
+    found = entries(topic)
+    changed = [found[0], found[1] | {"words": "nothing happened"}, found[2]]
+    assert broken_links(changed) == [found[1]["audit_id"]]
+    assert broken_links([found[0], found[2]]) == [found[2]["audit_id"]]

@@ -1,0 +1,106 @@
+"""Counting against the world's labels, and waiting until all is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from driftgate.bus import Position
+from driftgate.bus_memory import MemoryBus
+from driftgate.codec import Codec
+from driftgate.topology import INGEST, READS
+from services.simulator.scoring import Truth, Week, by_week, false_alarms, judge
+from services.simulator.settle import NotSettledError, Settler
+
+CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
+
+
+def answer(request: str, version: int, output: str, role: str = "live") -> dict[str, object]:
+    return {"request_id": request, "version": version, "role": role, "output": output}
+
+
+def test_the_one_off_counts_wherever_it_answered() -> None:
+    truths = {"r1": Truth(1, "a", {}), "r2": Truth(1, "b", {}), "r3": Truth(2, "a", {})}
+    found = by_week(
+        truths,
+        [
+            answer("r1", 1, "a"),
+            answer("r2", 2, "b"),
+            answer("r2", 1, "a", "shadow"),
+            answer("r3", 2, "a"),
+            answer("r3", 1, "b", "shadow"),
+            answer("unknown", 2, "a"),
+        ],
+    )
+    assert found == (Week(1, 2, 1.0, 0.5, 1), Week(2, 1, 1.0, 0.0, 2))
+
+
+def week(number: int, loop: float, one_off: float, champion: int) -> Week:
+    return Week(number, 100, loop, one_off, champion)
+
+
+def test_the_loop_holds_when_it_stays_above_the_gate_after_its_first_refresh() -> None:
+    falling = [week(1, 0.9, 0.9, 1), week(2, 0.7, 0.7, 1)]
+    good = judge([*falling, week(3, 0.78, 0.6, 2), week(4, 0.88, 0.6, 2)], 0.8)
+    assert (good.refreshed, good.below, good.held) == (3, (), True)
+    bad = judge([*falling, week(3, 0.9, 0.6, 2), week(4, 0.79, 0.6, 2)], 0.8)
+    assert (bad.below, bad.held) == ((4,), False)
+
+
+def test_a_request_while_the_version_was_as_good_as_ever_is_a_false_alarm() -> None:
+    good = [(n, 1, n % 10 != 0) for n in range(1000)]
+    worse = [(1000 + n, 1, n % 3 != 0) for n in range(1000)]
+    requests = [{"retrain_id": "false", "time": 900}, {"retrain_id": "true", "time": 1900}]
+    assert false_alarms(requests, good + worse, {1: 0.9}, 500, 0.03) == ["false"]
+
+
+@pytest.fixture
+def bus() -> MemoryBus:
+    found = MemoryBus()
+    found.ensure(CODEC.topics.by_name.values())
+    return found
+
+
+def settler(bus: MemoryBus) -> Settler:
+    return Settler(bus, CODEC, deadline_seconds=0.05)
+
+
+def commit(bus: MemoryBus, topic: str, offset: int, *groups: str) -> None:
+    for group in groups:
+        bus.groups[group][Position(topic, 0)] = offset
+
+
+def test_it_waits_for_every_group_that_reads_a_topic(bus: MemoryBus) -> None:
+    settler(bus).all()
+    bus.producer().send("verdicts", b"m", b"some")
+    commit(bus, "verdicts", 1, INGEST, "drift-detector")
+    with pytest.raises(NotSettledError, match="promoter is behind by 1 on verdicts-0"):
+        settler(bus).all()
+    commit(bus, "verdicts", 1, *READS)
+    settler(bus).all()
+
+
+def test_it_waits_for_the_router_to_acknowledge(bus: MemoryBus) -> None:
+    routing = {
+        "model": "m",
+        "epoch": 3,
+        "base": "b",
+        "base_digest": "",
+        "arms": [],
+        "shadows": [],
+        "salt": "",
+        "sticky_by": "subject",
+        "rollback_to": None,
+        "scope": {},
+        "repo_hash": "",
+        "time": 1,
+    }
+    bus.producer().send("routing", b"m", CODEC.encode("routing", routing))
+    commit(bus, "routing", 1, INGEST)
+    with pytest.raises(NotSettledError, match="has not acknowledged"):
+        settler(bus).all()
+    ack = {"router": "r", "model": "m", "epoch": 3, "status": "serving", "digests": []}
+    value = CODEC.encode("routing.acks", ack | {"reason": None, "time": 1})
+    bus.producer().send("routing.acks", b"r", value)
+    commit(bus, "routing.acks", 1, INGEST, "promoter")
+    settler(bus).all()
