@@ -6,6 +6,7 @@ INSTALLED := .venv/.installed
 
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test up down bench lint clean lock
 

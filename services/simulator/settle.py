@@ -16,7 +16,8 @@ from driftgate import topology
 from driftgate.bus import Bus, Position
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
-from driftgate.runner import newest
+from driftgate.health import Log, log_for
+from driftgate.runner import newest, retrying
 
 CHECK_SECONDS = 0.02
 
@@ -35,6 +36,7 @@ class Settler:
     codec: Codec
     deadline_seconds: float = 900.0
     waiting: Callable[[Lags], None] = lambda _: None
+    log: Log = field(default_factory=lambda: log_for("simulate"))
     _acked_at: dict[Position, int] = field(default_factory=dict)
 
     def stored(self) -> None:
@@ -49,9 +51,7 @@ class Settler:
         deadline = time.monotonic() + self.deadline_seconds
         before: Mapping[Position, int] = {}
         while True:
-            ends = self.bus.ends(self.codec.topics.names())
-            lags = {g: self._lag(g, ends) for g in groups}
-            behind = {group: found for group, found in lags.items() if found}
+            ends, behind = retrying(self.log)(lambda: self._behind(groups))
             if not behind and ends == before and (not routers or self._acknowledged(ends)):
                 return
             before = ends
@@ -61,8 +61,12 @@ class Settler:
             if behind:
                 time.sleep(CHECK_SECONDS)
 
-    def _lag(self, group: str, ends: Mapping[Position, int]) -> dict[Position, int]:
-        return topology.lag(group, self.codec.topics, ends, self.bus.committed(group))
+    def _behind(self, groups: tuple[str, ...]) -> tuple[Mapping[Position, int], Lags]:
+        """Where every topic ends, and which groups have not come there."""
+        topics = self.codec.topics
+        ends = self.bus.ends(topics.names())
+        lags = {g: topology.lag(g, topics, ends, self.bus.committed(g)) for g in groups}
+        return ends, {group: found for group, found in lags.items() if found}
 
     def _acknowledged(self, ends: Mapping[Position, int]) -> bool:
         """Whether the newest routing of every model is served. Read again only when it moved."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -24,6 +26,25 @@ FETCH_WAIT_MS = 20
 # A member that was killed is missed after this time; its successor has the same name
 # (static membership) and needs no rebalance.
 SESSION_MS = 10_000
+COMMIT_MS = 10_000
+# A topic or partition that is made later is found within this time.
+METADATA_MS = 3000
+# A broker that does not answer in this time is away.
+CONNECT_MS = 10_000
+READING = {
+    "enable_auto_commit": False,
+    "fetch_max_wait_ms": FETCH_WAIT_MS,
+    "max_partition_fetch_bytes": MAX_RECORD_BYTES,
+}
+
+
+@contextmanager
+def guarded(doing: str) -> Iterator[None]:
+    """The client's errors become ours. What Kafka refuses for good is told by the message."""
+    try:
+        yield
+    except KafkaError as error:
+        raise BusUnavailable(f"{doing}: {error or type(error).__name__}") from error
 
 
 class KafkaBus:
@@ -31,30 +52,19 @@ class KafkaBus:
 
     def __init__(self, servers: str) -> None:
         self.servers = servers.split(",")
+        self._lock = RLock()  # one thread at a time may use a client of kafka-python
         self._admin: KafkaAdminClient | None = None
         self._reader: KafkaConsumer | None = None
 
     def ensure(self, topics: Iterable[Topic]) -> None:
         wanted = list(topics)
-        existing = set(self.admin.list_topics())
-        new = [
-            NewTopic(
-                name=topic.name,
-                num_partitions=topic.partitions,
-                replication_factor=-1,
-                topic_configs=topic.settings,
-            )
-            for topic in wanted
-            if topic.name not in existing
-        ]
-        if not new:
-            return
-        try:
-            self.admin.create_topics(new)
-        except TopicAlreadyExistsError:
-            self.ensure(wanted)
-        except KafkaError as error:
-            raise BusUnavailable(f"creating topics on {self.servers}: {error}") from error
+        with self._lock, guarded(f"creating topics on {self.servers}"):
+            existing = set(self.admin.list_topics())
+            new = [as_new(topic) for topic in wanted if topic.name not in existing]
+            try:
+                self.admin.create_topics(new) if new else None
+            except TopicAlreadyExistsError:  # another process was first with one of them
+                self.ensure(wanted)
 
     def producer(self) -> KafkaSender:
         return KafkaSender(self.servers)
@@ -71,51 +81,39 @@ class KafkaBus:
 
     def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
         ends = self.ends(topics)
-        reader = KafkaConsumer(
-            bootstrap_servers=self.servers,
-            enable_auto_commit=False,
-            fetch_max_wait_ms=FETCH_WAIT_MS,
-            max_partition_fetch_bytes=MAX_RECORD_BYTES,
-        )
-        try:
-            starts = reader.beginning_offsets([TopicPartition(*p) for p in ends])
-            open_ = {TopicPartition(*p): end for p, end in ends.items()}
-            open_ = {p: end for p, end in open_.items() if starts[p] < end}
-            reader.assign(list(open_))
-            reader.seek_to_beginning(*open_) if open_ else None
-            while open_:
-                for found in reader.poll(timeout_ms=200).values():
-                    for record in found:
-                        if record.offset < ends[Position(record.topic, record.partition)]:
-                            yield as_record(record)
-                # A compacted topic may end with offsets that no record has: the position tells.
-                open_ = {p: end for p, end in open_.items() if reader.position(p) < end}
-        except KafkaError as error:
-            raise BusUnavailable(f"reading {topics} from {self.servers}: {error}") from error
-        finally:
-            reader.close()
+        with guarded(f"reading {topics} from {self.servers}"):
+            reader = connected(KafkaConsumer, self.servers, **READING)
+            try:
+                starts = reader.beginning_offsets([TopicPartition(*p) for p in ends])
+                open_ = {TopicPartition(*p): end for p, end in ends.items()}
+                open_ = {p: end for p, end in open_.items() if starts[p] < end}
+                reader.assign(list(open_))
+                reader.seek_to_beginning(*open_) if open_ else None
+                while open_:
+                    for found in reader.poll(timeout_ms=200).values():
+                        for record in found:
+                            if record.offset < ends[Position(record.topic, record.partition)]:
+                                yield as_record(record)
+                    # A compacted topic may end with offsets that no record has: the position tells.
+                    open_ = {p: end for p, end in open_.items() if reader.position(p) < end}
+            finally:
+                reader.close()
 
     def ends(self, topics: Iterable[str]) -> Mapping[Position, int]:
-        try:
+        with self._lock, guarded(f"asking {self.servers} for end offsets"):
             if self._reader is None:
-                self._reader = KafkaConsumer(bootstrap_servers=self.servers)
+                self._reader = connected(KafkaConsumer, self.servers)
             parts = [
                 TopicPartition(topic, partition)
                 for topic in topics
                 for partition in self._reader.partitions_for_topic(topic) or ()
             ]
             found = self._reader.end_offsets(parts) if parts else {}
-        except KafkaError as error:
-            raise BusUnavailable(f"asking {self.servers} for end offsets: {error}") from error
         return {Position(p.topic, p.partition): offset for p, offset in found.items()}
 
     def committed(self, group: str) -> Mapping[Position, int]:
-        try:
+        with self._lock, guarded(f"asking {self.servers} for offsets of {group}"):
             found = self.admin.list_group_offsets(group)[group]
-        except KafkaError as error:
-            raise BusUnavailable(
-                f"asking {self.servers} for offsets of {group}: {error}"
-            ) from error
         return {Position(p.topic, p.partition): at.offset for p, at in found.items()}
 
     def close(self) -> None:
@@ -126,10 +124,7 @@ class KafkaBus:
     @property
     def admin(self) -> KafkaAdminClient:
         if self._admin is None:
-            try:
-                self._admin = KafkaAdminClient(bootstrap_servers=self.servers)
-            except KafkaError as error:
-                raise BusUnavailable(f"connecting to Kafka at {self.servers}: {error}") from error
+            self._admin = connected(KafkaAdminClient, self.servers)
         return self._admin
 
 
@@ -137,33 +132,28 @@ class KafkaSender:
     """An idempotent producer: a retry inside the client never doubles a record."""
 
     def __init__(self, servers: Sequence[str]) -> None:
-        try:
-            self._producer = KafkaProducer(
-                bootstrap_servers=servers,
+        with guarded(f"connecting to Kafka at {servers}"):
+            self._producer = connected(
+                KafkaProducer,
+                servers,
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=1,
                 max_request_size=MAX_RECORD_BYTES,
                 compression_type="lz4",
             )
-        except KafkaError as error:
-            raise BusUnavailable(f"connecting to Kafka at {servers}: {error}") from error
         self._pending: list[Any] = []
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        try:
+        with guarded(f"sending to {topic}"):
             self._pending.append(self._producer.send(topic, key=key, value=value))
-        except KafkaError as error:
-            raise BusUnavailable(f"sending to {topic}: {error}") from error
 
     def flush(self) -> None:
         pending, self._pending = self._pending, []
-        try:
+        with guarded(f"waiting {FLUSH_SECONDS:g} s for Kafka's acknowledgement"):
             deadline = time.monotonic() + FLUSH_SECONDS
             for future in pending:
                 future.get(timeout=max(0.0, deadline - time.monotonic()))
-        except KafkaError as error:
-            raise BusUnavailable(f"Kafka did not acknowledge in {FLUSH_SECONDS:g} s") from error
 
     def close(self) -> None:
         self._producer.close()
@@ -182,39 +172,49 @@ class KafkaMember(ConsumerRebalanceListener):
         max_work_seconds: float,
     ) -> None:
         self._rebalance = rebalance
-        try:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=servers,
+        self._new: set[TopicPartition] = set()
+        with guarded(f"connecting to Kafka at {servers}"):
+            self._consumer = connected(
+                KafkaConsumer,
+                servers,
                 group_id=group,
                 group_instance_id=member,
-                enable_auto_commit=False,
                 auto_offset_reset="earliest",
-                fetch_max_wait_ms=FETCH_WAIT_MS,
-                max_partition_fetch_bytes=MAX_RECORD_BYTES,
                 session_timeout_ms=SESSION_MS,
                 heartbeat_interval_ms=SESSION_MS // 4,
                 max_poll_interval_ms=int(max_work_seconds * 1000),
+                metadata_max_age_ms=METADATA_MS,
+                **READING,
             )
             self._consumer.subscribe(list(topics), listener=self)
-        except KafkaError as error:
-            raise BusUnavailable(f"connecting to Kafka at {servers}: {error}") from error
 
     def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
-        try:
+        with guarded("polling"):
             found = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=limit)
-        except KafkaError as error:
-            raise BusUnavailable(f"polling: {error}") from error
+        if self._new:
+            self._start(found)
+            return []
         return [as_record(record) for records in found.values() for record in records]
+
+    def _start(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        """Asks where new partitions start, outside of the client's loop: there an answer that
+        takes long would hold up the heartbeats, and an error would be taken for Kafka's. What was
+        fetched meanwhile is read again; if asking fails, the next poll asks again."""
+        for partition, records in found.items():
+            self._consumer.seek(partition, records[0].offset)
+        if self._rebalance:
+            starts = self._rebalance.assigned([Position(*p) for p in sorted(self._new)])
+            for position, offset in starts.items():
+                self._consumer.seek(TopicPartition(*position), offset)
+        self._new.clear()
 
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
         offsets = {
             TopicPartition(*position): OffsetAndMetadata(offset, "", -1)
             for position, offset in next_offsets.items()
         }
-        try:
-            self._consumer.commit(offsets)
-        except KafkaError as error:
-            raise BusUnavailable(f"committing: {error}") from error
+        with guarded("committing"):
+            self._consumer.commit(offsets, timeout_ms=COMMIT_MS)
 
     def pause(self, positions: Iterable[Position]) -> None:
         self._consumer.pause(*[TopicPartition(*p) for p in positions])
@@ -226,15 +226,27 @@ class KafkaMember(ConsumerRebalanceListener):
         self._consumer.close()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        positions = [Position(p.topic, p.partition) for p in assigned]
-        if self._rebalance and positions:
-            for position, offset in self._rebalance.assigned(positions).items():
-                self._consumer.seek(TopicPartition(*position), offset)
+        self._new |= set(assigned)
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        positions = [Position(p.topic, p.partition) for p in revoked]
-        if self._rebalance and positions:
-            self._rebalance.revoked(positions)
+        known = set(revoked) - self._new  # the others were never told of
+        self._new -= set(revoked)
+        if self._rebalance and known:
+            self._rebalance.revoked([Position(*p) for p in sorted(known)])
+
+
+def connected(client: Any, servers: Sequence[str], **settings: Any) -> Any:
+    """A client of kafka-python that has seen a broker."""
+    return client(bootstrap_servers=servers, bootstrap_timeout_ms=CONNECT_MS, **settings)
+
+
+def as_new(topic: Topic) -> NewTopic:
+    return NewTopic(
+        name=topic.name,
+        num_partitions=topic.partitions,
+        replication_factor=-1,
+        topic_configs=topic.settings,
+    )
 
 
 def as_record(found: Any) -> Record:

@@ -45,11 +45,13 @@ class MemoryBus:
         return consumer
 
     def rebalance(self, group: str) -> None:
-        """Deals the partitions out to the members, in turn."""
+        """Deals the partitions out to the members, in turn. Who loses some loses them now; who
+        gains some is asked at its next poll where to start."""
         members = self.members[group]
         for number, member in enumerate(members):
             wanted = sorted(p for p in self.logs if p.topic in member.topics)
-            member.assign(wanted[number :: len(members)])
+            member.mine = wanted[number :: len(members)]
+            member.lose()
 
     def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
         self.check()
@@ -100,22 +102,26 @@ class MemoryConsumer:
     group: str
     member: str
     listener: Rebalance | None
+    mine: list[Position] = field(default_factory=list)
     next: dict[Position, int] = field(default_factory=dict)
     paused: set[Position] = field(default_factory=set)
 
-    def assign(self, positions: Sequence[Position]) -> None:
-        lost = [p for p in self.next if p not in positions]
-        gained = [p for p in positions if p not in self.next]
+    def lose(self) -> None:
+        lost = [p for p in self.next if p not in self.mine]
         if lost and self.listener:
             self.listener.revoked(lost)
         for position in lost:
             del self.next[position]
+
+    def gain(self) -> None:
+        gained = [p for p in self.mine if p not in self.next]
         starts = self.listener.assigned(gained) if self.listener and gained else {}
         for position in gained:
             self.next[position] = starts.get(position, self.bus.groups[self.group].get(position, 0))
 
     def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
         self.bus.check()
+        self.gain()
         found: list[Record] = []
         for position in sorted(self.next):
             if position in self.paused:

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
         "live", description="live: the machine's clock; world: the ticks of a simulated world"
     )
     tick_seconds: float = Field(10.0, gt=0, description="pause between ticks of the live clock, s")
+    dead_letter_limit: float = Field(
+        0.5, gt=0, le=1, description="share of dead letters in a partition that stops ingestion"
+    )
     http_port: int = Field(0, ge=0, le=65535, description="/healthz, /readyz, /metrics; 0: any")
     replica: str = Field("0", description="name of this copy of the service, stable over restarts")
     state_dir: Path = Field(

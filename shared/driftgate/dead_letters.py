@@ -53,7 +53,8 @@ def letter(record: Record, error: BadInput, service: str, now: int) -> Emit:
 
 
 def claimed_schema_id(value: bytes | None) -> int | None:
-    """The schema id in the five-byte header, if there is such a header."""
+    """The schema id in the five-byte header, if there is such a header. Ids are signed ints."""
     if value is None or len(value) < 5 or value[0] != 0:
         return None
-    return int.from_bytes(value[1:5], "big")
+    claimed = int.from_bytes(value[1:5], "big", signed=True)
+    return claimed if claimed >= 0 else None

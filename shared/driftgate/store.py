@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import clickhouse_connect
+from clickhouse_connect.datatypes.base import ClickHouseType
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
 
 from driftgate import metrics
 from driftgate.errors import BadConfig, StoreRefused, StoreUnavailable
@@ -26,7 +28,7 @@ T = TypeVar("T")
 # queries or parts, memory and disk limits, a read-only table, an aborted or cancelled query.
 RETRIABLE_CODES = frozenset({159, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 999})
 # One block, hence atomic, however many rows an insert has.
-INSERT_SETTINGS = {"async_insert": 0, "max_insert_block_size": 10_000_000, "insert_deduplicate": 0}
+INSERT_SETTINGS: dict[str, Any] = {"async_insert": 0, "max_insert_block_size": 10_000_000}
 
 
 class Store:
@@ -34,6 +36,7 @@ class Store:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._types: dict[tuple[str, ...], Sequence[ClickHouseType]] = {}
 
     @classmethod
     def connect(cls, url: str, database: str = "default") -> Store:
@@ -53,6 +56,7 @@ class Store:
                 secure=parts.scheme == "https",
                 database=name,
                 autogenerate_session_id=False,
+                form_encode_query_params=True,  # a URL has no room for long lists
             )
 
         def both() -> Client:
@@ -78,8 +82,10 @@ class Store:
         found = guarded("query", lambda: self._client.query(sql, parameters=parameters or None))
         return list(found.named_results())
 
-    def append(self, table: str, rows: Rows) -> None:
-        """Inserts rows at once: all or none. Every row has the columns of the first.
+    def append(self, table: str, rows: Rows, token: str = "") -> None:
+        """Inserts rows at once: all or none. Every row has the columns of the first. An insert
+        that is tried again under the same token is made once, even if the first try is still
+        under way.
 
         Raises:
             StoreRefused, StoreUnavailable
@@ -87,15 +93,24 @@ class Store:
         if not rows:
             return
         names = list(rows[0])
+        # Without a token of its own, an insert of the same rows would count as the same insert.
+        settings = INSERT_SETTINGS | {"insert_deduplication_token": token or uuid4().hex}
         values = [[row[name] for name in names] for row in rows]
-        guarded(
-            "insert",
-            lambda: self._client.insert(
-                table, values, column_names=names, settings=dict(INSERT_SETTINGS)
-            ),
-        )
+        guarded("insert", lambda: self._insert(table, names, values, settings))
         metrics.ROWS.labels(table).inc(len(rows))
         metrics.BATCH.observe(len(rows))
+
+    def _insert(
+        self, table: str, names: list[str], values: Sequence[Any], settings: dict[str, Any]
+    ) -> None:
+        """The client asks for a table's column types before an insert; here once, not each time."""
+        known = self._types.get((table, *names))
+        if known is None:
+            known = self._client.create_insert_context(table, names).column_types
+            self._types[(table, *names)] = known
+        self._client.insert(
+            table, values, column_names=names, column_types=known, settings=settings
+        )
 
     def command(self, sql: str) -> None:
         """A statement without rows.
@@ -116,6 +131,8 @@ def guarded(call: str, work: Callable[[], T]) -> T:
             return work()
         except ClickHouseError as error:
             code = code_of(error)
+            if code is None and isinstance(error, DataError | ProgrammingError):
+                raise StoreRefused(0, f"{call}: {error}") from error
             if code is None or code in RETRIABLE_CODES:
                 raise StoreUnavailable(f"{call}: {error}") from error
             raise StoreRefused(code, f"{call}: {error}") from error

@@ -4,6 +4,6 @@ A version is the mean-pooled, L2-normalised output of the base with a LoRA adapt
 head. `base` finds the frozen network, `folder` reads and writes a version's files, `bert` computes
 BERT-shaped networks without padding, `plain` any other, `serving` answers with many versions.
 
-The modules import torch, and only `plain` and `base.load` import transformers: a process that
-serves a BERT-shaped base never pays for it.
+The modules import torch, and only `plain` and `base.load` use transformers: a process that serves a
+BERT-shaped base never pays for it.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -95,6 +96,24 @@ def _digest(files: list[Path]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def tokenizer(base: BaseRef) -> Callable[[Sequence[str]], list[list[int]]]:
+    """Texts to token ids, cut at `MAX_TOKENS`: the same when trained, judged and served."""
+    file = base.path / "tokenizer.json"
+    if not file.is_file():
+        from transformers import AutoTokenizer
+
+        slow = AutoTokenizer.from_pretrained(base.path)
+        return lambda texts: slow(list(texts), truncation=True, max_length=MAX_TOKENS).input_ids
+
+    from tokenizers import Tokenizer
+
+    fast = Tokenizer.from_file(str(file))
+    fast.enable_truncation(MAX_TOKENS)
+    fast.no_padding()
+    # One by one, since a batch would take threads of its own.
+    return lambda texts: [fast.encode(text).ids for text in texts]
+
+
 def device_of(device: str) -> str:
     """The torch device behind a setting: `auto` is the GPU where there is one."""
     import torch
@@ -105,7 +124,7 @@ def device_of(device: str) -> str:
 
 
 def load(base: BaseRef, method: Kind = "lora", device: str = "auto") -> Any:
-    """The frozen `transformers` encoder, in evaluation mode, fp32.
+    """The frozen `transformers` encoder, fp32.
 
     With `qlora` its linear maps are held in 4 bits (nf4, double quantisation: Dettmers et al. 2023,
     https://arxiv.org/abs/2305.14314), which is quick on a GPU and slow on a CPU.
@@ -130,4 +149,4 @@ def load(base: BaseRef, method: Kind = "lora", device: str = "auto") -> Any:
     model = AutoModel.from_pretrained(
         base.path, use_safetensors=True, quantization_config=four_bits, device_map=target
     )
-    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False).eval()
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from driftgate.classifier.folder import Adapter
-from driftgate.errors import BadConfig
+from driftgate.errors import BadConfig, Corrupt
 
 NOT_PLAIN = (
     "use_dora",
@@ -84,14 +84,14 @@ class Norm:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A linear map, weight [outputs, inputs] and bias [outputs]."""
+    """A linear map, weight [outputs, inputs] and bias [outputs], computed in their type."""
 
     weight: Tensor
     bias: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         """[tokens, inputs] → [tokens, outputs]."""
-        return functional.linear(x, self.weight, self.bias)
+        return functional.linear(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +167,15 @@ class Bert:
 
         Raises:
             BadConfig: the adapter is no plain LoRA on the layers' linear maps.
+            Corrupt: its tensors fit neither each other nor the base.
         """
         deltas = _deltas(adapter, self.words.device)
         known = {f"encoder.layer.{n}.{path}" for n in range(len(self.layers)) for path in MAPS}
         if unknown := deltas.keys() - known:
             raise BadConfig(f"adapter changes {min(unknown)}: expected LoRA on {', '.join(MAPS)}")
+        for name, delta in deltas.items():
+            if delta.shape != self.tensors[f"{name}.weight"].shape:
+                raise Corrupt(f"adapter: {name} has shape {tuple(delta.shape)}, not the base's")
         first = min((int(name.split(".")[2]) for name in deltas), default=len(self.layers))
         merged = {
             **self.tensors,
@@ -229,12 +233,18 @@ def _deltas(adapter: Adapter, device: torch.device) -> dict[str, Tensor]:
     odd = [key for key in NOT_PLAIN if adapter.config.get(key)]
     if odd or adapter.config.get("bias", "none") != "none":
         raise BadConfig(f"adapter_config.json: {(odd or ['bias'])[0]} is set, expected plain LoRA")
-    down, up = ".lora_A.weight", ".lora_B.weight"
-    scaling = adapter.scaling()
-    found = {}
-    for name, tensor in adapter.tensors.items():
-        if name.endswith(down):
-            path = name.removeprefix("base_model.model.").removesuffix(down)
-            other = adapter.tensors[name.removesuffix(down) + up]
-            found[path] = (scaling * (other.float() @ tensor.float())).to(device)
-    return found
+    paths = {
+        name.removesuffix(".lora_A.weight").removesuffix(".lora_B.weight")
+        for name in adapter.tensors
+    }
+    try:
+        return {
+            path.removeprefix("base_model.model."): adapter.scaling()
+            * (
+                adapter.tensors[f"{path}.lora_B.weight"].float().to(device)
+                @ adapter.tensors[f"{path}.lora_A.weight"].float().to(device)
+            )
+            for path in paths
+        }
+    except (KeyError, RuntimeError) as error:
+        raise Corrupt(f"adapter: its A, B or configuration do not fit together: {error}") from error

@@ -10,7 +10,6 @@ Nothing here is pickled. Files are not trusted: shapes and values are checked wh
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +114,3 @@ def _finite(file: Path, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise Corrupt(f"{file}: tensor {name} holds a number that is not finite")
-
-
-def label_indices(labels: Sequence[str]) -> dict[str, int]:
-    """Each label's row in the head."""
-    return {label: row for row, label in enumerate(labels)}

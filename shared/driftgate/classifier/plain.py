@@ -14,21 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from driftgate.classifier.base import MAX_TOKENS, BaseRef, load
+from driftgate.classifier.base import BaseRef, load, tokenizer
 
 
 class Plain:
     """One base and the adapters loaded beside it, one of them active at a time."""
 
     def __init__(self, base: BaseRef, device: str) -> None:
-        from transformers import AutoTokenizer
-
-        self._tokenizer = AutoTokenizer.from_pretrained(base.path)
+        self.tokenize = tokenizer(base)
         self._model = load(base, device=device)
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, cut at `MAX_TOKENS`."""
-        return list(self._tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS).input_ids)
+        self.dim = int(self._model.config.hidden_size)
 
     def load(self, name: str, folder: Path) -> None:
         """Add an adapter beside those there."""
@@ -55,13 +50,15 @@ class Plain:
         if name is not None:
             self._model.set_adapter(name)
         with self._model.disable_adapter() if name is None and adapted else nullcontext():
-            return mean_pooled(self._model, ids, self._tokenizer.pad_token_id or 0)
+            return mean_pooled(self._model, ids)
 
 
-def mean_pooled(model: Any, ids: Sequence[Sequence[int]], pad: int) -> Tensor:
+def mean_pooled(model: Any, ids: Sequence[Sequence[int]]) -> Tensor:
     """Embeddings of length 1 of texts given as token ids, [texts, dim]."""
     rows = [torch.tensor(text) for text in ids]
-    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
+    padded = torch.nn.utils.rnn.pad_sequence(
+        rows, batch_first=True, padding_value=model.config.pad_token_id or 0
+    )
     lengths = torch.tensor([len(text) for text in ids])
     mask = (torch.arange(padded.shape[1]) < lengths[:, None]).to(model.device)
     states = model(input_ids=padded.to(model.device), attention_mask=mask.long())

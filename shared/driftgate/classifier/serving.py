@@ -7,7 +7,7 @@ name answered. Versions are resident side by side, so that a swap is the choice 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from driftgate.classifier import bert
-from driftgate.classifier.base import MAX_TOKENS, BaseRef, device_of
+from driftgate.classifier.base import BaseRef, device_of, tokenizer
 from driftgate.classifier.folder import Head, read_adapter, read_head
-from driftgate.errors import BadConfig
+from driftgate.errors import BadConfig, Corrupt
 
 CHUNK_TOKENS = 512
 """Tokens computed at once: large enough for full speed, small enough to stay in the caches."""
@@ -43,9 +43,11 @@ class Prediction:
 
 
 class Network(Protocol):
-    """A base that can hold adapters."""
+    """A base that can hold adapters. dim: length of its embeddings."""
 
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]: ...
+    dim: int
+    tokenize: Callable[[Sequence[str]], list[list[int]]]
+
     def load(self, name: str, folder: Path) -> None: ...
     def unload(self, name: str) -> None: ...
     def pooled(
@@ -57,19 +59,12 @@ class Lean:
     """A BERT-shaped base; versions are merged copies of the layers that they adapt."""
 
     def __init__(self, base: BaseRef, device: str) -> None:
-        from tokenizers import Tokenizer
-
-        self._tokenizer = Tokenizer.from_file(str(base.path / "tokenizer.json"))
-        self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.no_padding()
+        self.tokenize = tokenizer(base)
         self._bert = bert.read(base.path, device)
+        self.dim = self._bert.words.shape[1]
         self._tops: dict[str | None, tuple[int, tuple[bert.Layer, ...]]] = {
             None: (len(self._bert.layers), ())
         }
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, one by one: a batch would take threads of its own."""
-        return [self._tokenizer.encode(text).ids for text in texts]
 
     def load(self, name: str, folder: Path) -> None:
         """Merge an adapter into copies of the layers it touches."""
@@ -127,7 +122,7 @@ def network(base: BaseRef, device: str) -> Network:
 
 
 class Classifier:
-    """One base and its resident versions. One thread computes; any may ask who is resident."""
+    """One base and its resident versions. One thread uses it; any may ask who is resident."""
 
     def __init__(self, base: BaseRef, device: str = "auto", threads: int = 1) -> None:
         torch.set_num_threads(threads)
@@ -146,6 +141,8 @@ class Classifier:
         if name in self._heads:
             return
         head = read_head(folder, self._base)
+        if head.prototypes.shape[1:] != (self._network.dim,):
+            raise Corrupt(f"version {folder}: its prototypes are not {self._network.dim} wide")
         self._network.load(name, folder)
         placed = Head(head.labels, head.prototypes.to(self._device), head.scale)
         self._heads = {**self._heads, name: placed}
@@ -194,7 +191,7 @@ class Classifier:
         for _, places, pooled, _ in self._chunks(texts, {None: set(range(len(texts)))}):
             rows.update(zip(places, pooled.cpu(), strict=True))
         if not rows:
-            return np.zeros((0, 0), np.float32)
+            return np.zeros((0, self._network.dim), np.float32)
         return torch.stack([rows[place] for place in range(len(texts))]).numpy()
 
     def _head(self, name: str) -> Head:

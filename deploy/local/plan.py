@@ -1,0 +1,232 @@
+"""Which processes make a local stack, how each is configured, and on which ports it listens."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Self
+
+from driftgate.config import PREFIX, Settings
+from driftgate.errors import BadConfig, nearest
+
+from deploy.local import ray
+from deploy.local.supervision import Program
+
+SERVICES = ("ingest_logger", "drift_detector", "trainer", "evaluator", "promoter", "router")
+INFRASTRUCTURE = ("kafka", "clickhouse", "ray")
+ON_RAY = ("trainer", "evaluator")
+# The router is ready once it has a version to serve, and a new stack has none.
+AWAITED = dict.fromkeys(SERVICES, "/readyz") | {"router": "/healthz"}
+PORTS = {
+    "kafka": 9092,
+    "kafka_controller": 9093,
+    "clickhouse": 8123,
+    "router": 50051,
+    "ray": 6379,
+    "ray_client": 10001,
+} | {f"{name}_http": 9401 + i for i, name in enumerate(SERVICES)}
+OWNED_BY_STACK = ("kafka", "store", "ray", "router", "http_port", "state_dir", "clock")
+
+# Below the range from which Linux and macOS take the ports of outgoing connections.
+FREE_PORTS = range(20_000, 32_000)
+
+# Ray puts 62 characters behind its folder, and a unix socket's path ends at 107.
+LONGEST_RUN_FOLDER = 40
+
+SERVICE_STOP_S = 15
+# A Ray that is still starting ignores SIGTERM, and has nothing to lose.
+RAY_STOP_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StackConfig:
+    """All that distinguishes one local stack from another.
+
+    `ports` has the names of `PORTS`; `settings` are `DRIFTGATE_*` variables for the services;
+    without `services` only the infrastructure runs.
+    """
+
+    state_dir: Path
+    ports: dict[str, int] = field(default_factory=lambda: dict(PORTS))
+    clock: Literal["live", "world"] = "live"
+    settings: dict[str, str] = field(default_factory=dict)
+    services: tuple[str, ...] = SERVICES
+    cpus: int = field(default_factory=lambda: os.cpu_count() or 1)
+    hub_offline: bool = True
+
+    @classmethod
+    def default(cls, state_dir: Path, environment: Mapping[str, str]) -> Self:
+        """The usual ports, unless `DRIFTGATE_KAFKA_PORT` and its like say otherwise.
+
+        Raises:
+            BadConfig: a variable is unknown or holds no port.
+        """
+        ports, settings = dict(PORTS), {}
+        of_services = [PREFIX + name.upper() for name in Settings.model_fields]
+        of_ports = {f"{PREFIX}{name.upper()}_PORT": name for name in PORTS}
+        clock: Literal["live", "world"] = "live"
+        for variable, value in environment.items():
+            if variable in of_ports:
+                ports[of_ports[variable]] = port_number(variable, value)
+            elif variable == f"{PREFIX}CLOCK" and value in ("live", "world"):
+                clock = value  # type: ignore[assignment]
+            elif variable in of_services:
+                if variable.removeprefix(PREFIX).lower() not in OWNED_BY_STACK:
+                    settings[variable] = value
+            elif variable.startswith(PREFIX):
+                known = [*of_ports, *of_services]
+                raise BadConfig(
+                    f"environment variable {variable} is unknown: {nearest(variable, known)}"
+                )
+        offline = environment.get("HF_HUB_OFFLINE", "1") != "0"
+        return cls(state_dir.resolve(), ports, clock, settings, hub_offline=offline)
+
+    @classmethod
+    def on_free_ports(cls, state_dir: Path, clock: Literal["live", "world"] = "live") -> Self:
+        """A stack beside any other."""
+        return cls(
+            state_dir.resolve(), dict(zip(PORTS, free_ports(len(PORTS)), strict=True)), clock
+        )
+
+    @property
+    def kafka(self) -> str:
+        return f"127.0.0.1:{self.ports['kafka']}"
+
+    @property
+    def store(self) -> str:
+        return f"http://127.0.0.1:{self.ports['clickhouse']}"
+
+    @property
+    def router(self) -> str:
+        return f"127.0.0.1:{self.ports['router']}"
+
+    @property
+    def ray(self) -> str:
+        return f"127.0.0.1:{self.ports['ray']}"
+
+    @property
+    def log(self) -> Path:
+        return self.state_dir / "log"
+
+    @property
+    def work(self) -> Path:
+        """Working folder of every process of the stack: by it they are found again."""
+        return self.state_dir / "work"
+
+    @property
+    def run(self) -> Path:
+        """Folder of sockets; elsewhere when the state's own path is too long for one."""
+        inside = self.state_dir / "run"
+        if len(str(inside)) <= LONGEST_RUN_FOLDER:
+            return inside
+        name = hashlib.sha256(str(self.state_dir).encode()).hexdigest()[:8]
+        return Path("/tmp") / f"driftgate-{os.getuid()}-{name}"  # noqa: S108
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """`DRIFTGATE_*` of any process that talks to this stack: bootstrap, console, tests."""
+        ours = {
+            "KAFKA": self.kafka,
+            "STORE": self.store,
+            "ROUTER": self.router,
+            "RAY": self.ray,
+            "CLOCK": self.clock,
+            "ARTIFACTS": f"file://{self.state_dir / 'artifacts'}",
+            "STATE_DIR": str(self.state_dir / "services"),
+        }
+        return {PREFIX + name: value for name, value in ours.items()} | self.settings
+
+
+def programs(config: StackConfig) -> list[Program]:
+    """The stack's processes in the order of their start."""
+    return [*infrastructure(config), *(service(config, name) for name in config.services)]
+
+
+def infrastructure(config: StackConfig) -> list[Program]:
+    state, ports = config.state_dir, config.ports
+
+    def part(name: str, stop_s: int, *arguments: object) -> Program:
+        line = (sys.executable, "-m", f"deploy.local.{name}", *map(str, arguments))
+        return Program(name, line, {}, stop_s)
+
+    return [
+        part(
+            "kafka",
+            30,
+            state / "kafka",
+            *("--port", ports["kafka"], "--controller-port", ports["kafka_controller"]),
+        ),
+        part("clickhouse", 30, state / "clickhouse", "--port", ports["clickhouse"]),
+        part(
+            "ray",
+            RAY_STOP_S,
+            config.run / "ray",
+            *("--port", ports["ray"], "--client-port", ports["ray_client"]),
+            *("--cpus", config.cpus),
+        ),
+    ]
+
+
+def service(config: StackConfig, name: str) -> Program:
+    own = {
+        f"{PREFIX}HTTP_PORT": str(config.ports[f"{name}_http"]),
+        f"{PREFIX}STATE_DIR": str(config.state_dir / "services" / name),
+    }
+    return Program(
+        name,
+        (sys.executable, "-m", f"services.{name}.main"),
+        # Idle threads that spin cost more than they gain where six services share few cores.
+        ray.ENVIRONMENT
+        | {
+            "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "passive",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": str(int(config.hub_offline)),
+            "PYTHONUNBUFFERED": "1",
+        }
+        | config.environment
+        | own,
+        stop_s=SERVICE_STOP_S,
+    )
+
+
+def wanted_ports(config: StackConfig) -> dict[str, int]:
+    """The ports that this stack will listen on, by part."""
+    silent = {f"{name}_http" for name in SERVICES if name not in config.services}
+    if "router" not in config.services:
+        silent.add("router")
+    return {name: port for name, port in config.ports.items() if name not in silent}
+
+
+def port_of(config: StackConfig, name: str) -> int:
+    return config.ports[name if name in INFRASTRUCTURE else f"{name}_http"]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, all different, and none that the system gives out by itself."""
+    candidates = random.sample(FREE_PORTS, len(FREE_PORTS))
+    return list(islice((port for port in candidates if is_free(port)), count))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # A port that was closed a moment ago is free, although the kernel still remembers it.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def port_number(variable: str, text: str) -> int:
+    if text.isdigit() and 0 < int(text) < 2**16:
+        return int(text)
+    raise BadConfig(f"{variable}: got {text!r}, expected a port between 1 and 65535")

@@ -1,0 +1,56 @@
+"""What a version answers to a suite, asked once: answers are kept by the content of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Protocol
+
+from driftgate.artifacts import Artifacts
+from driftgate.classifier.serving import Prediction
+from driftgate.codec import digest
+
+CHUNK = 64
+"""Texts asked at once, between two signs of progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A trained version: its number, the digest and artifact folder of its adapter, its base."""
+
+    number: int
+    digest: str
+    uri: str
+    base: str
+
+
+class Engine(Protocol):
+    """Versions that answer."""
+
+    def predict(self, version: Version, texts: Sequence[str]) -> list[Prediction]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Answers from the artifact store, else from the engine."""
+
+    engine: Engine
+    artifacts: Artifacts
+
+    def ask(
+        self, version: Version, texts: Sequence[str], answered: Callable[[int], None]
+    ) -> dict[str, Prediction]:
+        """The version's answer to each text; `answered` is told of so many more."""
+        name = f"evals/answers/{version.digest}/{digest(list(texts))}"
+        kept = self.artifacts.ref(name)
+        if kept is None:
+            found: list[Prediction] = []
+            for at in range(0, len(texts), CHUNK):
+                found += self.engine.predict(version, texts[at : at + CHUNK])
+                answered(len(texts[at : at + CHUNK]))
+            kept = self.artifacts.put_json([astuple(answer) for answer in found])
+            self.artifacts.set_ref(name, kept)
+        else:
+            answered(len(texts))
+        rows = self.artifacts.get_json(kept)
+        return {text: Prediction(*row) for text, row in zip(texts, rows, strict=True)}

@@ -1,0 +1,61 @@
+"""The model card, completed with what the harness found: Hugging Face's `model-index` and a table.
+
+Format: https://huggingface.co/docs/hub/model-cards#evaluation-results
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from services.evaluator.gate import Axis, Verdict, tidy
+from services.evaluator.tables import table
+
+FRONT_MATTER = re.compile(r"\A---\n(?P<meta>.*?)^---\n(?P<words>.*)\Z", re.DOTALL | re.MULTILINE)
+RESULTS = re.compile(r"^## Results\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What was judged. name, champion: `model@version`, None without a champion. dataset: artifact
+    URI of the held-out cases. repo_hash: of the model repo with the other suites and the gate."""
+
+    name: str
+    champion: str | None
+    dataset: str
+    repo_hash: str
+
+
+def completed(card: str, about: About, verdict: Verdict) -> str:
+    """A card with its results filled in."""
+    found = FRONT_MATTER.match(card)
+    yaml = YAML()
+    meta = yaml.load(found["meta"]) if found else {}
+    results = [result(axis, about) for axis in verdict.axes if axis.cases]
+    meta["model-index"] = [{"name": about.name, "results": results}]
+    out = StringIO()
+    yaml.dump(meta, out)
+    section = f"## Results\n\nIt {verdict.words}.\n\n{table(verdict.axes)}\n\n"
+    body = found["words"] if found else card
+    body, places = RESULTS.subn(lambda _: section, body, count=1)
+    return f"---\n{out.getvalue()}---\n{body}" + ("" if places else f"\n{section}")
+
+
+def result(axis: Axis, about: About) -> dict[str, Any]:
+    """One axis as an entry of `model-index`."""
+    held_out = axis.layer == "task"
+    return {
+        "task": {"type": "text-classification"},
+        "dataset": {
+            "name": "held-out cases" if held_out else f"{axis.layer} suite",
+            "type": "dataset" if held_out else "model-repo",
+            "config": axis.slice,
+            "split": "test",
+            "revision": about.dataset if held_out else about.repo_hash,
+        },
+        "metrics": [{"type": "accuracy", "name": axis.title, "value": tidy(axis.value)}],
+    }

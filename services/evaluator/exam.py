@@ -1,0 +1,86 @@
+"""What the candidate and the champion answered to every case, and what follows from it. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from driftgate.classifier.serving import Prediction
+from driftgate.features import features_of
+from driftgate.model_repo import ALL, ModelYaml
+from driftgate.reference import Answer, Reference, measure
+
+from services.evaluator.gate import Tally
+from services.evaluator.suites import Case, Suite
+
+Answers = Mapping[str, Prediction]
+"""Answers by text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One case and its fate. before: what the champion answered; None without one."""
+
+    case: Case
+    answer: str
+    right: bool
+    answer_before: str | None
+    right_before: bool | None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the champion was right and the candidate is not."""
+        return bool(self.right_before) and not self.right
+
+
+def results(suites: Sequence[Suite], candidate: Answers, champion: Answers | None) -> list[Result]:
+    """Every case with its fate, paired."""
+    now = labels(candidate)
+    before = None if champion is None else labels(champion)
+    return [
+        Result(
+            case=case,
+            answer=now[case.text],
+            right=case.right(now),
+            answer_before=None if before is None else before[case.text],
+            right_before=None if before is None else case.right(before),
+        )
+        for suite in suites
+        for case in suite.cases
+    ]
+
+
+def labels(answers: Answers) -> dict[str, str]:
+    return {text: answer.label for text, answer in answers.items()}
+
+
+def tallies(found: Sequence[Result]) -> list[Tally]:
+    """Cases counted by kind, slices and fate: all that the gate looks at."""
+    counts = Counter(
+        (r.case.layer, r.case.name, tuple(sorted(r.case.slices.items())), r.right, r.right_before)
+        for r in found
+    )
+    return [
+        Tally(layer, name, dict(slices), right, before, cases)
+        for (layer, name, slices, right, before), cases in sorted(counts.items(), key=repr)
+    ]
+
+
+def reference(task: Suite, answers: Answers, config: ModelYaml) -> Reference:
+    """What monitors will compare live answers with."""
+    slices = {name for monitor in config.monitors for name in monitor.slices}
+    return measure(list(observed(task, answers)), sorted(slices | {ALL}), config.task.labels)
+
+
+def observed(task: Suite, answers: Answers) -> Iterator[Answer]:
+    """Held-out cases as if they had been asked live and all corrected."""
+    for case in task.cases:
+        said = answers[case.text]
+        yield Answer(
+            output=said.label,
+            confidence=said.confidence,
+            features=features_of(case.text, said.similarity),
+            slices=case.slices,
+            error=float(said.label != case.label),
+        )

@@ -1,0 +1,290 @@
+"""Whether a candidate may ship, from what it and the champion got right. Pure.
+
+A gate has two dangers: it lets harm through, or it stops for chance what harms nobody. So:
+
+- *Bars* hold for anyone: accuracy over all held-out cases and in each protected slice, regression,
+  probes. The measured value itself is compared, since the labels of held-out cases come from
+  feedback and are partly wrong; bars are set with that in mind.
+- *Harm* is judged case by case against the champion. A slice is harmed when its pairs show that
+  the candidate is worse (McNemar) and do not show that it is within the margin (Tango). With many
+  cases that is the usual test of non-inferiority; with few it still stops an equal candidate no
+  more often than alpha. The whole and all slices are one family, calibrated by sign-flipping, so
+  that they stop an equal candidate in a share alpha together. Each protected slice has a test, and
+  an alpha, of its own, and so is watched more closely.
+- *Too few cases* to tell are neither pass nor fail; but what fails elsewhere, fails.
+- *Without a champion* the bars alone decide.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from driftgate.model_repo import ALL, Gate, SliceBar
+
+from services.evaluator.statistics import Family, Pairs, detectable, family, harm, no_worse, wilson
+
+MIN_SLICE_CASES = 20
+"""Smaller slices are not judged: only a loss of a third or more could be found."""
+
+MOST_WORDS = 3
+"""So many axes are named in a verdict's words."""
+
+SIGNIFICANT = 6
+"""Digits of a number that is told."""
+
+Layer = Literal["task", "regression", "probe"]
+Result = Literal["pass", "fail", "insufficient"]
+
+ACCURACY = "accuracy"
+NEGATIVE_FLIPS = "negative flips"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """So many cases of one kind with one fate. name: `accuracy`, or the kind of probe. before:
+    whether the champion was right; None without a champion."""
+
+    layer: Layer
+    name: str
+    slices: Mapping[str, str]
+    right: bool
+    before: bool | None
+    cases: int
+
+    def inside(self, slice_name: str) -> bool:
+        """Whether its cases belong to a slice, `all` or `name=value`."""
+        name, _, value = slice_name.partition("=")
+        return slice_name == ALL or self.slices.get(name) == value
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One judged number: the fields of the verdict's schema. short: there are too few cases."""
+
+    layer: Layer
+    name: str
+    slice: str
+    cases: int
+    value: float
+    low: float
+    high: float
+    champion: float | None = None
+    difference: float | None = None
+    p_value: float | None = None
+    threshold: float | None = None
+    passed: bool = True
+    words: str = ""
+    short: bool = False
+
+    @property
+    def title(self) -> str:
+        """Such as `task accuracy in language=es`."""
+        return f"{self.layer} {self.name}" + ("" if self.slice == ALL else f" in {self.slice}")
+
+    def event(self) -> dict[str, Any]:
+        """As the verdict's schema has it."""
+        told = {name: tidy(value) for name, value in asdict(self).items()}
+        del told["short"]
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says, and why."""
+
+    result: Result
+    axes: tuple[Axis, ...]
+    words: str
+
+
+def judge(tallies: Iterable[Tally], gate: Gate) -> Verdict:
+    """The verdict on a candidate. The order of `tallies` does not matter."""
+    layers: dict[str, list[Tally]] = defaultdict(list)
+    for tally in sorted(tallies, key=lambda t: sorted(t.slices.items())):
+        layers[tally.layer].append(tally)
+    axes = (
+        *task(layers["task"], gate),
+        *regression(layers["regression"], gate),
+        *probes(layers["probe"], gate),
+    )
+    stopping = [axis for axis in axes if not axis.passed]
+    failing = [axis for axis in stopping if not axis.short]
+    first = all(tally.before is None for found in layers.values() for tally in found)
+    result: Result = "fail" if failing else "insufficient" if stopping else "pass"
+    return Verdict(result, axes, in_words(result, failing or stopping or axes[:1], first))
+
+
+def task(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
+    """Accuracy on held-out cases: of all, of the protected slices, of every large enough one."""
+    counts = {name: Counts.of(tallies, name) for name in judged_slices(tallies, gate)}
+    if counts[ALL].cases < gate.min_cases:
+        return [counts[ALL].too_few("task", ALL, gate.min_cases)]
+    tests = harm_tests(tallies, [name for name in counts if name not in gate.protected], gate.alpha)
+    axes = [accuracy(name, found, gate, tests) for name, found in counts.items()]
+    return axes if tests is None else [*axes, negative_flips(counts[ALL].pairs)]
+
+
+def accuracy(name: str, counts: Counts, gate: Gate, tests: Family | None) -> Axis:
+    """Accuracy in one slice against its bar and against the champion."""
+    if counts.cases < MIN_SLICE_CASES:
+        return counts.too_few("task", name, MIN_SLICE_CASES)
+    bar = gate.protected.get(name, SliceBar(min_accuracy=gate.min_accuracy, margin=gate.margin))
+    barred = name == ALL or name in gate.protected
+    axis = counts.axis("task", ACCURACY, name, bar.min_accuracy if barred else None)
+    if tests is None:
+        return axis
+    own = name in gate.protected
+    p = harm(counts.pairs) if own else tests.adjusted[name]
+    harmed = p < gate.alpha and no_worse(counts.pairs, bar.margin) >= gate.alpha
+    least = detectable(counts.pairs, gate.alpha if own else min(gate.alpha, tests.critical))
+    words = (
+        f"{axis.words} ({counts.pairs.wins} won, {counts.pairs.losses} lost, p of harm {p:.2g}); "
+        f"{'harmed' if harmed else 'no harm shown'}, a loss of {least:.3f} would be found"
+    )
+    return replace(axis, p_value=p, passed=axis.passed and not harmed, words=words)
+
+
+def negative_flips(pairs: Pairs) -> Axis:
+    """Cases that the champion got right and the candidate does not: what users will notice."""
+    low, high = wilson(pairs.losses, pairs.cases)
+    words = f"{pairs.losses} of {pairs.cases} that were right are now wrong, {pairs.wins} mended"
+    rate = pairs.losses / pairs.cases
+    return Axis("task", NEGATIVE_FLIPS, ALL, pairs.cases, rate, low, high, words=words)
+
+
+def regression(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
+    """The frozen suite: at its bar, and not further below the champion than its margin."""
+    if not tallies:
+        return []
+    counts = Counts.of(tallies, ALL)
+    bar = gate.regression.min_accuracy
+    if counts.champion is not None:
+        bar = max(bar, counts.champion - gate.regression.margin)
+    return [
+        counts.axis("regression", ACCURACY, ALL, bar),
+        *(
+            Counts.of(tallies, name).axis("regression", ACCURACY, name)
+            for name in large_slices(tallies)
+        ),
+    ]
+
+
+def probes(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
+    """Behaviour: each kind is told; those of one family are judged together."""
+    kinds: dict[str, list[Tally]] = defaultdict(list)
+    for tally in tallies:
+        kinds[tally.name.partition(":")[0]].append(tally)
+    axes = []
+    for kind, found in sorted(kinds.items()):
+        axes.append(Counts.of(found, ALL).axis("probe", kind, ALL, gate.probes.min_pass))
+        for name in sorted({tally.name for tally in found} - {kind}):
+            inside = [tally for tally in found if tally.name == name]
+            axes.append(Counts.of(inside, ALL).axis("probe", name))
+    return axes
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Cases by who was right. champion: its accuracy on them; None without one."""
+
+    cases: int
+    right: int
+    champion: float | None
+    pairs: Pairs
+
+    @classmethod
+    def of(cls, tallies: Iterable[Tally], slice_name: str) -> Counts:
+        """Of the cases in a slice."""
+        fates: Counter[tuple[bool, bool | None]] = Counter()
+        for tally in tallies:
+            if tally.inside(slice_name):
+                fates[tally.right, tally.before] += tally.cases
+        cases, wins, losses = fates.total(), fates[True, False], fates[False, True]
+        paired = cases and not (fates[True, None] or fates[False, None])
+        return cls(
+            cases=cases,
+            right=sum(n for (right, _), n in fates.items() if right),
+            champion=(fates[True, True] + losses) / cases if paired else None,
+            pairs=Pairs(cases, wins, losses),
+        )
+
+    def axis(
+        self, layer: Layer, name: str, slice_name: str = ALL, bar: float | None = None
+    ) -> Axis:
+        """The share of right answers with its interval, against a bar."""
+        low, high = wilson(self.right, self.cases)
+        value = self.right / self.cases if self.cases else 0.0
+        words = f"{value:.3f} of {self.cases} ({low:.3f} to {high:.3f})"
+        if bar is not None:
+            words += f", wanted {bar:.3f}"
+        difference = None
+        if self.champion is not None:
+            difference = self.pairs.difference
+            words += f"; champion {self.champion:.3f}, {difference:+.3f}"
+        return Axis(
+            layer=layer,
+            name=name,
+            slice=slice_name,
+            cases=self.cases,
+            value=value,
+            low=low,
+            high=high,
+            champion=self.champion,
+            difference=difference,
+            threshold=bar,
+            passed=bar is None or self.right >= bar * self.cases - 1e-9,
+            words=words,
+        )
+
+    def too_few(self, layer: Layer, slice_name: str, wanted: int) -> Axis:
+        """An axis that cannot be judged."""
+        words = f"{self.cases} held-out cases, at least {wanted} are needed"
+        return replace(
+            self.axis(layer, ACCURACY, slice_name), passed=False, short=True, words=words
+        )
+
+
+def judged_slices(tallies: Sequence[Tally], gate: Gate) -> list[str]:
+    """The whole, the protected slices, and all others that are large enough."""
+    return list(dict.fromkeys([ALL, *sorted(gate.protected), *large_slices(tallies)]))
+
+
+def large_slices(tallies: Iterable[Tally]) -> list[str]:
+    """Every `name=value` with enough cases."""
+    sizes: Counter[str] = Counter()
+    for tally in tallies:
+        for name, value in tally.slices.items():
+            sizes[f"{name}={value}"] += tally.cases
+    return sorted(name for name, cases in sizes.items() if cases >= MIN_SLICE_CASES)
+
+
+def harm_tests(tallies: Sequence[Tally], slices: Sequence[str], alpha: float) -> Family | None:
+    """Tests of harm in these slices and the whole as one family; None without a champion."""
+    if any(tally.before is None for tally in tallies):
+        return None
+    strata: dict[tuple[tuple[str, str], ...], list[Tally]] = defaultdict(list)
+    for tally in tallies:
+        if tally.right != tally.before:  # only those tell
+            strata[tuple(sorted(tally.slices.items()))].append(tally)
+    grouped = list(strata.values())
+    members = {
+        name: [row for row, found in enumerate(grouped) if found[0].inside(name)]
+        for name in dict.fromkeys([ALL, *slices])
+    }
+    return family([Counts.of(found, ALL).pairs for found in grouped], members, alpha)
+
+
+def in_words(result: Result, axes: Sequence[Axis], first: bool) -> str:
+    """The verdict for people, by the axes that decided it."""
+    verb = {"pass": "passes", "fail": "fails", "insufficient": "cannot be judged"}[result]
+    told = "; ".join(f"{axis.title} {axis.words}" for axis in axes[:MOST_WORDS])
+    more = f"; and {len(axes) - MOST_WORDS} more" if len(axes) > MOST_WORDS else ""
+    return f"{verb}{', without a champion to compare with' if first else ''}: {told}{more}"
+
+
+def tidy(value: Any) -> Any:
+    """Floats at the digits that are told."""
+    return float(f"{value:.{SIGNIFICANT}g}") if isinstance(value, float) else value

@@ -1,0 +1,140 @@
+"""A verdict as files that people and their tools read. Pure; the same verdict gives the same bytes.
+
+report.json   everything: axes, reference, every case with both answers
+report.md     the verdict in words, and the cases that were lost
+junit.xml     one test case an axis, for CI
+README.md     the model card, completed with the results
+"""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.evaluator.card import About, completed
+from services.evaluator.exam import Result
+from services.evaluator.gate import ACCURACY, Axis, Verdict, tidy
+from services.evaluator.tables import table
+
+MOST_LOST = 40
+"""So many lost cases are shown in words; report.json holds them all."""
+
+
+def files(
+    about: About,
+    verdict: Verdict,
+    found: Sequence[Result],
+    reference: Mapping[str, float],
+    card: str,
+) -> dict[str, bytes]:
+    """Every file of the report, by name."""
+    return {
+        "report.json": as_json(about, verdict, found, reference),
+        "report.md": as_words(about, verdict, found).encode(),
+        "junit.xml": as_junit(about.name, verdict, found),
+        "README.md": completed(card, about, verdict).encode(),
+    }
+
+
+def as_json(
+    about: About, verdict: Verdict, found: Sequence[Result], reference: Mapping[str, float]
+) -> bytes:
+    """For programs."""
+    told = {
+        "name": about.name,
+        "champion": about.champion,
+        "dataset": about.dataset,
+        "repo_hash": about.repo_hash,
+        "result": verdict.result,
+        "words": verdict.words,
+        "axes": [axis.event() for axis in verdict.axes],
+        "reference": {key: tidy(value) for key, value in reference.items()},
+        "cases": [case_json(result) for result in found],
+    }
+    return json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def case_json(result: Result) -> dict[str, Any]:
+    """One case, without its text where the dataset or the model repo holds it by its id."""
+    case = result.case
+    return {
+        "layer": case.layer,
+        "name": case.name,
+        "id": case.id,
+        "slices": dict(case.slices),
+        "wanted": case.label,
+        "answer": result.answer,
+        "right": result.right,
+        "champion_answer": result.answer_before,
+        "champion_right": result.right_before,
+    }
+
+
+def as_words(about: About, verdict: Verdict, found: Sequence[Result]) -> str:
+    """For people."""
+    against = f", compared with {about.champion}" if about.champion else ", a first release"
+    reasons = [f"- {axis.title}: {axis.words}" for axis in verdict.axes if not axis.passed]
+    parts = [
+        f"# {about.name}: {verdict.result}",
+        f"The verdict on {about.name}{against}. It {verdict.words}.",
+        *(["## What stops it", "\n".join(reasons)] if reasons else []),
+        "## All axes",
+        table(verdict.axes),
+        *lost_cases(found),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def lost_cases(found: Sequence[Result]) -> list[str]:
+    """The cases that the champion had right, as a section."""
+    lost = [result for result in found if result.lost]
+    if not lost:
+        return []
+    rows = [
+        f"| {r.case.layer} {r.case.name} | {r.case.id} | {r.answer_before} | {r.answer} |"
+        for r in lost[:MOST_LOST]
+    ]
+    head = ["| where | case | champion, right | candidate, wrong |", "|---|---|---|---|"]
+    more = [f"{len(lost) - MOST_LOST} more in report.json."] if len(lost) > MOST_LOST else []
+    return [f"## Lost: {len(lost)} cases", "\n".join(head + rows), *more]
+
+
+def as_junit(name: str, verdict: Verdict, found: Sequence[Result]) -> bytes:
+    """JUnit's XML as CI systems read it. What is too short to judge is an error, not a failure."""
+    suite = ET.Element(
+        "testsuite",
+        name=name,
+        tests=str(len(verdict.axes)),
+        failures=str(sum(not axis.passed and not axis.short for axis in verdict.axes)),
+        errors=str(sum(axis.short for axis in verdict.axes)),
+    )
+    for axis in verdict.axes:
+        case = ET.SubElement(
+            suite, "testcase", classname=axis.layer, name=f"{axis.name} [{axis.slice}]"
+        )
+        if axis.passed:
+            ET.SubElement(case, "system-out").text = axis.words
+            continue
+        told = ET.SubElement(case, "error" if axis.short else "failure", message=axis.words)
+        told.text = "\n".join(wrong_cases(axis, found))
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def wrong_cases(axis: Axis, found: Sequence[Result]) -> list[str]:
+    """The wrong answers behind an axis, a line each."""
+    name, _, value = axis.slice.partition("=")
+    wrong = [
+        r
+        for r in found
+        if not r.right
+        and r.case.layer == axis.layer
+        and (axis.name == ACCURACY or r.case.name.partition(":")[0] == axis.name)
+        and (not value or r.case.slices.get(name) == value)
+    ]
+    return [
+        f"{r.case.id}: answered {r.answer}, wanted {r.case.label or 'the same as unchanged'}"
+        for r in wrong[:MOST_LOST]
+    ]

@@ -1,0 +1,39 @@
+"""Axes as rows that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.evaluator.gate import Axis
+
+COLUMNS = ("layer", "what", "slice", "cases", "value", "95 %", "champion", "wanted", "")
+
+
+def table(axes: Sequence[Axis]) -> str:
+    """Every axis, as Markdown."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *(cells(axis) for axis in axes)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cells(axis: Axis) -> tuple[str, ...]:
+    """One axis as text, in the order of `COLUMNS`."""
+    return (
+        axis.layer,
+        axis.name,
+        axis.slice,
+        str(axis.cases),
+        f"{axis.value:.3f}",
+        f"{axis.low:.3f}–{axis.high:.3f}",
+        "" if axis.champion is None else f"{axis.champion:.3f}",
+        "" if axis.threshold is None else f"{axis.threshold:.3f}",
+        fate(axis),
+    )
+
+
+def fate(axis: Axis) -> str:
+    """What an axis says, in one word."""
+    if axis.short:
+        return "too few"
+    if not axis.passed:
+        return "fails"
+    return "told" if axis.threshold is None and axis.p_value is None else "passes"

@@ -1,0 +1,59 @@
+"""The models that are in force: topic `models`, and the model repos that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from driftgate import model_repo
+from driftgate.artifacts import Artifacts
+from driftgate.bus import Bus, Position
+from driftgate.codec import Codec
+from driftgate.errors import BadConfig, BadInput, Corrupt
+from driftgate.model_repo import ModelYaml
+
+TOPIC = "models"
+
+
+@dataclass
+class Declared:
+    """Follows the topic on its own, so that what was declared before a record was sent is known
+    when the record is validated, whichever of the two is polled first."""
+
+    bus: Bus
+    codec: Codec
+    artifacts: Artifacts
+    cache: Path
+    models: dict[str, ModelYaml] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    _ends: Mapping[Position, int] = field(default_factory=dict)
+
+    def refresh(self) -> bool:
+        """Reads the topic if it grew; says whether it did.
+
+        A declaration whose model repo cannot be read changes nothing: it stands in `refused`.
+
+        Raises:
+            BusUnavailable
+        """
+        ends = self.bus.ends([TOPIC])
+        if ends == self._ends:
+            return False
+        models: dict[str, ModelYaml] = {}
+        for record in self.bus.read_all([TOPIC]):
+            try:
+                event = self.codec.decode(TOPIC, record.value)
+            except BadInput:  # given a dead letter when it is polled
+                continue
+            if (found := self.read(event["repo_uri"])) is not None:
+                models[event["model"]] = found
+        self.models, self._ends = models, ends
+        return True
+
+    def read(self, uri: str) -> ModelYaml | None:
+        try:
+            return model_repo.fetch(uri, self.artifacts, self.cache).config
+        except (BadConfig, Corrupt) as error:
+            self.refused[uri] = str(error)
+            return None

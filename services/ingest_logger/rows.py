@@ -1,0 +1,112 @@
+"""From an event to the row of its topic's table, as its Avro schema tells. Pure.
+
+A table's columns are the fields of the subject, after where the record lay; what is nested deeper
+than a map or list of plain values becomes JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from driftgate.bus import Record
+from driftgate.codec import Codec, canonical
+from driftgate.dead_letters import BAD_NUMBER, BAD_TIME
+from driftgate.errors import BadInput
+from driftgate.events import DLQ, Event
+
+Row = Mapping[str, Any]
+
+PLAIN = frozenset({"null", "boolean", "int", "long", "float", "double", "string", "bytes", "enum"})
+# In a dead letter the place of the record that could not be handled; in its row the letter's own.
+SOURCE = {"topic": "source_topic", "partition": "source_partition", "offset": "source_offset"}
+DEAD_LETTERS = "dead_letters"
+
+INT32 = range(-(2**31), 2**31)
+# What DateTime64(3) can hold of the time since 1970: to the end of the year 2299.
+TIMES = range(10_413_792_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One field of a subject. `kind` is its Avro type without null."""
+
+    field: str
+    name: str
+    kind: str
+    is_time: bool
+    is_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where a topic's records are stored."""
+
+    topic: str
+    name: str
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, topic: str, codec: Codec) -> Self:
+        """The table of a topic; dead letters of all topics share one."""
+        dead = topic.endswith(DLQ)
+        subject = codec.topics[topic].subject
+        fields = codec.schemas.newest[subject].raw["fields"]
+        return cls(
+            topic,
+            DEAD_LETTERS if dead else topic.replace(".", "_"),
+            tuple(column(field, SOURCE if dead else {}) for field in fields),
+        )
+
+    def check(self, event: Event) -> None:
+        """Avro's ints and times may be larger than the store's.
+
+        Raises:
+            BadInput: bad_number or bad_time.
+        """
+        for at in self.columns:
+            value = event[at.field]
+            if value is None:
+                continue
+            if at.kind == "int" and value not in INT32:
+                raise BadInput(BAD_NUMBER, at.field, value, "an int of 32 bits")
+            if at.is_time and value not in TIMES:
+                raise BadInput(BAD_TIME, at.field, value, "milliseconds since 1970 before 2300")
+
+    def row(self, record: Record, event: Event) -> Row:
+        """The row of an event that passed `check`."""
+        return place(record) | {
+            at.name: canonical(event[at.field]) if at.is_json else event[at.field]
+            for at in self.columns
+        }
+
+
+def place(record: Record) -> dict[str, Any]:
+    """Where a record lay."""
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+
+
+def column(field: Mapping[str, Any], renamed: Mapping[str, str]) -> Column:
+    schema = without_null(field["type"])
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    is_time = isinstance(schema, dict) and schema.get("logicalType") == "timestamp-millis"
+    name = field["name"]
+    return Column(name, renamed.get(name, name), kind, is_time, not is_flat(schema))
+
+
+def without_null(schema: Any) -> Any:
+    """The schema of a nullable field's value."""
+    if isinstance(schema, list):
+        (schema,) = (branch for branch in schema if branch != "null")
+    return schema
+
+
+def is_flat(schema: Any) -> bool:
+    """Whether the store has a type for it: a plain value, or a map or list of plain values."""
+    match schema:
+        case {"type": "map", "values": inner} | {"type": "array", "items": inner}:
+            return isinstance(inner, str) and inner in PLAIN
+        case {"type": kind}:
+            return kind in PLAIN
+    return schema in PLAIN

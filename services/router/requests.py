@@ -1,0 +1,62 @@
+"""What a request may be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from driftgate.dead_letters import BAD_TIME, EMPTY, TOO_LARGE
+from driftgate.errors import BadInput, shown
+from driftgate.events import DAY_MS
+from driftgate.model_repo import Data
+
+MAX_TEXT = 20_000
+MAX_WORD = 200
+MAX_SLICES = 32
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a model. time: when it was asked, ms. subject: empty when there is none."""
+
+    model: str
+    text: str
+    request_id: str
+    subject: str
+    slices: Mapping[str, str]
+    time: int
+
+
+def check(request: Request, now: int, data: Data) -> None:
+    """Holds a request to the limits of its model's data policy. `now` in ms, 0 while unknown.
+
+    Raises:
+        BadInput: names the field, its value and what was expected.
+    """
+    if not request.text.strip():
+        raise BadInput(EMPTY, "text", request.text, "a text that is not empty")
+    if len(request.text) > MAX_TEXT:
+        raise BadInput(TOO_LARGE, "text", request.text, f"at most {MAX_TEXT} characters")
+    check_words(request.request_id, request.subject, request.slices)
+    oldest = max(DAY_MS, now - data.keep_days * DAY_MS)
+    newest = now + data.ahead_hours * HOUR_MS
+    if request.time < oldest or (now >= DAY_MS and request.time > newest):
+        expected = f"milliseconds since 1970, from {oldest}"
+        expected += f" to {newest}" if now >= DAY_MS else ""
+        raise BadInput(BAD_TIME, "time_ms", request.time, expected)
+
+
+def check_words(request_id: str, subject: str, slices: Mapping[str, str]) -> None:
+    """Holds ids and slices to their sizes.
+
+    Raises:
+        BadInput: names the field, its value and what was expected.
+    """
+    if len(slices) > MAX_SLICES:
+        raise BadInput(TOO_LARGE, "slices", len(slices), f"at most {MAX_SLICES} slices")
+    words = {"request_id": request_id, "subject": subject}
+    words |= {f"slices[{shown(name)}]": name + value for name, value in slices.items()}
+    for field, word in words.items():
+        if len(word) > MAX_WORD:
+            raise BadInput(TOO_LARGE, field, word, f"at most {MAX_WORD} characters")

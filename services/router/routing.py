@@ -1,0 +1,75 @@
+"""Which version answers a request, and which answer beside it unheard. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from driftgate.buckets import BUCKETS, bucket, owner
+from driftgate.errors import Terminal, nearest, shown
+from driftgate.events import Event
+
+
+class NotServed(Terminal):
+    """No such model is served, or not to this request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A version that answers. propensity: its chance of giving the live answer, 0 to 1."""
+
+    version: int
+    digest: str
+    adapter_uri: str
+    propensity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What routing says about one request."""
+
+    live: Arm
+    shadows: tuple[Arm, ...]
+    epoch: int
+
+
+def choose(routing: Event, request_id: str, subject: str, slices: Mapping[str, str]) -> Choice:
+    """The choice of a routing record: the same key gets the same version.
+
+    Raises:
+        NotServed: the request lacks a slice that the routing's scope demands.
+    """
+    for name, value in routing["scope"].items():
+        if slices.get(name) != value:
+            raise NotServed(
+                f"slices[{name!r}]: got {shown(slices.get(name))}, expected {value!r}: "
+                f"{routing['model']} answers only inside its scope"
+            )
+    arms = routing["arms"]
+    key = (subject or request_id) if routing["sticky_by"] == "subject" else request_id
+    at = owner((arm["weight"] for arm in arms), bucket(routing["salt"], key))
+    weights = {arm["version"]: arm["weight"] for arm in arms}
+    shadows = (arm for arm in routing["shadows"] if arm["version"] != arms[at]["version"])
+    return Choice(
+        arm_of(arms[at], weights),
+        tuple(arm_of(arm, weights) for arm in shadows),
+        routing["epoch"],
+    )
+
+
+def arm_of(arm: Mapping[str, Any], weights: Mapping[int, int]) -> Arm:
+    """An arm or shadow of the record; `weights` are the live ones by version."""
+    propensity = weights.get(arm["version"], 0) / BUCKETS
+    return Arm(arm["version"], arm["digest"], arm["adapter_uri"], propensity)
+
+
+def pick(models: Mapping[str, Any], model: str) -> Any:
+    """The entry of a model.
+
+    Raises:
+        NotServed: there is none; the nearest name is told.
+    """
+    if model not in models:
+        raise NotServed(f"model {model!r} is not served: {nearest(model, list(models))}")
+    return models[model]

@@ -1,0 +1,131 @@
+"""The gRPC face of the router: `schemas/proto/router.proto`, health and reflection."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+from uuid import uuid4
+
+import grpc
+from driftgate import metrics
+from driftgate.clock import Clock
+from driftgate.errors import BadInput, DriftgateError, Retriable
+from driftgate.router_pb import router_pb2, router_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.router.predictor import Predictor, QueueFull
+from services.router.requests import Request, check, check_words
+from services.router.routing import NotServed, choose, pick
+from services.router.snapshot import Served
+from services.router.versions import Versions
+
+SERVICE = router_pb2.DESCRIPTOR.services_by_name["Router"].full_name
+STATUS = {
+    BadInput: grpc.StatusCode.INVALID_ARGUMENT,
+    NotServed: grpc.StatusCode.FAILED_PRECONDITION,
+    QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Retriable: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+class NotReady(Retriable):
+    """No routing is served yet."""
+
+
+class Router(router_pb2_grpc.RouterServicer):
+    """Answers apps. Deadlines are honoured by gRPC, which cancels the call."""
+
+    def __init__(self, versions: Versions, predictor: Predictor, clock: Clock) -> None:
+        self._versions = versions
+        self._predictor = predictor
+        self._clock = clock
+
+    async def Route(self, asked: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
+        """The choice alone."""
+        request_id = asked.request_id or uuid4().hex
+        try:
+            check_words(request_id, asked.subject, asked.slices)
+            routing = self.served(asked.model).routing
+            choice = choose(routing, request_id, asked.subject, asked.slices)
+        except DriftgateError as error:
+            await refuse(context, error)
+        return router_pb2.RouteReply(
+            request_id=request_id,
+            version=choice.live.version,
+            digest=choice.live.digest,
+            adapter_uri=choice.live.adapter_uri,
+            epoch=choice.epoch,
+            propensity=choice.live.propensity,
+            shadows=[arm.version for arm in choice.shadows],
+        )
+
+    async def Predict(self, asked: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
+        """The answer, once it is logged."""
+        now = self._clock.now()
+        request = Request(
+            asked.model,
+            asked.text,
+            asked.request_id or uuid4().hex,
+            asked.subject,
+            dict(asked.slices),
+            asked.time_ms or now,
+        )
+        try:
+            check(request, now, self.served(asked.model).data)
+            with metrics.PREDICT_SECONDS.labels(request.model).time():
+                answer = await self._predictor.predict(request)
+        except DriftgateError as error:
+            await refuse(context, error)
+        return router_pb2.PredictReply(
+            request_id=request.request_id,
+            label=answer.said.label,
+            confidence=answer.said.confidence,
+            version=answer.live.version,
+            digest=answer.live.digest,
+            epoch=answer.epoch,
+        )
+
+    def served(self, model: str) -> Served:
+        """Raises: NotReady, NotServed."""
+        if not self._versions.snapshot:
+            raise NotReady("no routing is served yet: ask again later")
+        found: Served = pick(self._versions.snapshot, model)
+        return found
+
+
+async def refuse(context: Any, error: DriftgateError) -> NoReturn:
+    """Ends the call with the status that tells the app whether to try again."""
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), None)
+    await context.abort(status or grpc.StatusCode.INTERNAL, str(error))
+    raise AssertionError("abort raises")
+
+
+async def listen(router: Router, checks: Any, address: str) -> tuple[Any, int]:
+    """Starts the server with its health service `checks`; returns it and its port.
+
+    Raises:
+        RuntimeError: the address is taken.
+    """
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    router_pb2_grpc.add_RouterServicer_to_server(router, server)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    reflection.enable_server_reflection(
+        (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )
+    port = server.add_insecure_port(address)
+    await server.start()
+    return server, port
+
+
+async def health_checks() -> Any:
+    """The health service, NOT_SERVING as yet."""
+    checks = health.aio.HealthServicer()
+    await show(checks, ready=False)
+    return checks
+
+
+async def show(checks: Any, ready: bool) -> None:
+    """Tells probes of `grpc.health.v1`, for the server and for the service by name."""
+    status = health_pb2.HealthCheckResponse.ServingStatus
+    for service in ("", SERVICE):
+        await checks.set(service, status.SERVING if ready else status.NOT_SERVING)

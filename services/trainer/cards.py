@@ -1,0 +1,115 @@
+"""What a version says about itself: the model card, and the manifest of the run that made it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from driftgate.classifier.base import EMBEDDED
+from driftgate.events import Event
+from driftgate.model_repo import ModelYaml
+
+from services.trainer.dataset import front_matter, stamp
+from services.trainer.worker import Done
+
+HUB_NAMES = {EMBEDDED: f"sentence-transformers/{EMBEDDED}"}
+"""What the built-in bases are called on the hub."""
+
+
+def model_card(candidate: Event, config: ModelYaml, told: Mapping[str, Any]) -> str:
+    """A Hugging Face README: YAML metadata, then words. `told` is the dataset card."""
+    name = f"{candidate['model']}@{candidate['version']}"
+    meta = {
+        "library_name": "peft",
+        "pipeline_tag": "text-classification",
+        "base_model": HUB_NAMES.get(config.base.name, config.base.name),
+        "base_model_relation": "adapter",
+        "datasets": [f"{candidate['model']}-{candidate['dataset_id'][:12]}"],
+        "metrics": ["accuracy"],
+        "tags": ["driftgate", candidate["method"]],
+        "model-index": [{"name": name, "results": []}],
+    }
+    parent = candidate["parent"]
+    before = "nothing: the first version" if parent is None else f"{candidate['model']}@{parent}"
+    drill = f" as a rehearsal of `{candidate['drill']}`" if candidate["drill"] else ""
+    method = config.method
+    return front_matter(meta) + (
+        f"# {name}\n\n"
+        f"Trained for `{candidate['retrain_id']}` ({candidate['reason']}){drill} "
+        f"on data up to {stamp(candidate['time'])}.\n\n"
+        f"## Use\n\n{config.purpose or 'Not stated.'} Owner: {config.owner}.\n\n"
+        f"Out of scope: {config.out_of_scope or 'not stated.'}\n\n"
+        f"## Parts\n\n"
+        f"- base: {config.base.name}, sha256 `{candidate['base_digest']}`, frozen\n"
+        f"- method: {method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} "
+        f"layers, {method.epochs} epochs, learning rate {method.learning_rate:g}, seed "
+        f"{method.seed}; cosine head\n"
+        f"- adapter: `{candidate['adapter_uri']}`\n"
+        f"- dataset: `{candidate['dataset_uri']}`, {candidate['train_rows']} rows learned from, "
+        f"{candidate['test_rows']} held out\n"
+        f"- run: `{candidate['run_uri']}`\n"
+        f"- model repo: `{candidate['repo_hash']}`\n"
+        f"- taken back to: {before}\n\n"
+        f"## Labels\n\n{label_table(told)}\n\n"
+        "## Results\n\nNot yet judged. The verdict of this version holds every axis and slice.\n\n"
+        "## Limitations\n\n"
+        "It chooses one of the labels above for any text, also for one that fits none. Labels come "
+        "from feedback, which is partly wrong. Labels with few rows are known badly. Texts are cut "
+        "at 256 tokens.\n"
+    )
+
+
+def label_table(told: Mapping[str, Any]) -> str:
+    """Rows of each label on both sides, as Markdown."""
+    train, test = told["train"]["labels"], told["test"].get("labels", {})
+    rows = [f"| {label} | {train[label]} | {test.get(label, 0)} |" for label in train]
+    return "\n".join(["| label | train rows | test rows |", "|---|---|---|", *rows])
+
+
+def run_manifest(
+    candidate: Event, config: ModelYaml, done: Done, started: float, ended: float
+) -> dict[str, Any]:
+    """What made the version. The inputs and the machine decide the outputs' bytes; times, in
+    seconds since 1970, do not. Nothing is paid for a run on one's own machine."""
+    machine = dict(done.machine)
+    return {
+        "retrain_id": candidate["retrain_id"],
+        "model": candidate["model"],
+        "version": candidate["version"],
+        "code": code_version(),
+        "seed": config.method.seed,
+        "method": config.method.model_dump(),
+        "packages": machine.pop("packages"),
+        "hardware": machine,
+        "started": started,
+        "ended": ended,
+        "cost": 0.0,
+        "steps": done.steps,
+        "losses": list(done.losses),
+        "metrics": dict(done.metrics),
+        "inputs": {
+            "base": candidate["base_digest"],
+            "dataset": candidate["dataset_uri"],
+            "model_repo": candidate["repo_hash"],
+        },
+        "outputs": {"adapter": candidate["adapter_uri"]},
+    }
+
+
+@cache
+def code_version() -> str:
+    """The package's version, and the commit when it runs from a checkout."""
+    version = importlib.metadata.version("driftgate")
+    here = Path(__file__).resolve().parent
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        said = subprocess.run(
+            asked, cwd=here, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return version
+    return f"{version}+{said.stdout.strip()}" if said.returncode == 0 else version

@@ -1,0 +1,234 @@
+"""A dataset as the files that it is kept as: rows, and the cards that say where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+from driftgate.codec import digest
+from driftgate.model_repo import Data
+from ruamel.yaml import YAML
+
+from services.trainer.curation import Dataset, Row, counts
+from services.trainer.rows import Measured
+
+TRAIN, TEST, CARD, README, CROISSANT = (
+    "train.jsonl",
+    "test.jsonl",
+    "card.json",
+    "README.md",
+    "croissant.json",
+)
+
+FIELDS = {
+    "id": "sc:Text",
+    "text": "sc:Text",
+    "label": "sc:Text",
+    "time": "sc:Integer",
+    "subject": "sc:Text",
+}
+"""What each row holds besides its slices, in Croissant's types."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a dataset card says that does not stand in the rows. time in ms; `slices` are those
+    counted by name; `repo_hash` fixes the labels that labellers could choose from."""
+
+    model: str
+    retrain_id: str
+    reason: str
+    drill: str | None
+    time: int
+    data: Data
+    slices: tuple[str, ...]
+    repo_hash: str
+    seed_uri: str | None
+    excluded: frozenset[str]
+    measured: Measured
+
+
+def folder(dataset: Dataset, about: About) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The dataset card, whose `id` is the hash of the rows, and all files by name."""
+    rows = {TRAIN: lines(dataset.train), TEST: lines(dataset.test)}
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in rows.items()}
+    told = card(dataset, about, hashes)
+    return told, {
+        **rows,
+        CARD: json_bytes(told),
+        README: readme(told).encode(),
+        CROISSANT: json_bytes(croissant(told)),
+    }
+
+
+def lines(rows: Iterable[Row]) -> bytes:
+    """JSON lines, in the shape of a seed file, with the source besides."""
+    return b"".join(
+        json.dumps(asdict(row), ensure_ascii=False, sort_keys=True).encode() + b"\n" for row in rows
+    )
+
+
+def card(dataset: Dataset, about: About, hashes: Mapping[str, str]) -> dict[str, Any]:
+    """The dataset card, DESIGN §7."""
+    data = about.data
+    rows = len(dataset.train) + len(dataset.test)
+    return {
+        "id": digest(hashes),
+        "content": dict(hashes),
+        "model": about.model,
+        "made_for": {"retrain_id": about.retrain_id, "reason": about.reason, "drill": about.drill},
+        "ends": stamp(about.time),
+        "sources": [
+            {
+                "name": name,
+                "uri": uri,
+                "owner": data.owner,
+                "licence": data.licence,
+                "personal_data": "texts as they were logged; subjects are the app's own ids",
+                "consent": data.consent,
+            }
+            for name, uri in (("seed", about.seed_uri), ("logs", f"inferences of {about.model}"))
+            if uri is not None
+        ],
+        "labels": {
+            "instructions": about.repo_hash,
+            "given_by": "seed rows; then feedback on live answers, the last one counts",
+            **asdict(about.measured),
+        },
+        "split": {
+            "rule": "by person, by a fixed hash; the newest rows of each side first",
+            "test_share_of_persons": data.test_share,
+            "test_share_of_rows": round(len(dataset.test) / rows, 4),
+            "recent_since": stamp(dataset.since) if dataset.since else None,
+            "replayed": len(dataset.replayed),
+        },
+        "train": counts(dataset.train, about.slices),
+        "test": counts(dataset.test, about.slices),
+        "left_out": dict(dataset.dropped),
+        "exclusions": {"ids": len(about.excluded), "sha256": digest(about.excluded)},
+        "shuffled_labels": dataset.shuffled,
+    }
+
+
+def readme(told: Mapping[str, Any]) -> str:
+    """The card as Hugging Face reads it: YAML, then words."""
+    data = told["sources"][0] if told["sources"] else {"owner": "unknown", "licence": "unknown"}
+    name = f"{told['model']} dataset {told['id'][:12]}"
+    meta = {
+        "pretty_name": name,
+        "license": "other",
+        "license_name": data["licence"],
+        "task_categories": ["text-classification"],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [
+                    {"split": "train", "path": TRAIN},
+                    {"split": "test", "path": TEST},
+                ],
+            }
+        ],
+    }
+    made, split, labels = told["made_for"], told["split"], told["labels"]
+    drill = f"\n\n**A rehearsal: {made['drill']}.** Do not learn from it." if made["drill"] else ""
+    return front_matter(meta) + (
+        f"# {name}\n\n"
+        f"Made for `{made['retrain_id']}` ({made['reason']}); "
+        f"its data end {told['ends']}.{drill}\n\n"
+        f"- train: {told['train']['rows']} rows, of which {split['replayed']} from before the "
+        f"present; test: {told['test']['rows']} rows\n"
+        f"- split {split['rule']}: {split['test_share_of_persons']:.0%} of persons held out\n"
+        f"- owner: {data['owner']}\n"
+        f"- labels: {labels['given_by']}; {labels['coverage']:.0%} of {labels['answers']} recent "
+        f"answers are labelled, agreement {percent(labels['agreement'])} over "
+        f"{labels['told_twice']} answers labelled more than once\n"
+        f"- left out: {told['left_out'] or 'nothing'}\n\n"
+        f"`{CARD}` says the same for programs, `{CROISSANT}` in Croissant 1.1.\n"
+    )
+
+
+def croissant(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Croissant 1.1 (https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html)."""
+    return {
+        "@context": {
+            "@language": "en",
+            "@vocab": "https://schema.org/",
+            "sc": "https://schema.org/",
+            "cr": "http://mlcommons.org/croissant/",
+            "dct": "http://purl.org/dc/terms/",
+            "column": "cr:column",
+            "conformsTo": "dct:conformsTo",
+            "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+            "extract": "cr:extract",
+            "field": "cr:field",
+            "fileObject": "cr:fileObject",
+            "recordSet": "cr:recordSet",
+            "source": "cr:source",
+        },
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": f"{told['model']}-{told['id'][:12]}",
+        "description": f"Labelled texts that {told['model']} learned from and was tested on.",
+        "license": told["sources"][0]["licence"] if told["sources"] else "unknown",
+        "version": "1.0.0",
+        "datePublished": told["ends"],
+        "distribution": [
+            {
+                "@type": "cr:FileObject",
+                "@id": name,
+                "name": name,
+                "contentUrl": name,
+                "encodingFormat": "application/jsonlines",
+                "sha256": sha256,
+            }
+            for name, sha256 in told["content"].items()
+        ],
+        "recordSet": [record_set(name) for name in told["content"]],
+    }
+
+
+def record_set(name: str) -> dict[str, Any]:
+    """The rows of one file."""
+    part = name.partition(".")[0]
+    return {
+        "@type": "cr:RecordSet",
+        "@id": part,
+        "name": part,
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{part}/{field}",
+                "name": field,
+                "dataType": kind,
+                "source": {"fileObject": {"@id": name}, "extract": {"column": field}},
+            }
+            for field, kind in FIELDS.items()
+        ],
+    }
+
+
+def front_matter(meta: Mapping[str, Any]) -> str:
+    """A mapping as the YAML block that a Hugging Face card begins with."""
+    out = StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.dump(dict(meta), out)
+    return f"---\n{out.getvalue()}---\n\n"
+
+
+def stamp(time: int) -> str:
+    """ISO 8601 of a time in ms."""
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat()
+
+
+def percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.0%}"
+
+
+def json_bytes(value: Any) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"

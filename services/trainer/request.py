@@ -1,0 +1,96 @@
+"""A retrain request together with all that it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from driftgate.codec import digest
+from driftgate.events import Event
+from driftgate.model_repo import ALL, ModelRepo
+
+from services.trainer.curation import Row, Wish
+from services.trainer.dataset import About
+from services.trainer.rows import Measured
+from services.trainer.worker import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`seed_uri` is the launch's, or the request's own; `excluded` ids are never learned from, of
+    this request and those before; `parent` is the champion, None before the first release."""
+
+    event: Event
+    repo: ModelRepo
+    seed_uri: str | None
+    excluded: frozenset[str]
+    parent: int | None
+
+    @property
+    def wish(self) -> Wish:
+        """For the curation."""
+        return Wish(
+            until=self.event["time"],
+            launch=self.event["reason"] == "launch",
+            labels=tuple(self.repo.config.task.labels),
+            excluded=self.excluded,
+            drill=self.event["drill"],
+            seed=self.event["retrain_id"],
+            data=self.repo.config.data,
+        )
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """Those that somebody watches: protected, monitored or drifted."""
+        config = self.repo.config
+        watched = {name for monitor in config.monitors for name in monitor.slices}
+        found = {*watched, *config.gate.protected, *self.event["focus_slices"]} - {ALL}
+        return tuple(sorted(found))
+
+    def about(self, measured: Measured) -> About:
+        """For the dataset card."""
+        return About(
+            model=self.event["model"],
+            retrain_id=self.event["retrain_id"],
+            reason=self.event["reason"],
+            drill=self.event["drill"],
+            time=self.event["time"],
+            data=self.repo.config.data,
+            slices=self.slices,
+            repo_hash=self.repo.hash,
+            seed_uri=self.seed_uri,
+            excluded=self.excluded,
+            measured=measured,
+        )
+
+    def job(self, examples: tuple[tuple[str, str, float], ...], threads: int, keep: str) -> Job:
+        """For the worker. `keep` is the folder of its checkpoint."""
+        config = self.repo.config
+        method = config.method.model_dump(exclude={"rank", "seed"})
+        return Job(
+            examples=examples,
+            method={**method, "r": config.method.rank},
+            base=config.base.name,
+            base_sha256=config.base.sha256,
+            seed=config.method.seed,
+            threads=threads,
+            checkpoint=keep,
+        )
+
+    def evidence(self, pool: list[Row]) -> Mapping[str, Any]:
+        """What the curation was given, for the audit: the rows by their hash, since the store
+        gives the same ones for the same request."""
+        wish = self.wish
+        return {
+            "retrain_id": self.event["retrain_id"],
+            "reason": self.event["reason"],
+            "until": wish.until,
+            "repo_hash": self.repo.hash,
+            "data": wish.data.model_dump(),
+            "excluded": {"ids": len(self.excluded), "sha256": digest(self.excluded)},
+            "drill": wish.drill,
+            "seed_uri": self.seed_uri,
+            "rows": len(pool),
+            "rows_sha256": digest(sorted([row.id, row.label, row.time] for row in pool)),
+        }

@@ -1,0 +1,136 @@
+"""What runs inside the Ray actor. It lives as long as the trainer, so torch is imported once."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from driftgate.errors import BadConfig
+
+PACKAGES = ("numpy", "peft", "ray", "safetensors", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training. examples: (text, label, weight). method: fields of `finetune.Method`.
+    checkpoint: a folder that outlives the worker."""
+
+    examples: tuple[tuple[str, str, float], ...]
+    method: Mapping[str, Any]
+    base: str
+    base_sha256: str | None
+    seed: int
+    threads: int
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a training made: the files of the adapter folder, by name, and how it went."""
+
+    files: Mapping[str, bytes]
+    base_digest: str
+    steps: int
+    losses: tuple[float, ...]
+    metrics: Mapping[str, float]
+    machine: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a training is. share: 0 to 1. pid: the worker's process."""
+
+    share: float
+    doing: str
+    pid: int
+
+
+class Worker:
+    """One process with torch. `step` may be called while others run."""
+
+    def __init__(self) -> None:
+        self._step = Step(0.0, "idle", os.getpid())
+
+    def warm(self) -> None:
+        """Imports what a training needs, 10 CPU seconds that the first one need not wait for."""
+        import peft  # noqa: F401
+        from transformers import AutoModel, AutoTokenizer  # noqa: F401
+
+        import services.trainer.finetune  # noqa: F401
+
+    def step(self) -> Step:
+        """How far the training is."""
+        return self._step
+
+    def train(self, job: Job) -> Done:
+        """Trains; goes on where a killed worker stopped, and ends with the same bytes.
+
+        Raises:
+            BadConfig: there is no such base, or its weights are not the pinned ones.
+        """
+        from driftgate.classifier.base import resolve
+
+        from services.trainer.finetune import Example, Method, finetune
+
+        self._told(0.0, "starting")
+        base = resolve(job.base)
+        if job.base_sha256 not in (None, base.digest):
+            raise BadConfig(
+                f"base.sha256 is {job.base_sha256}, but the weights of {job.base} have "
+                f"{base.digest}: correct one of the two in model.yaml"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            trained = finetune(
+                [Example(*example) for example in job.examples],
+                Method(**job.method),
+                base,
+                Path(folder),
+                seed=job.seed,
+                threads=job.threads,
+                progress=self._told,
+                checkpoint=Path(job.checkpoint),
+            )
+            files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+        return Done(
+            files=files,
+            base_digest=base.digest,
+            steps=trained.steps,
+            losses=tuple(round(loss, 4) for loss in trained.losses),
+            metrics=trained.metrics,
+            machine=machine(job.threads),
+        )
+
+    def _told(self, share: float, doing: str) -> None:
+        self._step = Step(share, doing, os.getpid())
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What, besides the inputs, decides a training's bytes, and what it ran on."""
+    import torch
+
+    return {
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

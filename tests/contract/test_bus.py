@@ -1,0 +1,285 @@
+"""What every bus promises: the fake and Apache Kafka alike."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from driftgate import bus_kafka
+from driftgate.bus import Bus, Consumer, Position, Record
+from driftgate.bus_kafka import KafkaBus
+from driftgate.bus_memory import MemoryBus
+from driftgate.errors import BusUnavailable, StoreUnavailable
+from driftgate.events import Topic
+
+DEADLINE_S = 30
+
+
+@dataclass
+class Listener:
+    """Remembers what it is told; starts every partition where `starts` says."""
+
+    starts: dict[Position, int] = field(default_factory=dict)
+    mine: set[Position] = field(default_factory=set)
+    failures: int = 0
+
+    def assigned(self, positions: Iterable[Position]) -> Mapping[Position, int]:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("the store is away")
+        self.mine |= set(positions)
+        return {p: at for p, at in self.starts.items() if p in set(positions)}
+
+    def revoked(self, positions: Iterable[Position]) -> None:
+        self.mine -= set(positions)
+
+
+def new_topic(bus: Bus, partitions: int = 1, cleanup: str = "delete") -> str:
+    name = f"contract-{uuid4().hex[:8]}"
+    bus.ensure([Topic(name, "s", "k", partitions, cleanup, 1)])
+    return name
+
+
+def send(bus: Bus, topic: str, *values: str, key: bytes | None = b"k") -> None:
+    producer = bus.producer()
+    for value in values:
+        producer.send(topic, key, value.encode())
+    producer.flush()
+    producer.close()
+
+
+def group() -> str:
+    return f"group-{uuid4().hex[:8]}"
+
+
+def until(done: Callable[[], bool], *consumers: Consumer) -> list[Record]:
+    """Polls all in turn until a condition holds; what they read."""
+    found: list[Record] = []
+    deadline = time.monotonic() + DEADLINE_S
+    while not done():
+        assert time.monotonic() < deadline, f"not in {DEADLINE_S} s; read {found}"
+        for consumer in consumers:
+            found += consumer.poll(0.05)
+    return found
+
+
+def collect(consumer: Consumer, count: int) -> list[Record]:
+    """The next records, so many."""
+    found: list[Record] = []
+    deadline = time.monotonic() + DEADLINE_S
+    while len(found) < count:
+        assert time.monotonic() < deadline, f"only {found}"
+        found += consumer.poll(0.05)
+    return found
+
+
+def read(consumer: Consumer, count: int) -> list[str]:
+    return values(collect(consumer, count))
+
+
+def values(records: Sequence[Record]) -> list[str]:
+    return [(record.value or b"").decode() for record in records]
+
+
+def test_a_partition_keeps_the_order_of_sending(bus: Bus) -> None:
+    topic = new_topic(bus, partitions=3)
+    producer = bus.producer()
+    for number in range(300):
+        producer.send(topic, str(number % 7).encode(), str(number).encode())
+    producer.flush()
+    consumer = bus.consumer([topic], group(), "m")
+    found = collect(consumer, 300)
+    for partition in range(3):
+        here = [record for record in found if record.partition == partition]
+        assert [record.offset for record in here] == list(range(len(here)))
+        numbers = [int(value) for value in values(here)]
+        assert numbers == sorted(numbers)
+    places: dict[bytes | None, set[int]] = {}
+    for record in found:
+        places.setdefault(record.key, set()).add(record.partition)
+    assert all(len(partitions) == 1 for partitions in places.values())
+    consumer.close()
+    producer.close()
+
+
+def test_what_is_flushed_is_there(bus: Bus) -> None:
+    topic = new_topic(bus)
+    assert bus.ends([topic]) == {Position(topic, 0): 0}
+    send(bus, topic, "a", "b")
+    assert bus.ends([topic]) == {Position(topic, 0): 2}
+    (first, second) = bus.read_all([topic])
+    assert (first.key, first.value, first.offset) == (b"k", b"a", 0)
+    assert (second.value, second.position) == (b"b", Position(topic, 0))
+
+
+def test_keys_and_values_may_be_missing(bus: Bus) -> None:
+    topic = new_topic(bus)
+    producer = bus.producer()
+    producer.send(topic, None, b"no key")
+    producer.send(topic, b"no value", None)
+    producer.flush()
+    found = list(bus.read_all([topic]))
+    assert [(r.key, r.value) for r in found] == [(None, b"no key"), (b"no value", None)]
+
+
+def test_a_group_goes_on_where_it_committed(bus: Bus) -> None:
+    topic, name = new_topic(bus), group()
+    assert dict(bus.committed(name)) == {}
+    send(bus, topic, "a", "b", "c")
+    first = bus.consumer([topic], name, "m")
+    assert read(first, 3) == ["a", "b", "c"]
+    first.commit({Position(topic, 0): 2})
+    first.close()
+    assert bus.committed(name)[Position(topic, 0)] == 2
+    second = bus.consumer([topic], name, "m")
+    assert read(second, 1) == ["c"]
+    second.close()
+
+
+def test_groups_do_not_disturb_each_other(bus: Bus) -> None:
+    topic = new_topic(bus)
+    send(bus, topic, "a")
+    for _ in range(2):
+        consumer = bus.consumer([topic], group(), "m")
+        assert read(consumer, 1) == ["a"]
+        consumer.commit({Position(topic, 0): 1})
+        consumer.close()
+
+
+def test_the_successor_of_a_member_that_was_killed_reads_on(bus: Bus) -> None:
+    """Under the same name, without a rebalance and without waiting for the dead."""
+    topic, name = new_topic(bus), group()
+    send(bus, topic, "a", "b")
+    killed = bus.consumer([topic], name, "m")
+    assert read(killed, 2) == ["a", "b"]
+    killed.commit({Position(topic, 0): 1})
+    successor = bus.consumer([topic], name, "m")
+    assert read(successor, 1) == ["b"]
+    successor.close()
+
+
+def test_a_listener_says_where_to_start(bus: Bus) -> None:
+    topic, name = new_topic(bus, partitions=2), group()
+    producer = bus.producer()
+    for number in range(40):
+        producer.send(topic, str(number).encode(), str(number).encode())
+    producer.flush()
+    ends = bus.ends([topic])
+    listener = Listener({Position(topic, 0): ends[Position(topic, 0)] - 1})
+    consumer = bus.consumer([topic], name, "m", listener)
+    found = collect(consumer, ends[Position(topic, 1)] + 1)
+    assert [r.offset for r in found if r.partition == 0] == [ends[Position(topic, 0)] - 1]
+    assert [r.offset for r in found if r.partition == 1] == list(range(ends[Position(topic, 1)]))
+    consumer.close()
+
+
+def test_a_listener_that_fails_is_asked_again_and_nothing_is_skipped(bus: Bus) -> None:
+    topic = new_topic(bus)
+    send(bus, topic, "a", "b", "c")
+    listener = Listener({Position(topic, 0): 1}, failures=1)
+    consumer = bus.consumer([topic], group(), "m", listener)
+    deadline = time.monotonic() + DEADLINE_S
+    with pytest.raises(StoreUnavailable):
+        while time.monotonic() < deadline:
+            consumer.poll(0.05)
+    assert read(consumer, 2) == ["b", "c"]
+    consumer.close()
+
+
+def test_members_share_the_partitions_and_hand_them_over(bus: Bus) -> None:
+    topic, name = new_topic(bus, partitions=4), group()
+    both = {Position(topic, number) for number in range(4)}
+    one, two = Listener(), Listener()
+    first = bus.consumer([topic], name, "one", one)
+    until(lambda: one.mine == both, first)
+    second = bus.consumer([topic], name, "two", two)
+    until(lambda: len(one.mine) == len(two.mine) == 2, first, second)
+    assert one.mine | two.mine == both
+    producer = bus.producer()
+    for number in range(40):
+        producer.send(topic, str(number).encode(), str(number).encode())
+    producer.flush()
+    found: list[Record] = []
+    until(lambda: len(found) >= 40, Watched(first, found), Watched(second, found))
+    assert sorted(int(value) for value in values(found)) == list(range(40))
+    second.close()
+    until(lambda: one.mine == both, first)
+    first.close()
+
+
+@dataclass
+class Watched:
+    """A consumer that notes what it reads."""
+
+    consumer: Consumer
+    found: list[Record]
+
+    def poll(self, timeout: float) -> Sequence[Record]:
+        self.found += self.consumer.poll(timeout)
+        return []
+
+
+def test_a_paused_partition_waits(bus: Bus) -> None:
+    topic, other = new_topic(bus), new_topic(bus)
+    send(bus, topic, "a")
+    consumer = bus.consumer([topic, other], group(), "m")
+    assert read(consumer, 1) == ["a"]
+    consumer.pause([Position(topic, 0)])
+    send(bus, topic, "b")
+    send(bus, other, "c")
+    assert read(consumer, 1) == ["c"]
+    consumer.resume([Position(topic, 0)])
+    assert read(consumer, 1) == ["b"]
+    consumer.close()
+
+
+def test_a_poll_gives_no_more_than_asked_for(bus: Bus) -> None:
+    topic = new_topic(bus)
+    send(bus, topic, *"abcdefghij")
+    consumer = bus.consumer([topic], group(), "m")
+    found: list[str] = []
+    deadline = time.monotonic() + DEADLINE_S
+    while len(found) < 10 and time.monotonic() < deadline:
+        batch = consumer.poll(0.05, limit=3)
+        assert len(batch) <= 3
+        found += values(batch)
+    assert found == list("abcdefghij")
+    consumer.close()
+
+
+def test_reading_all_ends_at_the_end_as_it_was(bus: Bus) -> None:
+    topic, empty = new_topic(bus, cleanup="compact"), new_topic(bus)
+    send(bus, topic, "a", "b")
+    reading = bus.read_all([topic, empty])
+    first = next(iter(reading))
+    send(bus, topic, "c")
+    assert [first, *reading] == list(bus.read_all([topic]))[:2]
+    assert list(bus.read_all([empty])) == []
+
+
+def test_topics_are_made_once(bus: Bus) -> None:
+    topic = new_topic(bus)
+    send(bus, topic, "a")
+    bus.ensure([Topic(topic, "s", "k", 1, "delete", 1)])
+    assert len(list(bus.read_all([topic]))) == 1
+
+
+def test_a_bus_that_is_away_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_kafka, "CONNECT_MS", 300)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, and not listening
+        away: list[Bus] = [KafkaBus(f"127.0.0.1:{nobody.getsockname()[1]}"), MemoryBus(down=True)]
+        for bus in away:
+            for call in (
+                lambda bus=bus: list(bus.read_all(["t"])),
+                lambda bus=bus: bus.ends(["t"]),
+                lambda bus=bus: bus.committed("g"),
+                lambda bus=bus: bus.producer().send("t", b"k", b"v"),
+                lambda bus=bus: bus.consumer(["t"], "g", "m").poll(0.1),
+            ):
+                with pytest.raises(BusUnavailable):
+                    call()

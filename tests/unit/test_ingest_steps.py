@@ -1,0 +1,338 @@
+"""Ingestion on the fake bus and the engine in process: what is stored, joined and given up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from driftgate.bus import Position
+from driftgate.bus_memory import MemoryBus
+from driftgate.codec import Codec
+from driftgate.errors import StoreUnavailable
+from driftgate.store import Store, migrate
+from ingesting import (
+    Harness,
+    declaration,
+    feedback,
+    inference,
+    later,
+    memory_harness,
+    model_yaml,
+    tick,
+)
+
+from services.ingest_logger import ingest
+from services.ingest_logger.limit import TooManyDead
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Store]:
+    store = Store.in_process()
+    store.command("CREATE DATABASE IF NOT EXISTS ingest_unit")
+    store.command("USE ingest_unit")
+    migrate(store, SCHEMAS / "store")
+    yield store
+    store.command("DROP DATABASE ingest_unit")
+    store.close()
+
+
+@pytest.fixture
+def store(engine: Store) -> Store:
+    tables = "SELECT name FROM system.tables WHERE database = 'ingest_unit' AND engine LIKE '%Tree'"
+    for row in engine.query(tables):
+        if row["name"] != "migrations":
+            engine.command(f"TRUNCATE TABLE {row['name']}")
+    return engine
+
+
+@pytest.fixture
+def world(store: Store, codec: Codec, tmp_path: Path) -> Harness:
+    return memory_harness(store, codec, tmp_path)
+
+
+def ends(world: Harness) -> dict[Position, int]:
+    found = world.bus.ends(world.codec.topics.names())
+    return {position: end for position, end in found.items() if end}
+
+
+def outcome_ids(world: Harness) -> list[str]:
+    return [row["outcome_id"] for row in world.rows("outcomes")]
+
+
+@pytest.mark.parametrize("first", ["inferences", "feedback"])
+@pytest.mark.parametrize("together", [True, False])
+def test_feedback_meets_its_answer_in_either_order(
+    world: Harness, first: str, together: bool
+) -> None:
+    events = {"inferences": inference(version=4), "feedback": feedback()}
+    for topic in (first, *(events.keys() - {first})):
+        world.send(topic, events[topic])
+        if not together:
+            world.settle()
+    world.settle()
+    (row,) = world.rows("outcomes")
+    assert (row["outcome_id"], row["version"], row["was_correct"]) == ("f-r1", 4, False)
+    assert row["slices"] == {"language": "en"}
+
+
+def test_each_of_two_feedback_makes_an_outcome(world: Harness) -> None:
+    world.send("feedback", feedback(feedback_id="early"))
+    world.send("inferences", inference())
+    world.settle()
+    world.send("feedback", feedback(feedback_id="late", kind="rating", label=None, rating=0.0))
+    world.settle()
+    assert sorted(outcome_ids(world)) == ["early", "late"]
+
+
+def test_feedback_is_about_the_live_answer_that_was_stored_first(world: Harness) -> None:
+    shadow = inference(version=9, role="shadow", propensity=0.0)
+    world.send("inferences", shadow, inference(version=1), inference(version=2))
+    world.settle()
+    world.send("feedback", feedback())
+    world.settle()
+    assert [row["version"] for row in world.rows("outcomes")] == [1]
+
+
+def test_an_answer_repeated_after_its_feedback_makes_no_second_outcome(world: Harness) -> None:
+    world.send("inferences", inference())
+    world.send("feedback", feedback())
+    world.settle()
+    world.send("inferences", inference(version=2))
+    world.settle()
+    assert outcome_ids(world) == ["f-r1"]
+
+
+def test_the_same_request_id_of_two_models_is_two_requests(world: Harness, tmp_path: Path) -> None:
+    other = declaration(tmp_path / "other", world.artifacts, model_yaml("other"))
+    world.send("models", other)
+    world.send("inferences", inference(model="other", version=5))
+    world.send("feedback", feedback())
+    world.settle()
+    assert outcome_ids(world) == []
+
+
+@pytest.mark.parametrize("step", ["letters", "insert", "outcomes", "mark", "commit"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_crash_at_any_step_loses_and_doubles_nothing(
+    world: Harness, monkeypatch: pytest.MonkeyPatch, step: str, before: bool
+) -> None:
+    world.settle()
+    world.send("inferences", *(inference(f"r{n}") for n in range(20)))
+    world.send_raw("inferences", b"poison")
+    world.send("inferences", *(inference(f"s{n}") for n in range(20)))
+    world.send("feedback", *(feedback(f"r{n}") for n in range(10)))
+    work = getattr(ingest.Ingest, step)
+
+    def crash(self: ingest.Ingest, *given: object) -> object:
+        if not before:
+            work(self, *given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(ingest.Ingest, step, crash)
+        world.step()
+    world.restart()
+    world.settle()
+    (counts,) = world.store.query(
+        "SELECT count() AS rows, uniqExact(topic, partition, offset) AS places FROM inferences"
+    )
+    assert counts == {"rows": 40, "places": 40}
+    letters = world.rows("dead_letters", "DISTINCT source_topic, source_partition, source_offset")
+    assert len(letters) == 1
+    assert set(outcome_ids(world)) == {f"f-r{n}" for n in range(10)}
+    assert world.bus.committed("ingest-logger") == ends(world)
+
+
+def test_the_store_says_where_to_go_on_not_the_group(world: Harness) -> None:
+    world.send("inferences", *(inference(f"r{n}") for n in range(9)))
+    world.settle()
+    world.bus.groups["ingest-logger"] = dict.fromkeys(ends(world), 0)  # type: ignore[attr-defined]
+    world.restart()
+    world.step()
+    assert len(world.rows("inferences")) == 9
+    assert world.bus.committed("ingest-logger") == ends(world)
+
+
+def test_an_insert_whose_answer_was_lost_is_made_once(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    append, lost = Store.append, []
+
+    def answer_lost(self: Store, table: str, rows: list[object], token: str = "") -> None:
+        append(self, table, rows, token)  # type: ignore[arg-type]
+        if table == "inferences" and not lost:
+            lost.append(table)
+            raise StoreUnavailable("no answer")
+
+    monkeypatch.setattr(Store, "append", answer_lost)
+    world.send("inferences", inference())
+    world.settle()
+    assert lost
+    assert len(world.rows("inferences")) == 1
+
+
+def test_what_was_declared_before_an_answer_is_known_when_it_is_read(
+    world: Harness, tmp_path: Path
+) -> None:
+    world.settle()
+    world.consumer.pause([Position("models", 0)])
+    more = model_yaml(labels=["billing", "delivery", "refund", "warranty"])
+    world.send("models", declaration(tmp_path / "more", world.artifacts, more))
+    world.send("inferences", inference(output="warranty"))
+    world.step()
+    assert [row["output"] for row in world.rows("inferences")] == ["warranty"]
+
+
+def test_an_unreadable_declaration_is_given_up_and_the_last_good_one_holds(
+    world: Harness,
+) -> None:
+    bad = {"model": "triage", "repo_hash": "", "repo_uri": "sha256:00", "actor": "a", "time": 1}
+    world.send("models", bad)
+    world.send("inferences", inference())
+    world.settle()
+    assert world.dead() == [("models", "unhandled")]
+    assert len(world.rows("inferences")) == 1
+
+
+def test_feedback_whose_answer_never_came_is_given_up_once_and_joined_if_it_comes(
+    world: Harness, codec: Codec
+) -> None:
+    world.send("feedback", feedback(), feedback("r2"))
+    world.send("inferences", inference("r2"))
+    for day in (1, 13):
+        world.send("clock", tick(later(day)))
+        world.settle()
+    assert world.dead() == []
+    for day in (15, 16, 17):
+        world.send("clock", tick(later(day)))
+        world.settle()
+        world.restart()
+    (letter,) = world.rows("dead_letters", "*, unhex(hex(value)) = value AS same")
+    (stored,) = world.rows("feedback", where="request_id = 'r1'")
+    assert (letter["source_topic"], letter["reason"]) == ("feedback", "unknown_request")
+    assert letter["source_offset"] == stored["offset"]
+    assert "'r1'" in letter["message"]
+    assert "14 days" in letter["message"]
+    (sent,) = world.bus.logs[Position("feedback.dlq", 0)]  # type: ignore[attr-defined]
+    original = codec.decode("feedback.dlq", sent.value)
+    assert codec.decode("feedback", original["value"]) == feedback()
+    world.send("inferences", inference(time=later(16)))
+    world.settle()
+    assert sorted(outcome_ids(world)) == ["f-r1", "f-r2"]
+
+
+def test_ticks_move_the_clock_that_times_are_compared_with(world: Harness) -> None:
+    world.send("clock", tick(later(0)))
+    world.send("inferences", inference(time=later(365)), inference(time=0), inference("good"))
+    world.settle()
+    assert sorted(world.dead()) == [("inferences", "bad_time")] * 2
+    world.restart()
+    world.send("inferences", inference(time=later(365)))
+    world.settle()
+    assert len(world.dead()) == 3, "the clock stands where it stood, also after a restart"
+
+
+def test_too_many_dead_letters_stop_the_consumer_and_nothing_is_given_up(
+    world: Harness,
+) -> None:
+    world.settle()
+    for _ in range(600):
+        world.send_raw("verdicts", b"poison")
+        world.send_raw("verdicts", b"poison too")
+    for _ in range(2):
+        with pytest.raises(TooManyDead, match=r"verdicts-0: 1000 of the last 1000.*zero byte"):
+            world.step()
+        world.restart()
+    assert world.bus.logs[Position("verdicts.dlq", 0)] == []  # type: ignore[attr-defined]
+
+
+def test_a_few_hundred_dead_letters_stop_nothing(
+    store: Store, codec: Codec, tmp_path: Path
+) -> None:
+    world = memory_harness(store, codec, tmp_path)
+    for _ in range(400):
+        world.send_raw("verdicts", b"poison")
+    world.settle()
+    assert len(world.dead()) == 400
+
+
+def test_all_pass_to_the_dead_letters_where_the_operator_says_so(
+    store: Store, codec: Codec, tmp_path: Path
+) -> None:
+    world = memory_harness(store, codec, tmp_path, dead_letter_limit=1.0)
+    for _ in range(1100):
+        world.send_raw("verdicts", b"poison")
+    world.settle()
+    assert len(world.dead()) == 1100
+
+
+def test_a_record_larger_than_a_dead_letter_may_be_is_parked(world: Harness, codec: Codec) -> None:
+    huge = b"\x00" * 9_900_000
+    world.send_raw("feedback", huge)
+    world.settle()
+    (record,) = world.bus.logs[Position("feedback.dlq", 0)]  # type: ignore[attr-defined]
+    letter = codec.decode("feedback.dlq", record.value)
+    assert letter["reason"] == "too_large"
+    assert letter["value"] is None
+    uri = letter["message"].rpartition(" ")[2]
+    assert world.artifacts.get(uri) == huge
+
+
+def test_no_bytes_stop_ingestion(world: Harness, codec: Codec) -> None:
+    """Damaged copies of good records: each is a row or a dead letter."""
+    chance = random.Random(5)
+    world.send("clock", tick(later(1)))
+    world.settle()
+    topics = ["inferences", "feedback", "routing.acks", "feedback.dlq"]
+    letter = {"topic": "feedback", "partition": 0, "offset": 1, "key": b"k", "value": b"\xff\x00"}
+    letter |= {"reason": "empty", "message": "m", "schema_id": None, "service": "s"}
+    ack = {"router": "r", "model": "m", "epoch": 1, "status": "serving", "digests": ["d"]}
+    events = [inference(), feedback(), ack | {"reason": None, "time": later(0)}]
+    events.append(letter | {"first_seen": later(0)})
+    good = [codec.encode(topic, event) for topic, event in zip(topics, events, strict=True)]
+    sent = 0
+    for turn in range(400):
+        for topic, value in zip(topics, good, strict=True):
+            damaged = bytearray(value)
+            for _ in range(chance.randint(1, 3)):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+            world.send_raw(topic, bytes(damaged), chance.randbytes(4))
+            sent += topic != "feedback.dlq"
+        if turn % 40 == 0:
+            world.step()
+    world.settle()
+    tables = "SELECT topic, partition, offset FROM "
+    rows = " UNION ALL ".join(tables + t for t in ("inferences", "feedback", "routing_acks"))
+    (stored,) = world.store.query(f"SELECT count() AS n FROM ({rows})")
+    places = "DISTINCT source_topic, source_partition, source_offset"
+    dead = world.rows("dead_letters", places, "source_topic != 'feedback.dlq'")
+    assert stored["n"] + len([d for d in dead if d["source_topic"] in topics]) >= sent
+
+
+def test_rows_hold_what_was_sent(world: Harness) -> None:
+    world.send("inferences", inference(subject="p1", slices={"language": "es"}))
+    world.settle()
+    (row,) = world.rows("inferences", "*, toUnixTimestamp64Milli(time) AS time")
+    sent = inference(subject="p1", slices={"language": "es"})
+    assert {name: row[name] for name in sent} == sent
+
+
+def test_a_bus_that_was_away_is_waited_for(world: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(world.bus, MemoryBus)
+    world.send("inferences", inference())
+    poll, calls = world.consumer.poll, []
+
+    def comes_back(timeout: float, limit: int) -> object:
+        world.bus.down = not calls  # type: ignore[attr-defined]
+        calls.append(timeout)
+        return poll(timeout, limit)
+
+    monkeypatch.setattr(world.consumer, "poll", comes_back)
+    world.step()
+    assert len(calls) == 2
+    assert len(world.rows("inferences")) == 1

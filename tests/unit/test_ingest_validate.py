@@ -1,0 +1,149 @@
+"""What is refused at the edge, and how the reason is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from driftgate.bus import Record
+from driftgate.codec import Codec
+from driftgate.errors import BadInput
+from driftgate.model_repo import parse
+from ingesting import NOON, feedback, inference, later, model_yaml
+
+from services.ingest_logger.rows import Table
+from services.ingest_logger.validate import Dead, Skipped, Stored, View, handle
+
+VIEW = View({"triage": parse(model_yaml())}, NOON)
+
+
+def outcome(codec: Codec, topic: str, value: bytes | None, view: View = VIEW) -> Any:
+    record = Record(topic, 0, 7, b"key", value)
+    return handle(record, Table.of(topic, codec), codec, view)
+
+
+def refusal(codec: Codec, topic: str, event: dict[str, Any], view: View = VIEW) -> BadInput:
+    found = outcome(codec, topic, codec.encode(topic, event), view)
+    assert isinstance(found, Dead), found
+    return found.error
+
+
+@pytest.mark.parametrize(
+    ("event", "reason", "words"),
+    [
+        (inference(confidence=float("nan")), "bad_number", ["confidence", "nan", "0 to 1"]),
+        (inference(confidence=1.5), "bad_number", ["confidence", "1.5"]),
+        (inference(confidence=float("-inf")), "bad_number", ["confidence", "-inf"]),
+        (inference(propensity=2.0), "bad_number", ["propensity"]),
+        (inference(latency_ms=float("inf")), "bad_number", ["latency_ms"]),
+        (inference(latency_ms=-1.0), "bad_number", ["latency_ms"]),
+        (inference(tokens=-1), "bad_number", ["tokens"]),
+        (inference(version=0), "bad_number", ["version", "at least 1"]),
+        (inference(features={"words": float("nan")}), "bad_number", ["features.words"]),
+        (inference(input=""), "empty", ["input", "''", "not blank"]),
+        (inference(input=" \n"), "empty", ["input"]),
+        (inference(request_id=""), "empty", ["request_id"]),
+        (inference(output="refnud"), "unknown_label", ["output", "refnud", "'refund'"]),
+        (inference(model="triag"), "unknown_model", ["model", "'triag'", "'triage'"]),
+        (inference(time=0), "bad_time", ["time", "1970-01-01", "2024-12-01", "2026-01-06"]),
+        (inference(time=later(365)), "bad_time", ["2027-01-05", "ahead_hours 26"]),
+        (inference(time=2**62), "bad_time", ["time"]),
+        (inference(time=-(2**62)), "bad_time", ["time"]),
+    ],
+)
+def test_a_bad_inference_is_refused_with_field_value_and_expectation(
+    codec: Codec, event: dict[str, Any], reason: str, words: list[str]
+) -> None:
+    error = refusal(codec, "inferences", event)
+    assert error.reason == reason
+    assert [word for word in words if word not in str(error)] == []
+
+
+@pytest.mark.parametrize(
+    ("event", "reason", "words"),
+    [
+        (feedback(label=None), "empty", ["label", "kind is correction"]),
+        (feedback(kind="review", label=None), "empty", ["label"]),
+        (feedback(kind="rating"), "empty", ["rating"]),
+        (feedback(kind="edit"), "empty", ["edited"]),
+        (feedback(kind="rating", rating=float("nan")), "bad_number", ["rating"]),
+        (feedback(kind="rating", rating=4.0), "bad_number", ["rating", "4.0", "0 to 1"]),
+        (feedback(label="billling"), "unknown_label", ["label", "'billling'", "'billing'"]),
+        (feedback(feedback_id=""), "empty", ["feedback_id"]),
+        (feedback(request_id=" "), "empty", ["request_id"]),
+        (feedback(model="other"), "unknown_model", ["model", "'other'"]),
+        (feedback(time=0), "bad_time", ["time", "1970-01-01"]),
+    ],
+)
+def test_bad_feedback_is_refused_with_field_value_and_expectation(
+    codec: Codec, event: dict[str, Any], reason: str, words: list[str]
+) -> None:
+    error = refusal(codec, "feedback", event)
+    assert error.reason == reason
+    assert [word for word in words if word not in str(error)] == []
+
+
+def test_unreadable_bytes_are_refused(codec: Codec) -> None:
+    good = codec.encode("inferences", inference())
+    for value, reason in [
+        (b"", "malformed"),
+        (None, "malformed"),
+        (b"{}", "malformed"),
+        (good[:-3], "malformed"),
+        (good + b"x", "malformed"),
+        (b"\x00\x00\x00\xff\xff" + good[5:], "unknown_schema"),
+        (codec.encode("feedback", feedback()), "unknown_schema"),
+        (b"\x00" * 5_000_000, "too_large"),
+    ]:
+        found = outcome(codec, "inferences", value)
+        assert isinstance(found, Dead)
+        assert found.error.reason == reason
+
+
+def test_before_the_first_tick_of_a_world_no_time_is_refused(codec: Codec) -> None:
+    value = codec.encode("inferences", inference(time=0))
+    assert isinstance(outcome(codec, "inferences", value, View(VIEW.models, 0)), Stored)
+
+
+def test_good_times_reach_to_the_bounds(codec: Codec) -> None:
+    for time in (later(-400), NOON, later(26 / 24)):
+        value = codec.encode("inferences", inference(time=time))
+        assert isinstance(outcome(codec, "inferences", value), Stored)
+
+
+def test_a_text_that_may_not_be_kept_is_not_stored(codec: Codec) -> None:
+    view = View({"triage": parse(model_yaml(keep_text=False))}, NOON)
+    found = outcome(codec, "inferences", codec.encode("inferences", inference()), view)
+    assert found.row["input"] is None
+    assert found.row["input_hash"] == "ab"
+
+
+def test_the_deletion_of_a_key_is_no_fault_on_a_compacted_topic(codec: Codec) -> None:
+    assert outcome(codec, "routing", None) == Skipped()
+    assert isinstance(outcome(codec, "verdicts", None), Dead)
+
+
+def test_a_model_repo_that_cannot_be_read_is_told_on_its_declaration(codec: Codec) -> None:
+    event = {"model": "m", "repo_hash": "", "repo_uri": "sha256:x", "actor": "a", "time": NOON}
+    error = refusal(codec, "models", event, View({}, NOON, {"sha256:x": "it is not stored"}))
+    assert error.reason == "unhandled"
+    assert "it is not stored" in str(error)
+
+
+def test_numbers_beyond_the_store_are_refused_on_every_topic(codec: Codec) -> None:
+    event = {"world": "w", "time": 2**50, "positions": {}}
+    assert refusal(codec, "clock", event).reason == "bad_time"
+
+
+def test_a_broken_dead_letter_is_stored_as_it_is(codec: Codec) -> None:
+    found = outcome(codec, "feedback.dlq", b"junk")
+    assert isinstance(found, Stored)
+    assert found.row["source_topic"] == found.row["topic"] == "feedback.dlq"
+    assert (found.row["source_offset"], found.row["value"]) == (7, b"junk")
+
+
+def test_every_topic_has_a_row_for_every_example(codec: Codec) -> None:
+    for name, topic in codec.topics.by_name.items():
+        columns = Table.of(name, codec).columns
+        fields = [f["name"] for f in codec.schemas.newest[topic.subject].raw["fields"]]
+        assert [column.field for column in columns] == fields

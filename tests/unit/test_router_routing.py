@@ -1,0 +1,109 @@
+"""Which version answers whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from driftgate.errors import BadInput
+from driftgate.events import DAY_MS
+from driftgate.model_repo import Data
+
+from services.router.requests import MAX_TEXT, Request, check
+from services.router.routing import NotServed, choose, pick
+
+
+def arm(version: int, weight: int = 0) -> dict[str, Any]:
+    return {"version": version, "digest": f"d{version}", "adapter_uri": "u", "weight": weight}
+
+
+def routing(**changes: Any) -> dict[str, Any]:
+    record = {
+        "model": "m",
+        "epoch": 4,
+        "arms": [arm(2, 500), arm(1, 9500)],
+        "shadows": [arm(2), arm(1)],
+        "salt": "m",
+        "sticky_by": "subject",
+        "scope": {},
+    }
+    return record | changes
+
+
+def test_traffic_follows_the_weights() -> None:
+    live = Counter(choose(routing(), "r", f"s{n}", {}).live.version for n in range(10_000))
+    assert 400 < live[2] < 600
+
+
+def test_a_subject_keeps_its_version_and_without_one_the_request_decides() -> None:
+    same = {choose(routing(), f"r{n}", "ana", {}).live.version for n in range(50)}
+    assert len(same) == 1
+    split = routing(arms=[arm(2, 5000), arm(1, 5000)])
+    assert {choose(split, f"r{n}", "", {}).live.version for n in range(50)} == {1, 2}
+
+
+def test_by_request_id_a_subject_does_not_matter() -> None:
+    split = routing(arms=[arm(2, 5000), arm(1, 5000)], sticky_by="request_id")
+    assert {choose(split, f"r{n}", "ana", {}).live.version for n in range(50)} == {1, 2}
+
+
+def test_who_answers_live_is_no_shadow_and_propensity_is_the_live_share() -> None:
+    for n in range(200):
+        choice = choose(routing(), "r", f"s{n}", {})
+        other = 3 - choice.live.version
+        assert [shadow.version for shadow in choice.shadows] == [other]
+        shares = {a.version: a.propensity for a in (choice.live, *choice.shadows)}
+        assert shares == {1: 0.95, 2: 0.05}
+
+
+def test_a_growing_challenger_takes_nobody_back() -> None:
+    people = [f"s{n}" for n in range(2000)]
+    had: set[str] = set()
+    for weight in (0, 500, 5000, 10_000):
+        record = routing(arms=[arm(2, weight), arm(1, 10_000 - weight)])
+        now = {p for p in people if choose(record, "r", p, {}).live.version == 2}
+        assert had <= now
+        had = now
+    assert had == set(people)
+
+
+def test_outside_its_scope_a_model_does_not_answer() -> None:
+    record = routing(scope={"language": "es"})
+    assert choose(record, "r", "", {"language": "es"}).epoch == 4
+    with pytest.raises(NotServed, match=r"language.*'en'.*'es'"):
+        choose(record, "r", "", {"language": "en"})
+
+
+def test_an_unknown_model_is_named_with_the_nearest() -> None:
+    with pytest.raises(NotServed, match="did you mean 'support-triage'"):
+        pick({"support-triage": 1}, "support-triag")
+
+
+NOW = 1_800_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": "  "}, "text: got '  ', expected a text that is not empty"),
+        ({"text": "x" * (MAX_TEXT + 1)}, "expected at most 20000 characters"),
+        ({"time": 0}, "time_ms: got 0"),
+        ({"time": NOW - 401 * DAY_MS}, "time_ms"),
+        ({"time": NOW + 2 * DAY_MS}, "time_ms"),
+        ({"request_id": "r" * 201}, "request_id: .*expected at most 200 characters"),
+        ({"slices": {"language": "x" * 200}}, "slices"),
+        ({"slices": {str(n): "" for n in range(33)}}, "slices: got 33"),
+    ],
+)
+def test_bad_requests_are_told_what_was_expected(changes: dict[str, Any], message: str) -> None:
+    good = {"model": "m", "text": "x", "request_id": "r", "subject": "", "slices": {}, "time": NOW}
+    check(Request(**good), NOW, Data())
+    with pytest.raises(BadInput, match=message):
+        check(Request(**(good | changes)), NOW, Data())
+
+
+def test_before_the_clock_has_a_time_only_1970_is_refused() -> None:
+    check(Request("m", "x", "r", "", {}, NOW), 0, Data())
+    with pytest.raises(BadInput, match="time_ms"):
+        check(Request("m", "x", "r", "", {}, DAY_MS - 1), 0, Data())
