@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.bus import Bus
 from driftgate.codec import Codec
+from driftgate.errors import Retriable
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 
 NOW = 1_800_000_000_000  # 2027-01-15T08:00:00Z
@@ -329,14 +331,15 @@ class Served:
 
 
 def until(found: Callable[[], Any], seconds: float = 60) -> Any:
-    """What `found` returns, once that is something.
+    """What `found` returns, once that is something; what is not ready yet is asked again.
 
     Raises:
         TimeoutError: nothing came in time.
     """
     deadline = time.monotonic() + seconds
-    while not (value := found()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"nothing after {seconds:g} s")
+    while time.monotonic() < deadline:
+        with suppress(Retriable):
+            if value := found():
+                return value
         time.sleep(0.02)
-    return value
+    raise TimeoutError(f"nothing after {seconds:g} s")

@@ -27,20 +27,11 @@ from driftgate.events import DAY_MS, Emit
 from driftgate.health import Health, log_for
 from driftgate.store import Store, migrate
 
-from services.trainer.ray_workers import RayWorkers
 from services.trainer.service import Trainer
 from services.trainer.worker import Done, Job, Step
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "support"
-
-
-@cache
-def ray_workers(address: str) -> RayWorkers:
-    """One worker for all tests of this process."""
-    workers = RayWorkers(address)
-    workers.start()
-    return workers
 
 
 class QuickWorkers:

@@ -19,7 +19,7 @@ from driftgate.codec import Codec
 from driftgate.config import Settings, load
 from driftgate.errors import BadConfig, DriftgateError
 from driftgate.events import Emit
-from driftgate.runner import newest
+from driftgate.runner import newest, readable
 from rich.console import Console
 from rich.table import Table
 
@@ -212,7 +212,7 @@ def audit(
     """Every decision about a model, in words."""
     found = settings(state)
     bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas)
-    entries = [codec.decode("audit", record.value) for record in bus.read_all(["audit"])]
+    entries = [entry for _, entry in readable(bus, codec, ["audit"])]
     mine = [entry for entry in entries if entry["model"] == model]
     if not mine:
         known = sorted({entry["model"] for entry in entries})

@@ -32,6 +32,7 @@ from services.drift_detector.triggers import (
     request,
     unanswered,
 )
+from services.drift_detector.worsening import build
 
 DATA = ("inferences", "outcomes")
 REQUESTS = "retrain.requests"
@@ -142,10 +143,18 @@ class Detector:
         return config is not None and seen.time <= now + config.data.ahead_hours * HOUR_MS
 
     def readable(self, uri: str) -> ModelYaml:
+        """The config of a model repo, whose monitors name detectors that exist.
+
+        Raises:
+            BadInput: it cannot be used.
+        """
         try:
-            return self.read_repo(uri)
+            config = self.read_repo(uri)
+            for monitor in config.monitors:
+                build(monitor.detector, mean=0.5, threshold=1.0)
         except (Corrupt, BadConfig) as error:
             raise BadInput(UNHANDLED, "repo_uri", uri, f"a model repo ({error})") from error
+        return config
 
     def alarmed(self, alarm: Alarm, now: int) -> list[Emit]:
         """The alert, and its audit."""

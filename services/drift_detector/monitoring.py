@@ -48,8 +48,8 @@ class Observation:
     offset: int
 
     @property
-    def order(self) -> tuple[int, str, str]:
-        return self.time, self.kind, self.request_id
+    def order(self) -> tuple[int, str, str, int]:
+        return self.time, self.kind, self.request_id, self.offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Protocol
 
 from driftgate.errors import BadConfig, nearest
 from pydantic import PlainSerializer, PlainValidator
-from river import base, drift
 
 from services.drift_detector.edetector import OURS, EDetector
 
@@ -100,6 +99,9 @@ def river_class(name: str) -> Any:
     Raises:
         BadConfig: river has none, or it cannot be made without arguments.
     """
+    # river's drift package loads scikit-learn and pandas: only who names a detector of it waits.
+    from river import base, drift
+
     known = {**vars(drift), **vars(drift.binary)}
     detectors = base.DriftDetector | base.BinaryDriftDetector
     kinds = {

@@ -9,8 +9,8 @@ A gate has two dangers: it lets harm through, or it stops for chance what harms 
   the candidate is worse (McNemar) and do not show that it is within the margin (Tango). With many
   cases that is the usual test of non-inferiority; with few it still stops an equal candidate no
   more often than alpha. The whole and all slices are one family, calibrated by sign-flipping, so
-  that they stop an equal candidate in a share alpha together. Each protected slice has a test, and
-  an alpha, of its own, and so is watched more closely.
+  that together they stop an equal candidate in a share alpha, of which protected slices have the
+  larger part.
 - *Too few cases* to tell are neither pass nor fail; but what fails elsewhere, fails.
 - *Without a champion* the bars alone decide.
 """
@@ -24,10 +24,13 @@ from typing import Any, Literal
 
 from driftgate.model_repo import ALL, Gate, SliceBar
 
-from services.evaluator.statistics import Family, Pairs, detectable, family, harm, no_worse, wilson
+from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse, wilson
 
 MIN_SLICE_CASES = 20
 """Smaller slices are not judged: only a loss of a third or more could be found."""
+
+PROTECTED_WEIGHT = 4.0
+"""A protected slice has the part of alpha of so many others, and so is watched more closely."""
 
 MOST_WORDS = 3
 """So many axes are named in a verdict's words."""
@@ -122,7 +125,7 @@ def task(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
     counts = {name: Counts.of(tallies, name) for name in judged_slices(tallies, gate)}
     if counts[ALL].cases < gate.min_cases:
         return [counts[ALL].too_few("task", ALL, gate.min_cases)]
-    tests = harm_tests(tallies, [name for name in counts if name not in gate.protected], gate.alpha)
+    tests = harm_tests(tallies, list(counts), gate)
     axes = [accuracy(name, found, gate, tests) for name, found in counts.items()]
     return axes if tests is None else [*axes, negative_flips(counts[ALL].pairs)]
 
@@ -136,12 +139,11 @@ def accuracy(name: str, counts: Counts, gate: Gate, tests: Family | None) -> Axi
     axis = counts.axis("task", ACCURACY, name, bar.min_accuracy if barred else None)
     if tests is None:
         return axis
-    own = name in gate.protected
-    p = harm(counts.pairs) if own else tests.adjusted[name]
-    harmed = p < gate.alpha and no_worse(counts.pairs, bar.margin) >= gate.alpha
-    least = detectable(counts.pairs, gate.alpha if own else min(gate.alpha, tests.critical))
+    p, pairs = tests.adjusted[name], counts.pairs
+    harmed = p < gate.alpha and no_worse(pairs, bar.margin) >= gate.alpha
+    least = detectable(pairs, tests.critical[name])
     words = (
-        f"{axis.words} ({counts.pairs.wins} won, {counts.pairs.losses} lost, p of harm {p:.2g}); "
+        f"{axis.words} ({pairs.wins} won, {pairs.losses} lost, p of harm {p:.2g}); "
         f"{'harmed' if harmed else 'no harm shown'}, a loss of {least:.3f} would be found"
     )
     return replace(axis, p_value=p, passed=axis.passed and not harmed, words=words)
@@ -253,16 +255,17 @@ def judged_slices(tallies: Sequence[Tally], gate: Gate) -> list[str]:
 
 
 def large_slices(tallies: Iterable[Tally]) -> list[str]:
-    """Every `name=value` with enough cases."""
+    """Every `name=value` with enough cases. A name with `=` in it could not be read back."""
     sizes: Counter[str] = Counter()
     for tally in tallies:
         for name, value in tally.slices.items():
-            sizes[f"{name}={value}"] += tally.cases
+            if "=" not in name:
+                sizes[f"{name}={value}"] += tally.cases
     return sorted(name for name, cases in sizes.items() if cases >= MIN_SLICE_CASES)
 
 
-def harm_tests(tallies: Sequence[Tally], slices: Sequence[str], alpha: float) -> Family | None:
-    """Tests of harm in these slices and the whole as one family; None without a champion."""
+def harm_tests(tallies: Sequence[Tally], slices: Sequence[str], gate: Gate) -> Family | None:
+    """Tests of harm in these slices as one family; None without a champion."""
     if any(tally.before is None for tally in tallies):
         return None
     strata: dict[tuple[tuple[str, str], ...], list[Tally]] = defaultdict(list)
@@ -270,11 +273,15 @@ def harm_tests(tallies: Sequence[Tally], slices: Sequence[str], alpha: float) ->
         if tally.right != tally.before:  # only those tell
             strata[tuple(sorted(tally.slices.items()))].append(tally)
     grouped = list(strata.values())
-    members = {
-        name: [row for row, found in enumerate(grouped) if found[0].inside(name)]
-        for name in dict.fromkeys([ALL, *slices])
-    }
-    return family([Counts.of(found, ALL).pairs for found in grouped], members, alpha)
+    return family(
+        [Counts.of(found, ALL).pairs for found in grouped],
+        {
+            name: [row for row, found in enumerate(grouped) if found[0].inside(name)]
+            for name in slices
+        },
+        {name: PROTECTED_WEIGHT if name in gate.protected else 1.0 for name in slices},
+        gate.alpha,
+    )
 
 
 def in_words(result: Result, axes: Sequence[Axis], first: bool) -> str:

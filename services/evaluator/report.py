@@ -111,16 +111,20 @@ def as_junit(name: str, verdict: Verdict, found: Sequence[Result]) -> bytes:
         errors=str(sum(axis.short for axis in verdict.axes)),
     )
     for axis in verdict.axes:
-        case = ET.SubElement(
-            suite, "testcase", classname=axis.layer, name=f"{axis.name} [{axis.slice}]"
-        )
+        title = printable(f"{axis.name} [{axis.slice}]")
+        case = ET.SubElement(suite, "testcase", classname=axis.layer, name=title)
         if axis.passed:
             ET.SubElement(case, "system-out").text = axis.words
             continue
         told = ET.SubElement(case, "error" if axis.short else "failure", message=axis.words)
-        told.text = "\n".join(wrong_cases(axis, found))
+        told.text = "\n".join(printable(line) for line in wrong_cases(axis, found))
     ET.indent(suite)
     return ET.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def printable(text: str) -> str:
+    """Ids and slices come from outside, and XML holds no control characters."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def wrong_cases(axis: Axis, found: Sequence[Result]) -> list[str]:

@@ -17,6 +17,7 @@ FLIPS = 4999
 """Sign-flipped worlds: p-values down to 0.0002, with a standard error of 0.003 at 0.05."""
 
 SEED = 20100
+ROUNDING = 1e-12
 POWER = 0.8
 
 
@@ -40,12 +41,12 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Tests of many slices at once. adjusted: p-value of each, so that all of them together alarm
-    in a share alpha of the worlds without harm. critical: the p-value of one slice alone that is
-    rejected then."""
+    """Tests of many slices at once. adjusted: the p-value of each, such that all of them together
+    alarm in a share alpha of the worlds without harm. critical: below about this p-value of its
+    own, a slice alarms."""
 
     adjusted: Mapping[str, float]
-    critical: float
+    critical: Mapping[str, float]
 
 
 def wilson(right: int, cases: int) -> tuple[float, float]:
@@ -54,11 +55,6 @@ def wilson(right: int, cases: int) -> tuple[float, float]:
         return 0.0, 1.0
     found = stats.binomtest(right, cases).proportion_ci(method="wilson")
     return float(found.low), float(found.high)
-
-
-def harm(pairs: Pairs) -> float:
-    """P-value of "no more losses than wins": small when the candidate is worse."""
-    return float(mcnemar(np.array(pairs.losses), np.array(pairs.discordant)))
 
 
 def mcnemar(losses: np.ndarray, discordant: np.ndarray) -> np.ndarray:
@@ -83,12 +79,18 @@ def no_worse(pairs: Pairs, margin: float) -> float:
     return float(stats.norm.sf((b - c + n * margin) / math.sqrt(variance)))
 
 
-def family(strata: Sequence[Pairs], members: Mapping[str, Sequence[int]], alpha: float) -> Family:
+def family(
+    strata: Sequence[Pairs],
+    members: Mapping[str, Sequence[int]],
+    weights: Mapping[str, float],
+    alpha: float,
+) -> Family:
     """Harm in many overlapping slices, with their common chance of a false alarm held at `alpha`.
 
     Min-p of Westfall and Young (1993), calibrated by sign-flipping: were the two versions alike,
     each discordant pair would be a loss by the toss of a coin. So slices that share cases, and
-    small ones that can hardly alarm, cost no power.
+    small ones that can hardly alarm, cost little power. A p-value counts divided by its slice's
+    weight, which shares the chance out (Genovese et al. 2006, https://doi.org/10.1093/biomet/93.3.509).
 
     Args:
         strata: disjoint groups of cases. members: for each slice, the strata that make it up.
@@ -96,16 +98,17 @@ def family(strata: Sequence[Pairs], members: Mapping[str, Sequence[int]], alpha:
     belongs = np.zeros((len(strata), len(members)), dtype=np.int64)
     for column, rows in enumerate(members.values()):
         belongs[list(rows), column] = 1
+    shares = np.array([weights[name] for name in members])
     discordant = np.array([pairs.discordant for pairs in strata], dtype=np.int64)
     losses = np.array([pairs.losses for pairs in strata], dtype=np.int64)
     coins = np.random.default_rng(SEED).binomial(discordant, 0.5, size=(FLIPS, len(strata)))
-    observed = mcnemar(losses @ belongs, discordant @ belongs)
-    smallest = mcnemar(coins @ belongs, discordant @ belongs).min(axis=1)
-    as_small = (smallest[:, None] <= observed[None, :] + 1e-12).sum(axis=0)
-    adjusted = (1 + as_small) / (1 + FLIPS)
+    observed = mcnemar(losses @ belongs, discordant @ belongs) / shares
+    smallest = (mcnemar(coins @ belongs, discordant @ belongs) / shares).min(axis=1)
+    as_small = (smallest[:, None] <= observed[None, :] + ROUNDING).sum(axis=0)
+    critical = float(np.quantile(smallest, alpha, method="lower"))
     return Family(
-        adjusted={name: float(p) for name, p in zip(members, adjusted, strict=True)},
-        critical=float(np.quantile(smallest, alpha, method="lower")),
+        adjusted=dict(zip(members, ((1 + as_small) / (1 + FLIPS)).tolist(), strict=True)),
+        critical={name: min(alpha, critical * weights[name]) for name in members},
     )
 
 

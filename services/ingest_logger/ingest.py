@@ -32,7 +32,7 @@ from driftgate.clock import Clock
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.dead_letters import UNKNOWN_LABEL, UNKNOWN_MODEL, UNKNOWN_REQUEST, letter
-from driftgate.errors import BadInput, BusUnavailable
+from driftgate.errors import BadInput, BusUnavailable, Terminal
 from driftgate.events import DAY_MS, Emit
 from driftgate.health import Health, Log
 from driftgate.runner import CLOCK, POLL_SECONDS, retrying
@@ -54,6 +54,10 @@ ORPHANS_EVERY_MS = HOUR_MS
 
 T = TypeVar("T")
 Judged = Sequence[tuple[Record, Outcome]]
+
+
+class StoreAhead(Terminal):
+    """The store holds records that the bus does not: a topic was deleted and made again."""
 
 
 @dataclass
@@ -88,6 +92,7 @@ class Ingest:
         Raises:
             Retriable: the store or the bus stayed away for longer than is waited for.
             TooManyDead: a partition has more dead letters than the limit allows.
+            StoreAhead: a topic was deleted and made again under the store.
         """
         topics, member = self.codec.topics.names(), f"{SERVICE}-{self.settings.replica}"
         producer = self.again(self.bus.producer)
@@ -117,11 +122,17 @@ class Ingest:
     # ------------------------------------------------------------ partitions that come and go
 
     def assigned(self, positions: Iterable[Position]) -> Mapping[Position, int]:
-        """Start where the store says. What is stored beyond the mark is not stored again."""
+        """Start where the store says. What is stored beyond the mark is not stored again.
+
+        Raises:
+            StoreAhead, StoreUnavailable, BusUnavailable
+        """
+        mine = list(positions)
         marks = queries.marks(self.store)
         last = queries.last_stored(self.store, sorted({t.name for t in self.tables.values()}))
+        ends = self.bus.ends({position.topic for position in mine})
+        refuse_lost_topics({p: max(marks.get(p, 0), last.get(p, -1) + 1) for p in mine}, ends)
         self.clock.advance(queries.newest_tick(self.store))
-        mine = list(positions)
         self._last_stored |= {position: last.get(position, -1) for position in mine}
         self._uncommitted |= {p: marks[p] for p in mine if p in marks}
         self.log.info("assigned", positions=len(mine), marks=sum(marks.get(p, 0) for p in mine))
@@ -132,6 +143,11 @@ class Ingest:
             self._last_stored.pop(position, None)
             self._uncommitted.pop(position, None)
             self.limit.forget(position)
+
+    @property
+    def hears_clock(self) -> bool:
+        """Whether the ticks come to this member of the group."""
+        return Position(CLOCK, 0) in self._last_stored
 
     # ------------------------------------------------------------ the steps
 
@@ -149,7 +165,9 @@ class Ingest:
         return judged
 
     def judge_by_what_is_known(self, records: Sequence[Record]) -> Judged:
-        view = View(self.declared.models, self.clock.now(), self.declared.refused)
+        # A member that does not hear a world's ticks does not know its time.
+        now = self.clock.now() if self.hears_clock or self.settings.clock == "live" else 0
+        view = View(self.declared.models, now, self.declared.refused)
         return [(r, handle(r, self.tables[r.topic], self.codec, view)) for r in records]
 
     def tick(self, records: Sequence[Record]) -> None:
@@ -218,7 +236,7 @@ class Ingest:
         Looked for when time went on, by the one member that hears the clock. The feedback stays
         stored: should its inference come after all, they are joined."""
         now = self.clock.now()
-        if Position(CLOCK, 0) not in self._last_stored or now - self._orphans_at < ORPHANS_EVERY_MS:
+        if not self.hears_clock or now - self._orphans_at < ORPHANS_EVERY_MS:
             return []
         self.again(self.declared.refresh)
         found: list[Emit] = []
@@ -285,6 +303,20 @@ class Ingest:
     def again(self, work: Callable[[], T]) -> T:
         """Work, tried again while it may help."""
         return retrying(self.log)(work)
+
+
+def refuse_lost_topics(known: Mapping[Position, int], ends: Mapping[Position, int]) -> None:
+    """New records at offsets that are known already would be taken for the old ones.
+
+    Raises:
+        StoreAhead
+    """
+    for position, at in known.items():
+        if at > ends.get(position, 0):
+            raise StoreAhead(
+                f"{position} ends at offset {ends.get(position, 0)}, but the store holds it up to "
+                f"{at}: the topic was made anew. Restore it, or begin with an empty database"
+            )
 
 
 def error_of(outcome: Outcome) -> BadInput | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from driftgate import config, health
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.clock import clock_of
 from driftgate.codec import Codec
+from driftgate.errors import DriftgateError
 from driftgate.health import Health
 from driftgate.runner import retrying, stop_on_signals
 from driftgate.store import Store, migrate
@@ -33,7 +36,11 @@ def main() -> None:
         health=state,
         stopping=stopping,
     )
-    service.run()
+    try:
+        service.run()
+    except DriftgateError as error:
+        log.exception("stopped", error=str(error))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ decisions to `rollouts`, `routing` and `audit`."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,17 @@ from driftgate.bus import Bus
 from driftgate.classifier.base import EMBEDDED, EMBEDDED_DIGEST
 from driftgate.clock import Clock
 from driftgate.codec import Codec
-from driftgate.dead_letters import UNKNOWN_MODEL
-from driftgate.errors import BadInput
+from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
+from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.events import Emit, Event
-from driftgate.model_repo import ModelYaml
-from driftgate.runner import CLOCK, newest
+from driftgate.model_repo import ModelYaml, Rollout
+from driftgate.runner import CLOCK, newest, readable
 from driftgate.store import Store
 from driftgate.topology import PROMOTER
 
 from services.promoter import evidence
 from services.promoter.judge import Pairs
-from services.promoter.rollout import COMMANDS, Decision, State, Step, View, routing, step, trial
+from services.promoter.rollout import COMMANDS, Decision, State, View, routing, step, trial
 
 ROLLOUTS = "rollouts"
 ROUTING = "routing"
@@ -36,6 +35,27 @@ ACKS = "routing.acks"
 ORDERS = "commands"
 SERVING = "serving"
 HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that one decision is made of."""
+
+    topic: str
+    event: Event
+    state: State
+    view: View
+    rules: Rollout
+
+    def told(self) -> dict[str, Any]:
+        """For the audit: enough to decide the same again."""
+        return {
+            "topic": self.topic,
+            "event": self.event,
+            "state": self.state.event(),
+            "view": asdict(self.view),
+            "rules": self.rules.model_dump(),
+        }
 
 
 @dataclass
@@ -60,10 +80,9 @@ class Promoter:
         """
         for tick in newest(bus, codec, CLOCK).values():
             self.clock.advance(tick["time"])
-        for record in bus.read_all([ACKS]):
-            self.note(codec.decode(ACKS, record.value))
-        for record in bus.read_all([log.TOPIC]):
-            entry = codec.decode(log.TOPIC, record.value)
+        for _, ack in readable(bus, codec, [ACKS]):
+            self.note(ack)
+        for _, entry in readable(bus, codec, [log.TOPIC]):
             if entry["service"] == PROMOTER:
                 self.remember(entry["model"], json.loads(entry["result"]).get("hold"))
         routed = {model: event["epoch"] for model, event in newest(bus, codec, ROUTING).items()}
@@ -79,61 +98,61 @@ class Promoter:
         """What an event leads to. A tick concerns every model.
 
         Raises:
-            BadInput: a command for a model that has no release.
+            BadInput: it is about a model that has no release, or a model repo that is not stored.
             StoreUnavailable: the evidence cannot be read at present.
         """
-        if topic == CLOCK:
-            return [emit for model in self.states for emit in self.react(model, topic, event)]
         if topic == ACKS:
             self.note(event)
+        # All that may fail comes before the first change: a retry finds what it left.
+        cases = [self.case(model, topic, event) for model in self.concerned(topic, event)]
+        return [emit for case in cases for emit in self.react(case)]
+
+    def concerned(self, topic: str, event: Event) -> list[str]:
+        """Models whose state an event may change."""
+        if topic == CLOCK:
+            return list(self.states)
         model = event["model"]
-        if topic == VERDICTS:
-            self.states.setdefault(model, State(model))
-            metrics.VERDICTS.labels(model, event["result"]).inc()
-        if model in self.states:
-            return self.react(model, topic, event)
+        if topic == VERDICTS or model in self.states:
+            return [model]
         if topic == ORDERS and event["kind"] in COMMANDS:
             raise BadInput(UNKNOWN_MODEL, "model", model, f"one of {sorted(self.states)}")
         return []
 
-    def react(self, model: str, topic: str, event: Event) -> list[Emit]:
-        """The new state with its routing, and why."""
-        before = self.states[model]
-        repo = self.repo(event["repo_hash"] if topic == VERDICTS else before.repo_hash)
+    def case(self, model: str, topic: str, event: Event) -> Case:
+        """All that a decision looks at."""
+        state = self.states.get(model, State(model))
+        repo = self.repo(event["repo_hash"] if topic == VERDICTS else state.repo_hash)
         now = event["time"] if topic == CLOCK else self.clock.now() or event["time"]
-        pairs = self.pairs(before, now) if topic == CLOCK else Pairs()
+        pairs = self.pairs(state, now) if topic == CLOCK else Pairs()
         view = View(now, pairs, dict(self._acked.get(model, {})))
-        done = step(before, topic, event, view, repo.rollout)
+        return Case(topic, event, state, view, repo.rollout)
+
+    def react(self, case: Case) -> list[Emit]:
+        """The new state with its routing, and why."""
+        done = step(case.state, case.topic, case.event, case.view, case.rules)
         if done.decision is None:
             return []
-        inputs = {
-            "topic": topic,
-            "event": event,
-            "state": before.event(),
-            "view": asdict(view),
-            "rules": repo.rollout.model_dump(),
-        }
-        emits = self.told(model, done, inputs, now)
-        if done.state is before:
+        emits = self.told(case, done.state, done.decision)
+        if done.state is case.state:
             return emits
+        model = done.state.model
         self.states[model] = done.state
         metrics.STAGES.labels(model, done.state.stage).inc()
         return [Emit(ROLLOUTS, done.state.event()), *self.routed(done.state), *emits]
 
-    def told(self, model: str, done: Step, inputs: Mapping[str, Any], now: int) -> list[Emit]:
+    def told(self, case: Case, after: State, decision: Decision) -> list[Emit]:
         """The audit entry of a decision; a hold is told when its reason is new."""
-        decision: Decision = done.decision  # type: ignore[assignment]
-        reason = decision.numbers.get("reason") if decision.name == HOLD else None
-        if reason is not None and self._held.get(model) == reason:
+        reason = decision.numbers["reason"] if decision.name == HOLD else None
+        if reason is not None and self._held.get(after.model) == reason:
             return []
-        self.remember(model, reason)
+        self.remember(after.model, reason)
         return self.audit.entry(
-            model,
+            after.model,
             decision.name,
-            inputs=inputs,
-            result={"state": done.state.event(), "numbers": decision.numbers, "hold": reason},
+            inputs=case.told(),
+            result={"state": after.event(), "numbers": decision.numbers, "hold": reason},
             words=decision.words,
-            time=now,
+            time=case.view.now,
             version=decision.version,
         )
 
@@ -155,7 +174,11 @@ class Promoter:
     def repo(self, repo_hash: str) -> ModelYaml:
         """The model repo of a content hash."""
         if repo_hash not in self._repos:
-            found = model_repo.fetch(SCHEME + repo_hash, self.artifacts, self.cache)
+            try:
+                found = model_repo.fetch(SCHEME + repo_hash, self.artifacts, self.cache)
+            except (Corrupt, BadConfig) as error:
+                wanted = f"the hash of a stored model repo ({error})"
+                raise BadInput(UNHANDLED, "repo_hash", repo_hash, wanted) from error
             self._repos[repo_hash] = found.config
         return self._repos[repo_hash]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from driftgate import metrics
-from driftgate.bus import Bus, Position, Producer
+from driftgate.bus import Bus, Consumer, Position, Producer, Record
 from driftgate.clock import Clock
 from driftgate.codec import Codec
-from driftgate.errors import Retriable, Terminal
+from driftgate.errors import BadInput, Retriable, Terminal
 from driftgate.events import Event
 from driftgate.health import Health, Log
 from driftgate.runner import CLOCK, newest
@@ -22,16 +22,16 @@ ROUTING = "routing"
 ACKS = "routing.acks"
 SERVING = "serving"
 REFUSED = "refused"
-# How late a router may notice a new routing record, s. Asking costs about a millisecond.
+# Longest wait for a new record, s: so often a router that rests shows that it is alive.
 LOOK_SECONDS = 0.1
 
 
 @dataclass
 class Follower:
-    """Looks at `routing` and `clock`, and acts when they moved.
+    """Reads `routing` and `clock` as a group of its own, since every router obeys all of them.
 
     Attributes:
-        router: name of this router on `routing.acks`.
+        router: name of this router, on `routing.acks` and as a group.
         served: told whenever something is served.
     """
 
@@ -44,19 +44,23 @@ class Follower:
     health: Health
     served: Callable[[], object] = lambda: None
     _producer: Producer | None = None
-    _ends: Mapping[Position, int] = field(default_factory=dict)
+    _consumer: Consumer | None = None
+    _next: dict[Position, int] = field(default_factory=dict)
+    _committed: dict[Position, int] = field(default_factory=dict)
     _done: dict[str, Event] = field(default_factory=dict)
 
     def run(self, stopping: threading.Event) -> None:
-        """Until `stopping` is set. What cannot be reached is tried again at the next look."""
+        """Until `stopping` is set. After what cannot be reached it begins anew with the newest."""
         while not stopping.is_set():
             try:
                 self.look()
             except (Retriable, OSError) as error:
                 metrics.RETRIES.labels(type(error).__name__).inc()
                 self.log.warning("retrying", error=str(error))
+                self.leave()
+                stopping.wait(LOOK_SECONDS)
             self.health.moved()
-            stopping.wait(LOOK_SECONDS)
+        self.leave()
 
     def recall(self) -> None:
         """Serves the last good routing, before anybody can ask, be Kafka there or not."""
@@ -68,21 +72,58 @@ class Follower:
         self.tell()
 
     def look(self) -> None:
-        """One look at the desired state, and all that follows from it.
+        """One look at what is new, and all that follows from it.
 
         Raises:
-            BusUnavailable: nothing was lost; look again.
+            BusUnavailable: leave, and look again.
         """
-        ends = self.bus.ends((ROUTING, CLOCK))
-        if ends == self._ends:
+        if self._consumer is None:
+            self.catch_up()
+            self._consumer = self.bus.consumer((ROUTING, CLOCK), self.router, self.router, self)
+        for record in self._consumer.poll(LOOK_SECONDS):
+            self.take(record)
+            self._next[record.position] = record.offset + 1
+        if self._next != self._committed:
+            self._consumer.commit(self._next)
+            self._committed = dict(self._next)
+
+    def leave(self) -> None:
+        """Forgets the consumer: what it polled, and was not done with, is read again."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def take(self, record: Record) -> None:
+        try:
+            event = self.codec.decode(record.topic, record.value)
+        except BadInput as error:  # ingest-logger writes the dead letter
+            metrics.SKIPPED.labels(record.topic).inc()
+            self.log.warning("skipped", position=str(record.position), error=str(error))
             return
+        if record.topic == CLOCK:
+            self.clock.advance(event["time"])
+        else:
+            self.obey(event)
+
+    def catch_up(self) -> None:
+        """Obeys the newest record of each model only: those before it are history."""
+        self._next = dict(self.bus.ends((ROUTING, CLOCK)))
         for tick in newest(self.bus, self.codec, CLOCK).values():
             self.clock.advance(tick["time"])
-        for model, routing in newest(self.bus, self.codec, ROUTING).items():
-            if self._done.get(model) != routing:
-                self.acknowledge(self.follow(routing))
-                self._done[model] = routing
-        self._ends = ends
+        for routing in newest(self.bus, self.codec, ROUTING).values():
+            self.obey(routing)
+
+    def assigned(self, positions: Iterable[Position]) -> Mapping[Position, int]:
+        """Goes on where this process is, wherever the group was."""
+        return {position: self._next.get(position, 0) for position in positions}
+
+    def revoked(self, positions: Iterable[Position]) -> None: ...
+
+    def obey(self, routing: Event) -> None:
+        """Follows a record once."""
+        if self._done.get(routing["model"]) != routing:
+            self.acknowledge(self.follow(routing))
+            self._done[routing["model"]] = routing
 
     def follow(self, routing: Event) -> Event:
         """Serves a record, or refuses it and goes on; returns the acknowledgement."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from driftgate import metrics
 from driftgate.bus import Bus, Producer
@@ -29,8 +29,8 @@ COLLECT_SECONDS = 0.002
 # Five seconds' worth of answers of one core; who comes later is better told than kept waiting.
 CAPACITY = 1024
 
-P = ParamSpec("P")
-T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class QueueFull(Retriable):
@@ -143,6 +143,6 @@ def fail(batch: Sequence[Waiting], error: Exception) -> None:
         settle(waiting, error)
 
 
-async def on(executor: Executor, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
+async def on(executor: Executor, work: Callable[[A], B], given: A) -> B:
     """Runs work on a thread."""
-    return await asyncio.get_running_loop().run_in_executor(executor, work, *args)
+    return await asyncio.get_running_loop().run_in_executor(executor, work, given)

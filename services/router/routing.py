@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from driftgate.buckets import BUCKETS, bucket, owner
-from driftgate.errors import Terminal, nearest, shown
+from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
+from driftgate.errors import BadInput, Terminal, nearest, shown
 from driftgate.events import Event
+
+SUBJECT = "subject"
+STICKY = (SUBJECT, "request_id")
 
 
 class NotServed(Terminal):
@@ -34,6 +38,20 @@ class Choice:
     epoch: int
 
 
+def check(routing: Event) -> None:
+    """Holds a routing record to what `choose` relies on.
+
+    Raises:
+        BadInput: names the field, its value and what was expected.
+    """
+    weights = [arm["weight"] for arm in routing["arms"]]
+    if sum(weights) != BUCKETS or min(weights) < 0:
+        wanted = f"weights of at least 0 that add up to {BUCKETS}"
+        raise BadInput(BAD_NUMBER, "arms", weights, wanted)
+    if routing["sticky_by"] not in STICKY:
+        raise BadInput(UNHANDLED, "sticky_by", routing["sticky_by"], f"one of {STICKY}")
+
+
 def choose(routing: Event, request_id: str, subject: str, slices: Mapping[str, str]) -> Choice:
     """The choice of a routing record: the same key gets the same version.
 
@@ -47,7 +65,7 @@ def choose(routing: Event, request_id: str, subject: str, slices: Mapping[str, s
                 f"{routing['model']} answers only inside its scope"
             )
     arms = routing["arms"]
-    key = (subject or request_id) if routing["sticky_by"] == "subject" else request_id
+    key = (subject or request_id) if routing["sticky_by"] == SUBJECT else request_id
     at = owner((arm["weight"] for arm in arms), bucket(routing["salt"], key))
     weights = {arm["version"]: arm["weight"] for arm in arms}
     shadows = (arm for arm in routing["shadows"] if arm["version"] != arms[at]["version"])

@@ -18,6 +18,7 @@ from driftgate.errors import Corrupt, Terminal
 from driftgate.events import Event
 
 from services.router import snapshot
+from services.router.routing import check
 from services.router.snapshot import Engine, Served, Snapshot
 
 
@@ -48,7 +49,7 @@ class Versions:
 
         Raises:
             Stale: a newer epoch is served.
-            Corrupt, BadConfig: the record cannot be served. What was served goes on.
+            BadInput, Corrupt, BadConfig: the record cannot be served. What was served goes on.
         """
         before = self.snapshot.get(routing["model"])
         if before is not None and routing["epoch"] <= before.routing["epoch"]:
@@ -66,6 +67,7 @@ class Versions:
 
     def prepare(self, routing: Event) -> Served:
         """Everything that serving a record takes, resident and verified."""
+        check(routing)
         repo = model_repo.fetch(SCHEME + routing["repo_hash"], self.artifacts, self.cache)
         engine = self.engine(routing["base"], routing["base_digest"])
         for arm in (*routing["arms"], *routing["shadows"]):

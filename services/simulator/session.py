@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,9 @@ def play(
     causes: Sequence[Cause] = (),
     health: Mapping[str, str] | None = None,
     console: Console,
+    on_day: Callable[[Day], None] = lambda _: None,
 ) -> Played:
-    """Plays a world on a running system and writes the report.
+    """Plays a world on a running system and writes the report; `on_day` is told of each day.
 
     Raises:
         DriftgateError: see `Player.play` and `model_repo.publish`.
@@ -81,6 +82,7 @@ def play(
                     if week.one_off is not None:
                         one_off[week.week] = week.one_off
             display.day(day)
+            on_day(day)
 
         player.watch = watch
         player.play()

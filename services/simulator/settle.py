@@ -2,8 +2,7 @@
 
 Every service commits a position only after the effects of the record are durable. So when, for
 every group, committed == end, and the ends did not move while that was checked, nothing is under
-way anywhere: what was consumed has had its effects, and the effects were consumed too. Routers
-have no group; they have caught up when they acknowledged the newest routing.
+way anywhere: what was consumed has had its effects, and the effects were consumed too.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from driftgate.bus import Bus, Position
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.health import Log, log_for
-from driftgate.runner import newest, retrying
+from driftgate.runner import retrying
 
 CHECK_SECONDS = 0.02
 
@@ -37,7 +36,6 @@ class Settler:
     deadline_seconds: float = 900.0
     waiting: Callable[[Lags], None] = lambda _: None
     log: Log = field(default_factory=lambda: log_for("simulate"))
-    _acked_at: dict[Position, int] = field(default_factory=dict)
 
     def stored(self) -> None:
         """Until ingest-logger has stored and joined everything."""
@@ -45,14 +43,14 @@ class Settler:
 
     def all(self) -> None:
         """Until every service has caught up and every open piece of work is done."""
-        self._wait((topology.INGEST, *topology.READS), routers=True)
+        self._wait((topology.INGEST, *topology.READS))
 
-    def _wait(self, groups: tuple[str, ...], routers: bool = False) -> None:
+    def _wait(self, groups: tuple[str, ...]) -> None:
         deadline = time.monotonic() + self.deadline_seconds
         before: Mapping[Position, int] = {}
         while True:
             ends, behind = retrying(self.log)(lambda: self._behind(groups))
-            if not behind and ends == before and (not routers or self._acknowledged(ends)):
+            if not behind and ends == before:
                 return
             before = ends
             self.waiting(behind)
@@ -68,26 +66,9 @@ class Settler:
         lags = {g: topology.lag(g, topics, ends, self.bus.committed(g)) for g in groups}
         return ends, {group: found for group, found in lags.items() if found}
 
-    def _acknowledged(self, ends: Mapping[Position, int]) -> bool:
-        """Whether the newest routing of every model is served. Read again only when it moved."""
-        now = {p: end for p, end in ends.items() if p.topic in {"routing", "routing.acks"}}
-        if now == self._acked_at:
-            return True
-        routing = newest(self.bus, self.codec, "routing")
-        served: dict[str, int] = {}
-        for record in self.bus.read_all(["routing.acks"]):
-            ack = self.codec.decode("routing.acks", record.value)
-            served[ack["model"]] = max(served.get(ack["model"], 0), ack["epoch"])
-        if any(served.get(model, 0) < wanted["epoch"] for model, wanted in routing.items()):
-            return False
-        self._acked_at = now
-        return True
-
 
 def described(behind: Lags) -> str:
     """Who is behind, and where, in words."""
-    if not behind:
-        return "every group has caught up, but the router has not acknowledged the newest routing"
     return "; ".join(
         f"{group} is behind by " + ", ".join(f"{n} on {position}" for position, n in found.items())
         for group, found in behind.items()

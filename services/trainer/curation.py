@@ -25,9 +25,6 @@ MIN_TEST_ROWS = 250
 MIN_CLASS_ROWS = 8
 """Rows of each class that are kept before recency or chance decides, where there are as many."""
 
-REPLAY_WEIGHT = 0.5
-"""An older row counts half: the present decides where the two disagree."""
-
 DRILL = "shuffle-labels:"
 
 
@@ -79,10 +76,6 @@ class Dataset:
     replayed: frozenset[str]
     dropped: Mapping[str, int]
     shuffled: int = 0
-
-    def weight(self, row: Row) -> float:
-        """How much a train row counts."""
-        return REPLAY_WEIGHT if row.id in self.replayed else 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ from services.trainer.ray_workers import RayWorkers
 from services.trainer.service import REQUESTS, SERVICE, Trainer
 
 LONGEST_TRAINING_SECONDS = 3600.0
+SLOWEST_WORKER_SECONDS = 180.0
+"""A worker that Ray restarts, or a Ray that is lost and joined anew, is no sign of death."""
 
 
 def main() -> None:
     settings = load()
-    log, health = log_for(SERVICE), Health(SERVICE)
+    log, health = log_for(SERVICE), Health(SERVICE, patience=SLOWEST_WORKER_SECONDS)
     serve(health, settings.http_port)
     workers = RayWorkers(settings.ray, settings.threads)
     retrying(log)(workers.start)

@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from driftgate.health import Health, Log
 
 from services.trainer.worker import Step
 
-TELLING = 0.1
-"""A line in the log for so much more done."""
-
 
 @dataclass
 class Progress:
-    """Of one training, called with every step. `name` is the version that is made."""
+    """Of one training, called every second.
+
+    Attributes:
+        name: the version that is made.
+        started: when, on the monotonic clock.
+    """
 
     name: str
+    started: float
     log: Log
     health: Health
-    _started: float = field(default_factory=time.monotonic)
-    _logged: float = -1.0
+    _share: float = 0.0
+    _ends: float | None = None
 
     def __call__(self, step: Step) -> None:
-        left = seconds_left(step.share, time.monotonic() - self._started)
+        now = time.monotonic()
+        if step.share > self._share:  # between two steps the time left counts down
+            self._share = step.share
+            self._ends = now + seconds_left(step.share, now - self.started)
+            self.log.info("training", version=self.name, share=step.share, doing=step.doing)
+        left = None if self._ends is None else round(max(0.0, self._ends - now), 1)
         self.health.moved(
-            activity=f"training {self.name}: {words(step.share, left)}",
-            progress=round(step.share, 3),
+            activity=f"training {self.name}: {words(self._share, left)}",
+            progress=round(self._share, 3),
             eta=left,
             worker=step.pid,
         )
-        if step.share >= self._logged + TELLING:
-            self._logged = step.share
-            self.log.info("training", version=self.name, share=step.share, doing=step.doing)
 
 
-def seconds_left(share: float, elapsed: float) -> float | None:
-    """Seconds to go if it goes on as before; None while nothing is done."""
-    return round(elapsed * (1 - share) / share, 1) if share > 0 else None
+def seconds_left(share: float, elapsed: float) -> float:
+    """Seconds to go if it goes on as before. `share` is done, above 0."""
+    return elapsed * (1 - share) / share
 
 
 def words(share: float, left: float | None) -> str:
     """Such as `42 %, 6 s left`."""
-    return f"{share:.0%}".replace("%", " %") + (f", {left:.0f} s left" if left else "")
+    return f"{100 * share:.0f} %" + ("" if left is None else f", {left:.0f} s left")

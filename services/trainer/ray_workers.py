@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ LOOK_SECONDS = 1.0
 """Between two looks at a training."""
 
 CONNECT_SECONDS = 5.0
+
+LOST_SECONDS = 45.0
+"""A worker that Ray restarts answers again in 3 to 30 s. One whose Ray was killed and started anew
+at the same address never does, and Ray does not tell."""
 
 START_SECONDS = 60.0
 """A worker that is not up by then will not come up."""
@@ -96,11 +101,13 @@ class RayWorkers:
         self.start()
         with answering(self):
             training = self._worker.train.remote(job)
-            look = self._worker.step.remote()
+            look, asked = self._worker.step.remote(), time.monotonic()
             while not ray.wait([training], timeout=LOOK_SECONDS)[0]:
                 if ray.wait([look], timeout=0)[0]:
                     report(ray.get(look))
-                    look = self._worker.step.remote()
+                    look, asked = self._worker.step.remote(), time.monotonic()
+                elif time.monotonic() > asked + LOST_SECONDS:
+                    raise RayError(f"its worker is silent since {LOST_SECONDS:g} s")
             return ray.get(training)
 
     def stop(self) -> None:

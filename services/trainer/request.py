@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from driftgate.codec import digest
@@ -13,7 +14,7 @@ from driftgate.model_repo import ALL, ModelRepo
 from services.trainer.curation import Row, Wish
 from services.trainer.dataset import About
 from services.trainer.rows import Measured
-from services.trainer.worker import Job
+from services.trainer.worker import Done, Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +65,39 @@ class Request:
             measured=measured,
         )
 
-    def job(self, examples: tuple[tuple[str, str, float], ...], threads: int, keep: str) -> Job:
-        """For the worker. `keep` is the folder of its checkpoint."""
+    def job(self, train: Iterable[Row], threads: int, checkpoint: Path) -> Job:
+        """For the worker."""
         config = self.repo.config
         method = config.method.model_dump(exclude={"rank", "seed"})
         return Job(
-            examples=examples,
+            examples=tuple((row.text, row.label) for row in train),
             method={**method, "r": config.method.rank},
             base=config.base.name,
             base_sha256=config.base.sha256,
             seed=config.method.seed,
             threads=threads,
-            checkpoint=keep,
+            checkpoint=str(checkpoint),
         )
+
+    def candidate(self, number: int, told: Mapping[str, Any], done: Done) -> dict[str, Any]:
+        """The event about version `number`, without its artifacts; `told` is the dataset card."""
+        config = self.repo.config
+        return {
+            "retrain_id": self.event["retrain_id"],
+            "model": self.event["model"],
+            "version": number,
+            "parent": self.parent,
+            "base": config.base.name,
+            "base_digest": done.base_digest,
+            "method": config.method.kind,
+            "dataset_id": told["id"],
+            "repo_hash": self.repo.hash,
+            "reason": self.event["reason"],
+            "drill": self.event["drill"],
+            "train_rows": told["train"]["rows"],
+            "test_rows": told["test"]["rows"],
+            "time": self.event["time"],
+        }
 
     def evidence(self, pool: list[Row]) -> Mapping[str, Any]:
         """What the curation was given, for the audit: the rows by their hash, since the store

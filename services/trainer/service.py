@@ -162,62 +162,26 @@ class Trainer:
         labels = measured(self.store, event["model"], event["time"], config.data)
         told, files = dataset.folder(curated, request.about(labels))
         dataset_uri = self.put(files)
-        examples = tuple((row.text, row.label, curated.weight(row)) for row in curated.train)
-        job = request.job(examples, self.settings.threads, str(self.checkpoint(request)))
         name = f"{event['model']}@{number}"
+        job = request.job(curated.train, self.settings.threads, self.checkpoint(request))
+        progress = Progress(name, time.monotonic(), self.log, self.health)
         started = time.time()
-        done = self.workers.train(job, Progress(name, self.log, self.health))
+        done = self.workers.train(job, progress)
         ended = time.time()
         metrics.TRAIN_SECONDS.labels(event["model"]).observe(ended - started)
+        self.log.info("trained", version=name, seconds=round(ended - started, 3))
         adapter_uri = self.put(done.files)
-        candidate: dict[str, Any] = {
-            "retrain_id": event["retrain_id"],
-            "model": event["model"],
-            "version": number,
-            "parent": request.parent,
+        candidate = request.candidate(number, told, done) | {
             "adapter_uri": adapter_uri,
             "adapter_digest": digest_of(adapter_uri),
-            "base": config.base.name,
-            "base_digest": done.base_digest,
-            "method": config.method.kind,
-            "dataset_id": told["id"],
             "dataset_uri": dataset_uri,
-            "repo_hash": request.repo.hash,
-            "reason": event["reason"],
-            "drill": event["drill"],
-            "train_rows": len(curated.train),
-            "test_rows": len(curated.test),
             "train_seconds": round(ended - started, 3),
-            "time": event["time"],
         }
         manifest = cards.run_manifest(candidate, config, done, started, ended)
         candidate["run_uri"] = self.artifacts.put_json(manifest)
         card = cards.model_card(candidate, config, told)
         candidate["model_card_uri"] = self.artifacts.put(card.encode())
-        self.log.info("trained", version=name, seconds=candidate["train_seconds"])
-        return {
-            "candidate": candidate,
-            "lineage": {
-                "dataset": dataset_uri,
-                "run": candidate["run_uri"],
-                "model_card": candidate["model_card_uri"],
-                "adapter": adapter_uri,
-                "seed": request.seed_uri,
-                "repo_hash": request.repo.hash,
-                "parent": request.parent,
-            },
-            "decision": {
-                "inputs": request.evidence(pool),
-                "result": {
-                    "dataset_id": told["id"],
-                    "adapter_digest": candidate["adapter_digest"],
-                    "parent": request.parent,
-                    "losses": list(done.losses),
-                    **{key: told[key] for key in ("train", "test", "left_out", "split")},
-                },
-                "words": words(candidate, told),
-            },
-        }
+        return record(request, pool, candidate, told, done)
 
     def told(self, record: Record) -> list[Emit]:
         """The candidate, and the decision unless the audit holds it."""
@@ -243,6 +207,39 @@ class Trainer:
         event = request.event
         key = hashlib.sha256(f"{event['model']}\n{event['retrain_id']}".encode()).hexdigest()
         return self.settings.state_dir.absolute() / "training" / key[:16]
+
+
+def record(
+    request: Request,
+    pool: list[Row],
+    candidate: Event,
+    told: Mapping[str, Any],
+    done: Done,
+) -> Record:
+    """What the ref of a version says."""
+    return {
+        "candidate": candidate,
+        "lineage": {
+            "adapter": candidate["adapter_uri"],
+            "dataset": candidate["dataset_uri"],
+            "run": candidate["run_uri"],
+            "model_card": candidate["model_card_uri"],
+            "seed": request.seed_uri,
+            "repo_hash": request.repo.hash,
+            "parent": request.parent,
+        },
+        "decision": {
+            "inputs": request.evidence(pool),
+            "result": {
+                "dataset_id": told["id"],
+                "adapter_digest": candidate["adapter_digest"],
+                "parent": request.parent,
+                "losses": list(done.losses),
+                **{key: told[key] for key in ("train", "test", "left_out", "split")},
+            },
+            "words": words(candidate, told),
+        },
+    }
 
 
 def words(candidate: Event, told: Mapping[str, Any]) -> str:

@@ -18,10 +18,10 @@ PACKAGES = ("numpy", "peft", "ray", "safetensors", "tokenizers", "torch", "trans
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training. examples: (text, label, weight). method: fields of `finetune.Method`.
+    """One training. examples: (text, label). method: fields of `finetune.Method`.
     checkpoint: a folder that outlives the worker."""
 
-    examples: tuple[tuple[str, str, float], ...]
+    examples: tuple[tuple[str, str], ...]
     method: Mapping[str, Any]
     base: str
     base_sha256: str | None
@@ -74,6 +74,12 @@ class Worker:
         Raises:
             BadConfig: there is no such base, or its weights are not the pinned ones.
         """
+        try:
+            return self._trained(job)
+        finally:
+            self._told(0.0, "idle")
+
+    def _trained(self, job: Job) -> Done:
         from driftgate.classifier.base import resolve
 
         from services.trainer.finetune import Example, Method, finetune

@@ -72,7 +72,7 @@ class Artifacts:
         target = into / digest_of(uri)
         if target.exists():
             return target
-        listing: dict[str, str] = self.get_json(uri)
+        listing = self._listing(uri)
         partial = into / f"{target.name}.{uuid4().hex}"
         for name, blob in listing.items():
             path = partial / name
@@ -114,6 +114,16 @@ class Artifacts:
             for path in sorted(found)
             if path.endswith(".json")
         }
+
+    def _listing(self, uri: str) -> dict[str, str]:
+        """The files of a folder URI: name to URI."""
+        try:
+            listing = self.get_json(uri)
+        except ValueError:
+            listing = None
+        if not isinstance(listing, dict) or not all(isinstance(v, str) for v in listing.values()):
+            raise Corrupt(f"artifact {uri} is no folder: expected a JSON object of file URIs")
+        return listing
 
     def _blob(self, digest: str) -> str:
         return f"{self._root}/blobs/{digest[:2]}/{digest}"

@@ -14,6 +14,7 @@ from typing import Any
 from driftgate.bus import Bus
 from driftgate.codec import Codec, canonical
 from driftgate.events import Emit, Event
+from driftgate.runner import readable
 
 TOPIC = "audit"
 HASHED = ("audit_id", "model", "service", "decision", "version", "inputs", "result", "words")
@@ -31,8 +32,7 @@ class Audit:
     def resume(cls, service: str, bus: Bus, codec: Codec) -> Audit:
         """Goes on where the topic ends."""
         audit = cls(service)
-        for record in bus.read_all([TOPIC]):
-            entry = codec.decode(TOPIC, record.value)
+        for _, entry in readable(bus, codec, [TOPIC]):
             if entry["service"] == service:
                 audit.last[entry["model"]] = entry["hash"]
                 audit.known.add(entry["audit_id"])

@@ -21,8 +21,9 @@ from driftgate.events import Topic
 FLUSH_SECONDS = 30.0
 # A record of the largest accepted size (1 MB) plus what a dead letter wraps around a larger one.
 MAX_RECORD_BYTES = 10_000_000
-# Waiting at most 20 ms for a fetch trades one request per idle 20 ms for quick reaction.
-FETCH_WAIT_MS = 20
+# The broker answers a waiting fetch as soon as there is a record: 250 ms see it as soon as 20 ms
+# do (p50 2 ms, p99 13 to 49 ms), for a fifth of the CPU while nothing comes.
+FETCH_WAIT_MS = 250
 # A member that was killed is missed after this time; its successor has the same name
 # (static membership) and needs no rebalance.
 SESSION_MS = 10_000
@@ -187,9 +188,16 @@ class KafkaMember(ConsumerRebalanceListener):
                 **READING,
             )
             self._consumer.subscribe(list(topics), listener=self)
+            # Joining without knowing the topics' partitions would mean to join twice.
+            for topic in topics:
+                self._consumer.partitions_for_topic(topic)
 
     def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
         with guarded("polling"):
+            # kafka-python 3.0 forgets a join that a changed topic led to when a poll ends before
+            # the join does, and then waits for ever.
+            if self._consumer._coordinator.rejoining:
+                self._consumer._coordinator.request_rejoin()
             found = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=limit)
         if self._new:
             self._start(found)

@@ -26,6 +26,8 @@ class MemoryBus:
         for topic in topics:
             for partition in range(topic.partitions):
                 self.logs.setdefault(Position(topic.name, partition), [])
+        for group in list(self.members):
+            self.rebalance(group)
 
     def producer(self) -> MemoryProducer:
         return MemoryProducer(self)

@@ -75,7 +75,8 @@ def serve(health: Health, port: int, host: str = "127.0.0.1") -> int:
 def log_for(service: str) -> Log:
     """JSON lines on standard output; the supervisor keeps one file per service."""
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
-    logging.getLogger(service).setLevel(logging.INFO)
+    # kafka-python warns of each step of its event loop that took 0.1 s, however loaded the machine.
+    logging.getLogger("kafka").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -63,9 +63,9 @@ class Method(Part):
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
     alpha: Positive = 32
-    layers: Positive = Field(3, description="how many of the top layers are adapted")
-    epochs: Positive = 3
-    learning_rate: float = Field(1e-3, gt=0)
+    layers: Positive = Field(2, description="how many of the top layers are adapted")
+    epochs: Positive = 5
+    learning_rate: float = Field(2e-3, gt=0)
     batch_size: Positive = 32
     label_smoothing: Share = 0.05
     seed: int = 7
@@ -78,7 +78,7 @@ class Data(Part):
     replay_rows: int = Field(
         600, ge=0, description="older examples learned again, so as not to forget"
     )
-    max_rows: Positive = Field(2000, description="most examples of one training")
+    max_rows: Positive = Field(2400, description="most examples of one training")
     min_rows: Positive = Field(150, description="fewer labelled answers than this train nothing")
     test_share: Share = Field(0.25, description="share of recent rows held out, by person and time")
     orphan_days: Positive = Field(14, description="feedback without an inference is given up after")
@@ -103,7 +103,7 @@ class Monitor(Part):
     slices: list[SliceName] = Field(default=[ALL])
     detector: str = Field("e-detector", description="e-detector, or ADWIN, PageHinkley … of river")
     tolerance: Share = Field(0.05, description="how far the mean may leave its reference")
-    false_alarms_per_million: float = Field(1.0, gt=0, description="events, e-detector only")
+    false_alarms_per_million: float = Field(50.0, gt=0, description="events, e-detector only")
     severity: Literal["warning", "critical"] = Field(
         "critical", description="critical alerts may fire a retrain"
     )
@@ -184,6 +184,9 @@ class Rollout(Part):
         shares = [stage.percent for stage in stages]
         if shares != sorted(shares) or shares[-1] != 100:
             raise ValueError(f"percent must rise to 100 from stage to stage, but is {shares}")
+        names = [stage.name for stage in stages]
+        if len(set(names)) != len(names) or {"idle", "loading"} & set(names):
+            raise ValueError(f"names must differ, and not be idle or loading, but are {names}")
         return stages
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,10 +146,19 @@ class Runner:
             metrics.EMITTED.labels(emit.topic).inc()
 
 
+def readable(bus: Bus, codec: Codec, topics: Sequence[str]) -> Iterator[tuple[Record, Any]]:
+    """Every event on some topics up to their end as it is now, with its record. Passes over what
+    cannot be decoded, which ingest-logger makes a dead letter of, and over deletions."""
+    for record in bus.read_all(topics):
+        if record.value is None:
+            continue
+        try:
+            yield record, codec.decode(record.topic, record.value)
+        except BadInput:
+            metrics.SKIPPED.labels(record.topic).inc()
+
+
 def newest(bus: Bus, codec: Codec, topic: str) -> dict[str, dict[str, Any]]:
     """The state on a compacted topic: its newest event by key."""
-    state: dict[str, dict[str, Any]] = {}
-    for record in bus.read_all([topic]):
-        if record.key is not None and record.value is not None:
-            state[record.key.decode()] = codec.decode(topic, record.value)
-    return state
+    found = readable(bus, codec, [topic])
+    return {record.key.decode(errors="replace"): event for record, event in found if record.key}

@@ -1,4 +1,5 @@
-"""Which service reads which topics. A service's name is its consumer group."""
+"""Which service reads which topics. A service's name is its consumer group; each router has one of
+its own, named after the replica, since each obeys all records."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     TRAINER: ("retrain.requests", "clock"),
     EVALUATOR: ("candidates", "clock"),
     PROMOTER: ("verdicts", "commands", "routing.acks", "clock"),
+    f"{ROUTER}-0": ("routing", "clock"),
 }
 
 

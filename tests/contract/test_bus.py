@@ -67,18 +67,18 @@ def until(done: Callable[[], bool], *consumers: Consumer) -> list[Record]:
     return found
 
 
-def collect(consumer: Consumer, count: int) -> list[Record]:
+def collect(consumer: Consumer, count: int, poll_s: float = 0.05) -> list[Record]:
     """The next records, so many."""
     found: list[Record] = []
     deadline = time.monotonic() + DEADLINE_S
     while len(found) < count:
         assert time.monotonic() < deadline, f"only {found}"
-        found += consumer.poll(0.05)
+        found += consumer.poll(poll_s)
     return found
 
 
-def read(consumer: Consumer, count: int) -> list[str]:
-    return values(collect(consumer, count))
+def read(consumer: Consumer, count: int, poll_s: float = 0.05) -> list[str]:
+    return values(collect(consumer, count, poll_s))
 
 
 def values(records: Sequence[Record]) -> list[str]:
@@ -259,6 +259,17 @@ def test_reading_all_ends_at_the_end_as_it_was(bus: Bus) -> None:
     send(bus, topic, "c")
     assert [first, *reading] == list(bus.read_all([topic]))[:2]
     assert list(bus.read_all([empty])) == []
+
+
+def test_a_topic_that_is_made_later_is_found_however_short_the_polls(bus: Bus) -> None:
+    topic, later = new_topic(bus), f"contract-{uuid4().hex[:8]}"
+    send(bus, topic, "a")
+    consumer = bus.consumer([topic, later], group(), "m")
+    assert read(consumer, 1, poll_s=0.002) == ["a"]
+    bus.ensure([Topic(later, "s", "k", 2, "delete", 1)])
+    send(bus, later, "b")
+    assert "b" in read(consumer, 1, poll_s=0.002)
+    consumer.close()
 
 
 def test_topics_are_made_once(bus: Bus) -> None:

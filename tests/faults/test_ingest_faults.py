@@ -20,7 +20,15 @@ from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.store import Store, migrate
-from ingesting import DEADLINE_S, behind, declaration, feedback, inference, model_yaml
+from ingesting import (
+    DEADLINE_S,
+    behind,
+    declaration,
+    feedback,
+    inference,
+    model_yaml,
+    start_here,
+)
 
 from deploy.local import stack as local
 from deploy.local.plan import StackConfig
@@ -46,6 +54,7 @@ class World:
         self.database = f"faults_{self.model[2:]}"
         self.store = Store.connect(self.stack.store, self.database)
         migrate(self.store, SCHEMAS / "store")
+        start_here(self.store, self.bus, self.codec)
         declared = declaration(
             self.folder / "repo",
             Artifacts(self.stack.environment["DRIFTGATE_ARTIFACTS"]),

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import ray
 from driftgate.clock import WorldClock
 from driftgate.errors import BadConfig, Retriable, StoreUnavailable
 from driftgate.health import log_for
@@ -87,7 +88,9 @@ def test_a_crash_before_the_candidate_was_sent_loses_nothing(tmp_path: Path) -> 
     assert len(desk.workers.jobs) == 1
 
 
-def test_nobody_at_rays_address_is_worth_another_try() -> None:
+def test_nobody_at_rays_address_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test may have joined one
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
     with pytest.raises(Retriable, match=r"127\.0\.0\.1:1 does not answer"):
         RayWorkers("127.0.0.1:1").start()
 

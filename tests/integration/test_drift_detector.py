@@ -47,6 +47,7 @@ def test_a_world_is_watched_day_by_day(bus: KafkaBus, codec: Codec, tmp_path: Pa
         desk.settled()
         assert [e["reason"] for e in desk.said("retrain.requests")] == ["launch"]
         desk.producer.send("inferences", b"k", b"rubbish")
+        desk.producer.send("models", b"other", None)
         for number in range(14):
             put_day(desk, number, error=0.1 if number < 7 else 0.6)
             desk.end_day(number)

@@ -16,7 +16,7 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import DAY_MS
 from driftgate.store import Store, migrate
-from ingesting import Harness, declaration, feedback, inference, model_yaml
+from ingesting import Harness, declaration, feedback, inference, model_yaml, start_here
 
 pytestmark = pytest.mark.stack
 NOW = time.time_ns() // 1_000_000
@@ -36,6 +36,7 @@ def world(
     database = f"ingest_{model[2:]}"
     store = Store.connect(settings.store, database)
     migrate(store, settings.schemas / "store")
+    start_here(store, kafka, codec)
     artifacts = Artifacts(settings.artifacts)
     own = settings.model_copy(update={"dead_letter_limit": 1.0})
     harness = Harness(kafka, store, codec, artifacts, own, LiveClock)
@@ -78,14 +79,8 @@ def test_each_kind_of_bad_input_is_a_dead_letter_that_says_why(
     ]
     key = model.encode()
     for number, (topic, value, _, _) in enumerate(bad):
-        world.send(
-            topic,
-            *(
-                (inference if topic == "inferences" else feedback)(
-                    f"{model}-before-{number}", model=model, time=NOW
-                ),
-            ),
-        )
+        make = inference if topic == "inferences" else feedback
+        world.send(topic, make(f"{model}-before-{number}", model=model, time=NOW))
         world.send_raw(topic, value, key)
     world.settle()
 
@@ -101,9 +96,10 @@ def test_each_kind_of_bad_input_is_a_dead_letter_that_says_why(
     for letter, (_, value, _, words) in zip(letters, bad, strict=True):
         assert [word for word in words if word not in letter["message"]] == []
         assert bytes.fromhex(letter["hex"]) == value, "the original bytes can be replayed"
-    stored = f"SELECT count() AS n, uniqExact(topic, partition, offset) AS places FROM {{}} WHERE model = '{model}'"
-    assert world.store.query(stored.format("inferences")) == [{"n": 11, "places": 11}]
-    assert world.store.query(stored.format("feedback")) == [{"n": 3, "places": 3}]
+    counts = "count() AS n, uniqExact(topic, partition, offset) AS places"
+    for topic, sent in (("inferences", 11), ("feedback", 3)):
+        (row,) = world.store.query(f"SELECT {counts} FROM {topic} WHERE model = '{model}'")
+        assert row == {"n": sent, "places": sent}
 
 
 def test_feedback_without_an_answer_is_given_up_and_told(

@@ -102,8 +102,7 @@ def promotion(kafka: KafkaBus, codec: Codec, stack: Any, tmp_path: Path) -> Iter
     made = Promotion(environment, topics, store, repo, artifacts, tmp_path / "promoter.log")
     yield made
     if made.process is not None and made.process.poll() is None:
-        made.process.terminate()
-        assert made.process.wait(30) == 0
+        made.kill()
     store.command(f"DROP DATABASE {DATABASE}")
     store.close()
 

@@ -27,7 +27,6 @@ from trainer_desk import (
     messages,
     moment,
     outcome,
-    ray_workers,
 )
 
 from deploy.local.stack import StackConfig
@@ -40,9 +39,10 @@ LATER = launch_time() + 42 * DAY_MS
 Launch = tuple[Desk, dict[str, Any]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workers(stack: StackConfig) -> Iterator[RayWorkers]:
-    workers = ray_workers(stack.ray)
+    workers = RayWorkers(stack.ray)
+    workers.start()
     yield workers
     workers.stop()
 

@@ -266,6 +266,16 @@ def test_what_cannot_be_followed_is_a_dead_letter(
     assert dead.event["message"].startswith(f"{field}: got ")
 
 
+def test_a_repo_that_names_no_detector_changes_nothing(desk: Desk, tmp_path: Path) -> None:
+    desk.launch()
+    text = YAML.replace("value: error", "value: error, detector: ADVIN")
+    desk.put("models", declare(desk.artifacts, tmp_path / "other", text))
+    (dead,) = desk.read()
+    assert "did you mean 'ADWIN'?" in dead.event["message"]
+    desk.play(range(4), error=0.9)
+    assert desk.of("drift.alerts")[0]["detector"] == "e-detector"
+
+
 def test_killed_and_restarted_anywhere_it_says_the_same(desk: Desk, tmp_path: Path) -> None:
     """After each record the process may end; what was not in the checkpoint comes again."""
     alone = Desk(desk.codec, tmp_path / "alone")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import fastavro
 import pytest
 from driftgate.bus import Position
 from driftgate.bus_memory import MemoryBus
@@ -24,7 +27,10 @@ from ingesting import (
 )
 
 from services.ingest_logger import ingest
+from services.ingest_logger.ingest import StoreAhead
 from services.ingest_logger.limit import TooManyDead
+from services.ingest_logger.rows import Table
+from services.ingest_logger.validate import CHECKS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
@@ -312,6 +318,42 @@ def test_no_bytes_stop_ingestion(world: Harness, codec: Codec) -> None:
     places = "DISTINCT source_topic, source_partition, source_offset"
     dead = world.rows("dead_letters", places, "source_topic != 'feedback.dlq'")
     assert stored["n"] + len([d for d in dead if d["source_topic"] in topics]) >= sent
+
+
+def test_a_topic_that_was_made_anew_is_refused(world: Harness) -> None:
+    world.send("inferences", inference())
+    world.settle()
+    for log in world.bus.logs.values():  # type: ignore[attr-defined]
+        log.clear()
+    world.restart()
+    with pytest.raises(StoreAhead, match="made anew"):
+        world.step()
+
+
+def test_a_member_that_does_not_hear_the_ticks_refuses_no_time(world: Harness) -> None:
+    world.send("clock", tick(later(0)))
+    world.settle()
+    world.ingest.revoked([Position("clock", 0)])
+    world.send("inferences", inference(time=later(9)))
+    world.settle()
+    assert world.dead() == []
+
+
+def test_every_example_of_every_subject_is_stored(world: Harness, codec: Codec) -> None:
+    names = [name for name in codec.topics.names() if name not in CHECKS]
+    sent = []
+    for name in names:
+        subject = codec.topics[name].subject
+        schema = codec.schemas.newest[subject].schema
+        for path in sorted((SCHEMAS / subject / "examples").glob("v1-*.json")):
+            line = json.dumps(json.loads(path.read_text()))  # one event a line
+            (event,) = fastavro.json_reader(io.StringIO(line), schema)
+            world.send(name, event)
+            sent.append(name)
+    world.settle()
+    tables = {Table.of(name, codec).name for name in names}
+    stored = [row["topic"] for table in tables for row in world.rows(table, "topic")]
+    assert sorted(stored) == sorted(sent)
 
 
 def test_rows_hold_what_was_sent(world: Harness) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from driftgate.bus_memory import MemoryBus
 from driftgate.clock import WorldClock
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.errors import BusUnavailable
+from driftgate.errors import BusUnavailable, StoreUnavailable
 from driftgate.events import DAY_MS
 from driftgate.health import Health, log_for
 from driftgate.runner import Runner
 from driftgate.store import Store, migrate
 from releasing import NOW
 
-from services.promoter import evidence
+from services.promoter import evidence, handler
 from services.promoter.handler import Promoter
 from services.promoter.judge import Pairs
 
@@ -244,6 +245,46 @@ def test_a_command_for_a_model_that_nobody_released_is_a_dead_letter(desk: Desk)
         desk.codec.decode("commands.dlq", r.value) for r in desk.bus.read_all(["commands.dlq"])
     ]
     assert letter["reason"] == "unknown_model"
+
+
+def test_a_verdict_under_a_repo_that_nobody_stored_is_a_dead_letter(desk: Desk) -> None:
+    uri = desk.artifacts.put_json(1)
+    desk.tell("verdicts", releasing.verdict(M, "0" * 64, 1, uri, NOW))
+    assert len(list(desk.bus.read_all(["verdicts.dlq"]))) == 1
+    desk.passes(1)
+    desk.tick(1)
+    assert desk.decisions() == [("start", 1)]
+
+
+def test_a_store_that_fails_between_two_models_costs_no_decision(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.passes(1)
+    desk.passes(2)
+    desk.acknowledged()
+    desk.pairs(0.5, 1, 2, 40, "bb")
+    other = replace(desk.promoter.states[M], model="other")
+    desk.promoter.states["other"] = other
+    real = evidence.pairs
+    calls = iter([None, StoreUnavailable("restarting")])
+
+    def failing(*given: Any) -> Pairs:
+        if error := next(calls, None):
+            raise error
+        return real(*given)
+
+    monkeypatch.setattr(handler.evidence, "pairs", failing)
+    desk.tick(1)
+    assert desk.decisions()[-1] == ("advance", 2)
+    assert desk.newest("rollouts")["stage"] == "half"
+
+
+def test_poison_on_what_it_remembers_stops_no_start(desk: Desk) -> None:
+    desk.passes(1)
+    for topic in ("rollouts", "routing", "routing.acks", "clock"):
+        desk.bus.producer().send(topic, b"k", b"poison")
+    desk.start()
+    assert desk.promoter.states[M].champion == 1
 
 
 def test_pairs_are_requests_that_both_answered_with_a_label_that_is_known_by_then(

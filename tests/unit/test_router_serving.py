@@ -19,7 +19,7 @@ from driftgate.classifier.serving import Prediction
 from driftgate.clock import WorldClock
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.errors import BadConfig
+from driftgate.errors import BadConfig, BusUnavailable
 from driftgate.health import Health, log_for
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -279,7 +279,9 @@ def test_an_epoch_is_acknowledged_once_it_is_resident_and_the_old_goes(world: Wo
     assert world.engine.resident() == {two["digest"]}
 
 
-@pytest.mark.parametrize("fault", ["corrupt", "missing", "misnamed", "unusable"])
+@pytest.mark.parametrize(
+    "fault", ["corrupt", "missing", "misnamed", "unusable", "light", "no folder", "no JSON"]
+)
 def test_what_cannot_be_served_is_refused_and_the_last_good_goes_on(
     world: World, fault: str
 ) -> None:
@@ -294,6 +296,12 @@ def test_what_cannot_be_served_is_refused_and_the_last_good_goes_on(
             (blobs / bad["digest"][:2] / bad["digest"]).unlink()
         case "misnamed":
             bad["digest"] = "0" * 64
+        case "no folder":
+            bad = releasing.arm(2, world.artifacts.put_json({"labels.json": 1}), 10_000)
+        case "no JSON":
+            bad = releasing.arm(2, world.artifacts.put(b"\xff"), 10_000)
+        case "light":
+            bad["weight"] = 9_999
     world.route(2, [bad])
     assert world.acks() == [(1, "serving"), (2, "refused")]
     assert world.read("routing.acks")[1]["reason"]
@@ -308,6 +316,27 @@ def test_a_stale_epoch_is_refused(world: World) -> None:
     world.route(7, [world.arm(2, 10_000)])
     assert world.acks() == [(7, "serving"), (6, "refused"), (7, "refused")]
     assert world.versions.snapshot[MODEL].routing["arms"][0]["version"] == 1
+
+
+def test_a_poison_record_stops_nothing(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    for topic in ("routing", "clock"):
+        world.bus.producer().send(topic, b"\xff", b"\x00poison")
+    world.follower.look()
+    world.route(2, [world.arm(2, 10_000)])
+    assert world.acks() == [(1, "serving"), (2, "serving")]
+
+
+def test_an_acknowledgement_that_fails_is_made_up_for(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    (acks,) = (p for p in world.bus.logs if p.topic == "routing.acks")
+    kept = world.bus.logs.pop(acks)
+    with pytest.raises(BusUnavailable):
+        world.route(2, [world.arm(2, 10_000)])
+    world.follower.leave()
+    world.bus.logs[acks] = kept
+    world.follower.look()
+    assert world.acks() == [(1, "serving"), (2, "serving")]
 
 
 def test_a_restart_serves_the_same_with_and_without_kafka(world: World) -> None:

@@ -115,7 +115,8 @@ def test_limits_hold(rows):
     if isinstance(curated, Dataset):
         assert len(curated.train) <= 100
         assert len(curated.replayed) <= 30
-        assert all(row.time >= curated.since for row in curated.train if curated.weight(row) == 1)
+        older = {row.id for row in curated.train if row.time < curated.since}
+        assert older == curated.replayed
 
 
 def test_a_smaller_test_share_holds_out_some_of_the_same_persons():
@@ -137,12 +138,11 @@ def test_the_newest_rows_are_taken_but_every_class_keeps_some():
     assert min(common) >= sorted(left, reverse=True)[len(common) - 1]
 
 
-def test_older_rows_are_replayed_at_less_weight_and_mostly_the_same_next_time():
+def test_older_rows_are_replayed_and_mostly_the_same_next_time():
     rows = pool(200, 1) + pool(600, 40, start=1000)
     first, later = made(rows), made(rows, wish(until=NOW + DAY_MS))
     assert len(first.replayed) == 60
     assert len(first.replayed & later.replayed) >= 50
-    assert {first.weight(row) for row in first.train} == {0.5, 1.0}
 
 
 def test_an_older_row_whose_text_has_another_label_now_is_not_replayed():

@@ -1,0 +1,133 @@
+"""Suites are read as they are written, and a mistake is named with its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from driftgate import model_repo
+from driftgate.errors import BadConfig
+
+from services.evaluator.perturb import PERTURBATIONS
+from services.evaluator.suites import Suite, frozen, held_out, probes
+
+LABELS = ["delivery", "refund"]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "support-triage"
+
+
+def written(folder: Path, text: str, name: str = "file") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_shipped_example_has_usable_suites() -> None:
+    regression, probe = frozen(model_repo.read(EXAMPLE))
+    assert len(regression.cases) >= 80
+    assert {case.slices["language"] for case in regression.cases} == {"en", "es"}
+    kinds = {case.name.partition(":")[0] for case in probe.cases}
+    assert kinds == {"minimum", "invariance", "directional"}
+
+
+def test_slices_are_a_mapping_or_the_further_columns(tmp_path: Path) -> None:
+    rows = [
+        {"id": "a", "text": "hi", "label": "refund", "time": 1, "slices": {"language": "en"}},
+        {"text": "ho", "label": "delivery", "language": "es", "subject": "s", "note": 4},
+    ]
+    path = written(tmp_path, "\n\n".join(map(json.dumps, rows)))
+    first, second = held_out(path, LABELS).cases
+    assert (first.id, first.slices) == ("a", {"language": "en"})
+    assert (second.id, second.slices) == ("line-3", {"language": "es"})
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", "file:2: got '{', expected a JSON object"),
+        ("[1]", "file:2: got [1], expected"),
+        (
+            '{"text": "x", "lable": "refund"}',
+            "file:2: key `label` is missing: did you mean 'lable'",
+        ),
+        ('{"text": " ", "label": "refund"}', "file:2: `text` is ' ', expected some text"),
+        ('{"text": "x", "label": 4}', "file:2: `label` is 4, expected some text"),
+        ('{"text": "x", "label": "refnd"}', "`label` is 'refnd', which is not declared: did you m"),
+        ('{"text": "x", "label": "refund", "slices": ["en"]}', "file:2: `slices` is ['en']"),
+        ('{"id": "a", "text": "x", "label": "refund"}', "file:2: id 'a' stands twice"),
+    ],
+)
+def test_a_bad_row_is_named(tmp_path: Path, line: str, says: str) -> None:
+    path = written(tmp_path, f'{{"id": "a", "text": "x", "label": "refund"}}\n{line}\n')
+    with pytest.raises(BadConfig) as error:
+        held_out(path, LABELS)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "says"),
+    [
+        ("minimum:\n  - {text: x, label: refnd}", ":2: `minimum.0.label` is 'refnd': is not decl"),
+        ("minimum:\n  - {text: x}", ":2: key `minimum.0.label` is missing"),
+        ("minimun: []", ":1: key `minimun` is unknown: did you mean 'minimum'?"),
+        ("invariance:\n  perturbations: [typos]", ":2: `invariance.perturbations.0` is 'typos'"),
+        ("invariance:\n  text: [a]", ":2: key `invariance.text` is unknown: did you mean 'texts'?"),
+        ("directional:\n  - {text: x, adds: '', label: refund}", ":2: `directional.0.adds` is ''"),
+        ("minimum: [", ": "),
+        ("- a", ":1: got ['a'], expected keys such as"),
+    ],
+)
+def test_a_bad_probe_is_named(tmp_path: Path, yaml: str, says: str) -> None:
+    path = written(tmp_path, yaml, "probes.yaml")
+    with pytest.raises(BadConfig) as error:
+        probes(path, LABELS)
+    assert str(path) in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"gone\.jsonl: cannot be read"):
+        held_out(tmp_path / "gone.jsonl", LABELS)
+
+
+def test_empty_suites_have_no_cases(tmp_path: Path) -> None:
+    assert held_out(written(tmp_path, "\n"), LABELS).cases == ()
+    assert probes(written(tmp_path, "# nothing yet\n"), LABELS) == ()
+
+
+def test_each_kind_of_probe_asks_what_it_says(tmp_path: Path) -> None:
+    yaml = """
+minimum: [{text: lost parcel, label: delivery}]
+invariance: {perturbations: [uppercase, lowercase], texts: [money back]}
+directional: [{text: Help., adds: I want a refund., label: refund}]
+"""
+    cases = probes(written(tmp_path, yaml), LABELS)
+    plain, loud, vague = cases  # lowercase leaves the text as it is, and asks nothing
+    suite = Suite("probe", cases)
+    assert suite.texts == ("lost parcel", "MONEY BACK", "money back", "Help. I want a refund.")
+    assert plain.right({"lost parcel": "delivery"})
+    assert loud.right({"MONEY BACK": "delivery", "money back": "delivery"})
+    assert not loud.right({"MONEY BACK": "delivery", "money back": "refund"})
+    assert vague.right({"Help. I want a refund.": "refund"})
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("lowercase", "¿dónde está mi pedido, laura?"),
+        ("uppercase", "¿DÓNDE ESTÁ MI PEDIDO, LAURA?"),
+        ("strip_punctuation", "Dónde está mi pedido Laura"),
+        ("typo", "¿Dónde está mi peiddo, Laura?"),
+        ("extra_spaces", " ¿Dónde  está  mi  pedido,  Laura? "),
+        ("greeting", "Hello, ¿Dónde está mi pedido, Laura?"),
+        ("thanks", "¿Dónde está mi pedido, Laura? Thank you!"),
+    ],
+)
+def test_perturbations_change_what_they_say_and_no_more(name: str, after: str) -> None:
+    assert PERTURBATIONS[name]("¿Dónde está mi pedido, Laura?") == after
+
+
+@pytest.mark.parametrize("text", ["", "a", "ok?", "2 + 2", "寿司", "👍", "Straße", "aaaaaa"])
+@pytest.mark.parametrize("name", PERTURBATIONS)
+def test_perturbations_take_any_text(name: str, text: str) -> None:
+    assert PERTURBATIONS[name](text) == PERTURBATIONS[name](text)
