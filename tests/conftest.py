@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from driftgate.bus_kafka import KafkaBus
-from driftgate.codec import Codec
-from driftgate.config import Settings, load
 
 from deploy.local import stack as local
 from deploy.local.plan import StackConfig
+from driftgate.bus_kafka import KafkaBus
+from driftgate.codec import Codec
+from driftgate.config import Settings, load
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 

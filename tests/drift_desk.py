@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from drift_world import day, declare, retrain, tick, verdict
+
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Position
 from driftgate.bus_kafka import KafkaBus, KafkaSender
@@ -20,7 +21,6 @@ from driftgate.codec import Codec
 from driftgate.errors import BusUnavailable
 from driftgate.events import Event
 from driftgate.topology import DRIFT, READS
-
 from services.drift_detector.worker import rewind
 
 Child = subprocess.Popen[bytes]

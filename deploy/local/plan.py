@@ -13,11 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Self
 
-from driftgate.config import PREFIX, Settings
-from driftgate.errors import BadConfig, nearest
-
 from deploy.local import ray
 from deploy.local.supervision import Program
+from driftgate.config import PREFIX, Settings
+from driftgate.errors import BadConfig, nearest
 
 SERVICES = ("ingest_logger", "drift_detector", "trainer", "evaluator", "promoter", "router")
 INFRASTRUCTURE = ("kafka", "clickhouse", "ray")

@@ -17,8 +17,6 @@ from functools import partial
 from pathlib import Path
 
 import psutil
-from driftgate.config import PREFIX
-from driftgate.errors import BadConfig, Retriable, nearest
 
 from deploy.local import health, kafka
 from deploy.local.plan import (
@@ -33,6 +31,8 @@ from deploy.local.plan import (
     wanted_ports,
 )
 from deploy.local.supervision import Process, Supervisor
+from driftgate.config import PREFIX
+from driftgate.errors import BadConfig, Retriable, nearest
 
 __all__ = [
     "INFRASTRUCTURE",

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
 
-from driftgate.errors import Retriable
 from supervisor.xmlrpc import Faults, SupervisorTransport
+
+from driftgate.errors import Retriable
 
 LOG_BYTES = 10 * 2**20
 LOG_BACKUPS = 2

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local import stack
 from driftgate import model_repo, scaffold, topology
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
@@ -20,10 +24,6 @@ from driftgate.config import Settings, load
 from driftgate.errors import BadConfig, DriftgateError
 from driftgate.events import Emit
 from driftgate.runner import newest, readable
-from rich.console import Console
-from rich.table import Table
-
-from deploy.local import stack
 from services.console.operators import command_event, describe
 from services.simulator import demo as demo_
 from services.simulator.people import Habits

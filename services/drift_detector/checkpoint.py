@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from driftgate.bus import Position
-from driftgate.reference import Reference
 from pydantic import TypeAdapter, ValidationError
 
+from driftgate.bus import Position
+from driftgate.reference import Reference
 from services.drift_detector.monitoring import Evidence, Observation
 from services.drift_detector.triggers import Wishes
 

@@ -17,7 +17,6 @@ from driftgate.events import Emit, Event
 from driftgate.health import Log
 from driftgate.model_repo import ModelYaml
 from driftgate.topology import DRIFT
-
 from services.drift_detector.checkpoint import Memory, Tick
 from services.drift_detector.monitoring import HOUR_MS, Alarm, Observation, fold
 from services.drift_detector.observing import from_inference, from_outcome

@@ -13,7 +13,6 @@ from driftgate.clock import clock_of
 from driftgate.codec import Codec
 from driftgate.runner import retrying
 from driftgate.topology import DRIFT, READS
-
 from services.drift_detector import checkpoint
 from services.drift_detector.detector import Detector
 from services.drift_detector.worker import Worker, rewind, run

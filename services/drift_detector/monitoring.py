@@ -15,7 +15,6 @@ from typing import Any, Literal
 from driftgate.events import DAY_MS, Event
 from driftgate.model_repo import ModelYaml, Monitor
 from driftgate.reference import Answer, Reference, signals
-
 from services.drift_detector.worsening import Detector, Stored, build
 
 HOUR_MS = 3_600_000

@@ -7,7 +7,6 @@ import math
 from driftgate.bus import Record
 from driftgate.events import Event
 from driftgate.reference import Answer
-
 from services.drift_detector.monitoring import Observation
 
 

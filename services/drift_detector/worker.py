@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from kafka.admin import MemberToRemove
+from kafka.errors import KafkaError
+
 from driftgate import metrics
 from driftgate.bus import Producer, Record
 from driftgate.bus_kafka import KafkaBus
@@ -32,9 +35,6 @@ from driftgate.events import Emit
 from driftgate.health import Health, Log
 from driftgate.runner import retrying
 from driftgate.topology import DRIFT, READS
-from kafka.admin import MemberToRemove
-from kafka.errors import KafkaError
-
 from services.drift_detector.checkpoint import Tick, save
 from services.drift_detector.detector import DATA, Detector
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from inspect import signature
 from typing import Annotated, Any, Protocol
 
-from driftgate.errors import BadConfig, nearest
 from pydantic import PlainSerializer, PlainValidator
 
+from driftgate.errors import BadConfig, nearest
 from services.drift_detector.edetector import OURS, EDetector
 
 # The newest numbers, whose mean decides whether a change is for the worse.

@@ -10,7 +10,6 @@ from driftgate.classifier.serving import Prediction
 from driftgate.features import features_of
 from driftgate.model_repo import ALL, ModelYaml
 from driftgate.reference import Answer, Reference, measure
-
 from services.evaluator.gate import Tally
 from services.evaluator.suites import Case, Suite
 

@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from driftgate.model_repo import ALL, Gate, SliceBar
-
 from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse, wilson
 
 MIN_SLICE_CASES = 20

@@ -11,7 +11,6 @@ from driftgate.clock import clock_of
 from driftgate.codec import Codec
 from driftgate.runner import CLOCK, Runner, stop_on_signals
 from driftgate.topology import EVALUATOR, READS
-
 from services.evaluator.engine import WarmEngine
 from services.evaluator.service import Evaluator
 

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from driftgate import model_repo
 from driftgate.classifier.base import resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.errors import DriftgateError
-from rich.console import Console
-from rich.table import Table
-
 from services.evaluator import exam, suites
 from services.evaluator.gate import Verdict, judge
 from services.evaluator.report import as_junit

@@ -27,7 +27,6 @@ from driftgate.events import Emit, Event
 from driftgate.health import Health, Log
 from driftgate.runner import newest
 from driftgate.topology import EVALUATOR
-
 from services.evaluator import exam, report, suites
 from services.evaluator.asking import Asker, Engine, Version
 from services.evaluator.card import About

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from driftgate.errors import BadConfig, nearest, shown
-from driftgate.model_repo import PROBES, REGRESSION, ModelRepo, line_of, plain
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from driftgate.errors import BadConfig, nearest, shown
+from driftgate.model_repo import PROBES, REGRESSION, ModelRepo, line_of, plain
 from services.evaluator.gate import ACCURACY, Layer
 from services.evaluator.perturb import PERTURBATIONS
 

@@ -37,7 +37,6 @@ from driftgate.events import DAY_MS, Emit
 from driftgate.health import Health, Log
 from driftgate.runner import CLOCK, POLL_SECONDS, retrying
 from driftgate.store import Store
-
 from services.ingest_logger import declared, join, queries
 from services.ingest_logger.declared import Declared
 from services.ingest_logger.limit import Limit

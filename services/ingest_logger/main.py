@@ -13,7 +13,6 @@ from driftgate.errors import DriftgateError
 from driftgate.health import Health
 from driftgate.runner import retrying, stop_on_signals
 from driftgate.store import Store, migrate
-
 from services.ingest_logger.ingest import SERVICE, Ingest
 
 

@@ -27,7 +27,6 @@ from driftgate.dead_letters import (
 from driftgate.errors import BadInput, nearest
 from driftgate.events import DAY_MS, DLQ, Event
 from driftgate.model_repo import Data, ModelYaml
-
 from services.ingest_logger.rows import Row, Table, place
 
 MAX_RECORD_BYTES = 1_000_000

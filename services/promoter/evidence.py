@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from driftgate.store import Store
-
 from services.promoter.judge import Pairs
 
 # Times are those of the events, so rows that are stored late change no earlier decision. Feedback

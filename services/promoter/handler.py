@@ -23,7 +23,6 @@ from driftgate.model_repo import ModelYaml, Rollout
 from driftgate.runner import CLOCK, newest, readable
 from driftgate.store import Store
 from driftgate.topology import PROMOTER
-
 from services.promoter import evidence
 from services.promoter.judge import Pairs
 from services.promoter.rollout import COMMANDS, Decision, State, View, routing, step, trial

@@ -42,8 +42,9 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, Literal
 
-from driftgate.model_repo import Rollout, Stage
 from scipy.special import betaincc, betaln
+
+from driftgate.model_repo import Rollout, Stage
 
 CONFIDENCE = 0.8
 

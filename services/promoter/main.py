@@ -11,7 +11,6 @@ from driftgate.codec import Codec
 from driftgate.runner import Runner, stop_on_signals
 from driftgate.store import Store
 from driftgate.topology import PROMOTER, READS
-
 from services.promoter.handler import Promoter
 
 

@@ -21,7 +21,6 @@ from typing import Any
 from driftgate.buckets import BUCKETS
 from driftgate.events import DAY_MS, Event
 from driftgate.model_repo import ModelYaml, Rollout
-
 from services.promoter.judge import Finding, Pairs, judge, watch
 
 IDLE = "idle"

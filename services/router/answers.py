@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from driftgate.events import Event
 from driftgate.features import features_of
-
 from services.router.requests import Request
 from services.router.routing import Arm, Choice, NotServed, choose, pick
 from services.router.snapshot import Answer, Engine, Served, Snapshot

@@ -14,7 +14,6 @@ from driftgate.errors import BadInput, Retriable, Terminal
 from driftgate.events import Event
 from driftgate.health import Health, Log
 from driftgate.runner import CLOCK, newest
-
 from services.router import snapshot
 from services.router.versions import Versions
 

@@ -7,7 +7,6 @@ import signal
 import threading
 
 from driftgate.health import Log
-
 from services.router.follower import Follower
 from services.router.predictor import Predictor
 from services.router.server import Router, health_checks, listen, show

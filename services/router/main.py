@@ -12,7 +12,6 @@ from driftgate.bus_kafka import KafkaBus
 from driftgate.clock import clock_of
 from driftgate.codec import Codec
 from driftgate.topology import ROUTER
-
 from services.router.engines import engine_of
 from services.router.follower import Follower
 from services.router.lifecycle import live

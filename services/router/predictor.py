@@ -16,7 +16,6 @@ from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.events import Event
 from driftgate.health import Log
-
 from services.router.answers import Answered, Ask, answer
 from services.router.requests import Request
 from services.router.routing import NotServed

@@ -6,13 +6,13 @@ from typing import Any, NoReturn
 from uuid import uuid4
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
 from driftgate import metrics
 from driftgate.clock import Clock
 from driftgate.errors import BadInput, DriftgateError, Retriable
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-
 from services.router.predictor import Predictor, QueueFull
 from services.router.requests import Request, check, check_words
 from services.router.routing import NotServed, choose, pick

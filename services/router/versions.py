@@ -16,7 +16,6 @@ from driftgate import model_repo
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
 from driftgate.errors import Corrupt, Terminal
 from driftgate.events import Event
-
 from services.router import snapshot
 from services.router.routing import check
 from services.router.snapshot import Engine, Served, Snapshot

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
 from driftgate.classifier.base import EMBEDDED, resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.model_repo import ModelRepo
 from driftgate.scaffold import Case, Declaration, write
-
 from services.simulator.rows import Row
 from services.simulator.schedule import World
 

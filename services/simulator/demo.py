@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from driftgate import model_repo
-from driftgate.config import Settings
 from rich.console import Console
 from rich.table import Table
 
 from deploy.local import stack
+from driftgate import model_repo
+from driftgate.config import Settings
 from services.simulator import declare
 from services.simulator.people import Habits
 from services.simulator.play import Drill

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
+
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Bus
 from driftgate.codec import Codec
@@ -21,8 +23,6 @@ from driftgate.events import Emit, Event
 from driftgate.model_repo import ModelRepo
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runner import newest
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
-
 from services.simulator.people import Asked, Habits, feedback, sending_order
 from services.simulator.schedule import World
 from services.simulator.scoring import Truth

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-from driftgate.events import DAY_MS
-from driftgate.model_repo import ModelYaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from driftgate.events import DAY_MS
+from driftgate.model_repo import ModelYaml
 from services.simulator.facts import Facts
 from services.simulator.schedule import World
 from services.simulator.scoring import Result

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from driftgate.errors import BadConfig, nearest, shown
 
 # A table's own name for what is asked or answered, where it is not `text`, `label`, `time`.

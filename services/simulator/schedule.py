@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS
-
 from services.simulator.rows import Row
 
 WEEK_MS = 7 * DAY_MS

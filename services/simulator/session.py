@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
@@ -13,8 +15,6 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import DAY_MS
 from driftgate.store import Store
-from rich.console import Console
-
 from services.simulator import scoring
 from services.simulator.display import Display
 from services.simulator.facts import Facts, collect

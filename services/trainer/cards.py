@@ -12,7 +12,6 @@ from typing import Any
 from driftgate.classifier.base import EMBEDDED
 from driftgate.events import Event
 from driftgate.model_repo import ModelYaml
-
 from services.trainer.dataset import front_matter, stamp
 from services.trainer.worker import Done
 

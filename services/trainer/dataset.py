@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
-from driftgate.codec import digest
-from driftgate.model_repo import Data
 from ruamel.yaml import YAML
 
+from driftgate.codec import digest
+from driftgate.model_repo import Data
 from services.trainer.curation import Dataset, Row, counts
 from services.trainer.rows import Measured
 

@@ -19,6 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
 from driftgate.classifier import bert
 from driftgate.classifier.base import BaseRef, Kind, load, tokenizer
 from driftgate.classifier.folder import ADAPTER, CONFIG, Head, write_head
@@ -26,12 +32,6 @@ from driftgate.classifier.plain import masked_mean, mean_pooled
 from driftgate.classifier.serving import chunks
 from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
 from driftgate.errors import BadInput
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
-
 from services.trainer.merged import merge_products, product_dtype
 
 Progress = Callable[[float, str], None]

@@ -11,7 +11,6 @@ from driftgate.config import load
 from driftgate.health import Health, log_for, serve
 from driftgate.runner import Runner, retrying, stop_on_signals
 from driftgate.store import Store
-
 from services.trainer.ray_workers import RayWorkers
 from services.trainer.service import REQUESTS, SERVICE, Trainer
 

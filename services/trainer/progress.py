@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 from driftgate.health import Health, Log
-
 from services.trainer.worker import Step
 
 

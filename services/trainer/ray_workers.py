@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import driftgate
 import ray
-from driftgate.errors import BadConfig, Retriable
 from ray.exceptions import RayError, RayTaskError
 
+import driftgate
 import services
+from driftgate.errors import BadConfig, Retriable
 from services.trainer.worker import Done, Job, Step, Worker
 
 LOCAL = "local"

@@ -10,7 +10,6 @@ from typing import Any
 from driftgate.codec import digest
 from driftgate.events import Event
 from driftgate.model_repo import ALL, ModelRepo
-
 from services.trainer.curation import Row, Wish
 from services.trainer.dataset import About
 from services.trainer.rows import Measured

@@ -12,7 +12,6 @@ from driftgate.errors import BadInput, Corrupt
 from driftgate.events import DAY_MS
 from driftgate.model_repo import Data
 from driftgate.store import Store
-
 from services.trainer.curation import Row
 
 POOL = 4

@@ -28,7 +28,6 @@ from driftgate.events import Emit, Event
 from driftgate.health import Health, Log
 from driftgate.runner import newest
 from driftgate.store import Store
-
 from services.trainer import cards, dataset
 from services.trainer.curation import Dataset, Refused, Row, curate
 from services.trainer.progress import Progress

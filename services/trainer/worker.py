@@ -81,7 +81,6 @@ class Worker:
 
     def _trained(self, job: Job) -> Done:
         from driftgate.classifier.base import resolve
-
         from services.trainer.finetune import Example, Method, finetune
 
         self._told(0.0, "starting")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
+
 from driftgate.bus import Bus
 from driftgate.bus_memory import MemoryBus
 from driftgate.store import Store

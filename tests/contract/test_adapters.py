@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from driftgate.classifier.base import BaseRef, resolve
 from driftgate.classifier.folder import read_head
 from driftgate.classifier.plain import Plain
 from driftgate.classifier.serving import Lean, Network
-from safetensors.torch import load_file, save_file
-
 from services.trainer.finetune import Example, Method, finetune
 
 TEXTS = [

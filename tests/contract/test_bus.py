@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
+
 from driftgate import bus_kafka
 from driftgate.bus import Bus, Consumer, Position, Record
 from driftgate.bus_kafka import KafkaBus

@@ -11,6 +11,7 @@ import avro.schema
 import fastavro
 import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
+
 from driftgate.codec import Codec, Version
 from driftgate.errors import BadConfig
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from deploy.local import stack as local
+from deploy.local.stack import StackConfig
 from driftgate.audit import broken_links
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.events import DAY_MS, Emit
 from driftgate.runner import newest, readable
 from driftgate.store import Store
-from rich.console import Console
-
-from deploy.local import stack as local
-from deploy.local.stack import StackConfig
 from services.console.cli import send
 from services.console.operators import command_event
 from services.simulator.demo import EXAMPLE, settings_of
@@ -110,9 +110,11 @@ def test_drift_is_noticed_and_a_better_version_comes_to_full_traffic(quiet: Run)
     assert verdict is not None
     assert verdict["result"] == "pass"
     stages = [r["stage"] for r in facts.rollouts if r["challenger"] == version]
-    assert [
-        s for s in stages if s in {"shadow", "canary-5", "half"}
-    ] == ["shadow", "canary-5", "half"]
+    assert [s for s in stages if s in {"shadow", "canary-5", "half"}] == [
+        "shadow",
+        "canary-5",
+        "half",
+    ]
     assert any(r["champion"] == version for r in facts.rollouts)
     last = quiet.played.result.weeks[-1]
     assert last.loop is not None

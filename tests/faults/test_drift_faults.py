@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from drift_desk import Desk, eventually, kafka_on, wipe
 from drift_world import day, inference, outcome
+
+from deploy.local.plan import free_ports
 from driftgate.audit import broken_links
 from driftgate.bus import Position
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
-
-from deploy.local.plan import free_ports
 
 pytestmark = pytest.mark.stack
 A_DAY = 45

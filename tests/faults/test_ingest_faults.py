@@ -15,11 +15,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from driftgate.artifacts import Artifacts
-from driftgate.bus_kafka import KafkaBus
-from driftgate.codec import Codec
-from driftgate.errors import Retriable
-from driftgate.store import Store, migrate
 from ingesting import (
     DEADLINE_S,
     behind,
@@ -32,6 +27,11 @@ from ingesting import (
 
 from deploy.local import stack as local
 from deploy.local.plan import StackConfig
+from driftgate.artifacts import Artifacts
+from driftgate.bus_kafka import KafkaBus
+from driftgate.codec import Codec
+from driftgate.errors import Retriable
+from driftgate.store import Store, migrate
 
 pytestmark = pytest.mark.stack
 SCHEMAS = Path(__file__).parents[2] / "schemas"

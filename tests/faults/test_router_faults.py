@@ -10,10 +10,11 @@ from typing import Any
 
 import grpc
 import pytest
+from releasing import RouterProcess, Served, Topics, until
+
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from releasing import RouterProcess, Served, Topics, until
 
 pytestmark = pytest.mark.stack
 

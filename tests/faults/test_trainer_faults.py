@@ -11,14 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import ray
+from trainer_desk import MODEL, Desk, Emit, QuickWorkers, launch_time
+
 from driftgate.clock import WorldClock
 from driftgate.errors import BadConfig, Retriable, StoreUnavailable
 from driftgate.health import log_for
 from driftgate.runner import Runner
-from trainer_desk import MODEL, Desk, Emit, QuickWorkers, launch_time
-
-from services.trainer.ray_workers import RayWorkers
+from services.trainer import ray_workers
 from services.trainer.worker import Done, Job, Step, Worker
 
 DIES_HALFWAY = """
@@ -89,10 +88,12 @@ def test_a_crash_before_the_candidate_was_sent_loses_nothing(tmp_path: Path) -> 
 
 
 def test_nobody_at_rays_address_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test may have joined one
-    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(
+        ray_workers.ray, "is_initialized", lambda: False
+    )  # another test may have joined one
+    monkeypatch.setattr(ray_workers.ray, "shutdown", lambda: None)
     with pytest.raises(Retriable, match=r"127\.0\.0\.1:1 does not answer"):
-        RayWorkers("127.0.0.1:1").start()
+        ray_workers.RayWorkers("127.0.0.1:1").start()
 
 
 @pytest.mark.parametrize("error", [Retriable("Ray is gone"), StoreUnavailable("no store")])

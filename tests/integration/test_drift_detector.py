@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from drift_desk import Desk, eventually, kafka_on, wipe
 from drift_world import day, inference, outcome
-from driftgate.bus_kafka import KafkaBus
-from driftgate.codec import Codec
 
 from deploy.local.plan import free_ports
+from driftgate.bus_kafka import KafkaBus
+from driftgate.codec import Codec
 
 pytestmark = pytest.mark.stack
 A_DAY = 45

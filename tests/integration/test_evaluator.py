@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from deploy.local.stack import StackConfig
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.bus_kafka import KafkaBus
 from driftgate.classifier.base import resolve
 from driftgate.codec import Codec
 from driftgate.config import Settings
-
-from deploy.local.stack import StackConfig
 from services.evaluator import offline
 from services.trainer.finetune import Example, Method, finetune
 

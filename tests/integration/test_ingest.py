@@ -9,6 +9,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from ingesting import Harness, declaration, feedback, inference, model_yaml, start_here
+
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.clock import LiveClock
@@ -16,7 +18,6 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import DAY_MS
 from driftgate.store import Store, migrate
-from ingesting import Harness, declaration, feedback, inference, model_yaml, start_here
 
 pytestmark = pytest.mark.stack
 NOW = time.time_ns() // 1_000_000

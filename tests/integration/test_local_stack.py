@@ -9,12 +9,12 @@ from pathlib import Path
 
 import clickhouse_connect
 import pytest
-from driftgate.errors import BadConfig
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
 from deploy.local import stack
 from deploy.local.stack import PortTaken, StackConfig
+from driftgate.errors import BadConfig
 
 pytestmark = pytest.mark.stack
 PARTS = {"kafka", "clickhouse", "ray"}

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import releasing
+from releasing import NOW, Topics, until
+
 from driftgate import topology
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.events import DAY_MS
 from driftgate.store import Store, migrate
-from releasing import NOW, Topics, until
 
 pytestmark = pytest.mark.stack
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from releasing import RouterProcess, Served, Topics, until
+
 from driftgate.artifacts import digest_of
 from driftgate.bus_kafka import KafkaBus
 from driftgate.classifier.base import EMBEDDED, resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.codec import Codec
 from driftgate.router_pb import router_pb2_grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from releasing import RouterProcess, Served, Topics, until
 
 pytestmark = pytest.mark.stack
 

@@ -13,12 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driftgate.audit import broken_links
-from driftgate.classifier.base import resolve
-from driftgate.classifier.serving import Classifier
-from driftgate.errors import BadInput
-from driftgate.events import DAY_MS
-from driftgate.health import Health
 from trainer_desk import (
     MODEL,
     Desk,
@@ -30,6 +24,12 @@ from trainer_desk import (
 )
 
 from deploy.local.stack import StackConfig
+from driftgate.audit import broken_links
+from driftgate.classifier.base import resolve
+from driftgate.classifier.serving import Classifier
+from driftgate.errors import BadInput
+from driftgate.events import DAY_MS
+from driftgate.health import Health
 from services.trainer.curation import Row, held_out
 from services.trainer.ray_workers import RayWorkers
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import doctest
 from collections import Counter
 
-from driftgate import buckets
-from driftgate.buckets import BUCKETS, bucket, owner
 from hypothesis import given
 from hypothesis import strategies as st
+
+from driftgate import buckets
+from driftgate.buckets import BUCKETS, bucket, owner
 
 
 def test_published_vectors() -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from driftgate.classifier import base as bases
 from driftgate.classifier.base import EMBEDDED, BaseRef, resolve
 from driftgate.classifier.bert import Group, groups
 from driftgate.classifier.folder import Head, write_head
 from driftgate.classifier.serving import CHUNK_TOKENS, Classifier, answer, chunks
 from driftgate.errors import BadConfig, Corrupt
-from safetensors.torch import load_file, save_file
 
 TEXTS = ["my card is lost", "where is my money, it has been days", "hi", "my card is lost"]
 

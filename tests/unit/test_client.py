@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from driftgate.bus_memory import MemoryBus
 from driftgate.client import Client
 from driftgate.codec import Codec

@@ -4,10 +4,11 @@ import math
 from pathlib import Path
 
 import pytest
-from driftgate.codec import Codec, canonical, digest
-from driftgate.errors import BadInput
 from hypothesis import given
 from hypothesis import strategies as st
+
+from driftgate.codec import Codec, canonical, digest
+from driftgate.errors import BadInput
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
 TICK = {"world": "w", "time": 1_767_571_200_000, "positions": {"inferences-0": 3}}

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from drift_world import CONFIG, LABELS, MODEL, YAML, day, reference
-from driftgate.events import DAY_MS
-from driftgate.model_repo import parse
-from driftgate.reference import Answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgate.events import DAY_MS
+from driftgate.model_repo import parse
+from driftgate.reference import Answer
 from services.drift_detector.checkpoint import MEMORY, Memory
 from services.drift_detector.monitoring import (
     Alarm,

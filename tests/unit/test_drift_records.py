@@ -24,6 +24,7 @@ from drift_world import (
     tick,
     verdict,
 )
+
 from driftgate.artifacts import Artifacts
 from driftgate.audit import Audit, broken_links
 from driftgate.bus import Record
@@ -33,7 +34,6 @@ from driftgate.events import Emit, Event
 from driftgate.health import log_for
 from driftgate.model_repo import fetch
 from driftgate.topology import DRIFT, READS
-
 from services.drift_detector.checkpoint import MEMORY, Memory, load, save
 from services.drift_detector.detector import Detector
 

@@ -8,9 +8,9 @@ import random
 
 import pytest
 from drift_world import LABELS, MODEL, YAML, day
+
 from driftgate.model_repo import parse
 from driftgate.reference import Answer, measure
-
 from services.drift_detector.monitoring import Evidence, Observation, fold
 
 # What a desk of this size needs: a budget of one false alarm in a million events, as a desk with

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from drift_world import MODEL, day, retrain
+
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS
 from driftgate.model_repo import Triggers
-
 from services.drift_detector.triggers import (
     Ask,
     Complaint,

@@ -7,10 +7,10 @@ import random
 from collections.abc import Iterable
 
 import pytest
-from driftgate.errors import BadConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgate.errors import BadConfig
 from services.drift_detector import edetector
 from services.drift_detector.worsening import KEPT, Detector, build, dump, restored
 

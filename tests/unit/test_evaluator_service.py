@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
+
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.audit import Audit, broken_links
@@ -21,8 +23,6 @@ from driftgate.errors import BadInput
 from driftgate.events import Emit
 from driftgate.health import Health, log_for
 from driftgate.model_repo import Gate
-from ruamel.yaml import YAML
-
 from services.evaluator.asking import Version
 from services.evaluator.gate import Tally, judge
 from services.evaluator.service import Evaluator

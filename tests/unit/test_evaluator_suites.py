@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+
 from driftgate import model_repo
 from driftgate.errors import BadConfig
-
 from services.evaluator.perturb import PERTURBATIONS
 from services.evaluator.suites import Suite, frozen, held_out, probes
 

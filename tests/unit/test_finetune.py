@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+
 from driftgate.classifier.base import EMBEDDED, BaseRef, resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.errors import BadInput
-
 from services.trainer.finetune import Example, Method, Trained, centroids, finetune, plan, rate
 
 WORDS = {

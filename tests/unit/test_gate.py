@@ -7,8 +7,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from driftgate.model_repo import Gate
 
+from driftgate.model_repo import Gate
 from services.evaluator.gate import Axis, Tally, Verdict, judge
 
 SEEDS = 60

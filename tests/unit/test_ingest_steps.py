@@ -10,11 +10,6 @@ from pathlib import Path
 
 import fastavro
 import pytest
-from driftgate.bus import Position
-from driftgate.bus_memory import MemoryBus
-from driftgate.codec import Codec
-from driftgate.errors import StoreUnavailable
-from driftgate.store import Store, migrate
 from ingesting import (
     Harness,
     declaration,
@@ -26,6 +21,11 @@ from ingesting import (
     tick,
 )
 
+from driftgate.bus import Position
+from driftgate.bus_memory import MemoryBus
+from driftgate.codec import Codec
+from driftgate.errors import StoreUnavailable
+from driftgate.store import Store, migrate
 from services.ingest_logger import ingest
 from services.ingest_logger.ingest import StoreAhead
 from services.ingest_logger.limit import TooManyDead

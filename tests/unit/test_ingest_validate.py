@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ingesting import NOON, feedback, inference, later, model_yaml
+
 from driftgate.bus import Record
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.model_repo import parse
-from ingesting import NOON, feedback, inference, later, model_yaml
-
 from services.ingest_logger.rows import Table
 from services.ingest_logger.validate import Dead, Skipped, Stored, View, handle
 

@@ -7,9 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from driftgate.errors import Corrupt
 
 from deploy.local.kafka import LOCK, Node, check, command, properties
+from driftgate.errors import Corrupt
 
 
 def test_a_node_listens_on_this_machine_only_and_needs_no_second_one() -> None:

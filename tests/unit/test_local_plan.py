@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from driftgate.config import load
-from driftgate.errors import BadConfig
 
 from deploy.local import ray
 from deploy.local.plan import PORTS, SERVICES, StackConfig, programs, wanted_ports
 from deploy.local.stack import PortTaken, check_ports, recorded, running
 from deploy.local.supervision import Program, ini
+from driftgate.config import load
+from driftgate.errors import BadConfig
 
 
 def test_default_ports_are_those_of_the_page_and_each_is_settable(tmp_path: Path) -> None:

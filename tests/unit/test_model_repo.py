@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from driftgate import model_repo, scaffold
 from driftgate.artifacts import Artifacts
 from driftgate.errors import BadConfig

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import releasing
+from releasing import NOW
+
 from driftgate.artifacts import Artifacts
 from driftgate.audit import Audit, broken_links
 from driftgate.bus_memory import MemoryBus
@@ -21,8 +23,6 @@ from driftgate.events import DAY_MS
 from driftgate.health import Health, log_for
 from driftgate.runner import Runner
 from driftgate.store import Store, migrate
-from releasing import NOW
-
 from services.promoter import evidence, handler
 from services.promoter.handler import Promoter
 from services.promoter.judge import Pairs

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from driftgate.events import DAY_MS
-from driftgate.model_repo import ModelYaml, Rollout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgate.events import DAY_MS
+from driftgate.model_repo import ModelYaml, Rollout
 from services.promoter.judge import Pairs
 from services.promoter.rollout import (
     IDLE,

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
+
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS
 from driftgate.model_repo import Data
-
 from services.router.requests import MAX_TEXT, Request, check
 from services.router.routing import NotServed, choose, pick
 

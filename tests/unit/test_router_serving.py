@@ -13,6 +13,9 @@ from typing import Any
 import grpc
 import pytest
 import releasing
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from releasing import NOW
+
 from driftgate.artifacts import Artifacts
 from driftgate.bus_memory import MemoryBus
 from driftgate.classifier.serving import Prediction
@@ -22,9 +25,6 @@ from driftgate.config import Settings
 from driftgate.errors import BadConfig, BusUnavailable
 from driftgate.health import Health, log_for
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from releasing import NOW
-
 from services.router import predictor as predicting
 from services.router.follower import Follower
 from services.router.predictor import Predictor

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from driftgate.bus import Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.clock import WorldClock

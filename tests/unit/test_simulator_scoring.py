@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from driftgate.bus import Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec

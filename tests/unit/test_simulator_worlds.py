@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS
-
 from services.simulator import people, schedule
 from services.simulator.rows import Row, read_rows, with_length_slice
 

@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from driftgate.errors import BadInput
-from driftgate.events import DAY_MS
-from driftgate.model_repo import Data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgate.errors import BadInput
+from driftgate.events import DAY_MS
+from driftgate.model_repo import Data
 from services.trainer.curation import (
     MIN_CLASS_ROWS,
     MIN_TEST_ROWS,

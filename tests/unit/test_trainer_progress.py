@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from driftgate.health import Health, log_for
 
+from driftgate.health import Health, log_for
 from services.trainer import progress
 from services.trainer.progress import Progress
 from services.trainer.worker import Step
