@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Lock
 from typing import Any
 
@@ -120,17 +121,12 @@ class Connection:
                 self._chdb.streaming_cancel_query(stream)
 
     def _insert(self, insert: Insert, parameters: dict[str, str]) -> Answer:
-        if parameters:
-            values = (f"param_{name} = {quoted(value)}" for name, value in parameters.items())
-            self._run("SET " + ", ".join(values))
-        stream = self._try(self._chdb.send_insert, insert.head, insert.format)
-        try:
-            self._try(self._chdb.insert_append, stream, insert.data.tobytes())
-            result = self._try(self._chdb.insert_done, stream)
-        except Refusal:
-            with suppress(RuntimeError):
-                self._chdb.insert_cancel(stream)
-            raise
+        """Insert data by way of a file: chDB's streaming insert says "ok" where a write fails."""
+        with NamedTemporaryFile(prefix="insert-") as file:
+            file.write(insert.data)
+            file.flush()
+            source = f" FROM INFILE {quoted(file.name)} FORMAT {insert.format}"
+            result = self._run(insert.head + source.encode(), parameters=parameters)
         return Answer(
             body=b"",
             has_result=False,

@@ -237,8 +237,8 @@ def simulate(
     report: Path = Path("report.html"),
     weeks: int = 24,
     launch_weeks: int = 4,
-    per_day: int = 45,
-    feedback: float = 0.5,
+    per_day: int = 60,
+    feedback: float = 0.6,
     seed: int = 7,
 ) -> None:
     """Plays a world of labelled text against the running stack (started with --clock world)."""
@@ -269,8 +269,8 @@ def demo(
     state: Annotated[Path, typer.Option(help="folder of the demo's own stack")] = HERE / "demo",
     report: Path = Path("report.html"),
     weeks: int = 24,
-    per_day: int = 45,
-    feedback: float = 0.5,
+    per_day: int = 60,
+    feedback: float = 0.6,
     seed: int = 7,
     shuffle: Annotated[bool, typer.Option(help="deal the dates anew: nothing changes")] = False,
 ) -> None:

@@ -41,7 +41,7 @@ def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Pl
     """The world that the project writes itself."""
     module: dict[str, Any] = runpy.run_path(str(EXAMPLE / "world.py"))
     path = scratch / "support-triage.csv"
-    module["write_world"](path, seed=calendar.seed)
+    module["write_world"](path, seed=calendar.seed, per_day=calendar.per_day)
     causes = tuple(Cause(c.name, c.from_week, c.until_week, c.says) for c in module["CAUSES"])
     rows = read_rows(path)
     if shuffle:

@@ -28,7 +28,7 @@ class Habits:
         praise: share of right answers' feedback that is a rating, not a label, 0..1.
     """
 
-    share: float = 0.5
+    share: float = 0.6
     delay_hours: float = 18.0
     longest_days: float = 10.0
     wrong: float = 0.03

@@ -33,7 +33,7 @@ class Calendar:
 
     launch_weeks: int = 4
     weeks: int = 24
-    per_day: int = 45
+    per_day: int = 60
     launch_rows: int = 1500
     seed: int = 7
 

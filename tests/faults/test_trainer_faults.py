@@ -88,9 +88,8 @@ def test_a_crash_before_the_candidate_was_sent_loses_nothing(tmp_path: Path) -> 
 
 
 def test_nobody_at_rays_address_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        ray_workers.ray, "is_initialized", lambda: False
-    )  # another test may have joined one
+    # Another test of this process may have joined a Ray that is up.
+    monkeypatch.setattr(ray_workers.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray_workers.ray, "shutdown", lambda: None)
     with pytest.raises(Retriable, match=r"127\.0\.0\.1:1 does not answer"):
         ray_workers.RayWorkers("127.0.0.1:1").start()
