@@ -64,7 +64,7 @@ class Method(Part):
     rank: Positive = 16
     alpha: Positive = 32
     layers: Positive = Field(2, description="how many of the top layers are adapted")
-    epochs: Positive = 5
+    epochs: Positive = 4
     learning_rate: float = Field(2e-3, gt=0)
     batch_size: Positive = 32
     label_smoothing: Share = 0.05

@@ -45,17 +45,17 @@ class Declaration:
     regression_gate: float = 0.85
     probe_gate: float = 0.8
     one_off: bool = False
-    epochs: int = 5
+    epochs: int = 4
     learning_rate: float = 0.002
     recent_days: int = 56
     replay_rows: int = 1200
     max_rows: int = 2400
     tolerance: Mapping[str, float] = field(
         default_factory=lambda: {
-            "error": 0.04,
-            "low_confidence": 0.06,
+            "error": 0.03,
+            "low_confidence": 0.04,
             "share": 0.06,
-            "low_similarity": 0.04,
+            "low_similarity": 0.03,
         }
     )
 
