@@ -71,7 +71,7 @@ CAUSES: tuple[Cause, ...] = (
         "The smart lock Gatekeeper is sold; its faults read like account trouble.",
         "product",
         ("device_fault/lock_refuses",),
-        0.016,
+        0.027,
     ),
     Cause(
         "passkey",
@@ -80,7 +80,7 @@ CAUSES: tuple[Cause, ...] = (
         "Sign-in by passkey begins; people describe phones and fingerprints.",
         "wording",
         ("account_access/passkey",),
-        0.0145,
+        0.025,
     ),
     Cause(
         "Courier",
@@ -89,7 +89,7 @@ CAUSES: tuple[Cause, ...] = (
         "The robot vacuum Courier is sold; its faults read like late deliveries.",
         "product",
         ("device_fault/robot_lost",),
-        0.015,
+        0.025,
     ),
     Cause(
         "PayPace",
@@ -98,7 +98,7 @@ CAUSES: tuple[Cause, ...] = (
         "PayPace lets people pay in parts; it reads like a plan.",
         "wording",
         ("billing/instalments",),
-        0.015,
+        0.025,
     ),
     Cause(
         "locker",
@@ -107,7 +107,7 @@ CAUSES: tuple[Cause, ...] = (
         "Parcels go to lockers; people write about codes and PINs.",
         "wording",
         ("delivery/locker_code",),
-        0.015,
+        0.025,
     ),
     Cause(
         "Tally",
@@ -116,7 +116,7 @@ CAUSES: tuple[Cause, ...] = (
         "The energy meter Tally is sold; its faults read like wrong bills.",
         "product",
         ("device_fault/meter_wrong",),
-        0.0145,
+        0.025,
     ),
     Cause(
         "replacement policy",
@@ -133,7 +133,7 @@ CAUSES: tuple[Cause, ...] = (
         "Data plans come as eSIM; people describe phones that do not connect.",
         "wording",
         ("subscription/esim",),
-        0.0145,
+        0.025,
     ),
     Cause(
         "Ledger",
@@ -142,7 +142,7 @@ CAUSES: tuple[Cause, ...] = (
         "The e-paper notebook Ledger is sold; its app's faults read like wrong statements.",
         "product",
         ("app_problem/ledger_pages",),
-        0.0145,
+        0.025,
     ),
     Cause(
         "trade_in",
@@ -175,7 +175,7 @@ CAUSES: tuple[Cause, ...] = (
         "Firmware 7 goes out; people speak of updates, codes and rollbacks.",
         "wording",
         ("device_fault/firmware",),
-        0.0145,
+        0.025,
     ),
     Cause(
         "holidays",
@@ -201,7 +201,7 @@ CAUSES: tuple[Cause, ...] = (
         "Loyalty points named Sparks can be spent.",
         "wording",
         ("billing/points",),
-        0.0145,
+        0.025,
     ),
     Cause(
         "Shield",
@@ -210,7 +210,7 @@ CAUSES: tuple[Cause, ...] = (
         "Accident cover is sold as Shield; it reads like a plan or a fault.",
         "wording",
         ("warranty/shield",),
-        0.0145,
+        0.025,
     ),
     Cause(
         "Concierge",
@@ -219,7 +219,7 @@ CAUSES: tuple[Cause, ...] = (
         "The voice screen Concierge is announced; questions about it name other desks' work.",
         "product",
         ("product_question/concierge",),
-        0.0145,
+        0.025,
     ),
 )
 """Why the world moves, in the order of time. Weeks count from `FIRST_MONDAY`, the first is 1."""

@@ -22,7 +22,7 @@ ALIASES = {
 }
 READERS = {
     ".csv": pd.read_csv,
-    ".jsonl": lambda path, **kw: pd.read_json(path, lines=True, convert_dates=False, **kw),
+    ".jsonl": lambda path, **kw: pd.read_json(path, lines=True, dtype=False, **kw),
     ".parquet": lambda path, **_: pd.read_parquet(path),
 }
 # A column with more values than this tells rows apart rather than parts of traffic.

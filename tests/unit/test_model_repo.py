@@ -22,10 +22,10 @@ def line_of(fragment: str, text: str) -> int:
         ("kind: lora ", "kind: lorra ", "did you mean 'lora'?"),
         ("  batch_size:", "  batchsize:", "did you mean 'batch_size'?"),
         ("signal: quality", "signal: qualty", "did you mean 'quality'?"),
-        ("tolerance: 0.05", "tolerence: 0.05", "did you mean 'tolerance'?"),
+        ("    tolerance: 0.03", "    tolerence: 0.03", "did you mean 'tolerance'?"),
         ("test_share: 0.25", "test_share: 25", "less than or equal to 1"),
         ("percent: 50", "percent: 3", "must rise to 100"),
-        ("cooldown_days: 14", "cooldown_days: soon", "valid number"),
+        ("cooldown_days: 10", "cooldown_days: soon", "valid number"),
         ("  - name: shares", "  - name: errors", "need different names"),
     ],
 )
