@@ -20,7 +20,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || { echo "fetching uv"; $(PYTHON) -m venv .uv && .uv/bin/pip install -q uv==0.13.8; }
 	@[ -x .venv/bin/python ] || $(UV) venv -q --python $(PYTHON) .venv
 	@echo "installing (the first time some minutes, mostly torch)"
+ifeq ($(TORCH),cpu)
+	@$(UV) pip install -q --python .venv --torch-backend cpu --group dev -r pyproject.toml
+else
 	@$(UV) pip install -q --python .venv --require-hashes -r requirements.lock
+endif
 	@$(UV) pip install -q --python .venv --no-deps -e .
 	@touch $@
 
@@ -44,8 +48,9 @@ lint: $(INSTALLED)  ## ruff and mypy
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
 
-lock:  ## writes requirements.lock anew from pyproject.toml
+lock: $(INSTALLED)  ## writes requirements.lock anew from pyproject.toml
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock
 
-clean: down  ## removes what was installed and stored
+clean:  ## removes what was installed and stored
+	@for state in .driftgate .driftgate/demo .driftgate/bench; do [ ! -x $(RUN)/driftgate ] || $(RUN)/driftgate down --state $$state; done
 	@rm -rf .venv .uv .driftgate report.html .pytest_cache .mypy_cache .ruff_cache

@@ -34,6 +34,8 @@ ENGINE_OPTIONS = {
     "max_threads": 2,
     "implicit_select": 0,
 }
+# An insert's settings stand behind its file, where it has one.
+_BEFORE_SETTINGS = re.compile(rb"\s(?=SETTINGS\s)", re.IGNORECASE)
 _NAMES_SET = re.compile(rb"([A-Za-z_]\w*)\s*=")
 
 
@@ -125,8 +127,10 @@ class Connection:
         with NamedTemporaryFile(prefix="insert-") as file:
             file.write(insert.data)
             file.flush()
-            source = f" FROM INFILE {quoted(file.name)} FORMAT {insert.format}"
-            result = self._run(insert.head + source.encode(), parameters=parameters)
+            into, *settings = _BEFORE_SETTINGS.split(insert.head, maxsplit=1)
+            parts = [into, f"FROM INFILE {quoted(file.name)}".encode(), *settings]
+            statement = b"\n".join([*parts, f"FORMAT {insert.format}".encode()])
+            result = self._run(statement, parameters=parameters)
         return Answer(
             body=b"",
             has_result=False,

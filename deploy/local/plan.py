@@ -20,7 +20,7 @@ from driftgate.errors import BadConfig, nearest
 
 SERVICES = ("ingest_logger", "drift_detector", "trainer", "evaluator", "promoter", "router")
 INFRASTRUCTURE = ("kafka", "clickhouse", "ray")
-ON_RAY = ("trainer", "evaluator")
+ON_RAY = ("trainer",)
 # The router is ready once it has a version to serve, and a new stack has none.
 AWAITED = dict.fromkeys(SERVICES, "/readyz") | {"router": "/healthz"}
 PORTS = {

@@ -25,6 +25,7 @@ from deploy.local.plan import (
     ON_RAY,
     SERVICES,
     StackConfig,
+    free_ports,
     is_free,
     port_of,
     programs,
@@ -60,11 +61,11 @@ FAILED_STARTS = 3
 class PortTaken(BadConfig):
     """Another process listens where a part of the stack wants to."""
 
-    def __init__(self, port: int, part: str, holder: str) -> None:
+    def __init__(self, port: int, part: str, holder: str, free: int) -> None:
         variable = f"{PREFIX}{part.upper()}_PORT"
         super().__init__(
             f"port {port}, wanted by {part}, is taken by {holder}: "
-            f"free it, or choose another with {variable}={port + 1}"
+            f"free it, or choose another with {variable}={free}"
         )
         self.port = port
         self.part = part
@@ -279,7 +280,7 @@ def check_ports(config: StackConfig) -> None:
     """Raises PortTaken for the first port on which somebody else listens."""
     for part, port in wanted_ports(config).items():
         if not is_free(port):
-            raise PortTaken(port, part, holder_of(port))
+            raise PortTaken(port, part, holder_of(port), free_ports(1)[0])
 
 
 def holder_of(port: int) -> str:

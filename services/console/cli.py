@@ -27,7 +27,7 @@ from driftgate.runner import newest, readable
 from services.console.operators import command_event, describe
 from services.simulator import demo as demo_
 from services.simulator.people import Habits
-from services.simulator.rows import read_rows
+from services.simulator.rows import read_rows, with_length_slice
 from services.simulator.schedule import Calendar, build
 from services.simulator.session import play
 
@@ -116,7 +116,9 @@ def status(state: State = HERE) -> None:
 @told
 def init(
     folder: Path,
-    data: Annotated[Path | None, typer.Option(help="labelled text to declare a model for")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="labelled text, 500 rows or more, to declare a model for")
+    ] = None,
 ) -> None:
     """Writes a model repo: model.yaml and evals."""
     if data is None:
@@ -125,7 +127,8 @@ def init(
         )
         scaffold.write(folder, declaration, scaffold.STARTER)
     else:
-        demo_.data_plan(data, folder.parent, Calendar())
+        world = build(data.stem, with_length_slice(read_rows(data)), Calendar())
+        demo_.declare.model_repo_for(world, folder, folder.resolve().name)
     console.print(f"{folder} written. Next: edit model.yaml, then `driftgate apply {folder}`")
 
 
@@ -197,7 +200,7 @@ def resume(model: str, reason: str = "asked by an operator", state: State = HERE
 @app.command()
 @told
 def promote(model: str, reason: str = "asked by an operator", state: State = HERE) -> None:
-    """Sends the challenger to its next stage without waiting for evidence."""
+    """Sends the challenger to full traffic at once, without waiting for evidence."""
     order(settings(state), model, "promote", reason)
 
 
@@ -280,7 +283,7 @@ def demo(
     played = demo_.run(data, state.resolve(), report, calendar, habits, console, shuffle)
     steps = [
         f"open {report}",
-        "make up: the same system, on this machine's clock",
+        "make up: an empty system, on this machine's clock",
         "README.md, 'Connect your own app'",
     ]
     console.print(demo_.summary(played, report, steps))

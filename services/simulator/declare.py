@@ -22,8 +22,8 @@ LOWEST_GATE = 0.3
 SLICE_ROOM = 0.12
 
 
-def model_repo_for(world: World, folder: Path) -> ModelRepo:
-    """Writes a model repo for a world.
+def model_repo_for(world: World, folder: Path, name: str) -> ModelRepo:
+    """Writes a model repo for a world, for a model of that name.
 
     Raises:
         BadConfig: see `scaffold.write`.
@@ -40,7 +40,7 @@ def model_repo_for(world: World, folder: Path) -> ModelRepo:
         if good
     ]
     declaration = Declaration(
-        model=slug(world.name),
+        model=slug(name),
         labels=world.labels,
         purpose=f"Sorts the texts of {world.name}.",
         protected=protected_slice(world.launch),

@@ -15,6 +15,7 @@ from rich.table import Table
 from deploy.local import stack
 from driftgate import model_repo
 from driftgate.config import Settings
+from driftgate.errors import BadConfig
 from services.simulator import declare
 from services.simulator.people import Habits
 from services.simulator.play import Drill
@@ -24,6 +25,8 @@ from services.simulator.schedule import Calendar, World, build, shuffled_dates
 from services.simulator.session import Played, play
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
+# Says that a folder belongs to a demo, which may empty it.
+MARKER = "demo"
 # The fault is rehearsed when the first refreshes have passed and there is a champion to compare.
 DRILL_WEEK = 9
 
@@ -55,7 +58,7 @@ def data_plan(data: Path, scratch: Path, calendar: Calendar, shuffle: bool = Fal
     if shuffle:
         rows = shuffled_dates(rows, calendar.seed)
     world = build(data.stem, rows, calendar)
-    return Plan(world, declare.model_repo_for(world, scratch / "model-repo").folder)
+    return Plan(world, declare.model_repo_for(world, scratch / "model-repo", world.name).folder)
 
 
 def protected_drill(repo: Path, weeks: int) -> list[Drill]:
@@ -79,9 +82,7 @@ def run(
     Raises:
         DriftgateError: the world cannot be read, or the system failed.
     """
-    stack.down(state)
-    shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
+    empty(state)
     plan = (
         data_plan(data, state, calendar, shuffle)
         if data
@@ -104,6 +105,20 @@ def run(
         )
     finally:
         stack.down(state)
+
+
+def empty(state: Path) -> None:
+    """Takes down what a demo left in its folder, and removes it.
+
+    Raises:
+        BadConfig: the folder holds something else.
+    """
+    if state.exists() and any(state.iterdir()) and not (state / MARKER).exists():
+        raise BadConfig(f"{state} is not a demo's folder and not empty: choose another by --state")
+    stack.down(state)
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    (state / MARKER).touch()
 
 
 def settings_of(config: stack.StackConfig) -> Settings:
@@ -147,7 +162,9 @@ def summary(played: Played, report: Path, next_steps: Sequence[str]) -> Table:
     table.add_row("drift-fired refreshes", f"{len(drift)}, false alarms {len(played.false_alarms)}")
     passed = sum(v["result"] == "pass" for v in played.facts.verdicts)
     table.add_row("versions trained / passed", f"{len(played.facts.candidates)} / {passed}")
-    table.add_row("spoilt candidate stopped", "yes" if played.drills_stopped else "NO")
+    spoilt = any(candidate["drill"] for candidate in played.facts.candidates)
+    stopped = "yes" if played.drills_stopped else "NO"
+    table.add_row("spoilt candidate stopped", stopped if spoilt else "none was tried")
     counts = played.facts.counts
     table.add_row("answers stored / doubled", f"{counts['inferences']} / {counts['doubled']}")
     table.add_row("dead letters", str(counts["dead_letters"]))

@@ -39,6 +39,10 @@ class LaunchFailedError(Terminal):
     """No version came out of the launch data."""
 
 
+class AnswerRefusedError(Terminal):
+    """The router refused a request of the world."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drill:
     """A fault rehearsed on purpose, on the morning of a played day."""
@@ -163,7 +167,7 @@ class Player:
             row = self.world.days[number][place]
             request_id = f"{self.model}-{number:03d}-{place:04d}"
             async with gate:
-                reply = await predict(
+                reply = await answered(
                     stub,
                     router_pb2.PredictRequest(
                         model=self.model,
@@ -213,6 +217,18 @@ class Player:
 async def predict(stub: Any, request: router_pb2.PredictRequest) -> router_pb2.PredictReply:
     """One answer; asked again under the same id when the router is away."""
     return await stub.Predict(request, timeout=CALL_SECONDS, wait_for_ready=True)
+
+
+async def answered(stub: Any, request: router_pb2.PredictRequest) -> router_pb2.PredictReply:
+    """One answer.
+
+    Raises:
+        AnswerRefusedError: the router says that the request cannot be answered.
+    """
+    try:
+        return await predict(stub, request)
+    except grpc.RpcError as error:
+        raise AnswerRefusedError(f"request {request.request_id}: {error.details()}") from error
 
 
 def seed_file(world: World, model: str) -> bytes:

@@ -53,6 +53,8 @@ def write_report(
     world: World,
     result: Result,
     facts: Facts,
+    *,
+    held: bool,
     false_alarms: Sequence[str],
     causes: Sequence[Cause],
 ) -> None:
@@ -65,6 +67,7 @@ def write_report(
         model=config.model,
         world=world,
         result=result,
+        held=held,
         facts=facts,
         false_alarms=len(false_alarms),
         drift_requests=sum(r["reason"] == "drift" for r in facts.requests),

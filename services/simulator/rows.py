@@ -62,7 +62,7 @@ def table(path: Path) -> pd.DataFrame:
     if reader is None:
         raise BadConfig(f"{path}: expected one of {', '.join(READERS)}")
     try:
-        text = {"dtype": str} if path.suffix == ".csv" else {}
+        text = {"dtype": str, "keep_default_na": False} if path.suffix == ".csv" else {}
         return reader(path, **text)  # type: ignore[operator]
     except (ValueError, OSError) as error:
         raise BadConfig(f"{path}: {error}") from error
@@ -86,7 +86,10 @@ def rows_of(frame: pd.DataFrame, path: Path) -> list[Row]:
         and 1 < frame[column].astype(str).nunique() <= MAX_SLICE_VALUES
     ]
     found = []
-    for number, (record, time) in enumerate(zip(frame.to_dict("records"), times, strict=True), 2):
+    first = 2 if path.suffix == ".csv" else 1  # a CSV file's first line is its header
+    for number, (record, time) in enumerate(
+        zip(frame.to_dict("records"), times, strict=True), first
+    ):
         text, label = clean(record[names["text"]]), clean(record[names["label"]])
         for column, value in ((names["text"], text), (names["label"], label)):
             if not value:
@@ -104,7 +107,11 @@ def column_of(frame: pd.DataFrame, wanted: str) -> str | None:
 
 
 def dates(column: Any, path: Path) -> list[int]:
-    """Milliseconds of a column of dates; ISO 8601 without a zone is UTC."""
+    """Milliseconds of a column of dates; ISO 8601 without a zone is UTC, numbers are milliseconds
+    since 1970."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    if numbers.notna().all():
+        return [int(number) for number in numbers]
     parsed = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
     bad = parsed.isna()
     if bad.any():

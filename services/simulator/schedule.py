@@ -24,6 +24,7 @@ from services.simulator.rows import Row
 WEEK_MS = 7 * DAY_MS
 START = 1_767_571_200_000  # Monday 2026-01-05, where a world without dates begins
 LAUNCH_LABELS = 0.6
+LEAST_LAUNCH_ROWS = 100
 CALM_WEEKS = (1, 6)  # no label enters in the first played week nor in the last six
 
 
@@ -74,6 +75,11 @@ def build(name: str, rows: Sequence[Row], calendar: Calendar) -> World:
     start = midnight(placed[0].time or 0) + calendar.launch_weeks * WEEK_MS
     rng = random.Random(calendar.seed)
     launch = thinned([row for row in placed if (row.time or 0) < start], calendar.launch_rows, rng)
+    if len(launch) < LEAST_LAUNCH_ROWS:
+        raise BadConfig(
+            f"{name}: {len(launch)} rows lie in the first {calendar.launch_weeks} weeks, expected "
+            f"{LEAST_LAUNCH_ROWS} or more to launch a model with: widen them by --launch-weeks"
+        )
     by_day: dict[int, list[Row]] = defaultdict(list)
     for row in placed:
         if (row.time or 0) >= start:

@@ -36,7 +36,8 @@ class Result:
 
     Attributes:
         refreshed: first week in which a version other than the first gave most answers.
-        below: weeks from the one after `refreshed` in which the loop was under the gate line.
+        below: weeks from the one after `refreshed` in which the loop was under the gate line; all
+            such weeks when there was no refresh.
         advantage: mean of loop less one-off over the last four weeks, 0..1.
     """
 
@@ -81,10 +82,7 @@ def judge(weeks: Sequence[Week], gate: float) -> Result:
     below = tuple(
         week.week
         for week in weeks
-        if refreshed is not None
-        and week.week > refreshed
-        and week.loop is not None
-        and week.loop < gate
+        if week.week > (refreshed or 0) and week.loop is not None and week.loop < gate
     )
     gains = [
         week.loop - week.one_off

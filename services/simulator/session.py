@@ -89,7 +89,16 @@ def play(
     facts = collect(store, repo.config.model)
     result = scoring.judge(scoring.by_week(player.truths, facts.answers), gate)
     played = Played(result, facts, tuple(alarms(player, facts)), drills_stopped(facts, drills))
-    write_report(report, repo.config, world, played.result, facts, played.false_alarms, causes)
+    write_report(
+        report,
+        repo.config,
+        world,
+        result,
+        facts,
+        held=played.held,
+        false_alarms=played.false_alarms,
+        causes=causes,
+    )
     bus.close()
     store.close()
     return played

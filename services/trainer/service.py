@@ -121,6 +121,7 @@ class Trainer:
         if event["seed_uri"] is None:
             found: str | None = self.artifacts.ref(name)
             return found
+        seed_rows(self.artifacts, event["seed_uri"])  # a broken one is not remembered
         self.artifacts.set_ref(name, event["seed_uri"])
         return str(event["seed_uri"])
 

@@ -24,6 +24,11 @@ REGRESSION = Path("evals") / "regression.jsonl"
 PROBES = Path("evals") / "probes.yaml"
 ALL = "all"
 
+# Ours, and river's that work on a stream of numbers between 0 and 1.
+DetectorName = Literal[
+    "e-detector", "ADWIN", "PageHinkley", "DDM", "EDDM", "HDDMA", "HDDMW", "FHDDM"
+]
+VALUES = {"quality": ("error",), "output": ("share", "low_confidence")}
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 SliceName = Annotated[str, Field(pattern=r"^(all|[^=\s]+=.+)$")]
@@ -101,12 +106,23 @@ class Monitor(Part):
     signal: Literal["quality", "output", "input"]
     value: str
     slices: list[SliceName] = Field(default=[ALL])
-    detector: str = Field("e-detector", description="e-detector, or ADWIN, PageHinkley … of river")
+    detector: DetectorName = Field(
+        "e-detector", description="e-detector, or ADWIN, PageHinkley … of river"
+    )
     tolerance: Share = Field(0.05, description="how far the mean may leave its reference")
     false_alarms_per_million: float = Field(50.0, gt=0, description="events, e-detector only")
     severity: Literal["warning", "critical"] = Field(
         "critical", description="critical alerts may fire a retrain"
     )
+
+    @model_validator(mode="after")
+    def value_fits(self) -> Monitor:
+        valid = VALUES.get(self.signal)
+        if valid and self.value not in valid:
+            raise ValueError(f"value of signal {self.signal} is {' or '.join(valid)}")
+        if not valid and self.value in {"error", "share", "low_confidence"}:
+            raise ValueError("value of signal input is low_similarity or the name of a feature")
+        return self
 
 
 class Drift(Part):
@@ -182,7 +198,7 @@ class Rollout(Part):
     @classmethod
     def rising(cls, stages: list[Stage]) -> list[Stage]:
         shares = [stage.percent for stage in stages]
-        if shares != sorted(shares) or shares[-1] != 100:
+        if shares != sorted(set(shares)) or shares[-1] != 100:
             raise ValueError(f"percent must rise to 100 from stage to stage, but is {shares}")
         names = [stage.name for stage in stages]
         if len(set(names)) != len(names) or {"idle", "loading"} & set(names):

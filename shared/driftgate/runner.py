@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -28,6 +29,7 @@ from driftgate.events import Emit, Event
 from driftgate.health import Health, Log
 
 CLOCK = "clock"
+AUDIT = "audit"
 POLL_SECONDS = 0.2
 # Retriable errors are tried again for this long; then the service crashes and is restarted.
 RETRY_SECONDS = 120.0
@@ -130,19 +132,20 @@ class Runner:
             return [letter(record, error, self.service, self.clock.now())]
 
     def send(self, producer: Producer, emits: Iterable[Emit]) -> None:
-        """Sends and waits for the acknowledgement."""
+        """Sends and waits for the acknowledgement. Audit entries come first: a decision that is
+        told and then lost is taken again under the same id; one that is not told may never be."""
         sent = list(emits)
-        if not sent:
-            return
+        told = [emit for emit in sent if emit.topic == AUDIT]
+        for part in (told, [emit for emit in sent if emit.topic != AUDIT]):
+            if part:
+                retrying(self.log)(partial(self._send, producer, part))
 
-        def all_of_them() -> None:
-            for emit in sent:
-                key = self.codec.topics.key(emit.topic, emit.event)
-                producer.send(emit.topic, key, self.codec.encode(emit.topic, emit.event))
-            producer.flush()
-
-        retrying(self.log)(all_of_them)
-        for emit in sent:
+    def _send(self, producer: Producer, emits: Sequence[Emit]) -> None:
+        for emit in emits:
+            key = self.codec.topics.key(emit.topic, emit.event)
+            producer.send(emit.topic, key, self.codec.encode(emit.topic, emit.event))
+        producer.flush()
+        for emit in emits:
             metrics.EMITTED.labels(emit.topic).inc()
 
 

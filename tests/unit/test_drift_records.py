@@ -269,7 +269,9 @@ def test_what_cannot_be_followed_is_a_dead_letter(
 def test_a_repo_that_names_no_detector_changes_nothing(desk: Desk, tmp_path: Path) -> None:
     desk.launch()
     text = YAML.replace("value: error", "value: error, detector: ADVIN")
-    desk.put("models", declare(desk.artifacts, tmp_path / "other", text))
+    declared = declare(desk.artifacts, tmp_path / "other")
+    (tmp_path / "other" / "model.yaml").write_text(text)
+    desk.put("models", declared | {"repo_uri": desk.artifacts.put_folder(tmp_path / "other")})
     (dead,) = desk.read()
     assert "did you mean 'ADWIN'?" in dead.event["message"]
     desk.play(range(4), error=0.9)
