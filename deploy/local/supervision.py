@@ -83,11 +83,15 @@ class Supervisor:
             raise Retriable(f"supervisord did not start: {done.stdout}{done.stderr}")
 
     def pid(self) -> int | None:
-        """supervisord's process id, None when it does not answer."""
+        """supervisord's process id, None when it does not answer or is ending."""
         try:
             return int(self._ask("getPID"))
         except (OSError, HTTPException):
             return None
+        except Fault as fault:
+            if fault.faultCode == Faults.SHUTDOWN_STATE:
+                return None
+            raise
 
     def processes(self) -> list[Process]:
         return [
