@@ -22,6 +22,7 @@ from driftgate.bus import Bus
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.router_pb import router_pb2, router_pb2_grpc
+from driftgate.runner import readable
 
 NOW = 1_800_000_000_000  # 2027-01-15T08:00:00Z
 MODEL_YAML = """
@@ -66,7 +67,7 @@ class Topics:
 
     def read(self, topic: str, model: str) -> list[dict[str, Any]]:
         """A model's events on a topic, so far."""
-        found = [self.codec.decode(topic, r.value) for r in self.bus.read_all([topic])]
+        found = [event for _, event in readable(self.bus, self.codec, [topic])]
         return [event for event in found if event["model"] == model]
 
 

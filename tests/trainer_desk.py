@@ -79,7 +79,7 @@ purpose: Sends messages to people who can help.
 out_of_scope: Everything else.
 task: {kind: text-classification, labels: [LABELS]}
 base: {name: all-MiniLM-L6-v2}
-method: {layers: 2, epochs: 3}
+method: {layers: 2, epochs: 12}
 data: {recent_days: 28, replay_rows: 100, max_rows: 600, min_rows: 60, owner: desk, licence: mine}
 monitors: [{name: errors, signal: quality, value: error, slices: [all, language=es]}]
 gate: {min_accuracy: 0.8, protected: {language=es: {min_accuracy: 0.7}}}

@@ -166,7 +166,7 @@ def summary(played: Played, report: Path, next_steps: Sequence[str]) -> Table:
     stopped = "yes" if played.drills_stopped else "NO"
     table.add_row("spoilt candidate stopped", stopped if spoilt else "none was tried")
     counts = played.facts.counts
-    table.add_row("answers stored / doubled", f"{counts['inferences']} / {counts['doubled']}")
+    table.add_row("answers stored / doubled", f"{counts['answers']} / {counts['doubled']}")
     table.add_row("dead letters", str(counts["dead_letters"]))
     table.add_row("page", str(report))
     for step in next_steps:
