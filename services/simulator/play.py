@@ -97,11 +97,14 @@ class Player:
 
     async def _play(self) -> None:
         self._producer = self.bus.producer()
-        self.launch()
-        async with grpc.aio.insecure_channel(self.router) as channel:
-            stub = router_pb2_grpc.RouterStub(channel)
-            for number in range(len(self.world.days)):
-                self.watch(await self.day(number, stub))
+        try:
+            self.launch()
+            async with grpc.aio.insecure_channel(self.router) as channel:
+                stub = router_pb2_grpc.RouterStub(channel)
+                for number in range(len(self.world.days)):
+                    self.watch(await self.day(number, stub))
+        finally:
+            self._producer.close()
 
     def launch(self) -> None:
         """Declares the model, hands over the launch data, and waits for the first version."""

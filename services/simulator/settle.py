@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from driftgate import topology
 from driftgate.bus import Bus, Position
 from driftgate.codec import Codec
-from driftgate.errors import Retriable
+from driftgate.errors import BusUnavailable, Retriable
 from driftgate.health import Log, log_for
 from driftgate.runner import retrying
 
@@ -47,12 +47,12 @@ class Settler:
 
     def _wait(self, groups: tuple[str, ...]) -> None:
         deadline = time.monotonic() + self.deadline_seconds
-        before: Mapping[Position, int] = {}
+        quiet: Mapping[Position, int] | None = None
         while True:
             ends, behind = retrying(self.log)(lambda: self._behind(groups))
-            if not behind and ends == before:
+            if ends == quiet:  # and had not moved since all had come there
                 return
-            before = ends
+            quiet = None if behind else ends
             self.waiting(behind)
             if time.monotonic() > deadline:
                 raise NotSettledError(f"after {self.deadline_seconds:g} s: {described(behind)}")
@@ -63,6 +63,9 @@ class Settler:
         """Where every topic ends, and which groups have not come there."""
         topics = self.codec.topics
         ends = self.bus.ends(topics.names())
+        unknown = set(topics.names()) - {position.topic for position in ends}
+        if unknown:  # the client has not heard of them yet; they would count as finished
+            raise BusUnavailable(f"topics {sorted(unknown)} are not known yet")
         lags = {g: topology.lag(g, topics, ends, self.bus.committed(g)) for g in groups}
         return ends, {group: found for group, found in lags.items() if found}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -85,4 +86,23 @@ def test_it_waits_for_the_router(bus: MemoryBus) -> None:
     bus.producer().send("routing", b"m", b"some")
     commit(bus, "routing", 1, INGEST)
     with pytest.raises(NotSettledError, match="router-0 is behind by 1 on routing-0"):
+        settler(bus).all()
+
+
+def test_what_a_record_leads_to_while_it_looks_is_waited_for(bus: MemoryBus) -> None:
+    """The ends are read before the groups: in between, a group may finish a record and send on."""
+    bus.producer().send("commands", b"m", b"some")
+    commit(bus, "commands", 1, INGEST, "promoter")
+    read, looks = bus.committed, []
+
+    def finishes_now(group: str) -> Mapping[Position, int]:
+        looks.append(group)
+        if group == "drift-detector" and looks.count(group) == 2:
+            bus.producer().send("retrain.requests", b"m", b"some")
+            commit(bus, "retrain.requests", 1, INGEST)
+            commit(bus, "commands", 1, group)
+        return read(group)
+
+    bus.committed = finishes_now  # type: ignore[method-assign]
+    with pytest.raises(NotSettledError, match=r"trainer is behind by 1 on retrain\.requests-0"):
         settler(bus).all()
