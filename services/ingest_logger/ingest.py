@@ -35,7 +35,7 @@ from driftgate.dead_letters import UNKNOWN_LABEL, UNKNOWN_MODEL, UNKNOWN_REQUEST
 from driftgate.errors import BadInput, BusUnavailable, Terminal
 from driftgate.events import DAY_MS, Emit
 from driftgate.health import Health, Log
-from driftgate.runner import CLOCK, POLL_SECONDS, retrying
+from driftgate.runner import CLOCK, POLL_SECONDS, publish, retrying
 from driftgate.store import Store
 from services.ingest_logger import declared, join, queries
 from services.ingest_logger.declared import Declared
@@ -286,18 +286,8 @@ class Ingest:
 
     def send(self, producer: Producer, emits: Sequence[Emit]) -> None:
         """Sends and waits for the acknowledgements."""
-        if not emits:
-            return
-
-        def all_of_them() -> None:
-            for emit in emits:
-                key = self.codec.topics.key(emit.topic, emit.event)
-                producer.send(emit.topic, key, self.codec.encode(emit.topic, emit.event))
-            producer.flush()
-
-        self.again(all_of_them)
-        for emit in emits:
-            metrics.EMITTED.labels(emit.topic).inc()
+        if emits:
+            self.again(lambda: publish(producer, self.codec, emits))
 
     def again(self, work: Callable[[], T]) -> T:
         """Work, tried again while it may help."""

@@ -138,15 +138,21 @@ class Runner:
         told = [emit for emit in sent if emit.topic == AUDIT]
         for part in (told, [emit for emit in sent if emit.topic != AUDIT]):
             if part:
-                retrying(self.log)(partial(self._send, producer, part))
+                retrying(self.log)(partial(publish, producer, self.codec, part))
 
-    def _send(self, producer: Producer, emits: Sequence[Emit]) -> None:
-        for emit in emits:
-            key = self.codec.topics.key(emit.topic, emit.event)
-            producer.send(emit.topic, key, self.codec.encode(emit.topic, emit.event))
-        producer.flush()
-        for emit in emits:
-            metrics.EMITTED.labels(emit.topic).inc()
+
+def publish(producer: Producer, codec: Codec, emits: Sequence[Emit]) -> None:
+    """Sends events, and returns once all of them are acknowledged.
+
+    Raises:
+        BusUnavailable: some were not, in time.
+    """
+    for emit in emits:
+        key = codec.topics.key(emit.topic, emit.event)
+        producer.send(emit.topic, key, codec.encode(emit.topic, emit.event))
+    producer.flush()
+    for emit in emits:
+        metrics.EMITTED.labels(emit.topic).inc()
 
 
 def readable(bus: Bus, codec: Codec, topics: Sequence[str]) -> Iterator[tuple[Record, Any]]:
