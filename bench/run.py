@@ -34,41 +34,48 @@ PACKAGES = (
     "faust-streaming",
     "kafka-python",
     "chdb",
+    "clickhouse-connect",
+    "confluent-kafka",
+    "fastavro",
+    "pyarrow",
+    "pyruhvro",
 )
 
 
 def main() -> None:
-    names = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in {"__init__", "run", "figure"})
+    others = {"__init__", "run", "figure"}
+    names = sorted(p.stem.replace("_", "-") for p in HERE.glob("*.py") if p.stem not in others)
     parser = argparse.ArgumentParser(description="Runs one benchmark.")
     parser.add_argument("name", choices=names, help="which")
     parser.add_argument("args", nargs=argparse.REMAINDER, help="arguments of the benchmark")
     given = parser.parse_args()
     module = importlib.import_module(f"bench.{given.name.replace('-', '_')}")
     figures: list[Figure] = module.run(given.args)
-    show(given.name, figures)
+    title = " ".join([given.name, *given.args])
+    show(title, figures)
     command = f"make bench NAME={given.name}"
     if given.args:
         command += f" ARGS={shlex.quote(' '.join(given.args))}"
-    write(given.name, (module.__doc__ or "").strip(), command, figures)
+    write(title, (module.__doc__ or "").strip(), command, figures)
     sys.exit(0 if all(figure.good is not False for figure in figures) else 1)
 
 
-def show(name: str, figures: list[Figure]) -> None:
-    table = Table("what", "measured", "goal", "", title=name, title_justify="left")
+def show(title: str, figures: list[Figure]) -> None:
+    table = Table("what", "measured", "goal", "", title=title, title_justify="left")
     for figure in figures:
         table.add_row(figure.what, figure.value, figure.goal, figure.mark)
     Console().print(table)
 
 
-def write(name: str, says: str, command: str, figures: list[Figure]) -> None:
-    """Replaces the benchmark's section in RESULTS.md."""
+def write(title: str, says: str, command: str, figures: list[Figure]) -> None:
+    """Replaces the section of the benchmark, with these arguments, in RESULTS.md."""
     rows = "\n".join(f"| {f.what} | {f.value} | {f.goal} | {f.mark} |" for f in figures)
     section = (
-        f"## {name}\n\n{says}\n\n"
+        f"## {title}\n\n{says}\n\n"
         f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {machine()}; {versions()}\n\n"
         f"| what | measured | goal | |\n|---|---|---|---|\n{rows}\n"
     )
-    kept = [part for part in sections() if not part.startswith(f"## {name}\n")]
+    kept = [part for part in sections() if not part.startswith(f"## {title}\n")]
     head = "# Results\n\nEach section was written by the command it names.\n"
     RESULTS.write_text("\n".join([head, *sorted([*kept, section])]), encoding="utf-8")
 

@@ -12,7 +12,7 @@ from deploy.local import stack
 
 
 def run(_: list[str]) -> list[Figure]:
-    state = Path(".driftgate/bench").resolve()
+    state = Path(".driftgate/bench-stack").resolve()
     stack.down(state)
     shutil.rmtree(state, ignore_errors=True)
     config = stack.StackConfig.on_free_ports(state)

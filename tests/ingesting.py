@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import DAY_MS
 from driftgate.health import Health
+from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
 from services.ingest_logger import queries
 from services.ingest_logger.ingest import Ingest
+from services.ingest_logger.validate import View, maskers_of
 
 DEADLINE_S = 120
 
 NOON = 1_767_571_200_000  # 2026-01-05T00:00:00Z
+KEY = "a key of the tests"
 LABELS = ["billing", "delivery", "refund"]
 MODEL_YAML = """
 model: {model}
@@ -94,6 +97,11 @@ def feedback(request_id: str = "r1", **changes: Any) -> dict[str, Any]:
         "reviewer": None,
         "time": NOON + 1000,
     } | changes
+
+
+def view(models: Mapping[str, ModelYaml], refused: Mapping[str, str] | None = None) -> View:
+    """What validation knows at `NOON`."""
+    return View(models, maskers_of(models), KEY.encode(), NOON, refused or {})
 
 
 def tick(time: int) -> dict[str, Any]:
@@ -183,7 +191,12 @@ def memory_harness(store: Store, codec: Codec, tmp_path: Path, **changes: Any) -
     bus = MemoryBus()
     bus.ensure(codec.topics.by_name.values())
     artifacts = Artifacts(f"file://{tmp_path / 'artifacts'}")
-    settings = Settings(state_dir=tmp_path / "state", clock="world", **changes)
+    settings = Settings(
+        state_dir=tmp_path / "state",
+        clock="world",
+        subject_key=KEY,
+        **changes,  # type: ignore[arg-type]
+    )
     harness = Harness(bus, store, codec, artifacts, settings)
     harness.send("models", declaration(tmp_path / "repo", artifacts, model_yaml()))
     return harness

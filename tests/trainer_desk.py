@@ -17,10 +17,11 @@ from deploy.local.ray import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)  # Ray reads it when it is imported
 
+from memory_desk import MemoryDesk
+
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts
 from driftgate.audit import Audit
-from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import DAY_MS, Emit
@@ -87,13 +88,11 @@ rollout: {stages: [{name: full, percent: 100}]}
 """
 
 
-class Desk:
+class Desk(MemoryDesk):
     """What a trainer needs, in a folder of its own."""
 
     def __init__(self, folder: Path, workers: Any) -> None:
-        self.codec = Codec.load(ROOT / "schemas")
-        self.bus = MemoryBus()
-        self.bus.ensure(self.codec.topics.by_name.values())
+        super().__init__(Codec.load(ROOT / "schemas"))
         self.store = Store.in_process()
         migrate(self.store, ROOT / "schemas" / "store")
         for table in ("inferences", "outcomes"):  # the engine is one per process
@@ -129,39 +128,12 @@ class Desk:
         told = {"model": MODEL, "repo_hash": repo.hash, "repo_uri": uri, "actor": "ana", "time": 0}
         self.send([Emit("models", told)])
 
-    def send(self, emits: Iterable[Emit]) -> None:
-        producer = self.bus.producer()
-        for emit in emits:
-            key = self.codec.topics.key(emit.topic, emit.event)
-            producer.send(emit.topic, key, self.codec.encode(emit.topic, emit.event))
-
-    def read(self, topic: str) -> list[dict[str, Any]]:
-        return [self.codec.decode(topic, record.value) for record in self.bus.read_all([topic])]
-
     def ask(self, retrain_id: str = "support:launch", **said: Any) -> dict[str, Any]:
         """Lets the trainer answer a request, sends what it says; returns the candidate."""
         emits = self.trainer().handle("retrain.requests", self.request(retrain_id, **said))
         self.send(emits)
         (candidate,) = [emit.event for emit in emits if emit.topic == "candidates"]
         return dict(candidate)
-
-    def champion(self, version: int) -> None:
-        state = {
-            "model": MODEL,
-            "epoch": 1,
-            "champion": version,
-            "challenger": None,
-            "stage": "idle",
-            "previous": None,
-            "since": 0,
-            "paused": False,
-            "quarantined": [],
-            "versions": {},
-            "repo_hash": "",
-            "words": "",
-            "time": 0,
-        }
-        self.send([Emit("rollouts", state)])
 
     def seed(self, rows: Iterable[Mapping[str, Any]] | None = None) -> str:
         if rows is None:

@@ -127,10 +127,7 @@ class Connection:
         with NamedTemporaryFile(prefix="insert-") as file:
             file.write(insert.data)
             file.flush()
-            into, *settings = _BEFORE_SETTINGS.split(insert.head, maxsplit=1)
-            parts = [into, f"FROM INFILE {quoted(file.name)}".encode(), *settings]
-            statement = b"\n".join([*parts, f"FORMAT {insert.format}".encode()])
-            result = self._run(statement, parameters=parameters)
+            result = self._run(from_file(insert, file.name), parameters=parameters)
         return Answer(
             body=b"",
             has_result=False,
@@ -299,6 +296,19 @@ class Engine:
             if not session.busy and session.expires < now:
                 session.connection.close()
                 del self._sessions[name]
+
+
+def from_file(insert: Insert, path: str) -> bytes:
+    """The statement that reads its data from a file."""
+    head = insert.head
+    if insert.source is not None:
+        # `input('a Int8')` becomes `file('path', 'Native', 'a Int8')`.
+        inside = head.index(b"(", insert.source.stop) + 1
+        file = f"file({quoted(path)}, {quoted(insert.format)}, ".encode()
+        return head[: insert.source.start] + file + head[inside:]
+    into, *settings = _BEFORE_SETTINGS.split(head, maxsplit=1)
+    parts = [into, f"FROM INFILE {quoted(path)}".encode(), *settings]
+    return b"\n".join([*parts, f"FORMAT {insert.format}".encode()])
 
 
 def quoted(text: str) -> str:

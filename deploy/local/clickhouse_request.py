@@ -93,6 +93,7 @@ _TOKEN = re.compile(
     rb"""\s+|--[^\n]*|/\*.*?\*/|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"|\w+|.""",
     re.DOTALL,
 )
+_OPENS = re.compile(rb"\s*\(")
 _AFTER_FORMAT = re.compile(rb"\s+(\w+)[ \t\f]*\r?\n?")
 
 
@@ -147,11 +148,13 @@ class ExternalTable:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """`INSERT INTO t (a, b)` with its data apart."""
+    """`INSERT INTO t (a, b)` with its data apart. Where the head selects from `input(…)`,
+    `source` is where that word stands in it."""
 
     head: bytes
     format: str
     data: memoryview
+    source: slice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,18 +195,23 @@ class Request:
 
 
 def insert_of(statement: bytes) -> Insert | None:
-    """Cut an INSERT behind its FORMAT; None if its rows come from VALUES, SELECT or a file."""
-    depth = 0
+    """Cut an INSERT behind its FORMAT; None if its rows come from VALUES, a table or a file."""
+    depth, selects, source = 0, False, None
     for token in _TOKEN.finditer(statement):
         word = token.group().upper()
         depth += (word == b"(") - (word == b")")
+        if word == b"INPUT" and _OPENS.match(statement, token.end()):
+            source = slice(*token.span())
         if depth:
             continue
-        if word in (b"VALUES", b"SELECT", b"WITH", b"FROM"):
+        if word == b"VALUES" or (word == b"FROM" and not selects):
             return None
+        selects |= word in (b"SELECT", b"WITH")
         if word == b"FORMAT" and (name := _AFTER_FORMAT.match(statement, token.end())):
+            if selects and not source:
+                return None
             data = memoryview(statement)[name.end() :]
-            return Insert(statement[: token.start()], name.group(1).decode(), data)
+            return Insert(statement[: token.start()], name.group(1).decode(), data, source)
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import secrets
 import socket
 import sys
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ FREE_PORTS = range(20_000, 32_000)
 
 # Ray puts 62 characters behind its folder, and a unix socket's path ends at 107.
 LONGEST_RUN_FOLDER = 40
+
+WORLD_KEY = "no secret: a simulated world has no real persons"
 
 SERVICE_STOP_S = 15
 # A Ray that is still starting ignores SIGTERM, and has nothing to lose.
@@ -129,6 +132,19 @@ class StackConfig:
         return Path("/tmp") / f"driftgate-{os.getuid()}-{name}"  # noqa: S108
 
     @property
+    def subject_key(self) -> str:
+        """What persons' ids are hashed with: this stack's own secret; the same for all simulated
+        worlds, so that their runs can be compared."""
+        if self.clock == "world":
+            return WORLD_KEY
+        path = self.state_dir / "subject.key"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(32))
+        return path.read_text()
+
+    @property
     def environment(self) -> dict[str, str]:
         """`DRIFTGATE_*` of any process that talks to this stack: bootstrap, console, tests."""
         ours = {
@@ -137,6 +153,7 @@ class StackConfig:
             "ROUTER": self.router,
             "RAY": self.ray,
             "CLOCK": self.clock,
+            "SUBJECT_KEY": self.subject_key,
             "ARTIFACTS": f"file://{self.state_dir / 'artifacts'}",
             "STATE_DIR": str(self.state_dir / "services"),
         }

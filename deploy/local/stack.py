@@ -101,7 +101,8 @@ def up(config: StackConfig, progress: Callable[[str], None] = print) -> None:
         BadConfig: this state folder's stack is up with another configuration.
         StartFailed: a part did not get ready; nothing is taken down, so its log can be read.
     """
-    config.state_dir.mkdir(parents=True, exist_ok=True)
+    # It holds data of persons, and the key to them.
+    config.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with only_one(config.state_dir / "up.lock"):
         supervisor = supervisor_of(config)
         if supervisor.pid() is None:

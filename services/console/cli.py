@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from deploy.local import stack
 from driftgate import model_repo, scaffold, topology
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
-from driftgate.clock import LiveClock
 from driftgate.codec import Codec
-from driftgate.config import Settings, load
-from driftgate.errors import BadConfig, DriftgateError
+from driftgate.config import Settings
+from driftgate.errors import BadConfig
 from driftgate.events import Emit
 from driftgate.runner import newest, readable
+from services.console import dlq_cli, schemas_cli, subject_cli
 from services.console.operators import command_event, describe
+from services.console.terminal import HERE, State, actor, console, now, settings, told
 from services.simulator import demo as demo_
 from services.simulator.people import Habits
 from services.simulator.rows import read_rows, with_length_slice
@@ -34,32 +32,8 @@ from services.simulator.session import play
 app = typer.Typer(
     help="Keeps fine-tuned models alive.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-console = Console()
-
-State = Annotated[
-    Path, typer.Option(help="folder of the local stack", envvar="DRIFTGATE_STATE_DIR")
-]
-HERE = Path(".driftgate")
-
-
-def told(command: Callable[..., None]) -> Callable[..., None]:
-    """Known errors are one clear line and exit status 1, not a trace."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except DriftgateError as error:
-            console.print(f"driftgate: {error}", style="red", highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from error
-
-    return wrapped
-
-
-def settings(state: Path) -> Settings:
-    """How to reach the system: the local stack of `state` when it is up, else DRIFTGATE_*."""
-    config = stack.running(state)
-    return load() if config is None else demo_.settings_of(config)
+app.add_typer(dlq_cli.app, name="dlq")
+app.add_typer(schemas_cli.app, name="schema")
 
 
 @app.command()
@@ -102,7 +76,7 @@ def status(state: State = HERE) -> None:
         )
     console.print(table)
     found = settings(state)
-    bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas)
+    bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas, found.registry)
     table = Table("group", "position", "lag")
     for group, behind in topology.lags(bus, codec.topics).items():
         position = sum(bus.committed(group).values())
@@ -214,7 +188,7 @@ def audit(
 ) -> None:
     """Every decision about a model, in words."""
     found = settings(state)
-    bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas)
+    bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas, found.registry)
     entries = [entry for _, entry in readable(bus, codec, ["audit"])]
     mine = [entry for entry in entries if entry["model"] == model]
     if not mine:
@@ -290,11 +264,14 @@ def demo(
     raise typer.Exit(0 if played.held else 1)
 
 
+app.command()(subject_cli.subject)
+
+
 def order(
     found: Settings, model: str, kind: str, reason: str, args: dict[str, str] | None = None
 ) -> None:
     """Sends a command about a declared model."""
-    bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas)
+    bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas, found.registry)
     declared = newest(bus, codec, "models")
     if model not in declared:
         raise BadConfig(
@@ -306,22 +283,10 @@ def order(
 
 
 def send(found: Settings, emit: Emit) -> None:
-    bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas)
+    bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas, found.registry)
     producer = bus.producer()
     key = codec.topics.key(emit.topic, emit.event)
     producer.send(emit.topic, key, codec.encode(emit.topic, emit.event))
     producer.flush()
     producer.close()
     bus.close()
-
-
-def now(found: Settings) -> int:
-    """The system's time: of the world that is played, or of this machine."""
-    if found.clock == "live":
-        return LiveClock().now()
-    ticks = newest(KafkaBus(found.kafka), Codec.load(found.schemas), "clock").values()
-    return max((int(tick["time"]) for tick in ticks), default=0)
-
-
-def actor() -> str:
-    return os.environ.get("USER", "operator")

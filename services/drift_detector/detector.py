@@ -13,12 +13,12 @@ from driftgate.bus import Bus, Record
 from driftgate.codec import Codec
 from driftgate.dead_letters import UNHANDLED, letter
 from driftgate.errors import BadConfig, BadInput, Corrupt
-from driftgate.events import Emit, Event
+from driftgate.events import HOUR_MS, Emit, Event
 from driftgate.health import Log
 from driftgate.model_repo import ModelYaml
 from driftgate.topology import DRIFT
 from services.drift_detector.checkpoint import Memory, Tick
-from services.drift_detector.monitoring import HOUR_MS, Alarm, Observation, fold
+from services.drift_detector.monitoring import Alarm, Observation, fold
 from services.drift_detector.observing import from_inference, from_outcome
 from services.drift_detector.triggers import (
     Ask,

@@ -25,7 +25,7 @@ def main() -> None:
     health.serve(state, settings.http_port)
 
     bus = KafkaBus(settings.kafka)
-    codec = Codec.load(settings.schemas)
+    codec = Codec.load(settings.schemas, settings.registry)
     artifacts = Artifacts(settings.artifacts)
     folder = settings.state_dir / DRIFT
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,8 +40,10 @@ def main() -> None:
         log,
     )
     if found is None:
+        state.moved(activity="reading again what it remembered")
         retrying(log)(lambda: rewind(bus, settings.replica))
         detector.rebuild(bus)
+        state.moved(activity=None)
     worker = Worker(detector, bus.producer(), path, clock_of(settings.clock), settings, state, log)
     # Threads of the Kafka clients may wait for a broker that is away: they are not waited for.
     os._exit(asyncio.run(run(settings, worker)))

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from driftgate.events import DAY_MS, Event
+from driftgate.events import DAY_MS, HOUR_MS, Event
 from driftgate.model_repo import ModelYaml, Monitor
 from driftgate.reference import Answer, Reference, signals
 from services.drift_detector.worsening import Detector, Stored, build
 
-HOUR_MS = 3_600_000
 # Requests remembered against repeated delivery. Producers repeat within seconds, and our own
 # position is kept beside the evidence, so that a restart repeats nothing.
 REMEMBERED = 10_000

@@ -33,7 +33,7 @@ from driftgate.config import Settings
 from driftgate.errors import BusUnavailable
 from driftgate.events import Emit
 from driftgate.health import Health, Log
-from driftgate.runner import retrying
+from driftgate.runner import publish, retrying
 from driftgate.topology import DRIFT, READS
 from services.drift_detector.checkpoint import Tick, save
 from services.drift_detector.detector import DATA, Detector
@@ -75,20 +75,12 @@ class Worker:
         if not self.unacknowledged and not self.outbox:
             return False
         said, self.outbox = self.outbox, []
-        retrying(self.log)(lambda: self.send(said))
+        retrying(self.log)(partial(publish, self.producer, self.detector.codec, said))
         save(self.detector.memory, self.path)
         taken, self.unacknowledged = self.unacknowledged, []
         for event in taken:
             event.ack()
         return True
-
-    def send(self, said: list[Emit]) -> None:
-        codec = self.detector.codec
-        for emit in said:
-            key = codec.topics.key(emit.topic, emit.event)
-            self.producer.send(emit.topic, key, codec.encode(emit.topic, emit.event))
-            metrics.EMITTED.labels(emit.topic).inc()
-        self.producer.flush()
 
     def go_on(self) -> bool:
         """Settles what is left. The time goes on by itself where no world drives it."""

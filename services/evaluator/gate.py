@@ -34,6 +34,9 @@ PROTECTED_WEIGHT = 4.0
 MOST_WORDS = 3
 """So many axes are named in a verdict's words."""
 
+MOST_SEEN = 12
+"""So many slices of the data are named where a protected one is not among them."""
+
 SIGNIFICANT = 6
 """Digits of a number that is told."""
 
@@ -125,7 +128,11 @@ def task(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
     if counts[ALL].cases < gate.min_cases:
         return [counts[ALL].too_few("task", ALL, gate.min_cases)]
     tests = harm_tests(tallies, list(counts), gate)
-    axes = [accuracy(name, found, gate, tests) for name, found in counts.items()]
+    seen = sorted(slice_sizes(tallies))
+    axes = [
+        accuracy(name, found, gate, tests) if found.cases else unseen(name, seen)
+        for name, found in counts.items()
+    ]
     return axes if tests is None else [*axes, negative_flips(counts[ALL].pairs)]
 
 
@@ -146,6 +153,14 @@ def accuracy(name: str, counts: Counts, gate: Gate, tests: Family | None) -> Axi
         f"{'harmed' if harmed else 'no harm shown'}, a loss of {least:.3f} would be found"
     )
     return replace(axis, p_value=p, passed=axis.passed and not harmed, words=words)
+
+
+def unseen(name: str, seen: Sequence[str]) -> Axis:
+    """A protected slice that no case is in: most often its name in model.yaml is not the data's."""
+    axis = Counts.of([], name).too_few("task", name, MIN_SLICE_CASES)
+    more = " …" if len(seen) > MOST_SEEN else ""
+    told = f"seen are {', '.join(seen[:MOST_SEEN]) or 'no slices'}{more}"
+    return replace(axis, words=f"{axis.words}; {told}: compare gate.protected in model.yaml")
 
 
 def negative_flips(pairs: Pairs) -> Axis:
@@ -254,13 +269,18 @@ def judged_slices(tallies: Sequence[Tally], gate: Gate) -> list[str]:
 
 
 def large_slices(tallies: Iterable[Tally]) -> list[str]:
-    """Every `name=value` with enough cases. A name with `=` in it could not be read back."""
+    """Every `name=value` with enough cases."""
+    return sorted(n for n, cases in slice_sizes(tallies).items() if cases >= MIN_SLICE_CASES)
+
+
+def slice_sizes(tallies: Iterable[Tally]) -> Counter[str]:
+    """Cases of every `name=value`. A name with `=` in it could not be read back."""
     sizes: Counter[str] = Counter()
     for tally in tallies:
         for name, value in tally.slices.items():
             if "=" not in name:
                 sizes[f"{name}={value}"] += tally.cases
-    return sorted(name for name, cases in sizes.items() if cases >= MIN_SLICE_CASES)
+    return sizes
 
 
 def harm_tests(tallies: Sequence[Tally], slices: Sequence[str], gate: Gate) -> Family | None:

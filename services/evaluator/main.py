@@ -21,7 +21,7 @@ def main() -> None:
     settings = config.load()
     log, probe = health.log_for(EVALUATOR), health.Health(EVALUATOR)
     health.serve(probe, settings.http_port)
-    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas)
+    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
     bus.ensure(codec.topics.by_name.values())
     artifacts, audit = Artifacts(settings.artifacts), Audit.resume(EVALUATOR, bus, codec)
     engine = WarmEngine(artifacts, settings.state_dir / EVALUATOR / "adapters", settings.threads)

@@ -25,7 +25,7 @@ from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.events import Emit, Event
 from driftgate.health import Health, Log
-from driftgate.runner import newest
+from driftgate.rollouts import settled
 from driftgate.topology import EVALUATOR
 from services.evaluator import exam, report, suites
 from services.evaluator.asking import Asker, Engine, Version
@@ -60,7 +60,7 @@ class Evaluator:
 
         Raises:
             BadInput: the candidate, its dataset or its model repo cannot be used.
-            Retriable: the bus does not answer.
+            Retriable: the bus does not answer, or the promoter is behind.
         """
         if topic != CANDIDATES:
             return []
@@ -83,12 +83,12 @@ class Evaluator:
 
     def examine(self, event: Event) -> Record:
         """Asks the candidate and the champion every case, judges, and stores the report."""
+        candidate, champion = candidate_of(event), self.champion(event)
         repo = model_repo.fetch(SCHEME + event["repo_hash"], self.artifacts, self.folder("repos"))
         config = repo.config
         dataset = self.artifacts.get_folder(event["dataset_uri"], self.folder("datasets"))
         task = suites.held_out(dataset / suites.TEST, config.task.labels)
         all_suites = (task, *suites.frozen(repo))
-        candidate, champion = candidate_of(event), self.champion(event)
         answers, before = self.ask(event["model"], all_suites, candidate, champion)
         results = exam.results(all_suites, answers, before)
         tallies = exam.tallies(results)
@@ -134,9 +134,10 @@ class Evaluator:
         return found[0], found[1] if champion else None
 
     def champion(self, event: Event) -> Version | None:
-        """The version at full traffic; None before the first release."""
+        """The version at full traffic once the promoter has done what came before the candidate;
+        None before the first release."""
         model = event["model"]
-        state = newest(self.bus, self.codec, "rollouts").get(model)
+        state = settled(self.bus, self.codec, model)
         if state is None or state["champion"] is None:
             return None
         number = int(state["champion"])

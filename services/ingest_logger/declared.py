@@ -12,6 +12,8 @@ from driftgate.bus import Bus, Position
 from driftgate.codec import Codec
 from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.model_repo import ModelYaml
+from services.ingest_logger.personal import Masker
+from services.ingest_logger.validate import maskers_of
 
 TOPIC = "models"
 
@@ -26,6 +28,7 @@ class Declared:
     artifacts: Artifacts
     cache: Path
     models: dict[str, ModelYaml] = field(default_factory=dict)
+    maskers: dict[str, Masker] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     _ends: Mapping[Position, int] = field(default_factory=dict)
 
@@ -43,12 +46,12 @@ class Declared:
         models: dict[str, ModelYaml] = {}
         for record in self.bus.read_all([TOPIC]):
             try:
-                event = self.codec.decode(TOPIC, record.value)
+                event = self.codec.read(TOPIC, record.value)
             except BadInput:  # given a dead letter when it is polled
                 continue
             if (found := self.read(event["repo_uri"])) is not None:
                 models[event["model"]] = found
-        self.models, self._ends = models, ends
+        self.models, self.maskers, self._ends = models, maskers_of(models), ends
         return True
 
     def read(self, uri: str) -> ModelYaml | None:

@@ -1,6 +1,6 @@
 """Kafka to the store: every record becomes a row or a dead letter, once; feedback meets its answer.
 
-The store is the source of truth for how far this got. A batch goes through these steps, each
+The store is the source of truth for how far this got. A poll goes through these steps, each
 durable before the next begins, and a crash between any two repeats steps without a trace:
 
 1. judge      what becomes of each record; pure
@@ -12,47 +12,61 @@ durable before the next begins, and a crash between any two repeats steps withou
 7. commit     the group's offsets, which only tell others how far this got
 
 What a repetition does: letters of the records after the last row may be sent again (the same
-source position) and outcomes too (the same id); rows are not stored again.
+source position) and outcomes too (the same id); rows are not stored again. A process that does not
+know that its partitions went to another is stopped by the fence (`fence`).
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent import futures
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 from typing import TypeVar
 from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from driftgate import metrics
 from driftgate.artifacts import Artifacts
-from driftgate.bus import Bus, Consumer, Position, Producer, Record
+from driftgate.bus import Batch, Bus, Consumer, Position, Producer
 from driftgate.clock import Clock
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.dead_letters import UNKNOWN_LABEL, UNKNOWN_MODEL, UNKNOWN_REQUEST, letter
-from driftgate.errors import BadInput, BusUnavailable, Terminal
-from driftgate.events import DAY_MS, Emit
+from driftgate.dead_letters import UNKNOWN_LABEL, UNKNOWN_MODEL, UNKNOWN_SCHEMA
+from driftgate.errors import BadInput, BusUnavailable, StoreRefused, Terminal
+from driftgate.events import HOUR_MS, Emit
 from driftgate.health import Health, Log
 from driftgate.runner import CLOCK, POLL_SECONDS, publish, retrying
+from driftgate.schemas import Schemas
 from driftgate.store import Store
-from services.ingest_logger import declared, join, queries
+from services.ingest_logger import columns, declared, join, letters, migrating, queries
+from services.ingest_logger.columns import Judged
 from services.ingest_logger.declared import Declared
-from services.ingest_logger.limit import Limit
+from services.ingest_logger.fence import Fenced, Owner, is_fenced, note
+from services.ingest_logger.limit import Limit, TooManyDead
 from services.ingest_logger.rows import Row, Table
-from services.ingest_logger.validate import HOUR_MS, Dead, Outcome, Stored, View, date, handle
+from services.ingest_logger.validate import View
 
 SERVICE = "ingest-logger"
-POLL_RECORDS = 5000
+POLL_RECORDS = 50_000
+# From so many records on, the next poll is made while these are stored.
+BULK_RECORDS = 5_000
+# How long a rebalance waits for what is under way.
+FLUSH_SECONDS = 20.0
 JOINED = ("inferences", "feedback")
-# A broker takes 10 MB; a dead letter with a larger key or value names an artifact instead.
-PARKED_VALUE_BYTES = 8_000_000
-PARKED_KEY_BYTES = 1_000_000
 ORPHANS_EVERY_MS = HOUR_MS
+# A partition with too many dead letters is looked at again after this time.
+BLOCKED_SECONDS = 60.0
+LAG_SECONDS = 10.0
+# What may be known by now, if it is asked for again.
+MAY_BE_NEW = frozenset({UNKNOWN_MODEL, UNKNOWN_LABEL, UNKNOWN_SCHEMA})
 
 T = TypeVar("T")
-Judged = Sequence[tuple[Record, Outcome]]
+Refused = list[tuple[Batch, TooManyDead]]
 
 
 class StoreAhead(Terminal):
@@ -75,13 +89,20 @@ class Ingest:
 
     def __post_init__(self) -> None:
         self.tables = {name: Table.of(name, self.codec) for name in self.codec.topics.names()}
+        self._schemas: Schemas | None = None  # those whose fields have their columns
         self.declared = Declared(
             self.bus, self.codec, self.artifacts, self.settings.state_dir / "model-repos"
         )
+        self.owner = Owner(self.store, uuid4().hex)
         self.limit = Limit(self.settings.dead_letter_limit)
+        self.blocked: dict[Position, str] = {}
         self._last_stored: dict[Position, int] = {}  # of each partition that is ours; -1: no row
+        self._next: dict[Position, int] = {}  # as the marks say
         self._uncommitted: dict[Position, int] = {}
+        self._worker = futures.ThreadPoolExecutor(1, "store")
+        self._work: futures.Future[Refused] | None = None
         self._orphans_at = 0
+        self._unblock_at = self._lag_at = 0.0
 
     # ------------------------------------------------------------ the loop
 
@@ -90,33 +111,60 @@ class Ingest:
 
         Raises:
             Retriable: the store or the bus stayed away for longer than is waited for.
-            TooManyDead: a partition has more dead letters than the limit allows.
+            Fenced: the partitions went to another process, unnoticed.
             StoreAhead: a topic was deleted and made again under the store.
         """
         topics, member = self.codec.topics.names(), f"{SERVICE}-{self.settings.replica}"
+        self.again(self.take_schemas)
         producer = self.again(self.bus.producer)
         consumer = self.again(lambda: self.bus.consumer(topics, SERVICE, member, self))
         try:
             while not self.stopping.is_set():
                 self.step(consumer, producer)
+            self.finish(consumer)
         finally:
             consumer.close()
             producer.close()
 
     def step(self, consumer: Consumer, producer: Producer) -> None:
-        """One poll, and all that follows from it."""
-        records = self.again(lambda: consumer.poll(POLL_SECONDS, POLL_RECORDS))
-        if records:
-            judged = self.judge(records)
+        """One poll, and all that follows from it. Where there is much, it is handled beside the
+        next poll; nothing of that is handled before it is done."""
+        self.unblock(consumer)
+        polled = self.again(lambda: consumer.poll_batches(POLL_SECONDS, POLL_RECORDS))
+        self.finish(consumer)
+        mine = [batch for batch in polled if self.is_open(batch.position)]
+        self._work = self._worker.submit(self.handle, mine, producer)
+        if sum(map(len, mine)) < BULK_RECORDS:
+            self.finish(consumer)
+        self.tell_lag()
+        self.health.ready = bool(self._last_stored)
+        self.health.moved(blocked={str(position): why for position, why in self.blocked.items()})
+
+    def handle(
+        self, batches: Sequence[Batch], producer: Producer
+    ) -> list[tuple[Batch, TooManyDead]]:
+        """All steps but the commit. Returns the batches of which too much is bad: of them nothing
+        is handled."""
+        judged, refused = self.bearable(self.judge(batches) if batches else [])
+        if judged:
             self.send(producer, self.letters(judged))
             self.insert(judged)
-            self.send(producer, self.outcomes(records))
+            self.send(producer, self.outcomes([part.batch for part in judged]))
         self.send(producer, self.orphans())
-        if records:
-            self.mark(records)
-        self.commit(consumer)
-        self.health.ready = bool(self._last_stored)
-        self.health.moved()
+        if judged:
+            self.mark([part.batch for part in judged])
+        return refused
+
+    def finish(self, consumer: Consumer) -> None:
+        """Waits for what is under way; raises what it raised."""
+        if self._work is not None:
+            work, self._work = self._work, None
+            for batch, error in work.result():
+                self.block(consumer, batch, error)
+            self.commit(consumer)
+
+    def is_open(self, position: Position) -> bool:
+        return position in self._last_stored and position not in self.blocked
 
     # ------------------------------------------------------------ partitions that come and go
 
@@ -127,20 +175,28 @@ class Ingest:
             StoreAhead, StoreUnavailable, BusUnavailable
         """
         mine = list(positions)
+        self.owner.take(mine)
         marks = queries.marks(self.store)
         last = queries.last_stored(self.store, sorted({t.name for t in self.tables.values()}))
         ends = self.bus.ends({position.topic for position in mine})
         refuse_lost_topics({p: max(marks.get(p, 0), last.get(p, -1) + 1) for p in mine}, ends)
         self.clock.advance(queries.newest_tick(self.store))
         self._last_stored |= {position: last.get(position, -1) for position in mine}
+        self._next |= {position: marks.get(position, 0) for position in mine}
         self._uncommitted |= {p: marks[p] for p in mine if p in marks}
         self.log.info("assigned", positions=len(mine), marks=sum(marks.get(p, 0) for p in mine))
         return {position: marks.get(position, 0) for position in mine}
 
     def revoked(self, positions: Iterable[Position]) -> None:
+        """What is under way is finished first. If that takes too long, the next owner's fence ends
+        it."""
+        if self._work is not None:
+            futures.wait([self._work], FLUSH_SECONDS)
         for position in positions:
             self._last_stored.pop(position, None)
+            self._next.pop(position, None)
             self._uncommitted.pop(position, None)
+            self.blocked.pop(position, None)
             self.limit.forget(position)
 
     @property
@@ -150,75 +206,133 @@ class Ingest:
 
     # ------------------------------------------------------------ the steps
 
-    def judge(self, records: Sequence[Record]) -> Judged:
-        """What becomes of each record. A model or label that is not known may have been declared
-        a moment ago: the declarations are read again before it is refused."""
-        self.tick(records)
-        if any(record.topic == declared.TOPIC for record in records):
-            self.again(self.declared.refresh)
-        judged = self.judge_by_what_is_known(records)
-        if any(is_unknown(outcome) for _, outcome in judged) and self.again(self.declared.refresh):
-            judged = self.judge_by_what_is_known(records)
-        for position, part in by_position(judged):
-            self.limit.count(position, [error_of(outcome) for _, outcome in part])
-        return judged
+    def judge(self, batches: Sequence[Batch]) -> list[Judged]:
+        """What becomes of each record. A schema, model or label that is not known may have been
+        made known a moment ago: it is asked for again before the record is refused."""
+        self.tick(batches)
+        if any(batch.position.topic == declared.TOPIC for batch in batches):
+            self.again(self.learn)
+        judged = self.judge_by_what_is_known(batches)
+        unknown = {what for part in judged for what in may_be_known_by_now(part)}
+        is_new = self.again(partial(self.learn, unknown)) if unknown else False
+        return self.judge_by_what_is_known(batches) if is_new else judged
 
-    def judge_by_what_is_known(self, records: Sequence[Record]) -> Judged:
+    def judge_by_what_is_known(self, batches: Sequence[Batch]) -> list[Judged]:
         # A member that does not hear a world's ticks does not know its time.
         now = self.clock.now() if self.hears_clock or self.settings.clock == "live" else 0
-        view = View(self.declared.models, now, self.declared.refused)
-        return [(r, handle(r, self.tables[r.topic], self.codec, view)) for r in records]
+        known, key = self.declared, self.settings.subject_key.get_secret_value().encode()
+        view = View(known.models, known.maskers, key, now, known.refused)
+        return [
+            columns.judge(batch, self.tables[batch.position.topic], self.codec, view)
+            for batch in batches
+        ]
 
-    def tick(self, records: Sequence[Record]) -> None:
+    def learn(self, schema_ids: Iterable[int | None] = (None,)) -> bool:
+        """Reads declarations and schemas again; says whether there was anything new."""
+        for schema_id in schema_ids:
+            self.codec.refresh(schema_id)
+        return self.take_schemas() | self.declared.refresh()
+
+    def take_schemas(self) -> bool:
+        """Gives every field of every schema its column; says whether there was a new schema."""
+        schemas = self.codec.schemas
+        if schemas is self._schemas:
+            return False
+        tables = {name: Table.of(name, self.codec) for name in self.codec.topics.names()}
+        for table in {table.name: table for table in tables.values()}.values():
+            migrating.add_columns(self.store, table, self.codec)
+        self.tables, self._schemas = tables, schemas
+        return True
+
+    def tick(self, batches: Sequence[Batch]) -> None:
         """Moves the clock before anything is compared with it: all that was sent before a tick
         is stored by now, and what is sent after it may lie up to a day ahead."""
-        for record in records:
-            if record.topic == CLOCK:
+        for batch in batches:
+            for value in batch.values if batch.position.topic == CLOCK else ():
                 try:
-                    self.clock.advance(self.codec.decode(CLOCK, record.value)["time"])
+                    self.clock.advance(self.codec.read(CLOCK, value)["time"])
                 except BadInput:  # gets its dead letter with the others
                     continue
         metrics.CLOCK.set(self.clock.now() / 1000)
 
-    def letters(self, judged: Judged) -> list[Emit]:
+    def bearable(self, judged: Sequence[Judged]) -> tuple[list[Judged], Refused]:
+        """Those to go on with, and those of which too much is bad."""
+        kept, refused = [], []
+        for part in judged:
+            last = part.dead[-1][1] if part.dead else None
+            try:
+                self.limit.count(part.batch.position, len(part.batch), len(part.dead), last)
+                kept.append(part)
+            except TooManyDead as error:
+                refused.append((part.batch, error))
+        return kept, refused
+
+    def block(self, consumer: Consumer, batch: Batch, error: TooManyDead) -> None:
+        """Reads a partition no further for a while; the others go on."""
+        position = batch.position
+        self.log.error("blocked", position=str(position), error=str(error))
+        self.blocked[position] = str(error)
+        self._unblock_at = time.monotonic() + BLOCKED_SECONDS
+        consumer.pause([position])
+        consumer.seek({position: batch.offsets[0]})
+        metrics.BLOCKED.set(len(self.blocked))
+
+    def unblock(self, consumer: Consumer) -> None:
+        """Looks at blocked partitions again: the cause may be repaired."""
+        if self.blocked and time.monotonic() >= self._unblock_at:
+            consumer.resume(self.blocked)
+            self.blocked.clear()
+            metrics.BLOCKED.set(0)
+
+    def letters(self, judged: Sequence[Judged]) -> list[Emit]:
         """Dead letters of the records beyond the last row: those before it were sent."""
         found = []
-        for record, outcome in judged:
-            metrics.RECORDS.labels(record.topic).inc()
-            if isinstance(outcome, Dead) and record.offset > self._last_stored[record.position]:
-                found.append(self.letter(record, outcome.error))
+        for part in judged:
+            position = part.batch.position
+            metrics.RECORDS.labels(position.topic).inc(len(part.batch))
+            for record, error in part.dead:
+                if record.offset > self._last_stored[position]:
+                    at = f"{position}@{record.offset}"
+                    self.log.warning(
+                        "dead letter", position=at, reason=error.reason, field=error.field
+                    )
+                    found.append(letters.letter(record, error, self.clock.now(), self.artifacts))
         return found
 
-    def letter(self, record: Record, error: BadInput) -> Emit:
-        """A record's dead letter. What does not fit is parked as an artifact and named."""
-        metrics.DEAD.labels(record.topic, error.reason).inc()
-        at = f"{record.position}@{record.offset}"
-        self.log.warning("dead letter", position=at, reason=error.reason, error=str(error))
-        told = dict(letter(record, error, SERVICE, self.clock.now()).event)
-        for name, most in (("value", PARKED_VALUE_BYTES), ("key", PARKED_KEY_BYTES)):
-            data = told[name]
-            if data is not None and len(data) > most:
-                uri = self.artifacts.put(data)
-                told |= {name: None, "message": f"{told['message']}; its {name} is artifact {uri}"}
-        return Emit(f"{record.topic}.dlq", told)
-
-    def insert(self, judged: Judged) -> None:
+    def insert(self, judged: Sequence[Judged]) -> None:
         """Rows beyond the last one stored: one insert, hence all or none, a topic-partition."""
-        for position, part in by_position(judged):
-            last = self._last_stored[position]
-            rows = [o.row for r, o in part if isinstance(o, Stored) and r.offset > last]
-            if rows:
-                self.insert_once(self.tables[position.topic].name, rows)
-                self._last_stored[position] = rows[-1]["offset"]
+        for part in judged:
+            position = part.batch.position
+            rows = part.rows.filter(pc.greater(part.rows["offset"], self._last_stored[position]))
+            if len(rows):
+                self.insert_once(position, rows)
+                self._last_stored[position] = rows["offset"][-1].as_py()
+                metrics.QUERYABLE.observe(max(0.0, time.time() - part.batch.timestamps[0] / 1000))
 
-    def insert_once(self, table: str, rows: Sequence[Row]) -> None:
-        """Tried again under the same token, an insert whose answer was lost stays one insert."""
-        token = uuid4().hex
-        self.again(lambda: self.store.append(table, rows, token))
+    def insert_once(self, position: Position, rows: pa.Table) -> None:
+        """Tried again under the same token, an insert whose answer was lost stays one insert.
 
-    def outcomes(self, records: Sequence[Record]) -> list[Emit]:
+        Raises:
+            Fenced
+        """
+        table, token = self.tables[position.topic].name, uuid4().hex
+        condition = self.owner.condition(position)
+        try:
+            self.again(
+                lambda: self.store.append_columns(table, rows, token, condition, note(position))
+            )
+        except StoreRefused as error:
+            if is_fenced(error):
+                raise Fenced(f"{position} is another process's by now: starting anew") from error
+            raise
+
+    def outcomes(self, batches: Sequence[Batch]) -> list[Emit]:
         """Feedback and answers that meet because one of them lies in this batch."""
-        ranges = ranges_of(record for record in records if record.topic in JOINED)
+        ranges = {
+            batch.position: (batch.offsets[0], batch.offsets[-1])
+            for batch in batches
+            if batch.position.topic in JOINED
+        }
         if not ranges:
             return []
         feedback = self.again(lambda: queries.feedback_to_join(self.store, ranges))
@@ -228,6 +342,9 @@ class Ingest:
         answers = self.again(lambda: queries.answers_to(self.store, ids))
         found = join.outcomes(feedback, answers, lambda row: lies_in(ranges, row))
         metrics.OUTCOMES.inc(len(found))
+        for emit in found:
+            delay = emit.event["feedback_time"] - emit.event["inference_time"]
+            metrics.JOIN_DELAY.observe(max(0, delay) / 1000)
         return found
 
     def orphans(self) -> list[Emit]:
@@ -237,36 +354,23 @@ class Ingest:
         now = self.clock.now()
         if not self.hears_clock or now - self._orphans_at < ORPHANS_EVERY_MS:
             return []
-        self.again(self.declared.refresh)
-        found: list[Emit] = []
-        for model, config in self.declared.models.items():
-            before = now - config.data.orphan_days * DAY_MS
-            rows = self.again(partial(queries.orphans, self.store, model, before))
-            found += [self.orphan(row, config.data.orphan_days) for row in rows]
+        self.again(self.learn)
+        found = self.again(
+            lambda: letters.orphans(self.store, self.declared.models, self.codec, now)
+        )
         metrics.ORPHANS.inc(len(found))
         self._orphans_at = now
         return found
 
-    def orphan(self, row: Row, days: int) -> Emit:
-        topic = row["topic"]
-        event = {name: row[name] for name in (c.field for c in self.tables[topic].columns)}
-        key, value = self.codec.topics.key(topic, event), self.codec.encode(topic, event)
-        record = Record(topic, row["partition"], row["offset"], key, value)
-        wanted = (
-            f"the id of a live inference that arrives within {days} days of {date(row['time'])}"
-        )
-        return self.letter(
-            record, BadInput(UNKNOWN_REQUEST, "request_id", row["request_id"], wanted)
-        )
-
-    def mark(self, records: Sequence[Record]) -> None:
+    def mark(self, batches: Sequence[Batch]) -> None:
         """All marks of the batch in one insert; from here on it is never read again."""
-        marks = {record.position: record.offset + 1 for record in records}
+        marks = {batch.position: batch.offsets[-1] + 1 for batch in batches}
         rows = [
             {"topic": p.topic, "partition": p.partition, "next_offset": at}
             for p, at in marks.items()
         ]
         self.again(lambda: self.store.append("ingest_marks", rows))
+        self._next |= marks
         self._uncommitted |= marks
         for position, at in marks.items():
             metrics.POSITION.labels(position.topic, position.partition).set(at)
@@ -281,6 +385,19 @@ class Ingest:
                 self._uncommitted.clear()
             except BusUnavailable as error:
                 self.log.warning("not committed", error=str(error))
+
+    def tell_lag(self) -> None:
+        """How far behind the ends of its partitions this is, now and then."""
+        if time.monotonic() < self._lag_at:
+            return
+        self._lag_at = time.monotonic() + LAG_SECONDS
+        try:
+            ends = self.bus.ends({position.topic for position in self._last_stored})
+        except BusUnavailable:
+            return
+        for position, at in self._next.items():
+            behind = max(0, ends.get(position, at) - at)
+            metrics.LAG.labels(position.topic, position.partition).set(behind)
 
     # ------------------------------------------------------------ I/O
 
@@ -308,31 +425,15 @@ def refuse_lost_topics(known: Mapping[Position, int], ends: Mapping[Position, in
             )
 
 
-def error_of(outcome: Outcome) -> BadInput | None:
-    return outcome.error if isinstance(outcome, Dead) else None
-
-
-def is_unknown(outcome: Outcome) -> bool:
-    error = error_of(outcome)
-    return error is not None and error.reason in {UNKNOWN_MODEL, UNKNOWN_LABEL}
-
-
-def ranges_of(records: Iterable[Record]) -> queries.Ranges:
-    """First and last offset by position."""
-    ranges: dict[Position, tuple[int, int]] = {}
-    for record in records:
-        first, _ = ranges.get(record.position, (record.offset, 0))
-        ranges[record.position] = (first, record.offset)
-    return ranges
+def may_be_known_by_now(part: Judged) -> set[int | None]:
+    """Schema ids that were not known, and None for anything else that was not."""
+    return {
+        error.value if error.reason == UNKNOWN_SCHEMA else None
+        for _, error in part.dead
+        if error.reason in MAY_BE_NEW
+    }
 
 
 def lies_in(ranges: queries.Ranges, row: Row) -> bool:
     first, last = ranges.get(Position(row["topic"], row["partition"]), (0, -1))
     return first <= row["offset"] <= last
-
-
-def by_position(judged: Judged) -> Iterable[tuple[Position, Judged]]:
-    """The batch by topic-partition, in order of offset within each."""
-    ordered = sorted(judged, key=lambda pair: (pair[0].position, pair[0].offset))
-    for position, part in groupby(ordered, key=lambda pair: pair[0].position):
-        yield position, list(part)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from driftgate.bus import Position
@@ -13,31 +12,34 @@ WINDOW = 1000
 
 
 class TooManyDead(Terminal):
-    """Going on would turn a whole topic into dead letters. The service ends before it sends the
-    batch's letters or moves its position, and finds the same records when it is started again."""
+    """Going on would turn a whole partition into dead letters."""
 
 
 @dataclass
 class Limit:
-    """At most `share` of the last `WINDOW` records of a partition may be dead letters; fewer
-    records than that breach nothing."""
+    """At most `share` of the newest records of a partition may be dead letters: of the last
+    batches that have at least `WINDOW` records together. Fewer records breach nothing."""
 
     share: float
-    recent: dict[Position, deque[bool]] = field(default_factory=dict)
+    recent: dict[Position, deque[tuple[int, int]]] = field(default_factory=dict)
 
-    def count(self, position: Position, errors: Sequence[BadInput | None]) -> None:
-        """Takes note of a partition's next records: why each cannot be handled, or None.
+    def count(self, position: Position, records: int, dead: int, last: BadInput | None) -> None:
+        """Takes note of a partition's next batch: how many records, how many of them cannot be
+        handled, and why the last of those.
 
         Raises:
             TooManyDead
         """
-        window = self.recent.setdefault(position, deque(maxlen=WINDOW))
-        window.extend(error is not None for error in errors)
-        dead = sum(window)
-        if len(window) == WINDOW and dead > self.share * WINDOW:
+        batches = self.recent.setdefault(position, deque())
+        batches.append((records, dead))
+        while sum(count for count, _ in batches) - batches[0][0] >= WINDOW:
+            batches.popleft()
+        of, bad = (sum(counts) for counts in zip(*batches, strict=True))
+        if of >= WINDOW and bad > self.share * of:
+            batches.pop()  # it is not handled, and will come again
             raise TooManyDead(
-                f"{position}: {dead} of the last {WINDOW} records cannot be handled, at most "
-                f"{self.share:.0%} may. The last: {next(e for e in reversed(errors) if e)}. "
+                f"{position}: {bad} of the last {of} records cannot be handled, at most "
+                f"{self.share:.0%} may. The last: {last}. "
                 "They stay on the topic. Repair the cause (a schema or model that is not declared, "
                 "a broken app), or set DRIFTGATE_DEAD_LETTER_LIMIT=1 to give them all up"
             )

@@ -6,10 +6,10 @@ import sys
 
 from driftgate import config, health
 from driftgate.artifacts import Artifacts
-from driftgate.bus_kafka import KafkaBus
+from driftgate.bus_confluent import bus_of
 from driftgate.clock import clock_of
 from driftgate.codec import Codec
-from driftgate.errors import DriftgateError
+from driftgate.errors import BadConfig, DriftgateError
 from driftgate.health import Health
 from driftgate.runner import retrying, stop_on_signals
 from driftgate.store import Store, migrate
@@ -18,6 +18,11 @@ from services.ingest_logger.ingest import SERVICE, Ingest
 
 def main() -> None:
     settings = config.load()
+    if not settings.subject_key.get_secret_value():
+        raise BadConfig(
+            "DRIFTGATE_SUBJECT_KEY is empty: set it to a long secret, and keep it; with another "
+            "one a person's older rows are not found again"
+        )
     log = health.log_for(SERVICE)
     state = Health(SERVICE)
     health.serve(state, settings.http_port)
@@ -26,8 +31,8 @@ def main() -> None:
     migrate(store, settings.schemas / "store")
     service = Ingest(
         settings=settings,
-        bus=KafkaBus(settings.kafka),
-        codec=Codec.load(settings.schemas),
+        bus=bus_of(settings),
+        codec=Codec.load(settings.schemas, settings.registry),
         store=store,
         artifacts=Artifacts(settings.artifacts),
         clock=clock_of(settings.clock),

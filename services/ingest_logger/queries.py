@@ -17,27 +17,37 @@ MARKS = "SELECT topic, partition, max(next_offset) AS offset FROM ingest_marks G
 LAST = "SELECT topic, partition, max(offset) AS offset FROM {table} GROUP BY ALL"
 NEWEST_TICK = "SELECT toUnixTimestamp64Milli(max(time)) AS time FROM clock"
 
+# Ids of one look-up. ClickHouse takes the projection while it reads fewer granules than the table
+# has, and it reads one for each id and part: 300 ids in 30 parts, where 10^7 rows have 9,800.
+LOOKED_UP = 300
+
 FEEDBACK = """
 SELECT *, toUnixTimestamp64Milli(time) AS ms FROM feedback WHERE {new}
-UNION ALL
+"""
+# The small side, what has just been stored, is the set; of the feedback one column is read.
+FEEDBACK_ON = """
 SELECT *, toUnixTimestamp64Milli(time) AS ms FROM feedback
-WHERE request_id IN (SELECT request_id FROM inferences WHERE {new_answers} AND role = 'live')
+PREWHERE request_hash IN (SELECT request_hash FROM inferences WHERE {new_answers} AND role = 'live')
 """
 # The first live answer that was stored is the one that feedback is about, as in view `answers`.
+# Only the hash is a condition, since each column that is one is read of every granule.
 ANSWERS = """
-SELECT topic, partition, offset, request_id, model, version, slices, output, confidence,
+SELECT topic, partition, offset, request_id, model, version, role, slices, output, confidence,
     toUnixTimestamp64Milli(time) AS ms
 FROM inferences
-WHERE role = 'live' AND request_id IN {ids:Array(String)}
+WHERE request_hash IN (SELECT cityHash64(arrayJoin({ids:Array(String)})))
 ORDER BY partition, offset
-LIMIT 1 BY model, request_id
+LIMIT 1 BY model, request_id, role
+SETTINGS preferred_optimize_projection_name = 'by_request'
 """
 
-ORPHANS = """
+# Feedback on which there is nothing yet. What is held in memory is about as old as what is asked.
+UNMET = """
 SELECT *, toUnixTimestamp64Milli(time) AS ms FROM feedback
-WHERE model = {model:String} AND toUnixTimestamp64Milli(time) < {before:Int64}
-    AND request_id NOT IN (
-        SELECT request_id FROM inferences WHERE model = {model:String} AND role = 'live')
+WHERE model = {model:String} AND time < fromUnixTimestamp64Milli({before:Int64})
+    AND feedback_id NOT IN (
+        SELECT outcome_id FROM outcomes
+        WHERE model = {model:String} AND feedback_time < fromUnixTimestamp64Milli({before:Int64}))
     AND (partition, offset) NOT IN (
         SELECT source_partition, source_offset FROM dead_letters
         WHERE source_topic = 'feedback' AND reason = {reason:String})
@@ -66,20 +76,28 @@ def newest_tick(store: Store) -> int:
 
 
 def feedback_to_join(store: Store, ranges: Ranges) -> list[Row]:
-    """Feedback that lies in `ranges`, and feedback on the live answers that do.
+    """Feedback that lies in `ranges`, and feedback on the live answers that do; some of it twice,
+    and, as answers are compared by a hash of their ids, some that is on none of them.
 
     Both sides are stored before this is asked, by whichever process read them, so the later of
     the two always finds the other.
     """
-    found = FEEDBACK.format(
-        new=inside("feedback", ranges), new_answers=inside("inferences", ranges)
-    )
-    return with_time(store.query(found))
+    asked = {
+        "feedback": FEEDBACK.format(new=inside("feedback", ranges)),
+        "inferences": FEEDBACK_ON.format(new_answers=inside("inferences", ranges)),
+    }
+    topics = {position.topic for position in ranges}
+    found = " UNION ALL ".join(sql for topic, sql in asked.items() if topic in topics)
+    return with_time(store.query(found)) if found else []
 
 
 def answers_to(store: Store, request_ids: Iterable[str]) -> list[Row]:
     """The live answer that counts, of each of these requests."""
-    return with_time(store.query(ANSWERS, ids=sorted(set(request_ids))))
+    wanted = set(request_ids)
+    ids = sorted(wanted)
+    parts = (ids[at : at + LOOKED_UP] for at in range(0, len(ids), LOOKED_UP))
+    found = (row for part in parts for row in store.query(ANSWERS, ids=part))
+    return with_time(r for r in found if r["role"] == "live" and r["request_id"] in wanted)
 
 
 def with_time(rows: Iterable[Row]) -> list[Row]:
@@ -100,4 +118,8 @@ def inside(topic: str, ranges: Ranges) -> str:
 def orphans(store: Store, model: str, before: int) -> list[Row]:
     """Rows of a model's feedback from before a time (ms) whose inference is not stored and that
     has no dead letter for it."""
-    return with_time(store.query(ORPHANS, model=model, before=before, reason=UNKNOWN_REQUEST))
+    unmet = with_time(store.query(UNMET, model=model, before=before, reason=UNKNOWN_REQUEST))
+    # An outcome that was sent may not be stored yet.
+    answers = answers_to(store, (row["request_id"] for row in unmet))
+    answered = {row["request_id"] for row in answers if row["model"] == model}
+    return [row for row in unmet if row["request_id"] not in answered]

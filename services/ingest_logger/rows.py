@@ -6,9 +6,11 @@ than a map or list of plain values becomes JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
+
+import pyarrow as pa
 
 from driftgate.bus import Record
 from driftgate.codec import Codec, canonical
@@ -18,10 +20,22 @@ from driftgate.events import DLQ, Event
 
 Row = Mapping[str, Any]
 
-PLAIN = frozenset({"null", "boolean", "int", "long", "float", "double", "string", "bytes", "enum"})
+TIME = pa.timestamp("ms", "UTC")
+PLAIN: Mapping[str, pa.DataType] = {
+    "null": pa.null(),
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float64(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "bytes": pa.binary(),
+    "enum": pa.string(),
+}
 # In a dead letter the place of the record that could not be handled; in its row the letter's own.
 SOURCE = {"topic": "source_topic", "partition": "source_partition", "offset": "source_offset"}
 DEAD_LETTERS = "dead_letters"
+PLACE = [("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64())]
 
 INT32 = range(-(2**31), 2**31)
 # What DateTime64(3) can hold of the time since 1970: to the end of the year 2299.
@@ -30,11 +44,12 @@ TIMES = range(10_413_792_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One field of a subject. `kind` is its Avro type without null."""
+    """One field of a subject: `kind` is its Avro type without null, `arrow` its stored type."""
 
     field: str
     name: str
     kind: str
+    arrow: pa.DataType
     is_time: bool
     is_json: bool
 
@@ -46,6 +61,7 @@ class Table:
     topic: str
     name: str
     columns: tuple[Column, ...]
+    schema: pa.Schema
 
     @classmethod
     def of(cls, topic: str, codec: Codec) -> Self:
@@ -53,10 +69,12 @@ class Table:
         dead = topic.endswith(DLQ)
         subject = codec.topics[topic].subject
         fields = codec.schemas.newest[subject].raw["fields"]
+        columns = tuple(column(field, SOURCE if dead else {}) for field in fields)
         return cls(
             topic,
             DEAD_LETTERS if dead else topic.replace(".", "_"),
-            tuple(column(field, SOURCE if dead else {}) for field in fields),
+            columns,
+            pa.schema([*PLACE, *((at.name, at.arrow) for at in columns)]),
         )
 
     def check(self, event: Event) -> None:
@@ -81,6 +99,21 @@ class Table:
             for at in self.columns
         }
 
+    def arrow(self, rows: Sequence[Row]) -> pa.Table:
+        """Rows by column."""
+        return pa.table(
+            [
+                pa.array([as_arrow(row[field.name]) for row in rows], field.type)
+                for field in self.schema
+            ],
+            self.schema,
+        )
+
+
+def as_arrow(value: Any) -> Any:
+    """Arrow takes a map as pairs."""
+    return list(value.items()) if isinstance(value, dict) else value
+
 
 def place(record: Record) -> dict[str, Any]:
     """Where a record lay."""
@@ -92,7 +125,22 @@ def column(field: Mapping[str, Any], renamed: Mapping[str, str]) -> Column:
     kind = schema["type"] if isinstance(schema, dict) else schema
     is_time = isinstance(schema, dict) and schema.get("logicalType") == "timestamp-millis"
     name = field["name"]
-    return Column(name, renamed.get(name, name), kind, is_time, not is_flat(schema))
+    arrow = TIME if is_time else arrow_type(schema)
+    return Column(name, renamed.get(name, name), kind, arrow, is_time, not is_flat(schema))
+
+
+def arrow_type(schema: Any) -> pa.DataType:
+    """What a field's values are stored as; JSON text where the store has no type for them."""
+    if not is_flat(schema):
+        return pa.string()
+    match schema:
+        case {"type": "map", "values": inner}:
+            return pa.map_(pa.string(), PLAIN[inner])
+        case {"type": "array", "items": inner}:
+            return pa.list_(PLAIN[inner])
+        case {"type": kind}:
+            return PLAIN[kind]
+    return PLAIN[schema]
 
 
 def without_null(schema: Any) -> Any:

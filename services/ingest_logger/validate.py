@@ -25,12 +25,13 @@ from driftgate.dead_letters import (
     UNKNOWN_MODEL,
 )
 from driftgate.errors import BadInput, nearest
-from driftgate.events import DAY_MS, DLQ, Event
+from driftgate.events import DAY_MS, DLQ, HOUR_MS, Event
 from driftgate.model_repo import Data, ModelYaml
-from services.ingest_logger.rows import Row, Table, place
+from driftgate.subjects import subject_hash
+from services.ingest_logger.personal import Masker
+from services.ingest_logger.rows import TIMES, Row, Table, place
 
 MAX_RECORD_BYTES = 1_000_000
-HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,22 @@ class View:
     """What validation may know besides the record.
 
     Attributes:
+        maskers: of each model; see `maskers_of`.
+        subject_key: what the ids of persons are hashed with.
         now: ms; 0 while a simulated world has not ticked, then times are not compared with it.
         refused: by artifact URI, why a declared model repo cannot be used.
     """
 
     models: Mapping[str, ModelYaml]
+    maskers: Mapping[str, Masker]
+    subject_key: bytes
     now: int
     refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def maskers_of(models: Mapping[str, ModelYaml]) -> dict[str, Masker]:
+    """What masks the texts of each model."""
+    return {name: Masker.of(config.data.mask) for name, config in models.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +114,8 @@ def check_size(record: Record) -> None:
 
 
 def inference(event: Event, view: View) -> Event:
-    """The event as it may be stored: without its text where the model repo says so."""
+    """The event as it may be stored: its text masked, or left out where the model repo says so;
+    the person's id hashed."""
     present(event, "request_id", "model", "input_hash", "output")
     if event["input"] is not None:
         present(event, "input")
@@ -119,23 +130,30 @@ def inference(event: Event, view: View) -> Event:
     declared = declared_model(event, view)
     known_label(event["output"], "output", declared)
     timely(event["time"], declared.data, view.now)
-    return event if declared.data.keep_text else {**event, "input": None}
+    text, subject = event["input"], event["subject"]
+    if text is not None:
+        text = view.maskers[event["model"]].text(text) if declared.data.keep_text else None
+    if subject is not None:
+        subject = subject_hash(view.subject_key, subject)
+    return {**event, "input": text, "subject": subject}
 
 
+WORDS = ("edited", "reason")  # what people write
 FIELD_OF_KIND = {"rating": "rating", "correction": "label", "review": "label", "edit": "edited"}
 
 
 def feedback(event: Event, view: View) -> Event:
     present(event, "feedback_id", "request_id", "model")
-    wanted = FIELD_OF_KIND[event["kind"]]
-    if event[wanted] is None:
+    wanted = FIELD_OF_KIND.get(event["kind"])
+    if wanted and event[wanted] is None:
         raise BadInput(EMPTY, wanted, None, f"a {wanted}, since kind is {event['kind']}")
     share(event["rating"], "rating")
     declared = declared_model(event, view)
     if event["label"] is not None:
         known_label(event["label"], "label", declared)
     timely(event["time"], declared.data, view.now)
-    return event
+    masked = view.maskers[event["model"]].text
+    return {**event, **{name: masked(event[name]) for name in WORDS if event[name] is not None}}
 
 
 def model(event: Event, view: View) -> Event:
@@ -193,15 +211,20 @@ def known_label(label: str, name: str, declared: ModelYaml) -> None:
 
 def timely(time: int, kept: Data, now: int) -> None:
     """Neither older than the rows that are kept nor further ahead than clocks go wrong."""
-    if not now:
-        return
-    oldest, newest = now - kept.keep_days * DAY_MS, now + kept.ahead_hours * HOUR_MS
+    oldest, newest = time_range(kept, now)
     if not oldest <= time <= newest:
         wanted = (
             f"from {date(oldest)} to {date(newest)} (data.keep_days {kept.keep_days}, "
             f"data.ahead_hours {kept.ahead_hours}; it is {date(now)})"
         )
         raise BadInput(BAD_TIME, "time", date(time), wanted)
+
+
+def time_range(kept: Data, now: int) -> tuple[int, int]:
+    """The earliest and the latest time that is taken, ms; any while the time is not known."""
+    if not now:
+        return TIMES.start, TIMES.stop - 1
+    return now - kept.keep_days * DAY_MS, now + kept.ahead_hours * HOUR_MS
 
 
 def date(ms: Any) -> str:

@@ -1,5 +1,16 @@
 """Between the rollout machine and the world: state from the topics, evidence from the store,
-decisions to `rollouts`, `routing` and `audit`."""
+decisions to `rollouts`, `routing` and `audit`.
+
+What is decided must hang neither on a kill nor on what Kafka happens to hand out first, since the
+topics are partitions without an order among them:
+
+- A tick comes before the events of its time, which it led to. Where such an event is polled first,
+  as after a restart, the tick is looked up on `clock` and handled before it. Polled later, it
+  changes nothing any more.
+- After a restart the memory is that of the committed positions: ticks and acknowledgements beyond
+  them are handled when they come, not known in advance.
+- A decision is told once for the event that it answers, whatever else was known by then.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +30,23 @@ from driftgate.codec import Codec
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.events import Emit, Event
+from driftgate.health import Health
 from driftgate.model_repo import ModelYaml, Rollout
 from driftgate.runner import CLOCK, newest, readable
 from driftgate.store import Store
 from driftgate.topology import PROMOTER
 from services.promoter import evidence
 from services.promoter.judge import Pairs
-from services.promoter.rollout import COMMANDS, Decision, State, View, routing, step, trial
+from services.promoter.rollout import (
+    COMMANDS,
+    Decision,
+    State,
+    View,
+    activity,
+    routing,
+    step,
+    trial,
+)
 
 ROLLOUTS = "rollouts"
 ROUTING = "routing"
@@ -61,45 +82,76 @@ class Case:
 class Promoter:
     """All rollouts. Its memory is what `resume` reads."""
 
+    bus: Bus
+    codec: Codec
     store: Store
     artifacts: Artifacts
     cache: Path
     clock: Clock
     audit: Audit
+    health: Health
     states: dict[str, State] = field(default_factory=dict)
     _acked: dict[str, dict[str, int]] = field(default_factory=dict)
     _held: dict[str, str | None] = field(default_factory=dict)
     _repos: dict[str, ModelYaml] = field(default_factory=dict)
+    _said: list[Emit] = field(default_factory=list)
 
-    def resume(self, bus: Bus, codec: Codec) -> list[Emit]:
+    def resume(self) -> list[Emit]:
         """Goes on where the topics end; returns the routing that a crash kept from being sent.
 
         `rollouts` is the truth and routing follows from it. Where routing is ahead all the same,
         the next epoch is above both: a router refuses two records of one epoch.
         """
-        for tick in newest(bus, codec, CLOCK).values():
-            self.clock.advance(tick["time"])
-        for _, ack in readable(bus, codec, [ACKS]):
-            self.note(ack)
-        for _, entry in readable(bus, codec, [log.TOPIC]):
+        done = self.bus.committed(PROMOTER)
+        for record, event in readable(self.bus, self.codec, [CLOCK, ACKS]):
+            if record.offset >= done.get(record.position, 0):
+                continue
+            if record.topic == CLOCK:
+                self.clock.advance(event["time"])
+            else:
+                self.note(event)
+        for _, entry in readable(self.bus, self.codec, [log.TOPIC]):
             if entry["service"] == PROMOTER:
                 self.remember(entry["model"], json.loads(entry["result"]).get("hold"))
-        routed = {model: event["epoch"] for model, event in newest(bus, codec, ROUTING).items()}
+        served = newest(self.bus, self.codec, ROUTING)
+        routed = {model: event["epoch"] for model, event in served.items()}
         late = []
-        for model, event in newest(bus, codec, ROLLOUTS).items():
+        for model, event in newest(self.bus, self.codec, ROLLOUTS).items():
             state = State.of(event)
             if state.epoch > routed.get(model, 0):
                 late += self.routed(state)
             self.states[model] = replace(state, epoch=max(state.epoch, routed.get(model, 0)))
+        self.health.moved(activity=activity(self.states.values()))
         return late
 
     def handle(self, topic: str, event: Event) -> list[Emit]:
-        """What an event leads to. A tick concerns every model.
+        """What an event leads to, after the ticks that come before it. A tick concerns every model.
 
         Raises:
             BadInput: it is about a model that has no release, or a model repo that is not stored.
             StoreUnavailable: the evidence cannot be read at present.
+            BusUnavailable: ticks cannot be read at present.
         """
+        # What a tick led to is kept for the next call where the event after it fails, and is sent
+        # at the latest with the tick's own record, before that is committed.
+        for tick in self.overdue(event):
+            self._said += self.take(CLOCK, tick)
+            self.clock.advance(tick["time"])
+        self._said += self.take(topic, event)
+        said, self._said = self._said, []
+        self.health.moved(activity=activity(self.states.values()))
+        return said
+
+    def overdue(self, event: Event) -> list[Event]:
+        """Ticks up to an event's time that were not handled yet, though they came before it."""
+        now = self.clock.now()
+        if event["time"] <= now:
+            return []
+        ticks = (tick for _, tick in readable(self.bus, self.codec, [CLOCK]))
+        return [tick for tick in ticks if now < tick["time"] <= event["time"]]
+
+    def take(self, topic: str, event: Event) -> list[Emit]:
+        """What an event leads to by itself."""
         if topic == ACKS:
             self.note(event)
         # All that may fail comes before the first change: a retry finds what it left.
@@ -149,6 +201,7 @@ class Promoter:
             after.model,
             decision.name,
             inputs=case.told(),
+            cause={"topic": case.topic, "event": case.event},
             result={"state": after.event(), "numbers": decision.numbers, "hold": reason},
             words=decision.words,
             time=case.view.now,

@@ -20,15 +20,18 @@ def main() -> None:
     health.serve(probe, settings.http_port)
     bus, codec, clock = (
         KafkaBus(settings.kafka),
-        Codec.load(settings.schemas),
+        Codec.load(settings.schemas, settings.registry),
         clock_of(settings.clock),
     )
     promoter = Promoter(
+        bus,
+        codec,
         Store.connect(settings.store, settings.database),
         Artifacts(settings.artifacts),
         settings.state_dir / PROMOTER,
         clock,
         Audit.resume(PROMOTER, bus, codec),
+        probe,
     )
     topics = [topic for topic in READS[PROMOTER] if topic != "clock"]
     runner = Runner(
@@ -44,7 +47,7 @@ def main() -> None:
         stop_on_signals(),
     )
     producer = bus.producer()
-    runner.send(producer, promoter.resume(bus, codec))
+    runner.send(producer, promoter.resume())
     producer.close()
     runner.run()
 

@@ -14,7 +14,7 @@ and an event that is handled twice changes nothing the second time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -146,8 +146,8 @@ def on_ack(state: State, ack: Event, view: View, rules: Rollout) -> Step:
         )
     # A router that is gone acknowledged neither this epoch nor the one before.
     behind = sorted(r for r, epoch in view.acked.items() if epoch == state.epoch - 1)
-    if state.stage != LOADING or behind:
-        return Step(state)
+    if state.stage != LOADING or state.paused or behind:
+        return Step(state)  # what ends a pause has an epoch of its own, and so acknowledgements
     return enter(state, 0, view, rules, "every router holds it", {"routers": len(view.acked)})
 
 
@@ -157,7 +157,9 @@ def on_tick(state: State, tick: Event, view: View, rules: Rollout) -> Step:
         return Step(state)
     days = (view.now - state.since) / DAY_MS
     if state.stage == LOADING:
-        if state.paused or days <= rules.max_days:
+        if state.paused:
+            return Step(state, hold(state, "paused", "an operator holds it"))
+        if days <= rules.max_days:
             return Step(state, hold(state, "loading", "not every router holds it"))
         words = f"not loaded in {rules.max_days:g} days"
         return take_back(state, view, words, name="give-up", quarantine=False)
@@ -333,6 +335,12 @@ def trial(state: State) -> tuple[int, int, int] | None:
     if state.challenger is not None:
         return state.champion, state.challenger, 0
     return (state.previous, state.champion, state.since) if state.previous else None
+
+
+def activity(states: Iterable[State]) -> str | None:
+    """What is tried or watched at present, for people; None when nothing is."""
+    busy = [state for state in states if state.stage != IDLE]
+    return ", ".join(f"{s.model}@{s.challenger or s.champion} in {s.stage}" for s in busy) or None
 
 
 def routing(state: State, repo: ModelYaml, base_digest: str) -> Event | None:

@@ -11,9 +11,9 @@ from driftgate.bus import Bus, Consumer, Position, Producer, Record
 from driftgate.clock import Clock
 from driftgate.codec import Codec
 from driftgate.errors import BadInput, Retriable, Terminal
-from driftgate.events import Event
+from driftgate.events import Emit, Event
 from driftgate.health import Health, Log
-from driftgate.runner import CLOCK, newest
+from driftgate.runner import CLOCK, newest, publish
 from services.router import snapshot
 from services.router.versions import Versions
 
@@ -126,6 +126,7 @@ class Follower:
 
     def follow(self, routing: Event) -> Event:
         """Serves a record, or refuses it and goes on; returns the acknowledgement."""
+        self.health.moved(activity=f"loading epoch {routing['epoch']} of {routing['model']}")
         try:
             served = self.versions.serve(routing)
         except Terminal as error:
@@ -133,6 +134,8 @@ class Follower:
                 "refused", model=routing["model"], epoch=routing["epoch"], why=str(error)
             )
             return self.ack(routing, REFUSED, self.resident(routing["model"]), str(error))
+        finally:
+            self.health.moved(activity=None)
         self.log.info("serving", model=routing["model"], epoch=routing["epoch"])
         self.tell()
         return self.ack(routing, SERVING, served.digests, None)
@@ -152,9 +155,7 @@ class Follower:
         """Returns once the acknowledgement is itself acknowledged."""
         if self._producer is None:
             self._producer = self.bus.producer()
-        key = self.codec.topics.key(ACKS, ack)
-        self._producer.send(ACKS, key, self.codec.encode(ACKS, ack))
-        self._producer.flush()
+        publish(self._producer, self.codec, [Emit(ACKS, ack)])
 
     def resident(self, model: str) -> frozenset[str]:
         served = self.versions.snapshot.get(model)

@@ -24,7 +24,7 @@ async def main() -> None:
     settings = config.load()
     log, probe = health.log_for(ROUTER), health.Health(ROUTER)
     health.serve(probe, settings.http_port)
-    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas)
+    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
     clock = clock_of(settings.clock)
     name = f"{ROUTER}-{settings.replica}"
     home = settings.state_dir / name

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from driftgate.dead_letters import BAD_TIME, EMPTY, TOO_LARGE
 from driftgate.errors import BadInput, shown
-from driftgate.events import DAY_MS
+from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.model_repo import Data
 
 MAX_TEXT = 20_000
 MAX_WORD = 200
 MAX_SLICES = 32
-HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Live progress of a played world: on a terminal a table that is redrawn, else a line a week."""
+"""Live progress of a played world: on a terminal a table that is redrawn, else a line a week with
+the last work of each service in it."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from services.simulator.settle import Lags
 
 REFRESH_SECONDS = 0.5
 HEALTH_SECONDS = 0.5
+READY = "ready"
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Display:
     one_off: Mapping[int, float] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
     _doing: dict[str, str] = field(default_factory=dict)
+    _done: dict[str, str] = field(default_factory=dict)
     _weeks: dict[int, list[int]] = field(default_factory=dict)
     _day: Day | None = None
     _behind: tuple[str, ...] = ()
@@ -51,7 +54,7 @@ class Display:
         )
         if self.console.is_terminal:
             self._live.start()
-            threading.Thread(target=self._ask, name="display", daemon=True).start()
+        threading.Thread(target=self._watch, name="display", daemon=True).start()
         return self
 
     def __exit__(
@@ -71,7 +74,10 @@ class Display:
         week[0] += day.right
         week[1] += day.answers
         if day.number % 7 == 6 and not self.console.is_terminal:
-            self.console.print(self.line(day.number // 7 + 1), highlight=False)
+            done, self._done = self._done, {}
+            told = "".join(f"  {service}: {did}" for service, did in sorted(done.items()))
+            line = self.line(day.number // 7 + 1) + told
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def waiting(self, lags: Lags) -> None:
         self._behind = tuple(lags)
@@ -102,10 +108,16 @@ class Display:
         head = Text(f"{self.title}   {left(self.share, self._started)}", style="bold")
         return Group(head, ProgressBar(total=1.0, completed=self.share), *lines, table)
 
-    def _ask(self) -> None:
+    def _watch(self) -> None:
         while not self._stop.wait(HEALTH_SECONDS):
-            for service, url in self.health.items():
-                self._doing[service] = activity(url)
+            self.ask()
+
+    def ask(self) -> None:
+        """Asks each service what it is doing; the last work of a week stands in the week's line."""
+        for service, url in self.health.items():
+            doing = self._doing[service] = activity(url)
+            if doing != READY:
+                self._done[service] = doing.partition(":")[0]
 
 
 def activity(url: str) -> str:
@@ -115,7 +127,7 @@ def activity(url: str) -> str:
             body: dict[str, Any] = json.load(reply)
     except OSError:
         return "away"
-    return str(body.get("activity") or ("ready" if body.get("ready") else "starting"))
+    return str(body.get("activity") or (READY if body.get("ready") else "starting"))
 
 
 def left(share: float, started: float) -> str:

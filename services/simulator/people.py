@@ -6,14 +6,14 @@ whatever was answered to the others.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from driftgate.events import DAY_MS
-
-HOUR_MS = 3_600_000
+from driftgate.errors import BadConfig
+from driftgate.events import DAY_MS, HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,15 @@ class Habits:
     longest_days: float = 10.0
     wrong: float = 0.03
     praise: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raises: BadConfig."""
+        for name in ("share", "wrong", "praise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadConfig(f"feedback: {name} is {getattr(self, name):g}, expected 0 to 1")
+        for name in ("delay_hours", "longest_days"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise BadConfig(f"feedback: {name} is {getattr(self, name):g}, expected above 0")
 
 
 @dataclass(frozen=True, slots=True)

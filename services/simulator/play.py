@@ -22,7 +22,7 @@ from driftgate.errors import BadConfig, Terminal
 from driftgate.events import Emit, Event
 from driftgate.model_repo import ModelRepo
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from driftgate.runner import newest
+from driftgate.runner import newest, publish
 from services.simulator.people import Asked, Habits, feedback, sending_order
 from services.simulator.schedule import World
 from services.simulator.scoring import Truth
@@ -147,9 +147,7 @@ class Player:
         end = self.world.end_of(number)
         due = [event for event in self._waiting if event["time"] < end]
         self._waiting = [event for event in self._waiting if event["time"] >= end]
-        for event in sending_order(due, self.seed + number):
-            self.send("feedback", event, flush=False)
-        self._producer.flush()
+        self.send("feedback", *sending_order(due, self.seed + number))
         self.border(end)
         right = sum(a.answer == a.truth for a in asked)
         return Day(number, len(asked), right, len(due), version)
@@ -203,12 +201,8 @@ class Player:
             },
         )
 
-    def send(self, topic: str, event: Event, flush: bool = True) -> None:
-        emit = Emit(topic, event)
-        key = self.codec.topics.key(topic, emit.event)
-        self._producer.send(topic, key, self.codec.encode(topic, emit.event))
-        if flush:
-            self._producer.flush()
+    def send(self, topic: str, *events: Event) -> None:
+        publish(self._producer, self.codec, [Emit(topic, event) for event in events])
 
 
 @retry(

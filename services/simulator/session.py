@@ -13,7 +13,9 @@ from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
+from driftgate.errors import BadConfig, nearest, shown
 from driftgate.events import DAY_MS
+from driftgate.model_repo import ModelRepo
 from driftgate.store import Store
 from services.simulator import scoring
 from services.simulator.display import Display
@@ -60,9 +62,10 @@ def play(
     """Plays a world on a running system and writes the report; `on_day` is told of each day.
 
     Raises:
-        DriftgateError: see `Player.play` and `model_repo.publish`.
+        DriftgateError: see `check_labels`, `Player.play` and `model_repo.publish`.
     """
-    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas)
+    check_labels(world, model_repo.read(repo_folder))
+    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
     store = Store.connect(settings.store, settings.database)
     artifacts = Artifacts(settings.artifacts)
     repo, uri = model_repo.publish(repo_folder, artifacts)
@@ -102,6 +105,22 @@ def play(
     bus.close()
     store.close()
     return played
+
+
+def check_labels(world: World, repo: ModelRepo) -> None:
+    """Every label of the world must be one that the model may answer.
+
+    Raises:
+        BadConfig: one is not; names it and the nearest that is.
+    """
+    declared = repo.config.task.labels
+    unknown = [label for label in world.labels if label not in declared]
+    if unknown:
+        more = f", nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""
+        raise BadConfig(
+            f"world {world.name}: label {shown(unknown[0])} is not among task.labels of "
+            f"{repo.folder / model_repo.MODEL_YAML}{more}: {nearest(unknown[0], declared)}"
+        )
 
 
 def alarms(player: Player, facts: Facts) -> list[str]:

@@ -74,7 +74,7 @@ def lines(rows: Iterable[Row]) -> bytes:
 
 
 def card(dataset: Dataset, about: About, hashes: Mapping[str, str]) -> dict[str, Any]:
-    """The dataset card, DESIGN §7."""
+    """The dataset card: where the rows come from, and what was done to them."""
     data = about.data
     rows = len(dataset.train) + len(dataset.test)
     return {

@@ -26,7 +26,7 @@ def main() -> None:
     workers = RayWorkers(settings.ray, settings.threads)
     retrying(log)(workers.start)
     stopping = stop_on_signals()  # after Ray, which sets handlers of its own
-    codec, bus = Codec.load(settings.schemas), KafkaBus(settings.kafka)
+    codec, bus = Codec.load(settings.schemas, settings.registry), KafkaBus(settings.kafka)
     bus.ensure(codec.topics.by_name.values())
     store = Store.connect(settings.store, settings.database)
     artifacts, audit = Artifacts(settings.artifacts), Audit.resume(SERVICE, bus, codec)

@@ -26,6 +26,7 @@ from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadConfig, BadInput
 from driftgate.events import Emit, Event
 from driftgate.health import Health, Log
+from driftgate.rollouts import settled
 from driftgate.runner import newest
 from driftgate.store import Store
 from services.trainer import cards, dataset
@@ -68,7 +69,7 @@ class Trainer:
 
         Raises:
             BadInput: the request, its model repo or its seed rows cannot be used.
-            Retriable: the store, the bus or Ray does not answer.
+            Retriable: the store, the bus or Ray does not answer, or the promoter is behind.
         """
         if topic != REQUESTS:
             return []
@@ -99,14 +100,15 @@ class Trainer:
         return self.told(record)
 
     def request(self, event: Event) -> Request:
-        """The request with its model repo, seed, exclusions and champion as they are now."""
+        """The request with its model repo, seed and exclusions as they are now, and the champion
+        as it is once the promoter has done what came before the request."""
         model = event["model"]
+        state = settled(self.bus, self.codec, model) or {}
         declared = newest(self.bus, self.codec, "models").get(model)
         if declared is None:
             raise BadInput(UNKNOWN_MODEL, "model", model, "a model that was declared")
         repos = self.settings.state_dir / "repos"
         repo = model_repo.fetch(declared["repo_uri"], self.artifacts, repos)
-        state = newest(self.bus, self.codec, "rollouts").get(model, {})
         return Request(
             event=event,
             repo=repo,

@@ -1,7 +1,8 @@
 """The decision log: every decision with its evidence, chained by hash per model and service.
 
 The chain shows that no entry was changed or taken out. An entry's id is made of the decision's
-inputs, so a decision that is taken again after a crash is logged once.
+inputs, or of its cause where more may be known by the time that it is taken again, so a decision
+that is taken again after a crash is logged once.
 """
 
 from __future__ import annotations
@@ -48,10 +49,13 @@ class Audit:
         words: str,
         time: int,
         version: int | None = None,
+        cause: Any = None,
     ) -> list[Emit]:
-        """The entry to send, or nothing when this very decision stands in the log."""
+        """The entry to send, or nothing when this very decision stands in the log. `cause` is what
+        makes it this very one, when that is not all of `inputs`."""
         given = canonical(inputs)
-        parts = (self.service, model, decision, str(version), given)
+        identity = given if cause is None else canonical(cause)
+        parts = (self.service, model, decision, str(version), identity)
         audit_id = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
         if audit_id in self.known:
             return []

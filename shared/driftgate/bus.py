@@ -35,6 +35,35 @@ class Record:
         return Position(self.topic, self.partition)
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one partition by column, in order of offset: `offsets`, `keys`, `values` and
+    `timestamps` (ms) are as long as each other. Offsets may have gaps, where a compacted topic
+    has them."""
+
+    position: Position
+    offsets: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    timestamps: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def record(self, index: int) -> Record:
+        """One of them by itself."""
+        return Record(
+            *self.position,
+            self.offsets[index],
+            self.keys[index],
+            self.values[index],
+            self.timestamps[index],
+        )
+
+    def records(self) -> list[Record]:
+        return [self.record(index) for index in range(len(self))]
+
+
 class Producer(Protocol):
     """Sends records. Nothing is promised before `flush` returns."""
 
@@ -65,12 +94,19 @@ class Consumer(Protocol):
     def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
         """At most `limit` records, in order within a partition; none after `timeout` seconds."""
 
+    def poll_batches(self, timeout: float, limit: int = 5000) -> Sequence[Batch]:
+        """As `poll`, by column: at most one batch a partition."""
+
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
         """Durable position of the group: the next offset to read of each partition."""
 
-    def pause(self, positions: Iterable[Position]) -> None: ...
+    def pause(self, positions: Iterable[Position]) -> None:
+        """Reads no further here until `resume`; the partition stays this member's."""
 
     def resume(self, positions: Iterable[Position]) -> None: ...
+
+    def seek(self, next_offsets: Mapping[Position, int]) -> None:
+        """Reads on from there."""
 
     def close(self) -> None: ...
 

@@ -11,10 +11,10 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import FencedInstanceIdError, KafkaError, TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 
-from driftgate.bus import Position, Rebalance, Record
+from driftgate.bus import Batch, Consumer, Position, Rebalance, Record
 from driftgate.errors import BusUnavailable
 from driftgate.events import Topic
 
@@ -32,9 +32,12 @@ COMMIT_MS = 10_000
 METADATA_MS = 3000
 # A broker that does not answer in this time is away.
 CONNECT_MS = 10_000
+# The most that one answer of a broker holds; a single larger batch of records still comes.
+FETCH_BYTES = 16 * 1024 * 1024
 READING = {
     "enable_auto_commit": False,
     "fetch_max_wait_ms": FETCH_WAIT_MS,
+    "fetch_max_bytes": FETCH_BYTES,
     "max_partition_fetch_bytes": MAX_RECORD_BYTES,
 }
 
@@ -77,7 +80,7 @@ class KafkaBus:
         member: str,
         rebalance: Rebalance | None = None,
         max_work_seconds: float = 300,
-    ) -> KafkaMember:
+    ) -> Consumer:
         return KafkaMember(self.servers, topics, group, member, rebalance, max_work_seconds)
 
     def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
@@ -172,8 +175,10 @@ class KafkaMember(ConsumerRebalanceListener):
         rebalance: Rebalance | None,
         max_work_seconds: float,
     ) -> None:
+        self._name = member
         self._rebalance = rebalance
-        self._new: set[TopicPartition] = set()
+        self._mine: set[TopicPartition] = set()
+        self._new: set[TopicPartition] = set()  # ours, and not told of yet
         with guarded(f"connecting to Kafka at {servers}"):
             self._consumer = connected(
                 KafkaConsumer,
@@ -193,16 +198,29 @@ class KafkaMember(ConsumerRebalanceListener):
                 self._consumer.partitions_for_topic(topic)
 
     def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
+        return [r for batch in self.poll_batches(timeout, limit) for r in batch.records()]
+
+    def poll_batches(self, timeout: float, limit: int = 5000) -> Sequence[Batch]:
         with guarded("polling"):
-            # kafka-python 3.0 forgets a join that a changed topic led to when a poll ends before
-            # the join does, and then waits for ever.
-            if self._consumer._coordinator.rejoining:
-                self._consumer._coordinator.request_rejoin()
+            self._mend()
             found = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=limit)
         if self._new:
             self._start(found)
             return []
-        return [as_record(record) for records in found.values() for record in records]
+        return [batch_of(partition, records) for partition, records in found.items()]
+
+    def _mend(self) -> None:
+        """What kafka-python 3.0 leaves out. It forgets a join that a changed topic led to when a
+        poll ends before the join does, and then waits for ever. And when another member took this
+        one's name it only stops the heartbeats, and reads on."""
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
+        with coordinator._lock:
+            if coordinator.stable() and not (
+                coordinator.rejoining or coordinator._heartbeat_enabled
+            ):
+                raise FencedInstanceIdError(f"another member took the name {self._name}")
 
     def _start(self, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
         """Asks where new partitions start, outside of the client's loop: there an answer that
@@ -210,10 +228,12 @@ class KafkaMember(ConsumerRebalanceListener):
         fetched meanwhile is read again; if asking fails, the next poll asks again."""
         for partition, records in found.items():
             self._consumer.seek(partition, records[0].offset)
+        self._consumer.resume(*self._new)
         if self._rebalance:
             starts = self._rebalance.assigned([Position(*p) for p in sorted(self._new)])
             for position, offset in starts.items():
                 self._consumer.seek(TopicPartition(*position), offset)
+        self._mine |= self._new
         self._new.clear()
 
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
@@ -230,6 +250,10 @@ class KafkaMember(ConsumerRebalanceListener):
     def resume(self, positions: Iterable[Position]) -> None:
         self._consumer.resume(*[TopicPartition(*p) for p in positions])
 
+    def seek(self, next_offsets: Mapping[Position, int]) -> None:
+        for position, offset in next_offsets.items():
+            self._consumer.seek(TopicPartition(*position), offset)
+
     def close(self) -> None:
         self._consumer.close()
 
@@ -237,7 +261,8 @@ class KafkaMember(ConsumerRebalanceListener):
         self._new |= set(assigned)
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        known = set(revoked) - self._new  # the others were never told of
+        known = self._mine & set(revoked)
+        self._mine -= known
         self._new -= set(revoked)
         if self._rebalance and known:
             self._rebalance.revoked([Position(*p) for p in sorted(known)])
@@ -261,4 +286,15 @@ def as_record(found: Any) -> Record:
     """Our record from kafka-python's."""
     return Record(
         found.topic, found.partition, found.offset, found.key, found.value, found.timestamp
+    )
+
+
+def batch_of(partition: TopicPartition, found: Sequence[Any]) -> Batch:
+    """A batch from kafka-python's records of one partition."""
+    return Batch(
+        Position(partition.topic, partition.partition),
+        [record.offset for record in found],
+        [record.key for record in found],
+        [record.value for record in found],
+        [record.timestamp for record in found],
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import mmh3
 
-from driftgate.bus import Position, Rebalance, Record
+from driftgate.bus import Batch, Position, Rebalance, Record
 from driftgate.errors import BusUnavailable
 from driftgate.events import Topic
 
@@ -89,7 +90,8 @@ class MemoryProducer:
             raise BusUnavailable(f"topic {topic} does not exist")
         chosen = positions[mmh3.hash(key or b"", signed=False) % len(positions)]
         log = self.bus.logs[chosen]
-        log.append(Record(topic, chosen.partition, len(log), key, value))
+        now = time.time_ns() // 1_000_000
+        log.append(Record(topic, chosen.partition, len(log), key, value, now))
 
     def flush(self) -> None:
         self.bus.check()
@@ -114,6 +116,7 @@ class MemoryConsumer:
             self.listener.revoked(lost)
         for position in lost:
             del self.next[position]
+            self.paused.discard(position)
 
     def gain(self) -> None:
         gained = [p for p in self.mine if p not in self.next]
@@ -122,20 +125,23 @@ class MemoryConsumer:
             self.next[position] = starts.get(position, self.bus.groups[self.group].get(position, 0))
 
     def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
-        self.bus.check()
+        return [r for batch in self.poll_batches(timeout, limit) for r in batch.records()]
+
+    def poll_batches(self, timeout: float, limit: int = 5000) -> Sequence[Batch]:
+        self.check()
         self.gain()
-        found: list[Record] = []
-        for position in sorted(self.next):
-            if position in self.paused:
-                continue
+        found: list[Batch] = []
+        for position in sorted(self.next.keys() - self.paused):
             start = self.next[position]
-            new = self.bus.logs[position][start : start + limit - len(found)]
+            new = self.bus.logs[position][start : start + limit]
             self.next[position] = start + len(new)
-            found.extend(new)
+            limit -= len(new)
+            if new:
+                found.append(batch_of(position, new))
         return found
 
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
-        self.bus.check()
+        self.check()
         self.bus.groups[self.group].update(next_offsets)
 
     def pause(self, positions: Iterable[Position]) -> None:
@@ -144,6 +150,24 @@ class MemoryConsumer:
     def resume(self, positions: Iterable[Position]) -> None:
         self.paused.difference_update(positions)
 
+    def seek(self, next_offsets: Mapping[Position, int]) -> None:
+        self.next.update(next_offsets)
+
     def close(self) -> None:
         self.bus.members[self.group] = [m for m in self.bus.members[self.group] if m is not self]
         self.bus.rebalance(self.group)
+
+    def check(self) -> None:
+        self.bus.check()
+        if not any(member is self for member in self.bus.members[self.group]):
+            raise BusUnavailable(f"another member took the name {self.member}")
+
+
+def batch_of(position: Position, records: Sequence[Record]) -> Batch:
+    return Batch(
+        position,
+        [record.offset for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+        [record.timestamp for record in records],
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import Any
 
 import fastavro
 from fastavro.read import SchemaResolutionError
-from fastavro.schema import SchemaParseException
 
 from driftgate.dead_letters import MALFORMED, UNKNOWN_SCHEMA
-from driftgate.errors import BadConfig, BadInput
+from driftgate.errors import BadInput
 from driftgate.events import Event, Topics
+from driftgate.schema_registry import HttpRegistry
+from driftgate.schemas import MAGIC, LockFile, Registry, Schemas
 
-MAGIC = b"\x00"
 UNREADABLE = (
     EOFError,
     ValueError,
@@ -31,82 +32,43 @@ UNREADABLE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """One line of `registry.lock`."""
-
-    id: int
-    subject: str
-    number: int
-    schema: Any
-    raw: Any
-
-    @property
-    def header(self) -> bytes:
-        return MAGIC + self.id.to_bytes(4, "big")
-
-
-@dataclass(frozen=True, slots=True)
-class Schemas:
-    """Every version of every subject, as `registry.lock` names them."""
-
-    by_id: dict[int, Version]
-    newest: dict[str, Version]
-
-    @classmethod
-    def load(cls, folder: Path) -> Schemas:
-        """Reads `registry.lock` and the schemas it names.
-
-        Raises:
-            BadConfig: a schema file is missing, or is not the one that was registered.
-        """
-        by_id: dict[int, Version] = {}
-        newest: dict[str, Version] = {}
-        for line in (folder / "registry.lock").read_text().splitlines():
-            if line.startswith("#") or not line.strip():
-                continue
-            number, subject, version, digest = line.split()
-            path = folder / subject / f"v{version}.avsc"
-            if not path.exists():
-                raise BadConfig(f"{path} is in registry.lock but not on disk: restore it")
-            text = path.read_bytes()
-            if hashlib.sha256(text).hexdigest() != digest:
-                raise BadConfig(f"{path} was changed after it was registered: add a new version")
-            raw = json.loads(text)
-            try:
-                parsed = fastavro.parse_schema(without_logical_types(raw))
-            except SchemaParseException as error:
-                raise BadConfig(f"{path}: {error}") from error
-            found = Version(int(number), subject, int(version), parsed, raw)
-            by_id[found.id] = found
-            newest[subject] = found
-        return cls(by_id, newest)
-
-
-def without_logical_types(schema: Any) -> Any:
-    """The schema with timestamps as the plain ints that they are on the wire."""
-    match schema:
-        case dict():
-            return {
-                key: without_logical_types(value)
-                for key, value in schema.items()
-                if key != "logicalType"
-            }
-        case list():
-            return [without_logical_types(item) for item in schema]
-    return schema
-
-
-@dataclass(frozen=True, slots=True)
 class Codec:
     """Events to bytes and back, by topic. Encodes in the newest version of the subject; decodes
     any version as the newest."""
 
-    schemas: Schemas
+    registry: Registry
     topics: Topics
 
     @classmethod
-    def load(cls, folder: Path) -> Codec:
-        return cls(Schemas.load(folder), Topics.load(folder))
+    def load(cls, folder: Path, registry: str = "") -> Codec:
+        """Topics and schemas of a folder. Ids are those of its `registry.lock`, or those of the
+        Schema Registry at the URL `registry`.
+
+        Raises:
+            BadConfig: a schema is missing, changed, not Avro, or does not go with older versions.
+            RegistryUnavailable
+        """
+        lock, topics = LockFile(folder), Topics.load(folder)
+        if not registry:
+            return cls(lock, topics)
+        subjects = {topic.subject for topic in topics.by_name.values()}
+        return cls(HttpRegistry(registry, subjects, lock.schemas.by_id.values()), topics)
+
+    @property
+    def schemas(self) -> Schemas:
+        """All versions known now. Take it once where two look-ups must agree."""
+        return self.registry.schemas
+
+    def refresh(self, schema_id: int | None = None) -> bool:
+        """Reads the registry again and says whether more schema ids are known now. Costs a look
+        at the lock file, or requests over HTTP: one when `schema_id` names an id that no one
+        registered, one a subject without it.
+
+        Raises:
+            BadConfig: the lock file and its schemas no longer agree.
+            RegistryUnavailable: over HTTP; whether the id exists is not known.
+        """
+        return self.registry.refresh(schema_id)
 
     def encode(self, topic: str, event: Event) -> bytes:
         """The record value of an event.
@@ -133,11 +95,16 @@ class Codec:
             raise BadInput(MALFORMED, "value", value, "a zero byte, four of schema id, Avro")
         subject = self.topics[topic].subject
         schema_id = int.from_bytes(value[1:5], "big")
-        writer = self.schemas.by_id.get(schema_id)
+        schemas = self.schemas
+        writer = schemas.by_id.get(schema_id)
         if writer is None or writer.subject != subject:
-            known = sorted(v.id for v in self.schemas.by_id.values() if v.subject == subject)
-            raise BadInput(UNKNOWN_SCHEMA, "schema id", schema_id, f"one of {known} ({subject})")
-        reader = self.schemas.newest[subject]
+            known = [version.id for version in schemas.versions(subject)]
+            refused = schemas.refused.get(schema_id)
+            why = f"; that one is refused: {refused}" if refused else ""
+            raise BadInput(
+                UNKNOWN_SCHEMA, "schema id", schema_id, f"one of {known} ({subject}){why}"
+            )
+        reader = schemas.newest[subject]
         buffer = BytesIO(value)
         buffer.seek(5)
         try:
@@ -145,11 +112,28 @@ class Codec:
                 buffer, writer.schema, None if reader is writer else reader.schema
             )
         except UNREADABLE as error:
-            wanted = f"a body of {subject} version {writer.number} ({error or 'it ends too early'})"
+            # fastavro names the buffer's address in memory.
+            why = re.sub(r" from <.*", ": it ends too early", str(error)) or "it ends too early"
+            wanted = f"a body of {subject} version {writer.number} ({why})"
             raise BadInput(MALFORMED, "value", value, wanted) from error
         if buffer.read(1):
             raise BadInput(MALFORMED, "value", value, f"nothing after the body of {subject}")
         return event
+
+    def read(self, topic: str, value: bytes | None) -> dict[str, Any]:
+        """As `decode`, after a look into the registry when the schema id is not known.
+
+        Raises:
+            BadInput: as `decode`.
+            BadConfig, RegistryUnavailable: as `refresh`.
+        """
+        try:
+            return self.decode(topic, value)
+        except BadInput as error:
+            if error.reason != UNKNOWN_SCHEMA:
+                raise
+            self.refresh(error.value)
+        return self.decode(topic, value)
 
 
 def canonical(value: Any) -> str:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from driftgate.errors import BadConfig, nearest
@@ -20,6 +20,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port,…")
+    kafka_driver: Literal["kafka-python", "confluent"] = Field(
+        "kafka-python", description="client that ingestion reads Kafka with; confluent is faster"
+    )
+    registry: str = Field(
+        "", description="Schema Registry, http://host:port; empty: schemas/registry.lock"
+    )
     store: str = Field("http://127.0.0.1:8123", description="ClickHouse's HTTP interface")
     database: str = Field("driftgate", description="ClickHouse database")
     artifacts: str = Field(
@@ -32,6 +38,9 @@ class Settings(BaseSettings):
         "live", description="live: the machine's clock; world: the ticks of a simulated world"
     )
     tick_seconds: float = Field(10.0, gt=0, description="pause between ticks of the live clock, s")
+    subject_key: SecretStr = Field(
+        SecretStr(""), description="secret that persons' ids are hashed with before they are stored"
+    )
     dead_letter_limit: float = Field(
         0.5, gt=0, le=1, description="share of dead letters in a partition that stops ingestion"
     )

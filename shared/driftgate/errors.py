@@ -3,7 +3,8 @@
 DriftgateError
 ├── Retriable        the same call may succeed later: back off with jitter, within a deadline
 │   ├── BusUnavailable
-│   └── StoreUnavailable
+│   ├── StoreUnavailable
+│   └── RegistryUnavailable
 └── Terminal         trying again gives the same answer
     ├── BadInput     what arrived is wrong; names field, value and what was expected
     ├── BadConfig    what the operator wrote is wrong; names the place and the nearest valid value
@@ -41,6 +42,10 @@ class BusUnavailable(Retriable):
 
 class StoreUnavailable(Retriable):
     """ClickHouse did not answer, or said that it cannot at present."""
+
+
+class RegistryUnavailable(Retriable):
+    """The Schema Registry did not answer, or said that it cannot at present."""
 
 
 class StoreRefused(Terminal):

@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 Event = Mapping[str, Any]
 
 DLQ = ".dlq"
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,18 @@ BATCH = Histogram(
     "driftgate_batch_rows", "Rows in one insert.", buckets=[1, 10, 100, 1e3, 1e4, 1e5]
 )
 STORE_SECONDS = Histogram("driftgate_store_seconds", "Time of one call of the store.", ["call"])
+QUERYABLE = Histogram(
+    "driftgate_queryable_seconds",
+    "From a record's arrival on Kafka until it can be queried; the oldest of each insert.",
+    buckets=[0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 10, 60, 600, 3600],
+)
+LAG = Gauge("driftgate_lag", "Records behind the end of a partition.", ["topic", "partition"])
+BLOCKED = Gauge("driftgate_blocked", "Partitions not read on: too much of them is bad.")
+JOIN_DELAY = Histogram(
+    "driftgate_join_delay_seconds",
+    "From an inference to its feedback, by the events' times.",
+    buckets=[60, 600, 3600, 86_400, 7 * 86_400, 30 * 86_400, 180 * 86_400],
+)
 OUTCOMES = Counter("driftgate_outcomes", "Feedback joined to its inference.")
 ORPHANS = Counter("driftgate_orphans", "Feedback given up because its inference never came.")
 

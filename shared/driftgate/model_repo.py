@@ -10,9 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -76,6 +84,20 @@ class Method(Part):
     seed: int = 7
 
 
+MaskKind = Literal["email", "phone", "card", "iban", "ip", "key"]
+
+
+class Mask(Part):
+    """What gives way to a placeholder in texts before they are stored."""
+
+    kinds: list[MaskKind] = Field(
+        default=list(get_args(MaskKind)), description="kinds of personal data; []: none"
+    )
+    names: list[Annotated[str, StringConstraints(strip_whitespace=True, min_length=2)]] = Field(
+        default=[], max_length=1000, description="names that become [NAME], as whole words"
+    )
+
+
 class Data(Part):
     """What is logged, kept and learned from."""
 
@@ -90,6 +112,7 @@ class Data(Part):
     keep_days: Positive = Field(400, description="events older than this are refused, rows removed")
     ahead_hours: Positive = Field(26, description="events further in the future are refused")
     keep_text: bool = Field(True, description="false: only the hash of a text is logged")
+    mask: Mask = Mask()
     owner: str = "unknown"
     licence: str = "unknown"
     consent: str = "unknown"

@@ -115,7 +115,7 @@ class Runner:
         """What a record leads to; a dead letter when it cannot be handled."""
         metrics.RECORDS.labels(record.topic).inc()
         try:
-            event = self.codec.decode(record.topic, record.value)
+            event = self.codec.read(record.topic, record.value)
         except BadInput as error:
             # ingest-logger reads every topic and writes the dead letter; two would count twice.
             metrics.SKIPPED.labels(record.topic).inc()
@@ -162,7 +162,7 @@ def readable(bus: Bus, codec: Codec, topics: Sequence[str]) -> Iterator[tuple[Re
         if record.value is None:
             continue
         try:
-            yield record, codec.decode(record.topic, record.value)
+            yield record, codec.read(record.topic, record.value)
         except BadInput:
             metrics.SKIPPED.labels(record.topic).inc()
 

@@ -9,11 +9,13 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import clickhouse_connect
+import pyarrow as pa
 from clickhouse_connect.datatypes.base import ClickHouseType
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, ProgrammingError
@@ -29,14 +31,22 @@ T = TypeVar("T")
 RETRIABLE_CODES = frozenset({159, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 999})
 # One block, hence atomic, however many rows an insert has.
 INSERT_SETTINGS: dict[str, Any] = {"async_insert": 0, "max_insert_block_size": 10_000_000}
+# The same where an insert selects: blocks are joined up to so many rows, of any size.
+SELECTING_SETTINGS = INSERT_SETTINGS | {
+    "min_insert_block_size_rows": 10_000_000,
+    "min_insert_block_size_bytes": 0,
+    "max_insert_threads": 1,
+}
 
 
 class Store:
     """One database. Safe to share between threads."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, in_process: bool = False) -> None:
         self._client = client
+        self._in_process = in_process
         self._types: dict[tuple[str, ...], Sequence[ClickHouseType]] = {}
+        self._structures: dict[tuple[str, ...], str] = {}
 
     @classmethod
     def connect(cls, url: str, database: str = "default") -> Store:
@@ -71,7 +81,7 @@ class Store:
     def in_process(cls, path: Path | None = None) -> Store:
         """The engine inside this process, in memory or in a folder."""
         where: dict[str, Any] = {} if path is None else {"path": str(path)}
-        return cls(clickhouse_connect.get_client(interface="chdb", **where))
+        return cls(clickhouse_connect.get_client(interface="chdb", **where), in_process=True)
 
     def query(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a query. Parameters are bound by the server: `{name:Type}`.
@@ -112,6 +122,46 @@ class Store:
             table, values, column_names=names, column_types=known, settings=settings
         )
 
+    def append_columns(
+        self, table: str, rows: pa.Table, token: str, condition: str = "true", note: str = ""
+    ) -> None:
+        """Inserts an Arrow table at once, as `append` does with `token`, of the rows for which an
+        SQL condition holds; it is evaluated by the server when the insert begins. `note` stands
+        in the statement as a comment, by which a running insert is found.
+
+        Raises:
+            StoreRefused, StoreUnavailable
+        """
+        names = ", ".join(f"`{name}`" for name in rows.column_names)
+        settings = SELECTING_SETTINGS | {"insert_deduplication_token": token}
+
+        def insert(source: str, **data: Any) -> None:
+            into = f"INSERT INTO {table} ({names}) /* {note} */"
+            end = " FORMAT ArrowStream" if data else ""
+            statement = f"{into} SELECT {names} FROM {source} WHERE {condition}{end}"  # noqa: S608
+            guarded("insert", lambda: self._client.command(statement, settings=settings, **data))
+
+        structure = quoted(guarded("describe", lambda: self._structure(table, rows.column_names)))
+        if self._in_process:  # where an insert's data come from a file
+            with NamedTemporaryFile(prefix="insert-") as file:
+                file.write(stream_of(rows))
+                file.flush()
+                insert(f"file({quoted(file.name)}, ArrowStream, {structure})")
+        else:
+            insert(f"input({structure})", data=stream_of(rows))
+        metrics.ROWS.labels(table).inc(len(rows))
+        metrics.BATCH.observe(len(rows))
+
+    def _structure(self, table: str, names: Sequence[str]) -> str:
+        """Names and types of a table's columns, as table functions take them."""
+        known = self._structures.get((table, *names))
+        if known is None:
+            rows = self._client.query(f"DESCRIBE TABLE {table}").named_results()
+            types = {row["name"]: row["type"] for row in rows}
+            known = ", ".join(f"`{name}` {types[name]}" for name in names)
+            self._structures[(table, *names)] = known
+        return known
+
     def command(self, sql: str) -> None:
         """A statement without rows.
 
@@ -122,6 +172,19 @@ class Store:
 
     def close(self) -> None:
         self._client.close()
+
+
+def stream_of(rows: pa.Table) -> bytes:
+    """Arrow's stream format."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return sink.getvalue().to_pybytes()
+
+
+def quoted(text: str) -> str:
+    """A ClickHouse string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def guarded(call: str, work: Callable[[], T]) -> T:

@@ -8,15 +8,22 @@ from uuid import uuid4
 import pytest
 
 from driftgate.bus import Bus
+from driftgate.bus_confluent import bus_of
 from driftgate.bus_memory import MemoryBus
 from driftgate.store import Store
 
+REAL = [pytest.param(driver, marks=pytest.mark.stack) for driver in ("kafka-python", "confluent")]
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.stack)])
-def bus(request: pytest.FixtureRequest) -> Bus:
+
+@pytest.fixture(params=["memory", *REAL])
+def bus(request: pytest.FixtureRequest) -> Iterator[Bus]:
     if request.param == "memory":
-        return MemoryBus()
-    return request.getfixturevalue("kafka")
+        yield MemoryBus()
+        return
+    settings = request.getfixturevalue("settings")
+    bus = bus_of(settings.model_copy(update={"kafka_driver": request.param}))
+    yield bus
+    bus.close()
 
 
 @pytest.fixture(params=["in_process", pytest.param("http", marks=pytest.mark.stack)])

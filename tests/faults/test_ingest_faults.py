@@ -1,211 +1,129 @@
-"""Ingestion under faults: whatever is killed, every record is a row or a dead letter, once."""
+"""Ingestion under faults: whatever is killed, every record is a row or a dead letter, once. The
+short form of `make bench NAME=ingest-faults`."""
 
 from __future__ import annotations
 
-import os
-import random
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from ingesting import (
-    DEADLINE_S,
-    behind,
-    declaration,
-    feedback,
-    inference,
-    model_yaml,
-    start_here,
-)
 
+from bench.parts import faults
+from bench.parts.bed import Bed
+from bench.parts.ledger import Ledger
 from deploy.local import stack as local
 from deploy.local.plan import StackConfig
-from driftgate.artifacts import Artifacts
-from driftgate.bus_kafka import KafkaBus
-from driftgate.codec import Codec
-from driftgate.errors import Retriable
-from driftgate.store import Store, migrate
+from driftgate.bus import Position
+from driftgate.errors import StoreRefused, StoreUnavailable
+from driftgate.store import Store
+from services.ingest_logger.fence import Owner, is_fenced, note
+from services.ingest_logger.rows import Table
 
 pytestmark = pytest.mark.stack
-SCHEMAS = Path(__file__).parents[2] / "schemas"
-ASKED, TOLD, POISON = 3000, 600, 30
-CHUNK = 25
+POSITION = Position("inferences", 0)
+KILLS, REBALANCES = 10, 6
 
 
-@dataclass
-class World:
-    """Traffic of one model, and ingestion as processes into a database of its own."""
-
-    stack: StackConfig
-    bus: KafkaBus
-    codec: Codec
-    folder: Path
-    model: str = field(default_factory=lambda: f"m-{uuid4().hex[:8]}")
-    chance: random.Random = field(default_factory=lambda: random.Random(11))
-
-    def __post_init__(self) -> None:
-        self.database = f"faults_{self.model[2:]}"
-        self.store = Store.connect(self.stack.store, self.database)
-        migrate(self.store, SCHEMAS / "store")
-        start_here(self.store, self.bus, self.codec)
-        declared = declaration(
-            self.folder / "repo",
-            Artifacts(self.stack.environment["DRIFTGATE_ARTIFACTS"]),
-            model_yaml(self.model),
-        )
-        self.send([("models", b"", declared)])
-
-    def send(self, events: list[tuple[str, bytes, dict[str, object]]]) -> None:
-        producer = self.bus.producer()
-        for start in range(0, len(events), CHUNK):
-            for topic, raw, event in events[start : start + CHUNK]:
-                key = self.codec.topics.key(topic, event) if event else uuid4().bytes
-                producer.send(topic, key, self.codec.encode(topic, event) if event else raw)
-            producer.flush()
-        producer.close()
-
-    def traffic(self) -> list[tuple[str, bytes, dict[str, object]]]:
-        """Answers, feedback on some and poison, in an order of chance."""
-        now = time.time_ns() // 1_000_000
-        ids = [f"{self.model}-{n}" for n in range(ASKED)]
-        asked = [("inferences", b"", inference(i, model=self.model, time=now)) for i in ids]
-        told = [("feedback", b"", feedback(i, model=self.model, time=now)) for i in ids[:TOLD]]
-        poison = [("inferences", self.poison(n), {}) for n in range(POISON)]
-        mixed = [*asked, *told, *poison]
-        self.chance.shuffle(mixed)
-        return mixed  # type: ignore[return-value]
-
-    def poison(self, number: int) -> bytes:
-        return f"poison {self.model} {number}".encode()
-
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        sender = threading.Thread(target=self.send, args=(self.traffic(),))
-        sender.start()
-        yield
-        sender.join()
-
-    @contextmanager
-    def ingesting(self, replica: str = "0") -> Iterator[subprocess.Popen[bytes]]:
-        """An ingest-logger process; it may be killed inside the block."""
-        settings = {
-            "DRIFTGATE_DATABASE": self.database,
-            "DRIFTGATE_REPLICA": replica,
-            "DRIFTGATE_STATE_DIR": str(self.folder / replica),
-            "DRIFTGATE_DEAD_LETTER_LIMIT": "1",
-        }
-        environment = dict(os.environ) | dict(self.stack.environment) | settings
-        with (self.folder / f"log-{replica}").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "services.ingest_logger.main"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    def stored(self) -> int:
-        """Rows of this model's answers."""
-        (row,) = self.store.query(
-            "SELECT count() AS n FROM inferences WHERE model = {m:String}", m=self.model
-        )
-        return int(row["n"])
-
-    def wait(self, what: str, done: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                if done():
-                    return
-            except Retriable:
-                pass
-            assert time.monotonic() < deadline, f"{what}: {self.logs()}"
-            time.sleep(0.05)
-
-    def wait_for_rows(self, count: int) -> None:
-        """Until so many answers are stored, or all."""
-        self.wait("no progress", lambda: self.stored() >= min(count, ASKED))
-
-    def logs(self) -> str:
-        return "\n".join(path.read_text()[-3000:] for path in self.folder.glob("log-*"))
-
-    def settle(self) -> None:
-        self.wait("not all was read", lambda: not behind(self.bus, self.codec, self.store))
-
-    def check(self) -> None:
-        """Every record once; outcomes and dead letters each by their id."""
-        mine = f"WHERE model = '{self.model}'"
-        for table, sent in (("inferences", ASKED), ("feedback", TOLD)):
-            (row,) = self.store.query(
-                f"SELECT count() AS n, uniqExact(topic, partition, offset) AS places FROM {table} "
-                + mine
-            )
-            assert row == {"n": sent, "places": sent}, table
-        ids = self.store.query(f"SELECT DISTINCT outcome_id FROM outcomes {mine}")
-        assert {row["outcome_id"] for row in ids} == {f"f-{self.model}-{n}" for n in range(TOLD)}
-        sent_poison = {
-            (record.topic, record.partition, record.offset)
-            for record in self.bus.read_all(["inferences"])
-            if (record.value or b"").startswith(f"poison {self.model} ".encode())
-        }
-        letters = self.store.query(
-            "SELECT DISTINCT source_topic, source_partition, source_offset FROM dead_letters "
-            "WHERE startsWith(value, {poison:String})",
-            poison=f"poison {self.model} ",
-        )
-        assert len(sent_poison) == POISON
-        assert {tuple(row.values()) for row in letters} == sent_poison
+def silent(_: str) -> None:
+    """Nobody watches."""
 
 
 @pytest.fixture
-def world(stack: StackConfig, kafka: KafkaBus, codec: Codec, tmp_path: Path) -> Iterator[World]:
-    world = World(stack, kafka, codec, tmp_path)
-    yield world
-    world.store.command(f"DROP DATABASE {world.database}")
-    world.store.close()
+def ledger(stack: StackConfig, tmp_path: Path) -> Iterator[Ledger]:
+    bed = Bed(stack, tmp_path)
+    yield Ledger(bed, rate=300)
+    bed.close()
 
 
-def test_killed_at_random_points_under_load(world: World) -> None:
-    with world.sending():
-        for _ in range(3):
-            enough = world.stored() + world.chance.randrange(1, 400)
-            with world.ingesting():
-                world.wait_for_rows(enough)
-                time.sleep(world.chance.random() / 10)  # so that the kill comes anywhere in a step
-    with world.ingesting():
-        world.settle()
-    world.check()
+def check(ledger: Ledger) -> None:
+    """Lets ingestion finish, and compares."""
+    with ledger.bed.ingesting():
+        ledger.bed.wait("not all was read", lambda: ledger.bed.behind() == 0)
+    found = ledger.check()
+    assert found.faults == 0, found
+    assert found.answers > 500
 
 
-def test_a_second_member_joins_and_is_killed(world: World) -> None:
-    with ExitStack() as first, world.sending():
-        first.enter_context(world.ingesting("0"))
-        world.wait_for_rows(1)
-        with world.ingesting("1"):
-            log = world.folder / "log-1"
-            world.wait("never assigned", lambda: "assigned" in log.read_text())
-            world.wait_for_rows(world.stored() + 200)
-        world.settle()
-    world.check()
+def test_killed_at_random_points_under_load(ledger: Ledger) -> None:
+    with ledger.sending():
+        faults.kills(ledger, KILLS, silent)
+    check(ledger)
 
 
-def test_the_store_goes_away_and_comes_back(world: World) -> None:
-    with ExitStack() as service, world.sending():
-        process = service.enter_context(world.ingesting())
-        world.wait_for_rows(100)
-        local.kill(world.stack.state_dir, "clickhouse")
-        world.settle()
+def test_members_join_leave_and_are_killed(ledger: Ledger) -> None:
+    with ledger.sending():
+        faults.rebalances(ledger, REBALANCES, silent)
+    check(ledger)
+
+
+def test_a_frozen_member_wakes_up_after_its_partitions_went_to_another(ledger: Ledger) -> None:
+    with ledger.sending():
+        faults.frozen(ledger, silent)
+    check(ledger)
+
+
+def test_the_store_goes_away_and_comes_back(ledger: Ledger) -> None:
+    with ledger.sending(), ledger.bed.ingesting() as process:
+        ledger.bed.wait("no progress", lambda: ledger.bed.rows() > 100)
+        local.kill(ledger.bed.stack.state_dir, "clickhouse")
+        rows = ledger.answers
+        ledger.bed.wait("it does not go on", lambda: ledger.bed.rows() > rows)
         assert process.poll() is None, "it waits for the store, it does not die of it"
-        assert b"retrying" in (world.folder / "log-0").read_bytes()
-    world.check()
+        assert "retrying" in ledger.bed.log("0").read_text()
+    check(ledger)
+
+
+@pytest.fixture
+def insert(ledger: Ledger) -> object:
+    """Inserts a row as an owner, whatever else the condition says."""
+    table, store = Table.of("inferences", ledger.bed.codec), ledger.bed.store
+    event = ledger.bed.traffic.inference(1)
+    row = {"topic": POSITION.topic, "partition": 0, "offset": 1} | event
+
+    def insert(owner: Owner, more: str = "true") -> None:
+        condition = f"{owner.condition(POSITION)} AND {more}"
+        store.append_columns(
+            "inferences", table.arrow([row] * 50), owner.name, condition, note(POSITION)
+        )
+
+    return insert
+
+
+def test_an_insert_of_a_former_owner_is_refused(ledger: Ledger, insert) -> None:  # type: ignore[no-untyped-def]
+    store = ledger.bed.store
+    first, second = Owner(store, "first"), Owner(store, "second")
+    first.take([POSITION])
+    insert(first)
+    second.take([POSITION])
+    with pytest.raises(StoreRefused) as refused:
+        insert(first)
+    assert is_fenced(refused.value)
+    assert ledger.bed.rows() == 50
+
+
+def test_an_insert_that_is_under_way_ends_when_another_takes_over(ledger: Ledger, insert) -> None:  # type: ignore[no-untyped-def]
+    store = ledger.bed.store
+    first, second = Owner(store, "first"), Owner(store, "second")
+    first.take([POSITION])
+    errors: list[Exception] = []
+
+    def slowly() -> None:
+        try:
+            insert(first, "sleepEachRow(0.05) = 0")
+        except (StoreRefused, StoreUnavailable) as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=slowly)
+    thread.start()
+    ledger.bed.wait("it does not begin", lambda: is_inserting(store), 30)
+    second.take([POSITION])
+    assert not is_inserting(store), "nothing of the former owner's can come any more"
+    thread.join(30)
+    assert len(errors) == 1
+    assert ledger.bed.rows() == 0
+
+
+def is_inserting(store: Store) -> bool:
+    sql = "SELECT count() AS n FROM system.processes WHERE query LIKE '%/* ingest inferences-0 */%'"
+    return bool(store.query(f"{sql} AND query_kind = 'Insert'")[0]["n"])

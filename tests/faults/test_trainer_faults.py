@@ -16,6 +16,7 @@ from trainer_desk import MODEL, Desk, Emit, QuickWorkers, launch_time
 from driftgate.clock import WorldClock
 from driftgate.errors import BadConfig, Retriable, StoreUnavailable
 from driftgate.health import log_for
+from driftgate.rollouts import PromoterBehind
 from driftgate.runner import Runner
 from services.trainer import ray_workers
 from services.trainer.worker import Done, Job, Step, Worker
@@ -105,6 +106,19 @@ def test_a_training_that_failed_leaves_no_version(tmp_path: Path, error: Excepti
     candidate, _ = desk.trainer().handle("retrain.requests", request)
     assert candidate.event["version"] == 1
     assert desk.health.detail["activity"] is None
+
+
+def test_a_promoter_that_is_behind_is_waited_for(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, QuickWorkers())
+    tick = {"world": MODEL, "time": launch_time(), "positions": {}}
+    desk.send([Emit("clock", tick), Emit("retrain.requests", desk.request(seed_uri=desk.seed()))])
+    request = desk.read("retrain.requests")[0]
+    with pytest.raises(PromoterBehind):
+        desk.trainer().handle("retrain.requests", request)
+    desk.released(MODEL, 7)
+    candidate, _ = desk.trainer().handle("retrain.requests", request)
+    assert candidate.event["parent"] == 7
+    assert len(desk.workers.jobs) == 1
 
 
 def test_a_poison_request_is_a_dead_letter_and_the_next_one_is_answered(tmp_path: Path) -> None:

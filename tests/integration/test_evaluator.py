@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from releasing import promoted
 
 from deploy.local.stack import StackConfig
 from driftgate import model_repo
@@ -154,10 +155,12 @@ def test_a_killed_evaluator_tells_each_verdict_once_in_effect(
         "DRIFTGATE_HTTP_PORT": "0",
         "OMP_NUM_THREADS": "1",
     }
+    promoted(kafka)
     send(kafka, codec, "candidates", first)
     with service(environment) as running:
         until(lambda: len(verdicts(kafka, codec)) == 1, running)
         send(kafka, codec, "rollouts", champion(first))
+        promoted(kafka)
         send(kafka, codec, "candidates", second)
         until(lambda: len(verdicts(kafka, codec)) == 2, running)
         running.send_signal(signal.SIGKILL)

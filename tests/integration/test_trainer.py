@@ -28,12 +28,11 @@ from driftgate.audit import broken_links
 from driftgate.classifier.base import resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.errors import BadInput
-from driftgate.events import DAY_MS
+from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.health import Health
 from services.trainer.curation import Row, held_out
 from services.trainer.ray_workers import RayWorkers
 
-HOUR_MS = 3_600_000
 LATER = launch_time() + 42 * DAY_MS
 
 Launch = tuple[Desk, dict[str, Any]]
@@ -142,7 +141,7 @@ def test_a_request_that_comes_again_is_told_the_same(desk: Desk) -> None:
 def test_a_refresh_learns_from_the_labelled_live_answers(desk: Desk, tmp_path: Path) -> None:
     desk.ask(seed_uri=desk.seed())
     desk.live(until=LATER)
-    desk.champion(1)
+    desk.released(MODEL, 1)
     candidate = desk.ask("support:drift:1", reason="drift", time=LATER)
     train = rows_of(desk, candidate, "train.jsonl", tmp_path)
     entries = desk.read("audit")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from memory_desk import MemoryDesk
 from ruamel.yaml import YAML
 
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.audit import Audit, broken_links
-from driftgate.bus_memory import MemoryBus
 from driftgate.classifier.serving import Prediction
 from driftgate.codec import Codec
 from driftgate.config import Settings
@@ -23,9 +23,11 @@ from driftgate.errors import BadInput
 from driftgate.events import Emit
 from driftgate.health import Health, log_for
 from driftgate.model_repo import Gate
+from driftgate.rollouts import PromoterBehind
 from services.evaluator.asking import Version
 from services.evaluator.gate import Tally, judge
 from services.evaluator.service import Evaluator
+from services.promoter.rollout import Release
 
 MODEL = "desk"
 LABELS = ("delivery", "refund")
@@ -82,13 +84,11 @@ class Keywords:
         return Prediction(LABELS[refund], 0.9, 0.5, len(text.split()))
 
 
-class Desk:
+class Desk(MemoryDesk):
     """An evaluator with everything around it; only the answers are made up."""
 
     def __init__(self, folder: Path) -> None:
-        self.codec = Codec.load(Path(__file__).parents[2] / "schemas")
-        self.bus = MemoryBus()
-        self.bus.ensure(self.codec.topics.by_name.values())
+        super().__init__(Codec.load(Path(__file__).parents[2] / "schemas"))
         self.artifacts = Artifacts(f"file://{folder / 'artifacts'}")
         self.settings = Settings(state_dir=folder / "state", clock="world")
         self.engine = Keywords()
@@ -112,19 +112,12 @@ class Desk:
             self.health,
         )
 
-    def send(self, emits: Iterable[Emit]) -> None:
-        producer = self.bus.producer()
-        for emit in emits:
-            key = self.codec.topics.key(emit.topic, emit.event)
-            producer.send(emit.topic, key, self.codec.encode(emit.topic, emit.event))
-
-    def read(self, topic: str) -> list[dict[str, Any]]:
-        return [self.codec.decode(topic, record.value) for record in self.bus.read_all([topic])]
-
     def judge(self, candidate: dict[str, Any]) -> dict[str, Any]:
-        """Lets a fresh evaluator judge, sends what it says; returns the verdict."""
+        """Lets a fresh evaluator judge, sends what it says, which the promoter handles; returns the
+        verdict."""
         emits = self.evaluator().handle("candidates", candidate)
         self.send(emits)
+        self.promoted()
         (verdict,) = [emit.event for emit in emits if emit.topic == "verdicts"]
         return dict(verdict)
 
@@ -161,24 +154,8 @@ class Desk:
 
     def champion(self, candidate: dict[str, Any]) -> None:
         """The promoter has brought this version to full traffic."""
-        release = {"digest": candidate["adapter_digest"], "uri": candidate["adapter_uri"]}
-        number = candidate["version"]
-        state = {
-            "model": MODEL,
-            "epoch": number,
-            "champion": number,
-            "challenger": None,
-            "stage": "idle",
-            "previous": None,
-            "since": 0,
-            "paused": False,
-            "quarantined": [],
-            "versions": {str(number): json.dumps(release)},
-            "repo_hash": self.repo.hash,
-            "words": "",
-            "time": 0,
-        }
-        self.send([Emit("rollouts", state)])
+        release = Release(candidate["adapter_digest"], candidate["adapter_uri"])
+        self.released(MODEL, candidate["version"], release)
 
     def report(self, verdict: dict[str, Any], name: str) -> bytes:
         return self.artifacts.get(self.artifacts.get_json(verdict["report_uri"])[name])
@@ -228,6 +205,22 @@ def test_a_candidate_is_paired_with_the_champion(desk: Desk) -> None:
     verdict = desk.judge(desk.candidate(2))
     assert (verdict["result"], verdict["champion"]) == ("pass", 1)
     assert axis(verdict, "task")["champion"] == 1.0
+
+
+@pytest.mark.parametrize("topic", ["clock", "verdicts"])
+def test_the_champion_is_read_when_the_promoter_has_done_what_came_before(
+    desk: Desk, topic: str
+) -> None:
+    desk.champion(desk.candidate(1))
+    before: dict[str, Any] = {
+        "clock": {"world": "w", "time": 1003, "positions": {}},
+        "verdicts": desk.judge(desk.candidate(2)),
+    }
+    desk.send([Emit(topic, before[topic])])
+    with pytest.raises(PromoterBehind, match=f"1 on {topic}"):
+        desk.evaluator().handle("candidates", desk.candidate(3))
+    desk.champion(desk.candidate(2))
+    assert desk.judge(desk.candidate(3))["champion"] == 2
 
 
 def test_a_candidate_spoilt_in_a_protected_slice_is_stopped(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from driftgate.model_repo import Gate
+from driftgate.model_repo import Gate, SliceBar
 from services.evaluator.gate import Axis, Tally, Verdict, judge
 
 SEEDS = 60
@@ -141,6 +141,14 @@ def test_too_few_cases_are_neither_pass_nor_fail() -> None:
     assert verdict.result == "insufficient"
     assert "79 held-out cases, at least 80 are needed" in verdict.words
     assert judge([], GATE).result == "insufficient"
+
+
+def test_a_protected_slice_that_no_case_has_is_told_with_those_that_are_there() -> None:
+    gate = GATE.model_copy(update={"protected": {"language=spanish": SliceBar()}})
+    verdict = judge(held_out(1), gate)
+    assert verdict.result == "insufficient"
+    assert "task accuracy in language=spanish" in verdict.words
+    assert "seen are language=en, language=es, shop=0" in verdict.words
 
 
 def test_a_protected_slice_without_enough_cases_is_insufficient() -> None:

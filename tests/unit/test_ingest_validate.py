@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from ingesting import NOON, feedback, inference, later, model_yaml
+from ingesting import NOON, feedback, inference, later, model_yaml, view
 
 from driftgate.bus import Record
 from driftgate.codec import Codec
@@ -14,7 +15,7 @@ from driftgate.model_repo import parse
 from services.ingest_logger.rows import Table
 from services.ingest_logger.validate import Dead, Skipped, Stored, View, handle
 
-VIEW = View({"triage": parse(model_yaml())}, NOON)
+VIEW = view({"triage": parse(model_yaml())})
 
 
 def outcome(codec: Codec, topic: str, value: bytes | None, view: View = VIEW) -> Any:
@@ -102,7 +103,7 @@ def test_unreadable_bytes_are_refused(codec: Codec) -> None:
 
 def test_before_the_first_tick_of_a_world_no_time_is_refused(codec: Codec) -> None:
     value = codec.encode("inferences", inference(time=0))
-    assert isinstance(outcome(codec, "inferences", value, View(VIEW.models, 0)), Stored)
+    assert isinstance(outcome(codec, "inferences", value, replace(VIEW, now=0)), Stored)
 
 
 def test_good_times_reach_to_the_bounds(codec: Codec) -> None:
@@ -112,8 +113,8 @@ def test_good_times_reach_to_the_bounds(codec: Codec) -> None:
 
 
 def test_a_text_that_may_not_be_kept_is_not_stored(codec: Codec) -> None:
-    view = View({"triage": parse(model_yaml(keep_text=False))}, NOON)
-    found = outcome(codec, "inferences", codec.encode("inferences", inference()), view)
+    hidden = view({"triage": parse(model_yaml(keep_text=False))})
+    found = outcome(codec, "inferences", codec.encode("inferences", inference()), hidden)
     assert found.row["input"] is None
     assert found.row["input_hash"] == "ab"
 
@@ -125,7 +126,7 @@ def test_the_deletion_of_a_key_is_no_fault_on_a_compacted_topic(codec: Codec) ->
 
 def test_a_model_repo_that_cannot_be_read_is_told_on_its_declaration(codec: Codec) -> None:
     event = {"model": "m", "repo_hash": "", "repo_uri": "sha256:x", "actor": "a", "time": NOON}
-    error = refusal(codec, "models", event, View({}, NOON, {"sha256:x": "it is not stored"}))
+    error = refusal(codec, "models", event, view({}, {"sha256:x": "it is not stored"}))
     assert error.reason == "unhandled"
     assert "it is not stored" in str(error)
 

@@ -24,6 +24,7 @@ def line_of(fragment: str, text: str) -> int:
         ("signal: quality", "signal: qualty", "did you mean 'quality'?"),
         ("    tolerance: 0.03", "    tolerence: 0.03", "did you mean 'tolerance'?"),
         ("test_share: 0.25", "test_share: 25", "less than or equal to 1"),
+        ("kinds: [email, phone,", "kinds: [email, phon,", "did you mean 'phone'?"),
         ("percent: 50", "percent: 3", "must rise to 100"),
         ("cooldown_days: 10", "cooldown_days: soon", "valid number"),
         ("  - name: shares", "  - name: errors", "need different names"),

@@ -14,6 +14,7 @@ from releasing import NOW
 
 from driftgate.artifacts import Artifacts
 from driftgate.audit import Audit, broken_links
+from driftgate.bus import Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.clock import WorldClock
 from driftgate.codec import Codec
@@ -61,15 +62,18 @@ class Desk:
     def start(self) -> None:
         clock = WorldClock()
         audit = Audit.resume("promoter", self.bus, self.codec)
-        self.promoter = Promoter(self.store, self.artifacts, self.folder / "cache", clock, audit)
-        settings = Settings(clock="world", state_dir=self.folder)
         log, health = log_for("promoter"), Health("promoter")
+        self.promoter = Promoter(
+            self.bus, self.codec, self.store, self.artifacts, self.folder / "cache", clock, audit,
+            health,
+        )  # fmt: skip
+        settings = Settings(clock="world", state_dir=self.folder)
         self.runner = Runner(
             "promoter", settings, self.bus, self.codec, clock, self.promoter.handle, TOPICS, log,
             health,
         )  # fmt: skip
         self.producer = self.bus.producer()
-        self.runner.send(self.producer, self.promoter.resume(self.bus, self.codec))
+        self.runner.send(self.producer, self.promoter.resume())
         self.consumer = self.bus.consumer([*TOPICS, "clock"], "promoter", "promoter-0")
 
     def tell(self, topic: str, event: dict[str, Any]) -> None:
@@ -84,8 +88,10 @@ class Desk:
     def acknowledged(self, status: str = "serving") -> None:
         self.tell("routing.acks", releasing.ack(M, self.newest("routing")["epoch"], status))
 
-    def tick(self, day: float) -> None:
-        self.tell("clock", {"world": M, "time": NOW + int(day * DAY_MS), "positions": {}})
+    def tick(self, day: float, polled: bool = True) -> None:
+        self.topics.send("clock", {"world": M, "time": NOW + int(day * DAY_MS), "positions": {}})
+        if polled:
+            self.runner.step(self.consumer, self.producer)
 
     def pairs(self, day: float, old: int, new: int, count: int, right: str) -> None:
         """`count` labelled requests; `right` says what old and new answer where b is right."""
@@ -202,6 +208,72 @@ def test_a_record_handled_twice_is_done_once(desk: Desk) -> None:
         desk.runner.step(desk.consumer, desk.producer)
         assert desk.log() == log
     assert desk.decisions()[-2:] == [("rollback", 2), ("ignore", 1)]
+
+
+def before_a_border(desk: Desk) -> None:
+    """Version 2 is in shadow, and the next day's tick will bring it further."""
+    desk.passes(1)
+    desk.passes(2)
+    desk.acknowledged()
+    desk.pairs(0.5, 1, 2, 40, "bb")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_tick_comes_before_a_verdict_of_its_time_whichever_is_polled_first(
+    desk: Desk, tmp_path: Path, restarted: bool
+) -> None:
+    before_a_border(desk)
+    desk.tick(1)
+    desk.passes(3, 1)
+    other = Desk(tmp_path / "other", desk.store, desk.codec)
+    before_a_border(other)
+    if restarted:
+        other.tick(1, polled=False)
+        other.start()
+    other.consumer.pause([Position("clock", 0)])
+    if not restarted:
+        other.tick(1)
+    other.passes(3, 1)
+    other.consumer.resume([Position("clock", 0)])
+    other.runner.step(other.consumer, other.producer)
+    assert other.log() == desk.log()
+    assert desk.decisions()[-2:] == [("advance", 2), ("supersede", 3)]
+
+
+def test_a_tick_that_was_looked_up_for_a_bad_event_is_told_with_the_next(desk: Desk) -> None:
+    before_a_border(desk)
+    desk.consumer.pause([Position("clock", 0)])
+    desk.tick(1)
+    uri = desk.artifacts.put_json(1)
+    desk.tell("verdicts", releasing.verdict(M, "0" * 64, 3, uri, NOW + DAY_MS))
+    desk.consumer.resume([Position("clock", 0)])
+    desk.runner.step(desk.consumer, desk.producer)
+    assert desk.decisions()[-1] == ("advance", 2)
+    assert desk.newest("rollouts")["stage"] == "half"
+
+
+def test_a_rejection_that_is_handled_again_is_told_once_whatever_came_meanwhile(
+    desk: Desk,
+) -> None:
+    desk.passes(1)
+    desk.passes(2)
+    committed = dict(desk.bus.groups["promoter"])
+    desk.passes(3, result="fail")
+    desk.topics.send("routing.acks", releasing.ack(M, desk.newest("routing")["epoch"]))
+    desk.bus.groups["promoter"] = committed  # a crash before the commit
+    desk.start()
+    desk.runner.step(desk.consumer, desk.producer)
+    assert desk.decisions().count(("reject", 3)) == 1
+
+
+def test_health_says_what_is_tried(desk: Desk) -> None:
+    desk.passes(1)
+    assert desk.promoter.health.detail.get("activity") is None
+    desk.passes(2)
+    assert desk.promoter.health.detail["activity"] == f"{M}@2 in loading"
+    desk.acknowledged()
+    desk.start()
+    assert desk.promoter.health.detail["activity"] == f"{M}@2 in shadow"
 
 
 def test_routing_that_a_crash_kept_back_is_sent_at_the_start(desk: Desk) -> None:

@@ -286,6 +286,16 @@ def test_a_paused_rollout_holds_but_is_still_taken_back_for_harm() -> None:
     assert tick(watched, 30).state is watched
 
 
+def test_a_challenger_that_is_paused_while_it_loads_waits_for_the_word_to_go_on() -> None:
+    paused = react(state(LOADING), "commands", command("pause")).state
+    assert react(paused, "routing.acks", ack(paused.epoch)).state is paused
+    held = tick(paused, 30)
+    assert held.state is paused
+    assert held.decision and held.decision.numbers["reason"] == "paused"
+    resumed = react(paused, "commands", command("resume", number=2)).state
+    assert react(resumed, "routing.acks", ack(resumed.epoch)).state.stage == "shadow"
+
+
 def test_no_tick_is_acted_on_twice() -> None:
     after = tick(state("shadow"), 1).state
     assert tick(after, 1) == Step(after)

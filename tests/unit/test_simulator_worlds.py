@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS
 from services.simulator import people, schedule
+from services.simulator.demo import EXAMPLE
 from services.simulator.rows import Row, read_rows, with_length_slice
+from services.simulator.session import play
 
 WEEK = 7 * DAY_MS
 START = schedule.START
@@ -126,6 +131,31 @@ def test_people_give_late_and_partly_wrong_feedback_on_a_share() -> None:
     ratings = [event for event in found if event["kind"] == "rating"]
     assert ratings
     assert all(event["label"] is None for event in ratings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [("share", 1.2, "0 to 1"), ("wrong", -0.1, "0 to 1"), ("delay_hours", 0, "above 0")],
+)
+def test_habits_that_nobody_has_are_refused(name: str, value: float, wanted: str) -> None:
+    with pytest.raises(BadConfig, match=f"{name} is {value:g}, expected {wanted}"):
+        people.Habits(**{name: value})
+
+
+def test_a_world_with_a_label_that_the_model_does_not_know_is_not_played(tmp_path: Path) -> None:
+    found = [replace(row, label=f"refund{n % 3}") for n, row in enumerate(rows(2000))]
+    world = schedule.build("w", found, schedule.Calendar())
+    says = "'refund0' is not among task.labels of .*model.yaml, nor are 2 others: .*'refund'"
+    with pytest.raises(BadConfig, match=says):
+        play(
+            EXAMPLE,
+            world,
+            Settings(kafka="127.0.0.1:1", state_dir=tmp_path),
+            tmp_path / "report.html",
+            habits=people.Habits(),
+            seed=1,
+            console=Console(quiet=True),
+        )
 
 
 def test_a_days_feedback_arrives_out_of_order() -> None:

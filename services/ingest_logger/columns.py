@@ -1,0 +1,422 @@
+"""What becomes of a batch, by column: ten times faster than record by record. Pure.
+
+`validate.handle` defines what is right. Here whole columns are decoded and checked, and a record
+is stored this way only if it surely passes; one that is doubtful for any reason, bad ones among
+them, is left to `handle`, which also words the error. So both ways give the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import SystemRandom
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyruhvro import deserialize_array_threaded
+
+from driftgate.bus import Batch, Record
+from driftgate.codec import Codec
+from driftgate.errors import BadInput
+from driftgate.model_repo import ModelYaml
+from driftgate.schemas import Version
+from driftgate.subjects import subject_hashes
+from services.ingest_logger.rows import INT32, TIME, TIMES, Row, Table, as_arrow
+from services.ingest_logger.validate import (
+    FIELD_OF_KIND,
+    MAX_RECORD_BYTES,
+    WORDS,
+    Dead,
+    Stored,
+    View,
+    handle,
+    time_range,
+)
+
+HEADER_BYTES = 5
+# Fewer records than this that cannot be decoded together are looked at one by one.
+SMALLEST_GROUP = 8
+# The decoder ignores bytes behind a body. So a long is put there that nobody can guess, and read
+# with the body: another number shows that the body ends elsewhere.
+END_NAME = "_end"
+END_FIELD = {"name": END_NAME, "type": "long"}
+END = SystemRandom().getrandbits(60)
+# Sure to be more than blanks: a letter, number, punctuation mark or symbol.
+VISIBLE = r"[\pL\pN\pP\pS]"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What becomes of a batch.
+
+    Attributes:
+        rows: to be stored, in order of offset.
+        dead: to be given up, with the reason, in order of offset.
+    """
+
+    batch: Batch
+    rows: pa.Table
+    dead: Sequence[tuple[Record, BadInput]]
+
+
+def judge(batch: Batch, table: Table, codec: Codec, view: View) -> Judged:
+    """A batch in, what becomes of it out."""
+    parts: list[pa.Table] = []
+    sure = np.zeros(len(batch), bool)
+    check = CHECKS.get(batch.position.topic)
+    if check is not None and not any(at.is_json for at in table.columns):
+        for version, indices in by_version(batch, codec):
+            for decoded, found in decode(batch, version, indices):
+                columns, good = checked(decoded, version, table, codec, check, view)
+                kept = found[good]
+                sure[kept] = True
+                parts.append(placed(batch, kept, table, columns.filter(pa.array(good))))
+    rows, dead = one_by_one(batch, np.flatnonzero(~sure).tolist(), table, codec, view)
+    parts += [table.arrow(rows)] if rows else []
+    together = pa.concat_tables(parts) if parts else table.schema.empty_table()
+    if len(parts) > 1:
+        together = together.sort_by("offset")
+    return Judged(batch, together, dead)
+
+
+def one_by_one(
+    batch: Batch, indices: Sequence[int], table: Table, codec: Codec, view: View
+) -> tuple[list[Row], list[tuple[Record, BadInput]]]:
+    """By the definition."""
+    rows, dead = [], []
+    for index in indices:
+        record = batch.record(index)
+        match handle(record, table, codec, view):
+            case Stored(row):
+                rows.append(row)
+            case Dead(error):
+                dead.append((record, error))
+    return rows, dead
+
+
+# ---------------------------------------------------------------- decoding
+
+
+def by_version(batch: Batch, codec: Codec) -> Iterator[tuple[Version, np.ndarray]]:
+    """Indices of the records of each schema that can be decoded by column."""
+    subject = codec.topics[batch.position.topic].subject
+    schemas = codec.schemas
+    headers = [value[:HEADER_BYTES] if value else b"" for value in batch.values]
+    different = set(headers)
+    small = has_small_records(batch)
+    for header in different:
+        version = schemas.by_id.get(int.from_bytes(header[1:], "big"))
+        if version is None or version.subject != subject or header != version.header:
+            continue
+        if is_columnar(version.raw, schemas.newest[subject].raw):
+            own = np.ones(len(batch), bool)
+            if len(different) > 1:
+                own = np.fromiter((found == header for found in headers), bool, len(batch))
+            yield version, np.flatnonzero(own & small)
+
+
+def has_small_records(batch: Batch) -> Any:
+    """Which records are no larger than they may be."""
+    sizes = [
+        np.fromiter(map(len, (part or b"" for part in column)), int, len(batch))
+        for column in (batch.values, batch.keys)
+    ]
+    return sizes[0] + sizes[1] <= MAX_RECORD_BYTES
+
+
+def is_columnar(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> bool:
+    """Whether the two differ only by whole fields."""
+    types = {field["name"]: field["type"] for field in writer["fields"]}
+    return all(
+        without_docs(types.get(field["name"], field["type"])) == without_docs(field["type"])
+        and "aliases" not in field
+        for field in reader["fields"]
+    )
+
+
+def decode(
+    batch: Batch, version: Version, indices: np.ndarray
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Columns of the records that can be decoded, with their indices. Those that cannot are found
+    by halving."""
+    bodies = [batch.values[index][HEADER_BYTES:] + END_BYTES for index in indices.tolist()]
+    schema = writer_schema(version.id, json.dumps(version.raw))
+    waiting = [(0, len(bodies))]
+    while waiting:
+        first, last = waiting.pop()
+        try:
+            (columns,) = deserialize_array_threaded(bodies[first:last], schema, 1)
+            columns.validate(full=True)  # texts are UTF-8, which the decoder does not check
+        except ValueError:
+            middle = (first + last) // 2
+            if last - first >= SMALLEST_GROUP:
+                waiting += [(middle, last), (first, middle)]
+            continue
+        yield columns, indices[first:last]
+
+
+@lru_cache(maxsize=64)
+def writer_schema(_: int, raw: str) -> str:
+    """The schema to decode by: without meaning beyond the bytes, ints as wide as they may come,
+    and with the end behind it."""
+    schema = widened(without_docs(json.loads(raw)))
+    return json.dumps(schema | {"fields": [*schema["fields"], END_FIELD]})
+
+
+def without_docs(schema: Any) -> Any:
+    """The schema as far as it decides on bytes."""
+    match schema:
+        case dict():
+            told = {"doc", "default", "logicalType"}
+            return {k: without_docs(v) for k, v in schema.items() if k not in told}
+        case list():
+            return [without_docs(item) for item in schema]
+    return schema
+
+
+def widened(schema: Any) -> Any:
+    """With longs for ints, which are the same on the wire: a larger number would be cut."""
+    match schema:
+        case dict():
+            return {key: widened(value) for key, value in schema.items()}
+        case list():
+            return [widened(item) for item in schema]
+    return "long" if schema == "int" else schema
+
+
+def long_bytes(number: int) -> bytes:
+    """A positive long in Avro's variable-length zig-zag coding (Avro 1.12 specification)."""
+    rest, found = number << 1, bytearray()
+    while rest > 0x7F:
+        found.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([*found, rest])
+
+
+END_BYTES = long_bytes(END)
+
+
+# ---------------------------------------------------------------- from decoded to stored columns
+
+
+def checked(
+    decoded: pa.RecordBatch,
+    version: Version,
+    table: Table,
+    codec: Codec,
+    check: Check,
+    view: View,
+) -> tuple[pa.Table, np.ndarray]:
+    """The table's columns, and which rows surely pass; those of the other rows mean nothing."""
+    good = Sure(pc.equal(decoded.column(END_NAME), END))
+    columns: dict[str, pa.Array] = {}
+    for at, field in zip(table.columns, reader_fields(table, codec), strict=True):
+        if at.field in version_fields(version):
+            values = decoded.column(at.field)
+        else:
+            kind = pa.int64() if at.is_time else at.arrow
+            values = pa.array([as_arrow(field["default"])] * len(decoded), kind)
+        if at.is_time:
+            good &= within(values, TIMES.start, TIMES.stop - 1)
+        elif at.kind == "int":
+            good &= within(values, INT32.start, INT32.stop - 1)
+        elif pa.types.is_map(values.type):
+            good &= has_unique_keys(values)
+        columns[at.name] = values
+    columns, good = check(columns, good, view)
+    return (
+        pa.table(
+            [stored(columns[at.name], at.arrow) for at in table.columns],
+            names=[at.name for at in table.columns],
+        ),
+        good.mask,
+    )
+
+
+def stored(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Numbers out of range stand only in rows that are filtered out."""
+    if kind == TIME:
+        return values.cast(pa.int64()).cast(TIME)
+    return values if values.type == kind else values.cast(kind, safe=False)
+
+
+def placed(batch: Batch, indices: np.ndarray, table: Table, columns: pa.Table) -> pa.Table:
+    """Columns with where each record lay before them."""
+    topic, partition = batch.position
+    offsets = np.asarray(batch.offsets, np.int64)[indices]
+    place = [
+        pa.repeat(pa.scalar(topic), len(indices)),
+        pa.repeat(pa.scalar(partition, pa.int32()), len(indices)),
+        pa.array(offsets),
+    ]
+    return pa.Table.from_arrays([*place, *columns.columns], schema=table.schema)
+
+
+def reader_fields(table: Table, codec: Codec) -> Sequence[Mapping[str, Any]]:
+    return codec.schemas.newest[codec.topics[table.topic].subject].raw["fields"]
+
+
+def version_fields(version: Version) -> set[str]:
+    return {field["name"] for field in version.raw["fields"]}
+
+
+# ---------------------------------------------------------------- checks of columns
+
+
+class Sure:
+    """Which rows surely pass so far."""
+
+    def __init__(self, condition: Any) -> None:
+        self.mask = as_mask(condition)
+
+    def __and__(self, condition: Any) -> Sure:
+        return Sure(self.mask & as_mask(condition))
+
+
+def as_mask(condition: Any) -> np.ndarray:
+    """Null is not sure."""
+    if isinstance(condition, np.ndarray):
+        return condition
+    return pc.fill_null(condition, False).to_numpy(zero_copy_only=False)
+
+
+Columns = dict[str, Any]
+Check = Callable[[Columns, Sure, View], tuple[Columns, Sure]]
+
+
+def within(values: Any, low: float, high: float) -> Any:
+    """Null or in the closed range; NaN is in none."""
+    inside = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))
+    return pc.fill_null(inside, True) if values.null_count else inside
+
+
+def visible(values: Any) -> Any:
+    return pc.match_substring_regex(values, VISIBLE)
+
+
+def finite_values(maps: pa.MapArray) -> np.ndarray:
+    """Whether all numbers of each map are finite."""
+    finite = as_mask(pc.is_finite(maps.items))
+    good = np.ones(len(maps), bool)
+    if not finite.all():
+        good[row_of_entry(maps)[~finite]] = False
+    return good
+
+
+def has_unique_keys(maps: pa.MapArray) -> np.ndarray:
+    """Whether no key of each map comes twice."""
+    keys = maps.keys.dictionary_encode()
+    width = max(1, len(keys.dictionary))
+    pairs = row_of_entry(maps) * width + keys.indices.to_numpy(zero_copy_only=False)
+    good = np.ones(len(maps), bool)
+    found, counts = np.unique(pairs, return_counts=True)
+    good[found[counts > 1] // width] = False
+    return good
+
+
+def row_of_entry(maps: pa.MapArray) -> np.ndarray:
+    """The map that each entry belongs to."""
+    return np.repeat(np.arange(len(maps)), np.diff(maps.offsets.to_numpy()))
+
+
+def by_model(columns: Columns, view: View) -> Iterator[tuple[ModelYaml, np.ndarray]]:
+    """The declared models that occur, each with which rows are its own."""
+    names = columns["model"].dictionary_encode()
+    codes = names.indices.to_numpy(zero_copy_only=False)
+    for code, name in enumerate(names.dictionary.to_pylist()):
+        if name in view.models:
+            yield view.models[name], codes == code
+
+
+def per_model(
+    columns: Columns, view: View, check: Callable[[ModelYaml, Columns], Any]
+) -> np.ndarray:
+    """A check that depends on the model's declaration; False where it is not declared."""
+    good = np.zeros(len(columns["model"]), bool)
+    for declared, own in by_model(columns, view):
+        good[own] = as_mask(check(declared, columns))[own]
+    return good
+
+
+def masked(
+    columns: Columns, name: str, view: View, keep: Callable[[ModelYaml], bool] = lambda _: True
+) -> Any:
+    """A column of texts as each row's model lets it be stored: masked, or null."""
+    values = columns[name]
+    for declared, own in by_model(columns, view):
+        if not keep(declared):
+            found = pa.nulls(int(own.sum()), values.type)
+        else:
+            found = view.maskers[declared.model].column(values.filter(pa.array(own)))
+        values = found if own.all() else pc.replace_with_mask(values, pa.array(own), found)
+    return values
+
+
+def is_label(values: Any, declared: ModelYaml) -> Any:
+    labels = [label for label in declared.task.labels if label.strip()]
+    return pc.is_in(values, value_set=pa.array(labels, pa.string()))
+
+
+def is_timely(values: Any, declared: ModelYaml, view: View) -> Any:
+    oldest, newest = time_range(declared.data, view.now)
+    return within(values, oldest, newest)
+
+
+def inference(columns: Columns, good: Sure, view: View) -> tuple[Columns, Sure]:
+    for name in ("request_id", "input_hash"):
+        good &= visible(columns[name])
+    good &= pc.fill_null(visible(columns["input"]), True)
+    for name in ("confidence", "propensity"):
+        good &= within(columns[name], 0, 1)
+    for name in ("latency_ms", "cost"):
+        good &= within(columns[name], 0, np.finfo(float).max)
+    for name in ("tokens", "epoch"):
+        good &= pc.greater_equal(columns[name], 0)
+    good &= pc.greater_equal(columns["version"], 1)
+    good &= finite_values(columns["features"])
+    good &= per_model(
+        columns,
+        view,
+        lambda declared, found: pc.and_(
+            is_label(found["output"], declared), is_timely(found["time"], declared, view)
+        ),
+    )
+    private = {
+        "input": masked(columns, "input", view, keep=lambda declared: declared.data.keep_text),
+        "subject": subject_hashes(view.subject_key, columns["subject"]),
+    }
+    return columns | private, good
+
+
+def feedback(columns: Columns, good: Sure, view: View) -> tuple[Columns, Sure]:
+    for name in ("feedback_id", "request_id"):
+        good &= visible(columns[name])
+    good &= within(columns["rating"], 0, 1)
+    for kind, field in FIELD_OF_KIND.items():
+        of_kind = pc.equal(columns["kind"], kind)
+        good &= pc.or_(pc.invert(of_kind), pc.is_valid(columns[field]))
+    good &= per_model(
+        columns,
+        view,
+        lambda declared, found: pc.and_(
+            pc.or_(pc.is_null(found["label"]), is_label(found["label"], declared)),
+            is_timely(found["time"], declared, view),
+        ),
+    )
+    return columns | {name: masked(columns, name, view) for name in WORDS}, good
+
+
+def unchanged(columns: Columns, good: Sure, _: View) -> tuple[Columns, Sure]:
+    return columns, good
+
+
+# The topics that carry much. Records of the others are handled one by one.
+CHECKS: Mapping[str, Check] = {
+    "inferences": inference,
+    "feedback": feedback,
+    "outcomes": unchanged,
+}

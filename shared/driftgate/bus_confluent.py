@@ -1,0 +1,223 @@
+"""The bus on Apache Kafka, read by confluent-kafka: for who reads in bulk."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+from confluent_kafka import OFFSET_STORED, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer as Client
+
+from driftgate.bus import Batch, Consumer, Position, Rebalance, Record
+from driftgate.bus_kafka import (
+    COMMIT_MS,
+    CONNECT_MS,
+    FETCH_BYTES,
+    FETCH_WAIT_MS,
+    MAX_RECORD_BYTES,
+    METADATA_MS,
+    SESSION_MS,
+    KafkaBus,
+)
+from driftgate.config import Settings
+from driftgate.errors import BusUnavailable
+
+# What the client fetches ahead: it asks for no more while so much is waiting, so that at most one
+# answer of every broker comes on top: 48 + 16 = 64 MB with one broker. (A reader that lags far
+# behind was seen to hold 100 MB for it, with records of 300 bytes and the client's own keeping.)
+AHEAD_KB = 48 * 1024
+# A broker that came back is found within this time. The client tries those it knows: to begin anew
+# with the bootstrap servers, which it would do otherwise, logs 20 lines a second in an outage.
+RECONNECT_MS = 1000
+# The client tells of these, and gets over them by itself: a topic that is not made yet, and a
+# member that worked for so long that the group went on without it.
+PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
+
+
+def bus_of(settings: Settings) -> KafkaBus:
+    """The bus, read by the client that the settings name."""
+    driver = ConfluentBus if settings.kafka_driver == "confluent" else KafkaBus
+    return driver(settings.kafka)
+
+
+@contextmanager
+def guarded(doing: str) -> Iterator[None]:
+    """The client's errors become ours."""
+    try:
+        yield
+    except (KafkaException, TimeoutError) as error:
+        raise BusUnavailable(f"{doing}: {str(error) or 'no answer in time'}") from error
+
+
+class ConfluentBus(KafkaBus):
+    """Consumers are confluent-kafka's; all else stays kafka-python's."""
+
+    def consumer(
+        self,
+        topics: Sequence[str],
+        group: str,
+        member: str,
+        rebalance: Rebalance | None = None,
+        max_work_seconds: float = 300,
+    ) -> Consumer:
+        return ConfluentMember(self.servers, topics, group, member, rebalance, max_work_seconds)
+
+
+class ConfluentMember:
+    """A static member of a consumer group.
+
+    The client calls back from inside `consume`, where an error would lose what was read and an
+    answer that takes long would hold up all else. So the callbacks only note what they are told;
+    partitions stay unread until `_settle` has asked where they start.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str],
+        topics: Sequence[str],
+        group: str,
+        member: str,
+        rebalance: Rebalance | None,
+        max_work_seconds: float,
+    ) -> None:
+        self._rebalance = rebalance
+        self._mine: set[Position] = set()
+        self._new: list[Position] = []  # ours, and not told of yet
+        self._gone: set[Position] = set()  # ours no longer, and not told of yet
+        self._error: KafkaError | None = None  # to be raised by the next poll
+        self._consumer = Client(
+            {
+                "bootstrap.servers": ",".join(servers),
+                "group.id": group,
+                "group.instance.id": member,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "session.timeout.ms": SESSION_MS,
+                "heartbeat.interval.ms": SESSION_MS // 4,
+                "max.poll.interval.ms": int(max_work_seconds * 1000),
+                "topic.metadata.refresh.interval.ms": METADATA_MS,
+                "metadata.recovery.strategy": "none",
+                "reconnect.backoff.max.ms": RECONNECT_MS,
+                "fetch.wait.max.ms": FETCH_WAIT_MS,
+                "fetch.max.bytes": FETCH_BYTES,
+                "fetch.message.max.bytes": MAX_RECORD_BYTES,
+                "queued.max.messages.kbytes": AHEAD_KB,
+                "check.crcs": True,
+            }
+        )
+        with guarded(f"connecting to Kafka at {servers}"):
+            self._consumer.list_topics(timeout=CONNECT_MS / 1000)
+            self._consumer.subscribe(
+                list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke
+            )
+
+    def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
+        return [r for batch in self.poll_batches(timeout, limit) for r in batch.records()]
+
+    def poll_batches(self, timeout: float, limit: int = 5000) -> Sequence[Batch]:
+        self._raise_error()
+        with guarded("polling"):
+            # One call would wait for the timeout to end or the limit to be reached.
+            found = self._consumer.consume(1, timeout)
+            if found:
+                found += self._consumer.consume(limit - 1, 0)
+        found = self._without_errors(found)
+        if self._gone or self._new:
+            # A rebalance takes all partitions away; what was read of them before is read again.
+            self._settle()
+            return []
+        return batches_of(found)
+
+    def _raise_error(self) -> None:
+        """The error noted by the last poll, which had records to return. A fatal one stays."""
+        error = self._error
+        if error:
+            self._error = error if error.fatal() else None
+            raise BusUnavailable(f"polling: {error}")
+
+    def _without_errors(self, found: list[Message]) -> list[Message]:
+        errors = [error for message in found if (error := message.error())]
+        if not errors:
+            return found
+        for error in errors:
+            if error.code() not in PASSING and not (self._error and self._error.fatal()):
+                self._error = error
+        return [message for message in found if not message.error()]
+
+    def _settle(self) -> None:
+        """Tells of partitions that came and went. If it fails, the next poll tells again."""
+        if self._rebalance and self._gone:
+            self._rebalance.revoked(sorted(self._gone))
+        self._gone.clear()
+        if not self._new:
+            return
+        starts = self._rebalance.assigned(self._new) if self._rebalance else {}
+        with guarded("taking partitions"):
+            self.resume(self._new)  # the client remembers a pause for a partition that comes back
+            self._consumer.assign(
+                [TopicPartition(*p, starts.get(p, OFFSET_STORED)) for p in self._new]
+            )
+        self._mine, self._new = set(self._new), []
+
+    def commit(self, next_offsets: Mapping[Position, int]) -> None:
+        offsets = [TopicPartition(*position, at) for position, at in next_offsets.items()]
+        if not offsets:  # the client takes it for an error
+            return
+        done: Future[list[TopicPartition]] = Future()
+
+        def ask() -> None:
+            try:
+                done.set_result(self._consumer.commit(offsets=offsets, asynchronous=False))
+            except (KafkaException, RuntimeError) as error:
+                done.set_exception(error)
+
+        # The client's own call has no deadline, and may never return (its issue 1801).
+        Thread(target=ask, name="commit", daemon=True).start()
+        with guarded("committing"):
+            for answer in done.result(COMMIT_MS / 1000):
+                if answer.error:
+                    raise KafkaException(answer.error)
+
+    def pause(self, positions: Iterable[Position]) -> None:
+        self._consumer.pause([TopicPartition(*p) for p in positions])
+
+    def resume(self, positions: Iterable[Position]) -> None:
+        self._consumer.resume([TopicPartition(*p) for p in positions])
+
+    def seek(self, next_offsets: Mapping[Position, int]) -> None:
+        with guarded("seeking"):
+            for position, offset in next_offsets.items():
+                self._consumer.seek(TopicPartition(*position, offset))
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _on_assign(self, consumer: Client, assigned: list[TopicPartition]) -> None:
+        consumer.assign([])
+        self._new = sorted(Position(p.topic, p.partition) for p in assigned)
+
+    def _on_revoke(self, _: Client, revoked: list[TopicPartition]) -> None:
+        self._gone |= self._mine
+        self._mine.clear()
+        self._new.clear()
+
+
+def batches_of(messages: Iterable[Message]) -> list[Batch]:
+    """Batches from confluent-kafka's messages."""
+    parts: dict[tuple[Any, Any], list[Any]] = defaultdict(list)
+    for message in messages:
+        parts[message.topic(), message.partition()].append(message)
+    return [
+        Batch(
+            Position(*position),
+            [message.offset() for message in part],
+            [message.key() for message in part],
+            [message.value() for message in part],
+            [message.timestamp()[1] for message in part],
+        )
+        for position, part in parts.items()
+    ]

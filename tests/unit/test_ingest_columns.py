@@ -1,0 +1,199 @@
+"""By column and record by record: both ways give the same rows and the same dead letters."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ingesting import NOON, feedback, inference, later, model_yaml, view
+
+from driftgate.bus import Batch, Position
+from driftgate.codec import Codec
+from driftgate.model_repo import parse
+from services.ingest_logger import columns, validate
+from services.ingest_logger.columns import Judged, judge, one_by_one
+from services.ingest_logger.rows import Table
+from services.ingest_logger.validate import View
+
+VIEW = view(
+    {
+        "triage": parse(model_yaml()),
+        "secret": parse(model_yaml("secret", keep_text=False)),
+    }
+)
+NUMBERS = [0.0, 1.0, 0.5, -0.1, 1.1, float("nan"), float("inf"), -float("inf"), 1e308, -0.0]
+TEXTS = ["mail ana@example.com, 4111 1111 1111 1111", "", " ", "\n\t", "\u00a0", "\u2003", "x"]
+TEXTS += ["¿dónde?", "包裹", "\u200b", "a\x00b", "\x1c", "!"]
+TIMES = [NOON, 0, -1, later(1), later(2), later(-399), later(-401), 2**62, -(2**62), NOON + 1]
+MAPS = [{}, {"a": 1.0}, {"a": float("nan")}, {"a": 1.0, "b": float("inf")}, {"é": -2.0, "b": 0.0}]
+LABELS = ["billing", "refund", "", "refnud", " delivery"]
+
+
+def chosen(chance: random.Random, event: dict[str, Any], changes: dict[str, list[Any]]) -> Any:
+    """The event with a few of its fields changed; mostly none."""
+    for name in chance.sample(sorted(changes), chance.choice([0, 0, 0, 1, 1, 2, 3])):
+        event[name] = chance.choice(changes[name])
+    return event
+
+
+def an_inference(chance: random.Random, number: int) -> dict[str, Any]:
+    event = inference(f"r{number}", model=chance.choice(["triage", "triage", "secret"]))
+    return chosen(
+        chance,
+        event,
+        {
+            "request_id": TEXTS,
+            "model": ["triag", ""],
+            "version": [0, -1, 1, 2**31 - 1],
+            "role": ["live", "shadow"],
+            "input": [*TEXTS, None],
+            "input_hash": TEXTS,
+            "features": MAPS,
+            "slices": [{}, {"language": "es", "plan": ""}],
+            "output": LABELS,
+            "confidence": [*NUMBERS, None],
+            "latency_ms": NUMBERS,
+            "tokens": [-1, 0, 2**31 - 1],
+            "cost": NUMBERS,
+            "subject": [None, "", "p1", "é"],
+            "epoch": [-1, 0, 2**62],
+            "propensity": NUMBERS,
+            "time": TIMES,
+        },
+    )
+
+
+def a_feedback(chance: random.Random, number: int) -> dict[str, Any]:
+    event = feedback(f"r{number}", feedback_id=f"f{number}")
+    return chosen(
+        chance,
+        event,
+        {
+            "feedback_id": TEXTS,
+            "request_id": TEXTS,
+            "model": ["triag", "secret"],
+            "kind": ["rating", "correction", "edit", "review"],
+            "rating": [*NUMBERS, None],
+            "label": [*LABELS, None],
+            "edited": [*TEXTS, None],
+            "reason": [*TEXTS, None],
+            "reviewer": [None, "ana"],
+            "time": TIMES,
+        },
+    )
+
+
+def an_outcome(chance: random.Random, number: int) -> dict[str, Any]:
+    event = {
+        "outcome_id": f"f{number}",
+        "request_id": f"r{number}",
+        "model": "triage",
+        "version": 1,
+        "slices": {"language": "en"},
+        "output": "refund",
+        "confidence": 0.5,
+        "kind": "correction",
+        "label": "refund",
+        "rating": None,
+        "edited": None,
+        "was_correct": True,
+        "inference_time": NOON,
+        "feedback_time": NOON,
+        "time": NOON,
+    }
+    changes = {"version": [0, 2**31 - 1], "time": TIMES, "was_correct": [None, False]}
+    return chosen(chance, event, changes | {"confidence": NUMBERS, "slices": [{}, {"a": "b"}]})
+
+
+def damaged(chance: random.Random, value: bytes) -> bytes | None:
+    """Mostly the value as it is; else none, cut, extended, or with bytes changed."""
+    match chance.choices(range(5), [30, 1, 1, 1, 3])[0]:
+        case 1:
+            return None
+        case 2:
+            return value[: chance.randrange(len(value))]
+        case 3:
+            return value + chance.randbytes(chance.randint(1, 9))
+        case 4:
+            changed = bytearray(value)
+            for _ in range(chance.randint(1, 3)):
+                changed[chance.randrange(len(changed))] = chance.randrange(256)
+            return bytes(changed)
+    return value
+
+
+MAKERS = {"inferences": an_inference, "feedback": a_feedback, "outcomes": an_outcome}
+
+
+def batch(codec: Codec, topic: str, values: list[bytes | None]) -> Batch:
+    offsets = [3 + 2 * number for number in range(len(values))]  # with gaps
+    keys = [b"k"] * len(values)
+    return Batch(Position(topic, 1), offsets, keys, values, [NOON] * len(values))
+
+
+def by_record(batch: Batch, codec: Codec, view: View) -> Judged:
+    """The definition."""
+    table = Table.of(batch.position.topic, codec)
+    rows, dead = one_by_one(batch, range(len(batch)), table, codec, view)
+    return Judged(batch, table.arrow(rows), dead)
+
+
+def told(judged: Judged) -> tuple[list[str], list[tuple[int, str, str]]]:
+    """Rows as text, since NaN is not equal to itself; dead letters by place, reason, message."""
+    dead = [(record.offset, error.reason, str(error)) for record, error in judged.dead]
+    return [repr(sorted_maps(row)) for row in judged.rows.to_pylist()], dead
+
+
+def sorted_maps(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: sorted(value) if isinstance(value, list) else value for name, value in row.items()
+    }
+
+
+@pytest.mark.parametrize("topic", sorted(MAKERS))
+@pytest.mark.parametrize("now", [NOON, 0])
+def test_ten_thousand_random_records_come_out_the_same_both_ways(
+    codec: Codec, topic: str, now: int
+) -> None:
+    chance = random.Random(f"{topic} {now}")
+    values = [damaged(chance, codec.encode(topic, MAKERS[topic](chance, n))) for n in range(10_000)]
+    sent = batch(codec, topic, values)
+    known = replace(VIEW, now=now)
+    by_column = judge(sent, Table.of(topic, codec), codec, known)
+    assert told(by_column) == told(by_record(sent, codec, known))
+    assert 1000 < len(by_column.rows) < 9999
+
+
+def test_good_records_take_the_fast_way(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any) -> Any:
+        raise AssertionError("record by record")
+
+    values = [codec.encode("inferences", inference(f"r{n}", input="¿dónde?")) for n in range(50)]
+    with monkeypatch.context() as patched:
+        patched.setattr(columns, "handle", slow)
+        judged = judge(
+            batch(codec, "inferences", values), Table.of("inferences", codec), codec, VIEW
+        )
+    assert len(judged.rows) == 50
+    assert validate.handle is not slow
+
+
+def test_one_bad_record_among_many_stands_alone(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values: list[bytes | None] = [
+        codec.encode("inferences", inference(f"r{n}")) for n in range(1000)
+    ]
+    values[617] = values[617][:-3]  # type: ignore[index]
+    seen = []
+    monkeypatch.setattr(
+        columns,
+        "handle",
+        lambda record, *rest: seen.append(record) or validate.handle(record, *rest),  # type: ignore[func-returns-value]
+    )
+    judged = judge(batch(codec, "inferences", values), Table.of("inferences", codec), codec, VIEW)
+    assert len(judged.rows) == 999
+    assert [record.offset for record, _ in judged.dead] == [3 + 2 * 617]
+    assert len(seen) < columns.SMALLEST_GROUP

@@ -1,0 +1,259 @@
+"""Look-ups, roll-ups, views and TTLs of the store, on the engine inside this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from ingesting import NOON, feedback, inference, later, model_yaml
+
+from driftgate import model_repo
+from driftgate.bus import Position
+from driftgate.events import DAY_MS
+from driftgate.model_repo import ModelYaml
+from driftgate.store import Store, migrate
+from services.ingest_logger import keeping, queries
+from services.ingest_logger.join import outcome
+
+MIGRATIONS = Path(__file__).parents[2] / "schemas" / "store"
+OFFSETS = count()
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """A database of its own with every table and view."""
+    name = f"care_{uuid4().hex[:8]}"
+    store = Store.in_process()
+    store.command(f"CREATE DATABASE {name}")
+    store.command(f"USE {name}")
+    migrate(store, MIGRATIONS)
+    yield store
+    store.command(f"DROP DATABASE {name}")
+    store.close()
+
+
+def stored(
+    store: Store, topic: str, *events: dict[str, Any], partition: int = 0
+) -> list[dict[str, Any]]:
+    """Puts events into their topic's table, in one insert."""
+    place = {"topic": topic, "partition": partition}
+    rows = [place | {"offset": next(OFFSETS)} | dict(event) for event in events]
+    store.append(topic, rows)
+    return rows
+
+
+def joined(given: dict[str, Any], answer: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The outcome of a feedback on an answer."""
+    return outcome(given, answer) | changes
+
+
+# ---------------------------------------------------------------- look-ups
+
+
+def test_the_first_live_answer_counts_across_partitions_and_parts(store: Store) -> None:
+    stored(store, "inferences", inference(version=2), partition=1)
+    stored(store, "inferences", inference(role="shadow", version=3))
+    stored(store, "inferences", inference(version=1))
+    stored(store, "inferences", inference(version=4), inference(model="other", version=5))
+    found = {row["model"]: row["version"] for row in queries.answers_to(store, ["r1", "r1", "no"])}
+    assert found == {"triage": 1, "other": 5}
+
+
+def test_a_look_up_reads_the_projection_before_and_after_merges(store: Store) -> None:
+    for start in range(0, 6000, 2000):
+        stored(store, "inferences", *(inference(f"r{n}") for n in range(start, start + 2000)))
+    asked = [f"r{n}" for n in range(0, 6000, 1000)]
+    for _ in range(2):
+        plan = store.query(f"EXPLAIN {queries.ANSWERS}", ids=asked[:1])
+        assert "ReadFromMergeTree (by_request)" in str(plan)
+        found = queries.answers_to(store, asked)
+        assert sorted(row["request_id"] for row in found) == sorted(asked)
+        store.command("OPTIMIZE TABLE inferences FINAL")
+
+
+def test_more_ids_than_one_look_up_takes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queries, "LOOKED_UP", 3)
+    ids = [f"r{n}" for n in range(10)]
+    stored(store, "inferences", *map(inference, ids))
+    assert [row["request_id"] for row in queries.answers_to(store, ids)] == ids
+    assert queries.answers_to(store, []) == []
+
+
+def test_the_later_of_feedback_and_answer_finds_the_other(store: Store) -> None:
+    (early,) = stored(store, "feedback", feedback("r1"))
+    stored(store, "feedback", feedback("r2"))
+    answer, _ = stored(store, "inferences", inference("r1"), inference("r2", role="shadow"))
+    answers = {Position("inferences", 0): (answer["offset"], answer["offset"] + 1)}
+    assert [row["request_id"] for row in queries.feedback_to_join(store, answers)] == ["r1"]
+    given = {Position("feedback", 0): (early["offset"], early["offset"])}
+    assert [row["time"] for row in queries.feedback_to_join(store, given)] == [early["time"]]
+    assert queries.feedback_to_join(store, {Position("clock", 0): (0, 9)}) == []
+
+
+def test_orphans_have_neither_answer_outcome_nor_letter(store: Store) -> None:
+    names = ("lost", "answered", "joined", "told", "young")
+    rows = {
+        name: stored(store, "feedback", feedback(name, time=later(9 if name == "young" else 0)))[0]
+        for name in names
+    }
+    (answer,) = stored(store, "inferences", inference("answered"))
+    stored(store, "outcomes", joined(rows["joined"], answer | {"request_id": "joined"}))
+    letter = {
+        "source_topic": "feedback",
+        "source_partition": 0,
+        "source_offset": rows["told"]["offset"],
+        "reason": "unknown_request",
+        "message": "",
+        "service": "ingest-logger",
+        "first_seen": NOON,
+    }
+    stored(store, "dead_letters", letter)
+    found = queries.orphans(store, "triage", NOON + DAY_MS)
+    assert [row["request_id"] for row in found] == ["lost"]
+
+
+# ---------------------------------------------------------------- roll-ups
+
+
+def totals(store: Store, name: str, *columns: str) -> dict[str, tuple[Any, ...]]:
+    sums = ", ".join(f"sum({column}) AS {column}" for column in columns)
+    rows = store.query(f"SELECT slice, {sums} FROM {name} GROUP BY slice")
+    return {row["slice"]: tuple(row[column] for column in columns) for row in rows}
+
+
+def test_answers_roll_up_by_minute_and_slice(store: Store) -> None:
+    both = {"language": "es", "channel": "mail"}
+    stored(store, "inferences", *(inference(f"a{n}", slices=both) for n in range(3)))
+    stored(store, "inferences", inference("b", confidence=None, time=NOON + 60_000))
+    for _ in range(2):
+        found = totals(store, "answers_per_minute", "answers", "with_confidence", "confidence_sum")
+        assert found == {
+            "all": (4, 3, 2.25),
+            "language=es": (3, 3, 2.25),
+            "channel=mail": (3, 3, 2.25),
+            "language=en": (1, 0, None),
+        }
+        assert len(store.query("SELECT DISTINCT minute FROM answers_per_minute")) == 2
+        store.command("OPTIMIZE TABLE inferences FINAL")
+    plan = store.query("EXPLAIN SELECT * FROM answers_per_minute WHERE model = 'triage'")
+    assert "ReadFromMergeTree (per_minute)" in str(plan)
+
+
+def test_a_row_stored_twice_and_merged_is_rolled_up_once(store: Store) -> None:
+    (row,) = stored(store, "inferences", inference())
+    store.append("inferences", [row])
+    store.command("OPTIMIZE TABLE inferences FINAL")
+    assert totals(store, "answers_per_minute", "answers")["all"] == (1,)
+
+
+def test_an_outcome_sent_twice_counts_once(store: Store) -> None:
+    right = joined(feedback(label="delivery"), inference())
+    wrong = joined(feedback("r2"), inference("r2"))
+    unknown = joined(feedback("r3", label=None), inference("r3"))
+    stored(store, "outcomes", right, wrong, unknown)
+    stored(store, "outcomes", right, wrong)
+    for _ in range(2):
+        assert totals(store, "outcomes_per_minute", "known", "right") == {
+            "all": (2, 1),
+            "language=en": (2, 1),
+        }
+        store.command("OPTIMIZE TABLE outcomes FINAL")
+
+
+# ---------------------------------------------------------------- what people said
+
+
+def test_an_edited_answer_is_a_training_pair(store: Store) -> None:
+    stored(store, "inferences", inference(), inference("r2"))
+    edited = joined(feedback(kind="edit", edited="your parcel …", label=None), inference())
+    stored(store, "outcomes", edited, joined(feedback("r2"), inference("r2")))
+    stored(store, "outcomes", edited)
+    (pair,) = store.query("SELECT request_id, input, output, edited FROM training_pairs")
+    assert pair == {
+        "request_id": "r1",
+        "input": "where is my parcel",
+        "output": "delivery",
+        "edited": "your parcel …",
+    }
+
+
+def test_reviewers_disagree_when_their_last_labels_differ(store: Store) -> None:
+    def review(request: str, who: str, label: str, at: int) -> dict[str, Any]:
+        changes = {"kind": "review", "reviewer": who, "label": label, "time": NOON + at}
+        return feedback(request, feedback_id=f"{request}-{who}-{at}", **changes)
+
+    stored(
+        store,
+        "feedback",
+        review("split", "ana", "billing", 1),
+        review("split", "bo", "refund", 2),
+        review("agreed", "ana", "billing", 1),
+        review("agreed", "bo", "billing", 2),
+        review("settled", "ana", "billing", 1),
+        review("settled", "bo", "refund", 2),
+        review("settled", "ana", "refund", 3),
+        feedback("split", label="delivery"),
+    )
+    rows = store.query("SELECT request_id, labels, reviewers FROM reviewer_disagreements")
+    assert rows == [
+        {"request_id": "split", "labels": ["billing", "refund"], "reviewers": ["ana", "bo"]}
+    ]
+
+
+def test_ratings_are_told_once_each(store: Store) -> None:
+    rated = joined(feedback(kind="rating", rating=0.25, label=None), inference())
+    stored(store, "outcomes", rated, joined(feedback("r2"), inference("r2")))
+    stored(store, "outcomes", rated)
+    assert store.query("SELECT request_id, rating FROM ratings") == [
+        {"request_id": "r1", "rating": 0.25}
+    ]
+
+
+# ---------------------------------------------------------------- TTLs
+
+
+def kept(model: str, days: int) -> ModelYaml:
+    return model_repo.parse(model_yaml(model).replace("keep_days: 400", f"keep_days: {days}"))
+
+
+DECLARED = {"short": kept("short", 30), "triage": kept("triage", 30_000)}
+
+
+def test_rows_go_when_their_model_says(store: Store) -> None:
+    events = (inference(model="short"), inference(), inference(model="undeclared"))
+    stored(store, "inferences", *(event | {"time": NOON - 4000 * DAY_MS} for event in events))
+    keeping.keep(store, DECLARED)
+    for statement in ("ALTER TABLE inferences MATERIALIZE TTL", "OPTIMIZE TABLE inferences FINAL"):
+        store.command(f"{statement} SETTINGS mutations_sync = 1")
+    left = store.query("SELECT model FROM inferences ORDER BY model")
+    assert [row["model"] for row in left] == ["triage", "undeclared"]
+    assert [row["request_id"] for row in queries.answers_to(store, ["r1"])] == ["r1", "r1"]
+    assert totals(store, "answers_per_minute", "answers")["all"] == (2,)
+
+
+def test_keeping_changes_nothing_twice(store: Store) -> None:
+    assert keeping.keep(store, DECLARED) == keeping.ttl_statements(DECLARED)
+    assert keeping.keep(store, DECLARED) == []
+    (first, *_) = keeping.keep(store, {"short": DECLARED["short"]})
+    assert first == (
+        "ALTER TABLE inferences MODIFY TTL "
+        "toDateTime(time) + toIntervalDay(30) WHERE model = 'short'"
+    )
+
+
+def test_without_models_only_dead_letters_go(store: Store) -> None:
+    (statement,) = keeping.keep(store, {})
+    assert statement.startswith("ALTER TABLE dead_letters MODIFY TTL toDateTime(first_seen)")
+
+
+# ---------------------------------------------------------------- the engine's own logs
+
+
+def test_the_local_engine_keeps_no_logs_of_its_own(store: Store) -> None:
+    store.query("SELECT 1")
+    logs = "database = 'system' AND name LIKE '%_log' AND engine LIKE '%MergeTree'"
+    assert store.query(f"SELECT name FROM system.tables WHERE {logs}") == []
