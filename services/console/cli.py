@@ -19,7 +19,7 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from driftgate.events import Emit
-from driftgate.runner import newest, readable
+from driftgate.runner import newest, publish, readable
 from services.console import dlq_cli, schemas_cli, subject_cli
 from services.console.operators import command_event, describe
 from services.console.terminal import HERE, State, actor, console, now, settings, told
@@ -34,6 +34,13 @@ app = typer.Typer(
 )
 app.add_typer(dlq_cli.app, name="dlq")
 app.add_typer(schemas_cli.app, name="schema")
+
+USUAL = Habits()
+Share = Annotated[float, typer.Option(help="share of answers that get feedback")]
+Delay = Annotated[float, typer.Option(help="mean delay of feedback, hours")]
+Longest = Annotated[float, typer.Option(help="days after which nobody gives feedback")]
+Wrong = Annotated[float, typer.Option(help="share of feedback that names a wrong label")]
+Praise = Annotated[float, typer.Option(help="share of feedback on right answers that is a rating")]
 
 
 @app.command()
@@ -215,7 +222,11 @@ def simulate(
     weeks: int = 24,
     launch_weeks: int = 4,
     per_day: int = 60,
-    feedback: float = 0.6,
+    feedback: Share = USUAL.share,
+    delay_hours: Delay = USUAL.delay_hours,
+    longest_days: Longest = USUAL.longest_days,
+    wrong: Wrong = USUAL.wrong,
+    praise: Praise = USUAL.praise,
     seed: int = 7,
 ) -> None:
     """Plays a world of labelled text against the running stack (started with --clock world)."""
@@ -228,7 +239,7 @@ def simulate(
         build(world.stem, read_rows(world), calendar),
         demo_.settings_of(config),
         report,
-        habits=Habits(share=feedback),
+        habits=Habits(feedback, delay_hours, longest_days, wrong, praise),
         seed=seed,
         health=demo_.health_of(config),
         console=console,
@@ -247,13 +258,17 @@ def demo(
     report: Path = Path("report.html"),
     weeks: int = 24,
     per_day: int = 60,
-    feedback: float = 0.6,
+    feedback: Share = USUAL.share,
+    delay_hours: Delay = USUAL.delay_hours,
+    longest_days: Longest = USUAL.longest_days,
+    wrong: Wrong = USUAL.wrong,
+    praise: Praise = USUAL.praise,
     seed: int = 7,
     shuffle: Annotated[bool, typer.Option(help="deal the dates anew: nothing changes")] = False,
 ) -> None:
     """The whole loop on a world, unattended: from installation to a page."""
     calendar = Calendar(weeks=weeks, per_day=per_day, seed=seed)
-    habits = Habits(share=feedback)
+    habits = Habits(feedback, delay_hours, longest_days, wrong, praise)
     played = demo_.run(data, state.resolve(), report, calendar, habits, console, shuffle)
     steps = [
         f"open {report}",
@@ -285,8 +300,6 @@ def order(
 def send(found: Settings, emit: Emit) -> None:
     bus, codec = KafkaBus(found.kafka), Codec.load(found.schemas, found.registry)
     producer = bus.producer()
-    key = codec.topics.key(emit.topic, emit.event)
-    producer.send(emit.topic, key, codec.encode(emit.topic, emit.event))
-    producer.flush()
+    publish(producer, codec, [emit])
     producer.close()
     bus.close()

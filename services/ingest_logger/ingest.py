@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 from uuid import uuid4
 
@@ -43,7 +44,7 @@ from driftgate.health import Health, Log
 from driftgate.runner import CLOCK, POLL_SECONDS, publish, retrying
 from driftgate.schemas import Schemas
 from driftgate.store import Store
-from services.ingest_logger import columns, declared, join, letters, migrating, queries
+from services.ingest_logger import columns, declared, join, keeping, letters, migrating, queries
 from services.ingest_logger.columns import Judged
 from services.ingest_logger.declared import Declared
 from services.ingest_logger.fence import Fenced, Owner, is_fenced, note
@@ -55,6 +56,9 @@ SERVICE = "ingest-logger"
 POLL_RECORDS = 50_000
 # From so many records on, the next poll is made while these are stored.
 BULK_RECORDS = 5_000
+# So many in one poll are thick: what comes within a short while is stored together.
+THICK_RECORDS = 200
+GATHER_SECONDS = 0.3
 # How long a rebalance waits for what is under way.
 FLUSH_SECONDS = 20.0
 JOINED = ("inferences", "feedback")
@@ -101,6 +105,7 @@ class Ingest:
         self._uncommitted: dict[Position, int] = {}
         self._worker = futures.ThreadPoolExecutor(1, "store")
         self._work: futures.Future[Refused] | None = None
+        self._assignments = 0
         self._orphans_at = 0
         self._unblock_at = self._lag_at = 0.0
 
@@ -130,7 +135,7 @@ class Ingest:
         """One poll, and all that follows from it. Where there is much, it is handled beside the
         next poll; nothing of that is handled before it is done."""
         self.unblock(consumer)
-        polled = self.again(lambda: consumer.poll_batches(POLL_SECONDS, POLL_RECORDS))
+        polled = self.gather(consumer)
         self.finish(consumer)
         mine = [batch for batch in polled if self.is_open(batch.position)]
         self._work = self._worker.submit(self.handle, mine, producer)
@@ -140,9 +145,24 @@ class Ingest:
         self.health.ready = bool(self._last_stored)
         self.health.moved(blocked={str(position): why for position, why in self.blocked.items()})
 
-    def handle(
-        self, batches: Sequence[Batch], producer: Producer
-    ) -> list[tuple[Batch, TooManyDead]]:
+    def gather(self, consumer: Consumer) -> list[Batch]:
+        """One poll; where records come thick, all polls of a short while: the store likes few and
+        large inserts."""
+        polled = self.poll(consumer, POLL_SECONDS)
+        until = time.monotonic() + GATHER_SECONDS
+        while THICK_RECORDS <= sum(map(len, polled)) < BULK_RECORDS:
+            left, assignments = until - time.monotonic(), self._assignments
+            if left <= 0:
+                break
+            more = self.poll(consumer, left)
+            # What was polled before partitions were assigned anew comes again.
+            polled = joined([*polled, *more]) if assignments == self._assignments else more
+        return polled
+
+    def poll(self, consumer: Consumer, seconds: float) -> list[Batch]:
+        return list(self.again(lambda: consumer.poll_batches(seconds, POLL_RECORDS)))
+
+    def handle(self, batches: Sequence[Batch], producer: Producer) -> Refused:
         """All steps but the commit. Returns the batches of which too much is bad: of them nothing
         is handled."""
         judged, refused = self.bearable(self.judge(batches) if batches else [])
@@ -175,6 +195,7 @@ class Ingest:
             StoreAhead, StoreUnavailable, BusUnavailable
         """
         mine = list(positions)
+        self._assignments += 1
         self.owner.take(mine)
         marks = queries.marks(self.store)
         last = queries.last_stored(self.store, sorted({t.name for t in self.tables.values()}))
@@ -231,7 +252,10 @@ class Ingest:
         """Reads declarations and schemas again; says whether there was anything new."""
         for schema_id in schema_ids:
             self.codec.refresh(schema_id)
-        return self.take_schemas() | self.declared.refresh()
+        new_schemas, new_models = self.take_schemas(), self.declared.refresh()
+        if new_models and self.settings.clock == "live":  # TTLs count the time of the wall
+            keeping.keep(self.store, self.declared.models)
+        return new_schemas or new_models
 
     def take_schemas(self) -> bool:
         """Gives every field of every schema its column; says whether there was a new schema."""
@@ -423,6 +447,18 @@ def refuse_lost_topics(known: Mapping[Position, int], ends: Mapping[Position, in
                 f"{position} ends at offset {ends.get(position, 0)}, but the store holds it up to "
                 f"{at}: the topic was made anew. Restore it, or begin with an empty database"
             )
+
+
+def joined(batches: Iterable[Batch]) -> list[Batch]:
+    """One batch a partition."""
+    parts: dict[Position, list[Batch]] = {}
+    for batch in batches:
+        parts.setdefault(batch.position, []).append(batch)
+    columns = ("offsets", "keys", "values", "timestamps")
+    return [
+        Batch(position, *(list(chain(*(getattr(b, name) for b in found))) for name in columns))
+        for position, found in parts.items()
+    ]
 
 
 def may_be_known_by_now(part: Judged) -> set[int | None]:

@@ -101,7 +101,7 @@ class Consumer(Protocol):
         """Durable position of the group: the next offset to read of each partition."""
 
     def pause(self, positions: Iterable[Position]) -> None:
-        """Reads no further here until `resume`; the partition stays this member's."""
+        """Reads no further here until `resume`, or until the partition is assigned anew."""
 
     def resume(self, positions: Iterable[Position]) -> None: ...
 

@@ -79,13 +79,11 @@ def insert(ledger: Ledger) -> object:
     """Inserts a row as an owner, whatever else the condition says."""
     table, store = Table.of("inferences", ledger.bed.codec), ledger.bed.store
     event = ledger.bed.traffic.inference(1)
-    row = {"topic": POSITION.topic, "partition": 0, "offset": 1} | event
+    rows = [{"topic": POSITION.topic, "partition": 0, "offset": n} | event for n in range(50)]
 
     def insert(owner: Owner, more: str = "true") -> None:
         condition = f"{owner.condition(POSITION)} AND {more}"
-        store.append_columns(
-            "inferences", table.arrow([row] * 50), owner.name, condition, note(POSITION)
-        )
+        store.append_columns("inferences", table.arrow(rows), owner.name, condition, note(POSITION))
 
     return insert
 
