@@ -119,13 +119,13 @@ def by_version(batch: Batch, codec: Codec) -> Iterator[tuple[Version, np.ndarray
             yield version, np.flatnonzero(own & small)
 
 
-def has_small_records(batch: Batch) -> Any:
-    """Which records are no larger than they may be."""
-    sizes = [
-        np.fromiter(map(len, (part or b"" for part in column)), int, len(batch))
-        for column in (batch.values, batch.keys)
-    ]
-    return sizes[0] + sizes[1] <= MAX_RECORD_BYTES
+def has_small_records(batch: Batch) -> np.ndarray:
+    """Which records are no larger than they may be. Mostly all, which their maximum tells."""
+    both = (batch.values, batch.keys)
+    if sum(max(map(len, filter(None, part)), default=0) for part in both) <= MAX_RECORD_BYTES:
+        return np.ones(len(batch), bool)
+    sizes = (sum(len(part or b"") for part in record) for record in zip(*both, strict=True))
+    return np.fromiter(sizes, int, len(batch)) <= MAX_RECORD_BYTES
 
 
 def is_columnar(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> bool:

@@ -53,12 +53,13 @@ from services.ingest_logger.rows import Row, Table
 from services.ingest_logger.validate import View
 
 SERVICE = "ingest-logger"
-POLL_RECORDS = 50_000
+POLL_RECORDS = 100_000
 # From so many records on, the next poll is made while these are stored.
 BULK_RECORDS = 5_000
 # So many in one poll are thick: what comes within a short while is stored together.
 THICK_RECORDS = 200
 GATHER_SECONDS = 0.3
+INSERTERS = 2
 # How long a rebalance waits for what is under way.
 FLUSH_SECONDS = 20.0
 JOINED = ("inferences", "feedback")
@@ -70,7 +71,6 @@ LAG_SECONDS = 10.0
 MAY_BE_NEW = frozenset({UNKNOWN_MODEL, UNKNOWN_LABEL, UNKNOWN_SCHEMA})
 
 T = TypeVar("T")
-Refused = list[tuple[Batch, TooManyDead]]
 
 
 class StoreAhead(Terminal):
@@ -104,7 +104,8 @@ class Ingest:
         self._next: dict[Position, int] = {}  # as the marks say
         self._uncommitted: dict[Position, int] = {}
         self._worker = futures.ThreadPoolExecutor(1, "store")
-        self._work: futures.Future[Refused] | None = None
+        self._inserters = futures.ThreadPoolExecutor(INSERTERS, "insert")
+        self._work: futures.Future[None] | None = None
         self._assignments = 0
         self._orphans_at = 0
         self._unblock_at = self._lag_at = 0.0
@@ -132,14 +133,14 @@ class Ingest:
             producer.close()
 
     def step(self, consumer: Consumer, producer: Producer) -> None:
-        """One poll, and all that follows from it. Where there is much, it is handled beside the
-        next poll; nothing of that is handled before it is done."""
+        """One poll, and all that follows from it. Where there is much, it is stored beside the next
+        poll, and that is stored only when this is done."""
         self.unblock(consumer)
-        polled = self.gather(consumer)
+        polled = [batch for batch in self.gather(consumer) if self.is_open(batch.position)]
+        judged = self.bearable(consumer, self.judge(polled) if polled else [])
         self.finish(consumer)
-        mine = [batch for batch in polled if self.is_open(batch.position)]
-        self._work = self._worker.submit(self.handle, mine, producer)
-        if sum(map(len, mine)) < BULK_RECORDS:
+        self._work = self._worker.submit(self.handle, judged, producer)
+        if sum(map(len, polled)) < BULK_RECORDS:
             self.finish(consumer)
         self.tell_lag()
         self.health.ready = bool(self._last_stored)
@@ -162,25 +163,23 @@ class Ingest:
     def poll(self, consumer: Consumer, seconds: float) -> list[Batch]:
         return list(self.again(lambda: consumer.poll_batches(seconds, POLL_RECORDS)))
 
-    def handle(self, batches: Sequence[Batch], producer: Producer) -> Refused:
-        """All steps but the commit. Returns the batches of which too much is bad: of them nothing
-        is handled."""
-        judged, refused = self.bearable(self.judge(batches) if batches else [])
+    def handle(self, judged: Sequence[Judged], producer: Producer) -> None:
+        """All that is to become of judged records, but the commit."""
+        batches = [part.batch for part in judged]
         if judged:
             self.send(producer, self.letters(judged))
-            self.insert(judged)
-            self.send(producer, self.outcomes([part.batch for part in judged]))
+            # Beside each other: two partitions' inserts have nothing to do with each other.
+            list(self._inserters.map(self.insert, judged))
+            self.send(producer, self.outcomes(batches))
         self.send(producer, self.orphans())
         if judged:
-            self.mark([part.batch for part in judged])
-        return refused
+            self.mark(batches)
 
     def finish(self, consumer: Consumer) -> None:
         """Waits for what is under way; raises what it raised."""
         if self._work is not None:
             work, self._work = self._work, None
-            for batch, error in work.result():
-                self.block(consumer, batch, error)
+            work.result()
             self.commit(consumer)
 
     def is_open(self, position: Position) -> bool:
@@ -279,17 +278,17 @@ class Ingest:
                     continue
         metrics.CLOCK.set(self.clock.now() / 1000)
 
-    def bearable(self, judged: Sequence[Judged]) -> tuple[list[Judged], Refused]:
-        """Those to go on with, and those of which too much is bad."""
-        kept, refused = [], []
+    def bearable(self, consumer: Consumer, judged: Sequence[Judged]) -> list[Judged]:
+        """All but the partitions of which too much is bad: of their batch nothing is handled."""
+        kept = []
         for part in judged:
             last = part.dead[-1][1] if part.dead else None
             try:
                 self.limit.count(part.batch.position, len(part.batch), len(part.dead), last)
                 kept.append(part)
             except TooManyDead as error:
-                refused.append((part.batch, error))
-        return kept, refused
+                self.block(consumer, part.batch, error)
+        return kept
 
     def block(self, consumer: Consumer, batch: Batch, error: TooManyDead) -> None:
         """Reads a partition no further for a while; the others go on."""
@@ -323,15 +322,14 @@ class Ingest:
                     found.append(letters.letter(record, error, self.clock.now(), self.artifacts))
         return found
 
-    def insert(self, judged: Sequence[Judged]) -> None:
+    def insert(self, part: Judged) -> None:
         """Rows beyond the last one stored: one insert, hence all or none, a topic-partition."""
-        for part in judged:
-            position = part.batch.position
-            rows = part.rows.filter(pc.greater(part.rows["offset"], self._last_stored[position]))
-            if len(rows):
-                self.insert_once(position, rows)
-                self._last_stored[position] = rows["offset"][-1].as_py()
-                metrics.QUERYABLE.observe(max(0.0, time.time() - part.batch.timestamps[0] / 1000))
+        position, times = part.batch.position, part.batch.timestamps
+        rows = part.rows.filter(pc.greater(part.rows["offset"], self._last_stored[position]))
+        if len(rows):
+            self.insert_once(position, rows)
+            self._last_stored[position] = rows["offset"][-1].as_py()
+            metrics.QUERYABLE.observe(max(0.0, time.time() - times[0] / 1000))
 
     def insert_once(self, position: Position, rows: pa.Table) -> None:
         """Tried again under the same token, an insert whose answer was lost stays one insert.
