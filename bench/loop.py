@@ -46,7 +46,7 @@ def run(args: list[str]) -> list[Figure]:
     gain = result.advantage or 0.0
     least = 0.10 if shipped else 0.0
     return [
-        Figure("wall time without installation", f"{seconds:.0f} s", "≤ 480 s", seconds <= 480),
+        wall_time(seconds) if shipped else Figure("wall time", f"{seconds:.0f} s"),
         Figure("answers", f"{sum(w.answers for w in result.weeks):,}"),
         Figure("loop, first → last week", f"{launch.loop:.1%} → {last.loop:.1%}"),
         Figure("one-off, first → last week", f"{launch.one_off:.1%} → {last.one_off:.1%}"),
@@ -79,6 +79,10 @@ def run(args: list[str]) -> list[Figure]:
             "most memory of the stack", f"{peak.most / GIB:.1f} GiB", "≤ 10", peak.most <= 10 * GIB
         ),
     ]
+
+
+def wall_time(seconds: float) -> Figure:
+    return Figure("wall time without installation", f"{seconds:.0f} s", "≤ 480 s", seconds <= 480)
 
 
 class Memory:

@@ -16,7 +16,7 @@ from typing import Literal, Self
 
 from deploy.local import ray
 from deploy.local.supervision import Program
-from driftgate.config import PREFIX, Settings
+from driftgate.config import PREFIX, Settings, load
 from driftgate.errors import BadConfig, nearest
 
 SERVICES = ("ingest_logger", "drift_detector", "trainer", "evaluator", "promoter", "router")
@@ -161,6 +161,11 @@ class StackConfig:
             "STATE_DIR": str(self.state_dir / "services"),
         }
         return {PREFIX + name: value for name, value in ours.items()} | self.settings
+
+    @property
+    def service_settings(self) -> Settings:
+        """How a process of this machine reaches the stack."""
+        return load(dict(self.environment))
 
 
 def programs(config: StackConfig) -> list[Program]:

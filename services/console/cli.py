@@ -1,4 +1,5 @@
-"""`driftgate`, the operators' command."""
+"""`driftgate`, the operators' command. What plays worlds is imported by the commands that do: it
+brings torch along, which takes seconds that the others do not have."""
 
 from __future__ import annotations
 
@@ -23,11 +24,9 @@ from driftgate.runner import newest, publish, readable
 from services.console import dlq_cli, schemas_cli, subject_cli
 from services.console.operators import command_event, describe
 from services.console.terminal import HERE, State, actor, console, now, settings, told
-from services.simulator import demo as demo_
 from services.simulator.people import Habits
 from services.simulator.rows import read_rows, with_length_slice
 from services.simulator.schedule import Calendar, build
-from services.simulator.session import play
 
 app = typer.Typer(
     help="Keeps fine-tuned models alive.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -102,14 +101,16 @@ def init(
     ] = None,
 ) -> None:
     """Writes a model repo: model.yaml and evals."""
+    from services.simulator import declare
+
     if data is None:
         declaration = scaffold.Declaration(
-            demo_.declare.slug(folder.resolve().name), ["delivery", "refund"]
+            declare.slug(folder.resolve().name), ["delivery", "refund"]
         )
         scaffold.write(folder, declaration, scaffold.STARTER)
     else:
         world = build(data.stem, with_length_slice(read_rows(data)), Calendar())
-        demo_.declare.model_repo_for(world, folder, folder.resolve().name)
+        declare.model_repo_for(world, folder, folder.resolve().name)
     console.print(f"{folder} written. Next: edit model.yaml, then `driftgate apply {folder}`")
 
 
@@ -233,18 +234,21 @@ def simulate(
     config = stack.running(state)
     if config is None or config.clock != "world":
         raise BadConfig("no stack with a world's clock runs: `driftgate up --clock world` first")
+    from services.simulator import demo as demo_world
+    from services.simulator.session import play
+
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
     played = play(
         repo,
         build(world.stem, read_rows(world), calendar),
-        demo_.settings_of(config),
+        config.service_settings,
         report,
         habits=Habits(feedback, delay_hours, longest_days, wrong, praise),
         seed=seed,
-        health=demo_.health_of(config),
+        health=demo_world.health_of(config),
         console=console,
     )
-    console.print(demo_.summary(played, report, [f"open {report}"]))
+    console.print(demo_world.summary(played, report, [f"open {report}"]))
     raise typer.Exit(0 if played.held else 1)
 
 
@@ -267,15 +271,17 @@ def demo(
     shuffle: Annotated[bool, typer.Option(help="deal the dates anew: nothing changes")] = False,
 ) -> None:
     """The whole loop on a world, unattended: from installation to a page."""
+    from services.simulator import demo as demo_world
+
     calendar = Calendar(weeks=weeks, per_day=per_day, seed=seed)
     habits = Habits(feedback, delay_hours, longest_days, wrong, praise)
-    played = demo_.run(data, state.resolve(), report, calendar, habits, console, shuffle)
+    played = demo_world.run(data, state.resolve(), report, calendar, habits, console, shuffle)
     steps = [
         f"open {report}",
         "make up: an empty system, on this machine's clock",
         "README.md, 'Connect your own app'",
     ]
-    console.print(demo_.summary(played, report, steps))
+    console.print(demo_world.summary(played, report, steps))
     raise typer.Exit(0 if played.held else 1)
 
 

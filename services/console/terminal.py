@@ -19,7 +19,6 @@ from driftgate.codec import Codec
 from driftgate.config import Settings, load
 from driftgate.errors import DriftgateError
 from driftgate.runner import newest
-from services.simulator.demo import settings_of
 
 console = Console()
 
@@ -47,7 +46,7 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
 def settings(state: Path) -> Settings:
     """How to reach the system: the local stack of `state` when it is up, else DRIFTGATE_*."""
     config = stack.running(state)
-    return load() if config is None else settings_of(config)
+    return load() if config is None else config.service_settings
 
 
 def now(found: Settings) -> int:

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from deploy.local import stack
 from driftgate import model_repo
-from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from services.simulator import declare
 from services.simulator.people import Habits
@@ -94,7 +93,7 @@ def run(
         return play(
             plan.repo,
             plan.world,
-            settings_of(config),
+            config.service_settings,
             report,
             habits=habits,
             seed=calendar.seed,
@@ -119,16 +118,6 @@ def empty(state: Path) -> None:
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
     (state / MARKER).touch()
-
-
-def settings_of(config: stack.StackConfig) -> Settings:
-    """How to reach a local stack."""
-    return Settings.model_validate(
-        {
-            name.removeprefix("DRIFTGATE_").lower(): value
-            for name, value in config.environment.items()
-        }
-    )
 
 
 def health_of(config: stack.StackConfig) -> dict[str, str]:

@@ -368,6 +368,21 @@ def test_insert_parameters_settings_and_comments(
     )
 
 
+def test_an_insert_may_select_from_its_data(client: Client, raw: httpx.Client, table: str) -> None:
+    """A column may be called `input`, and the condition may ask another table."""
+    client.command(f"INSERT INTO {table} VALUES (5, 'limit')")
+    answer = raw.post(
+        "/",
+        content=f"INSERT INTO {table} (n, s) /* mine */ SELECT input AS n, s "
+        f"FROM input('input UInt64, s String') WHERE n < (SELECT max(n) FROM {table}) "
+        "FORMAT CSV\n1,a\n7,b\n2,FORMAT\n",
+    )
+    assert answer.status_code == 200, answer.text
+    assert client.command(f"SELECT groupArray(s) FROM (SELECT * FROM {table} ORDER BY n)") == (
+        "['a','FORMAT','limit']"
+    )
+
+
 def test_a_repeated_token_is_stored_once(client: Client, table: str) -> None:
     client.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 100")
     for _ in range(2):

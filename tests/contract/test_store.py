@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from driftgate.errors import BadConfig, StoreRefused, StoreUnavailable
@@ -49,6 +50,42 @@ def test_an_insert_is_one_part_however_large(store: Store) -> None:
     where = f"{parts} AND database = currentDatabase()"
     assert store.query(where) == [{"n": 1}]
     assert count(store) == 20_000
+
+
+def columns(start: int, count: int) -> pa.Table:
+    return pa.table(
+        {
+            "n": pa.array(range(start, start + count), pa.int32()),
+            "s": pa.array(["'", None] * (count // 2)),
+            "m": pa.array([[("a", 0.5)]] * count, pa.map_(pa.string(), pa.float64())),
+            "l": pa.array([["x"]] * count, pa.list_(pa.string())),
+            "time": pa.array([1_767_571_200_123] * count, pa.timestamp("ms", "UTC")),
+        }
+    )
+
+
+def test_columns_are_inserted_at_once_and_once_under_a_token(store: Store) -> None:
+    store.command(TABLE)
+    store.command("SYSTEM STOP MERGES t")
+    for _ in range(2):
+        store.append_columns("t", columns(0, 20_000), "one")
+    store.append_columns("t", columns(20_000, 10), "two")
+    parts = "SELECT count() AS n FROM system.parts WHERE table = 't' AND active"
+    assert store.query(f"{parts} AND database = currentDatabase()") == [{"n": 2}]
+    assert count(store) == 20_010
+    (first,) = store.query("SELECT *, toUnixTimestamp64Milli(time) AS ms FROM t WHERE n = 0")
+    assert (first["s"], first["m"], first["l"]) == ("'", {"a": 0.5}, ["x"])
+    assert first["ms"] == 1_767_571_200_123
+
+
+def test_columns_are_inserted_only_where_the_condition_holds(store: Store) -> None:
+    store.command(TABLE)
+    store.append_columns("t", columns(0, 10), "some", "n >= 4", "whose insert this is")
+    assert count(store) == 6
+    with pytest.raises(StoreRefused, match="not mine") as refused:
+        store.append_columns("t", columns(0, 10), "none", "throwIf(n = 9, 'not mine') = 0")
+    assert refused.value.code == 395
+    assert count(store) == 6
 
 
 def test_a_refused_row_refuses_the_whole_insert(store: Store) -> None:

@@ -25,7 +25,7 @@ from driftgate.runner import newest, readable
 from driftgate.store import Store
 from services.console.cli import send
 from services.console.operators import command_event
-from services.simulator.demo import EXAMPLE, settings_of
+from services.simulator.demo import EXAMPLE
 from services.simulator.people import Habits
 from services.simulator.play import Drill
 from services.simulator.rows import Row, read_rows
@@ -80,7 +80,7 @@ def played_on(folder: Path, watch: Callable[[StackConfig, int], None]) -> Run:
     played = play(
         EXAMPLE,
         world,
-        settings_of(config),
+        config.service_settings,
         folder / "report.html",
         habits=Habits(share=0.7),
         seed=7,
@@ -148,7 +148,7 @@ def test_every_answer_is_stored_once_and_traces_back_to_its_data(quiet: Run) -> 
 
 
 def test_the_audit_chain_is_unbroken(quiet: Run) -> None:
-    codec = Codec.load(settings_of(quiet.config).schemas)
+    codec = Codec.load(quiet.config.service_settings.schemas)
     entries = [entry for _, entry in readable(KafkaBus(quiet.config.kafka), codec, ["audit"])]
     assert entries
     assert broken_links(entries) == []
@@ -187,7 +187,7 @@ def test_the_same_decisions_and_counts_when_every_service_is_killed(
 
 def test_an_operator_takes_the_champion_back(quiet: Run) -> None:
     """Last: it changes the system that the other tests look at."""
-    settings = settings_of(quiet.config)
+    settings = quiet.config.service_settings
     bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas)
     before = newest(bus, codec, "rollouts")[MODEL]
     event = command_event(MODEL, "rollback", {}, "test", "complaints", before["time"] + DAY_MS)

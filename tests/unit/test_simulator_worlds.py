@@ -11,7 +11,7 @@ from rich.console import Console
 from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS
-from services.simulator import people, schedule
+from services.simulator import declare, people, schedule
 from services.simulator.demo import EXAMPLE
 from services.simulator.rows import Row, read_rows, with_length_slice
 from services.simulator.session import play
@@ -162,3 +162,14 @@ def test_a_days_feedback_arrives_out_of_order() -> None:
     due = [{"time": START + n * 60_000} for n in range(300)]
     assert people.sending_order(due, 7) != due
     assert sorted(people.sending_order(due, 7), key=lambda e: e["time"]) == due
+
+
+def test_the_gate_line_leaves_room_for_labels_that_nobody_can_know_yet() -> None:
+    def asked(label: str) -> Row:
+        return Row("text", label, None)
+
+    known = tuple(asked("old") for _ in range(4))
+    new = (*known[:3], asked("new"))
+    world = schedule.World("w", known, (known,) * 7 + (new,) * 28, START)
+    assert declare.unknowable(world) == 0.25
+    assert declare.unknowable(replace(world, days=(known,) * 28)) == 0.0
