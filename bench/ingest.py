@@ -22,6 +22,7 @@ from driftgate.bus import Position
 TIMES = 5
 FAST = 200_000
 SHARE = 0.8
+COST = 0.3
 
 
 def run(args: list[str]) -> list[Figure]:
@@ -42,6 +43,8 @@ def run(args: list[str]) -> list[Figure]:
         print("driftgate")
         slow = ingest_rate(bed, count, "kafka-python")
         fast = ingest_rate(bed, count, "confluent")
+        bed.declare(kinds="")
+        open_ = ingest_rate(bed, count, "confluent", "unmasked")
         bed.close()
     best = max(slow, fast)
     return [
@@ -56,6 +59,10 @@ def run(args: list[str]) -> list[Figure]:
             slow >= SHARE * bare_slow,
         ),
         Figure("driftgate, confluent-kafka", rate(fast), f"≥ {rate(FAST)}", fast >= FAST),
+        Figure("the same without masking", rate(open_)),
+        Figure(
+            "masking costs", f"{1 - fast / open_:.0%}", f"≤ {COST:.0%}", fast >= (1 - COST) * open_
+        ),
         Figure(
             "driftgate / plain loop", f"{best / plain:.1f}×", f"≥ {TIMES}×", best >= TIMES * plain
         ),
@@ -103,9 +110,10 @@ def confluent_rate(bed: Bed, count: int) -> float:
     return read / seconds
 
 
-def ingest_rate(bed: Bed, count: int, driver: str) -> float:
+def ingest_rate(bed: Bed, count: int, driver: str, name: str = "") -> float:
     """From the partitions' assignment until the last record can be queried."""
-    again = Bed(bed.stack, bed.folder / driver, bed.model + driver[0])
+    name = name or driver
+    again = Bed(bed.stack, bed.folder / name, f"{bed.model}{name[0]}")
     again.store.command("TRUNCATE TABLE ingest_marks")
     rows = [
         {"topic": p.topic, "partition": p.partition, "next_offset": at}

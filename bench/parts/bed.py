@@ -66,9 +66,13 @@ class Bed:
             for p, n in self.starts.items()
         ]
         self.store.append("ingest_marks", rows)
+        self.declare()
+
+    def declare(self, **masking: str) -> None:
+        """Puts the model in force; `kinds` says what is masked."""
         artifacts = Artifacts(self.stack.environment["DRIFTGATE_ARTIFACTS"])
         sender = self.sender()
-        sender.send("models", self.traffic.declaration(artifacts))
+        sender.send("models", self.traffic.declaration(artifacts, **masking))
         sender.flush()
 
     def close(self) -> None:

@@ -22,10 +22,12 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage" / 
 LABELS = ["billing", "delivery", "refund", "warranty"]
 FEEDBACK_EVERY = 5
 PERSONAL_EVERY = 10
+KINDS = "email, phone, card, iban, ip, key"
 MODEL_YAML = f"""
 model: {{model}}
 task: {{{{kind: text-classification, labels: {LABELS}}}}}
 base: {{{{name: all-MiniLM-L6-v2}}}}
+data: {{{{mask: {{{{kinds: [{{kinds}}]}}}}}}}}
 monitors: []
 gate: {{{{min_accuracy: 0.8}}}}
 rollout: {{{{stages: [{{{{name: full, percent: 100}}}}]}}}}
@@ -57,14 +59,17 @@ class Traffic:
     @cached_property
     def masked(self) -> list[str]:
         """The same as they may be stored."""
-        masker = Masker.of(parse(MODEL_YAML.format(model=self.model)).data.mask)
+        masker = Masker.of(parse(self.model_yaml(KINDS)).data.mask)
         return [masker.text(text) for text in self.texts]
 
-    def declaration(self, artifacts: Artifacts) -> dict[str, Any]:
-        """Declares the model."""
+    def model_yaml(self, kinds: str) -> str:
+        return MODEL_YAML.format(model=self.model, kinds=kinds)
+
+    def declaration(self, artifacts: Artifacts, kinds: str = KINDS) -> dict[str, Any]:
+        """Declares the model, with the kinds of personal data to be masked."""
         repo = self.folder / "repo"
         (repo / "evals").mkdir(parents=True, exist_ok=True)
-        (repo / "model.yaml").write_text(MODEL_YAML.format(model=self.model))
+        (repo / "model.yaml").write_text(self.model_yaml(kinds))
         (repo / "evals" / "regression.jsonl").write_text("")
         (repo / "evals" / "probes.yaml").write_text("")
         read, uri = publish(repo, artifacts)

@@ -53,7 +53,9 @@ from services.ingest_logger.rows import Row, Table
 from services.ingest_logger.validate import View
 
 SERVICE = "ingest-logger"
-POLL_RECORDS = 100_000
+# A process begins with few records and takes twice as many each time: so one that is killed again
+# and again gets on all the same.
+FIRST_RECORDS = 1000
 # From so many records on, the next poll is made while these are stored.
 BULK_RECORDS = 5_000
 # So many in one poll are thick: what comes within a short while is stored together.
@@ -107,6 +109,7 @@ class Ingest:
         self._inserters = futures.ThreadPoolExecutor(INSERTERS, "insert")
         self._work: futures.Future[None] | None = None
         self._assignments = 0
+        self._poll_records = FIRST_RECORDS
         self._orphans_at = 0
         self._unblock_at = self._lag_at = 0.0
 
@@ -161,7 +164,7 @@ class Ingest:
         return polled
 
     def poll(self, consumer: Consumer, seconds: float) -> list[Batch]:
-        return list(self.again(lambda: consumer.poll_batches(seconds, POLL_RECORDS)))
+        return list(self.again(lambda: consumer.poll_batches(seconds, self._poll_records)))
 
     def handle(self, judged: Sequence[Judged], producer: Producer) -> None:
         """All that is to become of judged records, but the commit."""
@@ -180,6 +183,7 @@ class Ingest:
         if self._work is not None:
             work, self._work = self._work, None
             work.result()
+            self._poll_records = min(2 * self._poll_records, self.settings.poll_records)
             self.commit(consumer)
 
     def is_open(self, position: Position) -> bool:

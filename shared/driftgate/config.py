@@ -23,6 +23,11 @@ class Settings(BaseSettings):
     kafka_driver: Literal["kafka-python", "confluent"] = Field(
         "kafka-python", description="client that ingestion reads Kafka with; confluent is faster"
     )
+    poll_records: int = Field(
+        100_000,
+        ge=1,
+        description="most records that ingestion takes at once; less needs less memory",
+    )
     registry: str = Field(
         "", description="Schema Registry, http://host:port; empty: schemas/registry.lock"
     )
