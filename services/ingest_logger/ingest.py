@@ -153,8 +153,8 @@ class Ingest:
         """One poll; where records come thick, all polls of a short while: the store likes few and
         large inserts."""
         polled = self.poll(consumer, POLL_SECONDS)
-        until = time.monotonic() + GATHER_SECONDS
-        while THICK_RECORDS <= sum(map(len, polled)) < BULK_RECORDS:
+        until, enough = time.monotonic() + GATHER_SECONDS, min(BULK_RECORDS, self._poll_records)
+        while THICK_RECORDS <= sum(map(len, polled)) < enough:
             left, assignments = until - time.monotonic(), self._assignments
             if left <= 0:
                 break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,17 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
     assert len(letters) == 1
     assert set(outcome_ids(world)) == {f"f-r{n}" for n in range(10)}
     assert world.bus.committed("ingest-logger") == ends(world)
+
+
+def test_a_process_begins_with_few_records_so_that_a_crash_loop_gets_on(world: Harness) -> None:
+    world.settle()
+    world.restart()
+    world.send("inferences", *(inference(f"r{n}") for n in range(3 * ingest.FIRST_RECORDS)))
+    stored = []
+    for _ in range(2):
+        world.step()
+        stored.append(len(world.rows("inferences", "offset")))
+    assert stored == [ingest.FIRST_RECORDS, 3 * ingest.FIRST_RECORDS]
 
 
 def test_the_store_says_where_to_go_on_not_the_group(world: Harness) -> None:
@@ -390,3 +402,29 @@ def test_a_bus_that_was_away_is_waited_for(world: Harness, monkeypatch: pytest.M
     world.step()
     assert len(calls) == 2
     assert len(world.rows("inferences")) == 1
+
+
+def test_a_new_version_of_a_schema_is_stored_without_a_restart(
+    store: Store, tmp_path: Path
+) -> None:
+    schemas = tmp_path / "schemas"
+    shutil.copytree(SCHEMAS, schemas)
+    world = memory_harness(store, Codec.load(schemas), tmp_path)
+    world.send("inferences", inference("old"))
+    world.settle()
+
+    app = Codec.load(schemas)
+    newer = json.loads(json.dumps(app.schemas.newest["inference"].raw))
+    region = {"name": "region", "type": ["null", "string"], "default": None, "doc": "Where."}
+    newer["fields"].append(region)
+    app.registry.add("inference", json.dumps(newer))
+    for request_id in ("new", "newer"):
+        event = inference(request_id, region="north")
+        world.send_raw("inferences", app.encode("inferences", event), request_id.encode())
+    world.settle()
+    world.send("inferences", inference("old again", region=None))
+    world.settle()
+    found = {row["request_id"]: row["region"] for row in world.rows("inferences")}
+    assert found == {"old": None, "new": "north", "newer": "north", "old again": None}
+    assert world.dead() == []
+    store.command("ALTER TABLE inferences DROP COLUMN region")
