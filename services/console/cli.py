@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import requests
 import typer
 from rich.table import Table
 
@@ -88,7 +89,10 @@ def status(state: State = HERE) -> None:
         position = sum(bus.committed(group).values())
         table.add_row(group, f"{position:,}", f"{sum(behind.values()):,}")
     console.print(table)
-    if not all(part.healthy for part in parts):
+    held = held_partitions(config)
+    for why in held.values():
+        console.print(f"held: {why}", style="red", highlight=False, soft_wrap=True, markup=False)
+    if held or not all(part.healthy for part in parts):
         raise typer.Exit(1)
 
 
@@ -286,6 +290,15 @@ def demo(
 
 
 app.command()(subject_cli.subject)
+
+
+def held_partitions(config: stack.StackConfig) -> dict[str, str]:
+    """Partitions that ingestion does not read on, and why; none if it does not answer."""
+    try:
+        url = f"http://127.0.0.1:{config.ports['ingest_logger_http']}/healthz"
+        return dict(requests.get(url, timeout=2).json().get("blocked", {}))
+    except requests.RequestException:
+        return {}
 
 
 def order(

@@ -146,6 +146,7 @@ class Ingest:
         if sum(map(len, polled)) < BULK_RECORDS:
             self.finish(consumer)
         self.tell_lag()
+        metrics.BLOCKED.set(len(self.blocked))
         self.health.ready = bool(self._last_stored)
         self.health.moved(blocked={str(position): why for position, why in self.blocked.items()})
 
@@ -302,14 +303,12 @@ class Ingest:
         self._unblock_at = time.monotonic() + BLOCKED_SECONDS
         consumer.pause([position])
         consumer.seek({position: batch.offsets[0]})
-        metrics.BLOCKED.set(len(self.blocked))
 
     def unblock(self, consumer: Consumer) -> None:
         """Looks at blocked partitions again: the cause may be repaired."""
         if self.blocked and time.monotonic() >= self._unblock_at:
             consumer.resume(self.blocked)
             self.blocked.clear()
-            metrics.BLOCKED.set(0)
 
     def letters(self, judged: Sequence[Judged]) -> list[Emit]:
         """Dead letters of the records beyond the last row: those before it were sent."""
