@@ -32,6 +32,8 @@ COMMIT_MS = 10_000
 METADATA_MS = 3000
 # A broker that does not answer in this time is away.
 CONNECT_MS = 10_000
+# A broker that was away is asked again so soon; half a minute, as is usual, would be lost.
+RECONNECT_MS = 1000
 # The most that one answer of a broker holds; a single larger batch of records still comes.
 FETCH_BYTES = 16 * 1024 * 1024
 READING = {
@@ -270,7 +272,12 @@ class KafkaMember(ConsumerRebalanceListener):
 
 def connected(client: Any, servers: Sequence[str], **settings: Any) -> Any:
     """A client of kafka-python that has seen a broker."""
-    return client(bootstrap_servers=servers, bootstrap_timeout_ms=CONNECT_MS, **settings)
+    return client(
+        bootstrap_servers=servers,
+        bootstrap_timeout_ms=CONNECT_MS,
+        reconnect_backoff_max_ms=RECONNECT_MS,
+        **settings,
+    )
 
 
 def as_new(topic: Topic) -> NewTopic:
