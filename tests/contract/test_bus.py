@@ -19,7 +19,7 @@ from driftgate.bus_memory import MemoryBus
 from driftgate.errors import BusUnavailable, StoreUnavailable
 from driftgate.events import Topic
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 @dataclass

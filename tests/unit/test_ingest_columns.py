@@ -197,3 +197,16 @@ def test_one_bad_record_among_many_stands_alone(
     assert len(judged.rows) == 999
     assert [record.offset for record, _ in judged.dead] == [3 + 2 * 617]
     assert len(seen) < columns.SMALLEST_GROUP
+
+
+def test_maps_in_blocks_with_sizes_as_other_languages_write_them(codec: Codec) -> None:
+    """Avro lets a writer give a block's size before it, with its count negative."""
+    plain = codec.encode("inferences", inference("r1"))
+    entry = b"\x0awords" + plain[plain.index(b"\x0awords") + 6 :][:8]
+    sized = b"\x01" + bytes([2 * len(entry)]) + entry
+    second = b"\x02" + entry.replace(b"words", b"bytes")
+    value = plain.replace(b"\x02" + entry, sized + second)
+    sent = batch(codec, "inferences", [value])
+    judged = judge(sent, Table.of("inferences", codec), codec, VIEW)
+    assert judged.rows["features"].to_pylist() == [[("words", 4.0), ("bytes", 4.0)]]
+    assert told(judged) == told(by_record(sent, codec, VIEW))
