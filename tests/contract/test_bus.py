@@ -20,6 +20,7 @@ from driftgate.errors import BusUnavailable, StoreUnavailable
 from driftgate.events import Topic
 
 DEADLINE_S = 60
+POLL_S = 0.2  # as services do
 
 
 @dataclass
@@ -70,7 +71,7 @@ def until(done: Callable[[], bool], *consumers: Consumer) -> list[Record]:
     while not done():
         assert time.monotonic() < deadline, f"not in {DEADLINE_S} s; read {found}"
         for consumer in consumers:
-            found += consumer.poll(0.05)
+            found += consumer.poll(POLL_S)
     return found
 
 
