@@ -56,6 +56,7 @@ def run(args: list[str]) -> list[Figure]:
         bed.close()
     p50, p99 = np.percentile(events, [50, 99])
     j50, j99 = np.percentile(joined, [50, 99])
+    stored = given.stored + len(events) * SAMPLED
     early, late, most = memory.early(), memory.late(), max(memory.seen)
     flat = late <= FLAT * early and most <= 600 * MIB
     return [
@@ -73,7 +74,7 @@ def run(args: list[str]) -> list[Figure]:
         ),
         Figure(
             "feedback",
-            f"{len(joined):,} at {given.feedback:,}/s, {given.stored + len(events) * SAMPLED:,} stored",
+            f"{len(joined):,} at {given.feedback:,}/s, {stored:,} answers stored",
         ),
         Figure("feedback → outcome on the topic, p50", f"{j50:.2f} s"),
         Figure("feedback → outcome on the topic, p99", f"{j99:.2f} s", "≤ 3 s", j99 <= 3),
