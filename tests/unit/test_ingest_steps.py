@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,7 +267,7 @@ def test_a_partition_of_too_many_dead_letters_is_not_read_on_and_the_others_are(
     for _ in range(2):
         world.step()
         (told,) = world.ingest.blocked.values()
-        assert "verdicts-0: 1000 of the last 1000" in told
+        assert re.match(r"verdicts-0: (1\d{3}) of the last \1 records", told)
         assert "zero byte" in told
         assert world.ingest.health.detail["blocked"] == {"verdicts-0": told}
         assert world.bus.logs[Position("verdicts.dlq", 0)] == []  # type: ignore[attr-defined]
