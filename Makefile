@@ -31,7 +31,7 @@ endif
 demo: $(INSTALLED)  ## plays a world through the whole loop; DATA=PATH plays labelled text of your own
 	@$(RUN)/driftgate demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: lint  ## lint, types, and every test; starts what it needs on ports of its own
+test: lint  ## lint, types and the tests, on ports of their own; ARGS="-m long" the longest ones
 	@$(RUN)/pytest $(ARGS)
 
 up: $(INSTALLED)  ## starts Kafka, ClickHouse's engine, Ray and the services

@@ -154,6 +154,7 @@ def test_the_audit_chain_is_unbroken(quiet: Run) -> None:
     assert broken_links(entries) == []
 
 
+@pytest.mark.long
 def test_the_same_decisions_and_counts_when_every_service_is_killed(
     quiet: Run, tmp_path: Path
 ) -> None:
