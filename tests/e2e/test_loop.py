@@ -32,7 +32,7 @@ from services.simulator.rows import Row, read_rows
 from services.simulator.schedule import WEEK_MS, Calendar, World, build
 from services.simulator.session import Played, play
 
-pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MODEL = "support-triage"
 WEEKS = 4
