@@ -113,13 +113,7 @@ def confluent_rate(bed: Bed, count: int) -> float:
 def ingest_rate(bed: Bed, count: int, driver: str, name: str = "") -> float:
     """From the partitions' assignment until the last record can be queried."""
     name = name or driver
-    again = Bed(bed.stack, bed.folder / name, f"{bed.model}{name[0]}")
-    again.store.command("TRUNCATE TABLE ingest_marks")
-    rows = [
-        {"topic": p.topic, "partition": p.partition, "next_offset": at}
-        for p, at in bed.starts.items()
-    ]
-    again.store.append("ingest_marks", rows)
+    again = Bed(bed.stack, bed.folder / name, f"{bed.model}{name[0]}", bed.starts)
     with again.ingesting(DRIFTGATE_KAFKA_DRIVER=driver):
         again.wait_for_assignment("0")
         begin = time.monotonic()

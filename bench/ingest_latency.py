@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 
 from bench.figure import Figure
 from bench.parts.bed import Bed, infrastructure, memory_of
+from bench.parts.memory import Memory
 from driftgate.store import Store
 
 MIB = 2**20
@@ -57,8 +57,8 @@ def run(args: list[str]) -> list[Figure]:
     p50, p99 = np.percentile(events, [50, 99])
     j50, j99 = np.percentile(joined, [50, 99])
     stored = given.stored + len(events) * SAMPLED
-    early, late, most = memory.early(), memory.late(), max(memory.seen)
-    flat = late <= FLAT * early and most <= 600 * MIB
+    first, last, most = early(memory.seen), late(memory.seen), memory.most
+    flat = last <= FLAT * first and most <= 600 * MIB
     return [
         Figure(
             "answers",
@@ -68,7 +68,7 @@ def run(args: list[str]) -> list[Figure]:
         Figure("event → queryable, p99", f"{p99:.2f} s", "≤ 2 s", p99 <= 2),
         Figure(
             "memory at the end / after a tenth of the time / most",
-            f"{late / MIB:.0f} / {early / MIB:.0f} / {most / MIB:.0f} MiB",
+            f"{last / MIB:.0f} / {first / MIB:.0f} / {most / MIB:.0f} MiB",
             "flat, ≤ 600 MiB",
             flat,
         ),
@@ -81,31 +81,25 @@ def run(args: list[str]) -> list[Figure]:
     ]
 
 
-@dataclass
-class Memory:
-    """Bytes, once a second."""
+def early(seen: Sequence[int]) -> float:
+    """The median from after a tenth of the time to a fifth."""
+    tenth = max(1, len(seen) // 10)
+    return float(np.median(seen[tenth : 2 * tenth] or seen))
 
-    now: Callable[[], int]
-    seen: list[int] = field(default_factory=list)
-    _over: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Memory:
-        threading.Thread(target=self._watch, daemon=True).start()
-        return self
+def late(seen: Sequence[int]) -> float:
+    """The median of the last tenth of the time."""
+    return float(np.median(seen[-max(1, len(seen) // 10) :]))
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
 
-    def _watch(self) -> None:
-        while not self._over.wait(1):
-            self.seen.append(self.now())
-
-    def early(self) -> float:
-        tenth = max(1, len(self.seen) // 10)
-        return float(np.median(self.seen[tenth : 2 * tenth] or self.seen))
-
-    def late(self) -> float:
-        return float(np.median(self.seen[-max(1, len(self.seen) // 10) :]))
+def paced(count: int, rate: int) -> Iterator[int]:
+    """The numbers up to `count`, each when it is due at so many a second."""
+    begin = time.monotonic()
+    for n in range(count):
+        wait = begin + n / rate - time.monotonic()
+        if wait > 0.001:
+            time.sleep(wait)
+        yield n
 
 
 def steady(bed: Bed, rate: int, seconds: float) -> np.ndarray:
@@ -114,11 +108,8 @@ def steady(bed: Bed, rate: int, seconds: float) -> np.ndarray:
     sent = np.zeros(count)
     prober = Prober(bed)
     with prober:
-        sender, begin = bed.sender(), time.monotonic()
-        for n in range(count):
-            wait = begin + n / rate - time.monotonic()
-            if wait > 0.001:
-                time.sleep(wait)
+        sender = bed.sender()
+        for n in paced(count, rate):
             sent[n] = time.monotonic()
             sender.send("inferences", bed.traffic.inference(n) | {"epoch": n})
         sender.flush()
@@ -185,8 +176,8 @@ class Prober:
         return self._times[partition][index]
 
 
-def prepare(bed: Bed, count: int) -> Callable[[int], str]:
-    """Stores many answers as if long ago; gives the id of the n-th."""
+def prepare(bed: Bed, count: int) -> list[str]:
+    """Stores many answers as if long ago; the ids of some, in no order."""
     block = 500_000
     for start in range(0, count, block):
         bed.store.command(
@@ -207,11 +198,10 @@ def prepare(bed: Bed, count: int) -> Callable[[int], str]:
             f"AND topic = 'inferences' AND offset IN ({numbers})"
         )
         rows |= {row["offset"]: row["request_id"] for row in found}
-    known = [rows[int(n)] for n in chosen]
-    return known.__getitem__
+    return [rows[int(n)] for n in chosen]
 
 
-def feedback(bed: Bed, ids: Callable[[int], str], rate: int, seconds: float) -> np.ndarray:
+def feedback(bed: Bed, ids: list[str], rate: int, seconds: float) -> np.ndarray:
     """Seconds of each feedback until its outcome was read from the topic."""
     count = int(rate * seconds)
     sent: dict[str, float] = {}
@@ -234,12 +224,9 @@ def feedback(bed: Bed, ids: Callable[[int], str], rate: int, seconds: float) -> 
 
     reader = threading.Thread(target=read)
     reader.start()
-    sender, begin = bed.sender(), time.monotonic()
-    for n in range(count):
-        wait = begin + n / rate - time.monotonic()
-        if wait > 0.001:
-            time.sleep(wait)
-        event = bed.traffic.feedback(n) | {"request_id": ids(n), "feedback_id": f"late-{n}"}
+    sender = bed.sender()
+    for n in paced(count, rate):
+        event = bed.traffic.feedback(n) | {"request_id": ids[n], "feedback_id": f"late-{n}"}
         sent[event["feedback_id"]] = time.monotonic()
         sender.send("feedback", event)
     sender.flush()

@@ -5,7 +5,6 @@ without any it plays the shipped world, where the loop must end 10 points above 
 from __future__ import annotations
 
 import argparse
-import threading
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import psutil
 from rich.console import Console
 
 from bench.figure import Figure
+from bench.parts.memory import Memory
 from deploy.local import stack
 from services.simulator import demo
 from services.simulator.people import Habits
@@ -27,7 +27,7 @@ def run(args: list[str]) -> list[Figure]:
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args(args)
     state = Path(".driftgate/bench").resolve()
-    peak = Memory(state)
+    peak = Memory(lambda: held(state), every=2.0)
     begin = time.monotonic()
     with peak:
         played = demo.run(
@@ -83,26 +83,6 @@ def run(args: list[str]) -> list[Figure]:
 
 def wall_time(seconds: float) -> Figure:
     return Figure("wall time without installation", f"{seconds:.0f} s", "≤ 480 s", seconds <= 480)
-
-
-class Memory:
-    """Most memory that the processes of one stack held at once (proportional set size, bytes)."""
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-        self._stop = threading.Event()
-        self.most = 0
-
-    def __enter__(self) -> Memory:
-        threading.Thread(target=self._watch, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(2.0):
-            self.most = max(self.most, held(self._state))
 
 
 def held(state: Path) -> int:

@@ -181,9 +181,7 @@ def behind(bus: Bus, codec: Codec, store: Store) -> dict[Position, int]:
 
 def start_here(store: Store, bus: Bus, codec: Codec) -> None:
     """Lets ingestion begin at the ends of the topics: what other tests sent is not of interest."""
-    ends = bus.ends(codec.topics.names())
-    rows = [{"topic": p.topic, "partition": p.partition, "next_offset": n} for p, n in ends.items()]
-    store.append("ingest_marks", rows)
+    queries.mark(store, bus.ends(codec.topics.names()))
 
 
 def memory_harness(store: Store, codec: Codec, tmp_path: Path, **changes: Any) -> Harness:

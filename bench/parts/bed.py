@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from bench.parts.traffic import Traffic
 from deploy.local import stack
 from deploy.local.plan import StackConfig
 from driftgate.artifacts import Artifacts
+from driftgate.bus import Position
 from driftgate.bus_kafka import MAX_RECORD_BYTES, KafkaBus
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
@@ -47,11 +48,13 @@ def infrastructure(name: str) -> Iterator[StackConfig]:
 
 @dataclass
 class Bed:
-    """One model's traffic into a database of its own. Reads only what is sent from now on."""
+    """One model's traffic into a database of its own. Reads only what is sent from now on, or from
+    `starts`."""
 
     stack: StackConfig
     folder: Path
     model: str = field(default_factory=lambda: f"m-{uuid4().hex[:8]}")
+    starts: Mapping[Position, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -60,12 +63,8 @@ class Bed:
         self.database = f"d_{self.model[2:]}"
         self.store = Store.connect(self.stack.store, self.database)
         migrate(self.store, SCHEMAS / "store")
-        self.starts = dict(self.bus.ends(self.codec.topics.names()))
-        rows = [
-            {"topic": p.topic, "partition": p.partition, "next_offset": n}
-            for p, n in self.starts.items()
-        ]
-        self.store.append("ingest_marks", rows)
+        self.starts = self.starts or self.bus.ends(self.codec.topics.names())
+        queries.mark(self.store, self.starts)
         self.declare()
 
     def declare(self, **masking: str) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from chdb import _chdb
 
 from deploy.local.clickhouse_request import ExternalTable, Insert, Refusal, Request, SessionWish
+from driftgate.sql import quoted, quoted_name
 
 MEBIBYTE = 2**20
 # A laptop's share: every cache of the engine small, a query may not take the machine.
@@ -309,13 +310,3 @@ def from_file(insert: Insert, path: str) -> bytes:
     into, *settings = _BEFORE_SETTINGS.split(head, maxsplit=1)
     parts = [into, f"FROM INFILE {quoted(path)}".encode(), *settings]
     return b"\n".join([*parts, f"FORMAT {insert.format}".encode()])
-
-
-def quoted(text: str) -> str:
-    """A ClickHouse string literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def quoted_name(text: str) -> str:
-    """A ClickHouse identifier."""
-    return "`" + text.replace("\\", "\\\\").replace("`", "\\`") + "`"

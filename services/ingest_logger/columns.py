@@ -23,7 +23,7 @@ from driftgate.bus import Batch, Record
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.model_repo import ModelYaml
-from driftgate.schemas import Version
+from driftgate.schemas import Version, without
 from driftgate.subjects import subject_hashes
 from services.ingest_logger.rows import INT32, TIME, TIMES, Row, Table, as_arrow
 from services.ingest_logger.validate import (
@@ -144,7 +144,7 @@ def decode(
     """Columns of the records that can be decoded, with their indices. Those that cannot are found
     by halving."""
     bodies = [batch.values[index][HEADER_BYTES:] + END_BYTES for index in indices.tolist()]
-    schema = writer_schema(version.id, json.dumps(version.raw))
+    schema = writer_schema(json.dumps(version.raw))
     waiting = [(0, len(bodies))]
     while waiting:
         first, last = waiting.pop()
@@ -160,7 +160,7 @@ def decode(
 
 
 @lru_cache(maxsize=64)
-def writer_schema(_: int, raw: str) -> str:
+def writer_schema(raw: str) -> str:
     """The schema to decode by: without meaning beyond the bytes, ints as wide as they may come,
     and with the end behind it."""
     schema = widened(without_docs(json.loads(raw)))
@@ -169,13 +169,7 @@ def writer_schema(_: int, raw: str) -> str:
 
 def without_docs(schema: Any) -> Any:
     """The schema as far as it decides on bytes."""
-    match schema:
-        case dict():
-            told = {"doc", "default", "logicalType"}
-            return {k: without_docs(v) for k, v in schema.items() if k not in told}
-        case list():
-            return [without_docs(item) for item in schema]
-    return schema
+    return without(schema, {"doc", "default", "logicalType"})
 
 
 def widened(schema: Any) -> Any:
@@ -214,8 +208,9 @@ def checked(
     """The table's columns, and which rows surely pass; those of the other rows mean nothing."""
     good = Sure(pc.equal(decoded.column(END_NAME), END))
     columns: dict[str, pa.Array] = {}
+    written = {field["name"] for field in version.raw["fields"]}
     for at, field in zip(table.columns, reader_fields(table, codec), strict=True):
-        if at.field in version_fields(version):
+        if at.field in written:
             values = decoded.column(at.field)
         else:
             kind = pa.int64() if at.is_time else at.arrow
@@ -258,10 +253,6 @@ def placed(batch: Batch, indices: np.ndarray, table: Table, columns: pa.Table) -
 
 def reader_fields(table: Table, codec: Codec) -> Sequence[Mapping[str, Any]]:
     return codec.schemas.newest[codec.topics[table.topic].subject].raw["fields"]
-
-
-def version_fields(version: Version) -> set[str]:
-    return {field["name"] for field in version.raw["fields"]}
 
 
 # ---------------------------------------------------------------- checks of columns

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from driftgate.bus import Position
 from driftgate.errors import StoreRefused, Terminal
-from driftgate.store import Store, quoted
+from driftgate.sql import quoted
+from driftgate.store import Store
 
 FENCED = "fenced"
 THROWN = 395  # ClickHouse's FUNCTION_THROW_IF_VALUE_IS_NON_ZERO

@@ -44,6 +44,7 @@ from driftgate.health import Health, Log
 from driftgate.runner import CLOCK, POLL_SECONDS, publish, retrying
 from driftgate.schemas import Schemas
 from driftgate.store import Store
+from driftgate.topology import INGEST
 from services.ingest_logger import columns, declared, join, keeping, letters, migrating, queries
 from services.ingest_logger.columns import Judged
 from services.ingest_logger.declared import Declared
@@ -52,7 +53,7 @@ from services.ingest_logger.limit import Limit, TooManyDead
 from services.ingest_logger.rows import Row, Table
 from services.ingest_logger.validate import View
 
-SERVICE = "ingest-logger"
+SERVICE = INGEST
 # A process begins with few records and takes twice as many each time: so one that is killed again
 # and again gets on all the same.
 FIRST_RECORDS = 1000
@@ -390,11 +391,7 @@ class Ingest:
     def mark(self, batches: Sequence[Batch]) -> None:
         """All marks of the batch in one insert; from here on it is never read again."""
         marks = {batch.position: batch.offsets[-1] + 1 for batch in batches}
-        rows = [
-            {"topic": p.topic, "partition": p.partition, "next_offset": at}
-            for p, at in marks.items()
-        ]
-        self.again(lambda: self.store.append("ingest_marks", rows))
+        self.again(lambda: queries.mark(self.store, marks))
         self._next |= marks
         self._uncommitted |= marks
         for position, at in marks.items():

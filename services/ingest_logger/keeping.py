@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from driftgate.model_repo import ModelYaml
-from driftgate.store import Store, quoted
+from driftgate.sql import quoted
+from driftgate.store import Store
 
 KEPT_BY_MODEL = ("inferences", "feedback", "outcomes")
 DEAD_LETTER_DAYS = 90

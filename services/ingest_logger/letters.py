@@ -13,11 +13,11 @@ from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, Emit
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
+from driftgate.topology import INGEST
 from services.ingest_logger import queries
 from services.ingest_logger.rows import Row, column
 from services.ingest_logger.validate import date
 
-SERVICE = "ingest-logger"
 # A broker takes 10 MB; a dead letter with a larger key or value names an artifact instead.
 PARKED_VALUE_BYTES = 8_000_000
 PARKED_KEY_BYTES = 1_000_000
@@ -26,7 +26,7 @@ PARKED_KEY_BYTES = 1_000_000
 def letter(record: Record, error: BadInput, now: int, artifacts: Artifacts) -> Emit:
     """A record's dead letter. What does not fit is parked as an artifact and named."""
     metrics.DEAD.labels(record.topic, error.reason).inc()
-    emit = dead_letters.letter(record, error, SERVICE, now)
+    emit = dead_letters.letter(record, error, INGEST, now)
     told = dict(emit.event)
     for name, most in (("value", PARKED_VALUE_BYTES), ("key", PARKED_KEY_BYTES)):
         data = told[name]
@@ -60,4 +60,4 @@ def orphan(row: Row, days: int, codec: Codec, now: int) -> Emit:
     record = Record(topic, row["partition"], row["offset"], key, value)
     wanted = f"the id of a live inference that arrives within {days} days of {date(row['time'])}"
     error = BadInput(UNKNOWN_REQUEST, "request_id", row["request_id"], wanted)
-    return dead_letters.letter(record, error, SERVICE, now)
+    return dead_letters.letter(record, error, INGEST, now)

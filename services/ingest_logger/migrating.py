@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from driftgate.codec import Codec, canonical
+from driftgate.sql import quoted
 from driftgate.store import Store
 from services.ingest_logger.rows import Table, is_flat, without_null
 
@@ -97,7 +98,7 @@ def literal(value: Any) -> str:
         case None:
             return "NULL"
         case str():
-            return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+            return quoted(value)
         case dict():
             pairs = [literal(part) for item in value.items() for part in item]
             return f"map({', '.join(pairs)})"

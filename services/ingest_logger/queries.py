@@ -1,4 +1,4 @@
-"""What ingestion asks the store."""
+"""What ingestion asks the store, and the marks that it leaves there."""
 
 from __future__ import annotations
 
@@ -58,6 +58,15 @@ ORDER BY partition, offset
 def marks(store: Store) -> dict[Position, int]:
     """Next offset of every partition of which something was ingested."""
     return offsets(store.query(MARKS))
+
+
+def mark(store: Store, next_offsets: Mapping[Position, int]) -> None:
+    """Writes marks, all or none."""
+    rows = [
+        {"topic": position.topic, "partition": position.partition, "next_offset": at}
+        for position, at in next_offsets.items()
+    ]
+    store.append("ingest_marks", rows)
 
 
 def last_stored(store: Store, tables: Iterable[str]) -> dict[Position, int]:

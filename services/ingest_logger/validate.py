@@ -28,6 +28,7 @@ from driftgate.errors import BadInput, nearest
 from driftgate.events import DAY_MS, DLQ, HOUR_MS, Event
 from driftgate.model_repo import Data, ModelYaml
 from driftgate.subjects import subject_hash
+from driftgate.topology import INGEST
 from services.ingest_logger.personal import Masker
 from services.ingest_logger.rows import TIMES, Row, Table, place
 
@@ -99,7 +100,7 @@ def handle(record: Record, table: Table, codec: Codec, view: View) -> Outcome:
 
 def row_of_broken(letter: Record, error: BadInput) -> Row:
     """The row of a record on a dead-letter topic that is not a dead letter."""
-    told = dead_letters.letter(letter, error, "ingest-logger", letter.timestamp).event
+    told = dead_letters.letter(letter, error, INGEST, letter.timestamp).event
     source = {f"source_{name}": value for name, value in place(letter).items()}
     return dict(told) | place(letter) | source
 

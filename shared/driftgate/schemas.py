@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -102,7 +102,8 @@ def version_of(found: Found, older: Iterable[Version]) -> Version:
     """
     try:
         raw = json.loads(found.text)
-        schema = fastavro.parse_schema(without_logical_types(raw))
+        # Timestamps are the plain ints that they are on the wire.
+        schema = fastavro.parse_schema(without(raw, {"logicalType"}))
         make_avsc_object(raw)
     except UNPARSABLE as error:
         raise BadConfig(f"{found.subject}: not an Avro schema: {error!r}") from error
@@ -129,17 +130,13 @@ def review(known: Schemas, subject: str, text: str) -> Version:
     return version
 
 
-def without_logical_types(schema: Any) -> Any:
-    """The schema with timestamps as the plain ints that they are on the wire."""
+def without(schema: Any, keys: Collection[str]) -> Any:
+    """The schema without some of its keys, at any depth."""
     match schema:
         case dict():
-            return {
-                key: without_logical_types(value)
-                for key, value in schema.items()
-                if key != "logicalType"
-            }
+            return {key: without(value, keys) for key, value in schema.items() if key not in keys}
         case list():
-            return [without_logical_types(item) for item in schema]
+            return [without(item, keys) for item in schema]
     return schema
 
 

@@ -22,6 +22,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DataError, Pro
 
 from driftgate import metrics
 from driftgate.errors import BadConfig, StoreRefused, StoreUnavailable
+from driftgate.sql import quoted
 
 Rows = Sequence[Mapping[str, Any]]
 T = TypeVar("T")
@@ -187,11 +188,6 @@ def stream_of(rows: pa.Table) -> bytes:
     with pa.ipc.new_stream(sink, rows.schema, options=options) as writer:
         writer.write_table(rows)
     return sink.getvalue().to_pybytes()
-
-
-def quoted(text: str) -> str:
-    """A ClickHouse string literal."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def guarded(call: str, work: Callable[[], T]) -> T:
