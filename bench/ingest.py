@@ -16,13 +16,15 @@ from kafka import KafkaConsumer, TopicPartition
 from rich.progress import track
 
 from bench.figure import Figure
-from bench.parts.bed import Bed, infrastructure
+from bench.parts.bed import Bed, infrastructure, memory_of
+from bench.parts.memory import Memory
 from driftgate.bus import Position
 
 TIMES = 5
 FAST = 200_000
 SHARE = 0.8
 COST = 0.3
+MIB = 2**20
 
 
 def run(args: list[str]) -> list[Figure]:
@@ -41,10 +43,10 @@ def run(args: list[str]) -> list[Figure]:
         print("consuming only")
         bare_slow, bare_fast = kafka_python_rate(bed, starts, count), confluent_rate(bed, count)
         print("driftgate")
-        slow = ingest_rate(bed, count, "kafka-python")
-        fast = ingest_rate(bed, count, "confluent")
+        slow, slow_memory = ingest_rate(bed, count, "kafka-python")
+        fast, fast_memory = ingest_rate(bed, count, "confluent")
         bed.declare(kinds="")
-        open_ = ingest_rate(bed, count, "confluent", "unmasked")
+        open_, _ = ingest_rate(bed, count, "confluent", "unmasked")
         bed.close()
     best = max(slow, fast)
     return [
@@ -59,7 +61,11 @@ def run(args: list[str]) -> list[Figure]:
             slow >= SHARE * bare_slow,
         ),
         Figure("driftgate, confluent-kafka", rate(fast), f"≥ {rate(FAST)}", fast >= FAST),
-        Figure("the same without masking", rate(open_)),
+        Figure(
+            "most memory of ingestion, kafka-python / confluent-kafka",
+            f"{slow_memory / MIB:.0f} / {fast_memory / MIB:.0f} MiB",
+        ),
+        Figure("driftgate, confluent-kafka, without masking", rate(open_)),
         Figure(
             "masking costs", f"{1 - fast / open_:.0%}", f"≤ {COST:.0%}", fast >= (1 - COST) * open_
         ),
@@ -110,15 +116,19 @@ def confluent_rate(bed: Bed, count: int) -> float:
     return read / seconds
 
 
-def ingest_rate(bed: Bed, count: int, driver: str, name: str = "") -> float:
-    """From the partitions' assignment until the last record can be queried."""
+def ingest_rate(bed: Bed, count: int, driver: str, name: str = "") -> tuple[float, int]:
+    """Events a second from the partitions' assignment until the last can be queried, and the most
+    memory of the process, bytes."""
     name = name or driver
     again = Bed(bed.stack, bed.folder / name, f"{bed.model}{name[0]}", bed.starts)
-    with again.ingesting(DRIFTGATE_KAFKA_DRIVER=driver):
+    with (
+        again.ingesting(DRIFTGATE_KAFKA_DRIVER=driver) as process,
+        Memory(lambda: memory_of(process), 0.25) as memory,
+    ):
         again.wait_for_assignment("0")
         begin = time.monotonic()
         again.wait("not drained", lambda: again.rows() >= count, 900)
         seconds = time.monotonic() - begin
     assert again.rows() == count
     again.close()
-    return count / seconds
+    return count / seconds, memory.most

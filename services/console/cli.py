@@ -22,7 +22,7 @@ from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from driftgate.events import Emit
 from driftgate.runner import newest, publish, readable
-from services.console import dlq_cli, schemas_cli, subject_cli
+from services.console import dlq_cli, schemas_cli, subject_cli, traffic_cli
 from services.console.operators import command_event, describe
 from services.console.terminal import HERE, State, actor, console, now, settings, told
 from services.simulator.people import Habits
@@ -290,6 +290,7 @@ def demo(
 
 
 app.command()(subject_cli.subject)
+app.command()(traffic_cli.traffic)
 
 
 def held_partitions(config: stack.StackConfig) -> dict[str, str]:

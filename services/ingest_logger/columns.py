@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import SystemRandom
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyruhvro import deserialize_array_threaded
 
-from driftgate.bus import Batch, Record
+from driftgate.bus import Batch, Position, Record
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.model_repo import ModelYaml
@@ -38,6 +38,11 @@ from services.ingest_logger.validate import (
 )
 
 HEADER_BYTES = 5
+# Read with the body, as whatever is as long and always valid, it need not be cut off from each.
+HEADER_FIELDS = [{"name": "_magic", "type": "boolean"}, {"name": "_schema", "type": "float"}]
+# So many records are decoded and checked at once: enough to be fast, and few enough that the next
+# ones find their memory warm.
+GROUP = 16_384
 # Fewer records than this that cannot be decoded together are looked at one by one.
 SMALLEST_GROUP = 8
 # The decoder ignores bytes behind a body. So a long is put there that nobody can guess, and read
@@ -45,22 +50,34 @@ SMALLEST_GROUP = 8
 END_NAME = "_end"
 END_FIELD = {"name": END_NAME, "type": "long"}
 END = SystemRandom().getrandbits(60)
-# Sure to be more than blanks: a letter, number, punctuation mark or symbol.
-VISIBLE = r"[\pL\pN\pP\pS]"
+# Sure to be more than blanks: neither a control character nor a space (of Unicode 15).
+VISIBLE = r"[^\x00-\x20\x7f-\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What becomes of a batch.
+    """What becomes of a batch; the batch itself need not be kept.
 
     Attributes:
+        first: offset of the first record; last: of the last.
+        count: of records.
+        since: when the broker got the first of them, ms.
         rows: to be stored, in order of offset.
         dead: to be given up, with the reason, in order of offset.
     """
 
-    batch: Batch
+    position: Position
+    first: int
+    last: int
+    count: int
+    since: int
     rows: pa.Table
     dead: Sequence[tuple[Record, BadInput]]
+
+    @classmethod
+    def of(cls, batch: Batch, rows: pa.Table, dead: Sequence[tuple[Record, BadInput]]) -> Self:
+        first, last, since = batch.offsets[0], batch.offsets[-1], batch.timestamps[0]
+        return cls(batch.position, first, last, len(batch), since, rows, dead)
 
 
 def judge(batch: Batch, table: Table, codec: Codec, view: View) -> Judged:
@@ -74,13 +91,14 @@ def judge(batch: Batch, table: Table, codec: Codec, view: View) -> Judged:
                 columns, good = checked(decoded, version, table, codec, check, view)
                 kept = found[good]
                 sure[kept] = True
-                parts.append(placed(batch, kept, table, columns.filter(pa.array(good))))
+                good_columns = columns if good.all() else columns.filter(pa.array(good))
+                parts.append(placed(batch, kept, table, good_columns))
     rows, dead = one_by_one(batch, np.flatnonzero(~sure).tolist(), table, codec, view)
     parts += [table.arrow(rows)] if rows else []
     together = pa.concat_tables(parts) if parts else table.schema.empty_table()
-    if len(parts) > 1:
+    if np.any(np.diff(together["offset"].to_numpy()) < 0):
         together = together.sort_by("offset")
-    return Judged(batch, together, dead)
+    return Judged.of(batch, together, dead)
 
 
 def one_by_one(
@@ -143,28 +161,27 @@ def decode(
 ) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
     """Columns of the records that can be decoded, with their indices. Those that cannot are found
     by halving."""
-    bodies = [batch.values[index][HEADER_BYTES:] + END_BYTES for index in indices.tolist()]
     schema = writer_schema(json.dumps(version.raw))
-    waiting = [(0, len(bodies))]
+    waiting = [indices[at : at + GROUP] for at in range(0, len(indices), GROUP)]
     while waiting:
-        first, last = waiting.pop()
+        group = waiting.pop(0)
+        bodies = [batch.values[index] + END_BYTES for index in group.tolist()]
         try:
-            (columns,) = deserialize_array_threaded(bodies[first:last], schema, 1)
+            (columns,) = deserialize_array_threaded(bodies, schema, 1)
             columns.validate(full=True)  # texts are UTF-8, which the decoder does not check
         except ValueError:
-            middle = (first + last) // 2
-            if last - first >= SMALLEST_GROUP:
-                waiting += [(middle, last), (first, middle)]
+            if len(group) >= SMALLEST_GROUP:
+                waiting[:0] = np.array_split(group, 2)
             continue
-        yield columns, indices[first:last]
+        yield columns, group
 
 
 @lru_cache(maxsize=64)
 def writer_schema(raw: str) -> str:
     """The schema to decode by: without meaning beyond the bytes, ints as wide as they may come,
-    and with the end behind it."""
+    between header and end."""
     schema = widened(without_docs(json.loads(raw)))
-    return json.dumps(schema | {"fields": [*schema["fields"], END_FIELD]})
+    return json.dumps(schema | {"fields": [*HEADER_FIELDS, *schema["fields"], END_FIELD]})
 
 
 def without_docs(schema: Any) -> Any:
@@ -302,10 +319,11 @@ def has_unique_keys(maps: pa.MapArray) -> np.ndarray:
     """Whether no key of each map comes twice."""
     keys = maps.keys.dictionary_encode()
     width = max(1, len(keys.dictionary))
-    pairs = row_of_entry(maps) * width + keys.indices.to_numpy(zero_copy_only=False)
+    pairs = pa.array(row_of_entry(maps) * width + keys.indices.to_numpy(zero_copy_only=False))
     good = np.ones(len(maps), bool)
-    found, counts = np.unique(pairs, return_counts=True)
-    good[found[counts > 1] // width] = False
+    if len(pairs.unique()) < len(pairs):
+        values, counts = pairs.value_counts().flatten()
+        good[values.filter(pc.greater(counts, 1)).to_numpy() // width] = False
     return good
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
@@ -29,7 +30,6 @@ from typing import TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from driftgate import metrics
 from driftgate.artifacts import Artifacts
@@ -54,8 +54,8 @@ from services.ingest_logger.rows import Row, Table
 from services.ingest_logger.validate import View
 
 SERVICE = INGEST
-# A process begins with few records and takes twice as many each time: so one that is killed again
-# and again gets on all the same.
+# A process begins with few records and takes four times as many each time: so one that is killed
+# again and again gets on all the same.
 FIRST_RECORDS = 1000
 # From so many records on, the next poll is made while these are stored.
 BULK_RECORDS = 5_000
@@ -63,6 +63,9 @@ BULK_RECORDS = 5_000
 THICK_RECORDS = 200
 GATHER_SECONDS = 0.3
 INSERTERS = 2
+# So many polls may be judged and not stored: neither judging nor storing waits for a slow turn of
+# the other.
+UNDER_WAY = 2
 # How long a rebalance waits for what is under way.
 FLUSH_SECONDS = 20.0
 JOINED = ("inferences", "feedback")
@@ -74,6 +77,8 @@ LAG_SECONDS = 10.0
 MAY_BE_NEW = frozenset({UNKNOWN_MODEL, UNKNOWN_LABEL, UNKNOWN_SCHEMA})
 
 T = TypeVar("T")
+# Next offset of each partition.
+Marks = Mapping[Position, int]
 
 
 class StoreAhead(Terminal):
@@ -108,7 +113,7 @@ class Ingest:
         self._uncommitted: dict[Position, int] = {}
         self._worker = futures.ThreadPoolExecutor(1, "store")
         self._inserters = futures.ThreadPoolExecutor(INSERTERS, "insert")
-        self._work: futures.Future[None] | None = None
+        self._under_way: deque[futures.Future[Marks]] = deque()
         self._assignments = 0
         self._poll_records = FIRST_RECORDS
         self._orphans_at = 0
@@ -137,13 +142,16 @@ class Ingest:
             producer.close()
 
     def step(self, consumer: Consumer, producer: Producer) -> None:
-        """One poll, and all that follows from it. Where there is much, it is stored beside the next
-        poll, and that is stored only when this is done."""
+        """One poll, and all that follows from it. Where there is much, it is stored beside the
+        next polls, one after the other."""
         self.unblock(consumer)
         polled = [batch for batch in self.gather(consumer) if self.is_open(batch.position)]
         judged = self.bearable(consumer, self.judge(polled) if polled else [])
-        self.finish(consumer)
-        self._work = self._worker.submit(self.handle, judged, producer)
+        self.finish(consumer, but=UNDER_WAY - 1)
+        before = self._under_way[-1] if self._under_way else None
+        self._under_way.append(
+            self._worker.submit(self.handle, judged, producer, self.clock.now(), before)
+        )
         if sum(map(len, polled)) < BULK_RECORDS:
             self.finish(consumer)
         self.tell_lag()
@@ -155,38 +163,52 @@ class Ingest:
         """One poll; where records come thick, all polls of a short while: the store likes few and
         large inserts."""
         polled = self.poll(consumer, POLL_SECONDS)
-        until, enough = time.monotonic() + GATHER_SECONDS, min(BULK_RECORDS, self._poll_records)
-        while THICK_RECORDS <= sum(map(len, polled)) < enough:
+        until = time.monotonic() + GATHER_SECONDS
+        while THICK_RECORDS <= sum(map(len, polled)) < self._poll_records:
             left, assignments = until - time.monotonic(), self._assignments
-            if left <= 0:
+            if left <= 0 and not self.is_storing():
                 break
-            more = self.poll(consumer, left)
+            more = self.poll(consumer, max(left, 0.05))
             # What was polled before partitions were assigned anew comes again.
             polled = joined([*polled, *more]) if assignments == self._assignments else more
         return polled
 
+    def is_storing(self) -> bool:
+        """Whether what would be judged now had to wait."""
+        return len(self._under_way) >= UNDER_WAY and not self._under_way[0].done()
+
     def poll(self, consumer: Consumer, seconds: float) -> list[Batch]:
         return list(self.again(lambda: consumer.poll_batches(seconds, self._poll_records)))
 
-    def handle(self, judged: Sequence[Judged], producer: Producer) -> None:
-        """All that is to become of judged records, but the commit."""
-        batches = [part.batch for part in judged]
+    def handle(
+        self,
+        judged: Sequence[Judged],
+        producer: Producer,
+        now: int,
+        before: futures.Future[Marks] | None = None,
+    ) -> Marks:
+        """All that is to become of judged records, but the commit. `now` is the time as they were
+        judged. Where what came before them failed, this fails too: a mark beyond it would lose it.
+        """
+        if before is not None:
+            before.result()
         if judged:
-            self.send(producer, self.letters(judged))
+            self.send(producer, self.letters(judged, now))
             # Beside each other: two partitions' inserts have nothing to do with each other.
             list(self._inserters.map(self.insert, judged))
-            self.send(producer, self.outcomes(batches))
-        self.send(producer, self.orphans())
-        if judged:
-            self.mark(batches)
+            self.send(producer, self.outcomes(judged))
+        self.send(producer, self.orphans(now))
+        return self.mark(judged) if judged else {}
 
-    def finish(self, consumer: Consumer) -> None:
-        """Waits for what is under way; raises what it raised."""
-        if self._work is not None:
-            work, self._work = self._work, None
-            work.result()
-            self._poll_records = min(2 * self._poll_records, self.settings.poll_records)
-            self.commit(consumer)
+    def finish(self, consumer: Consumer, but: int = 0) -> None:
+        """Waits for what is under way, `but` for so many; raises what it raised."""
+        while len(self._under_way) > but:
+            marks = self._under_way.popleft().result()
+            mine = {position: at for position, at in marks.items() if position in self._next}
+            self._next |= mine
+            self._uncommitted |= mine
+            self._poll_records = min(4 * self._poll_records, self.settings.poll_records)
+        self.commit(consumer)
 
     def is_open(self, position: Position) -> bool:
         return position in self._last_stored and position not in self.blocked
@@ -216,8 +238,7 @@ class Ingest:
     def revoked(self, positions: Iterable[Position]) -> None:
         """What is under way is finished first. If that takes too long, the next owner's fence ends
         it."""
-        if self._work is not None:
-            futures.wait([self._work], FLUSH_SECONDS)
+        futures.wait(self._under_way, FLUSH_SECONDS)
         for position in positions:
             self._last_stored.pop(position, None)
             self._next.pop(position, None)
@@ -290,20 +311,20 @@ class Ingest:
         for part in judged:
             last = part.dead[-1][1] if part.dead else None
             try:
-                self.limit.count(part.batch.position, len(part.batch), len(part.dead), last)
+                self.limit.count(part.position, part.count, len(part.dead), last)
                 kept.append(part)
             except TooManyDead as error:
-                self.block(consumer, part.batch, error)
+                self.block(consumer, part, error)
         return kept
 
-    def block(self, consumer: Consumer, batch: Batch, error: TooManyDead) -> None:
+    def block(self, consumer: Consumer, part: Judged, error: TooManyDead) -> None:
         """Reads a partition no further for a while; the others go on."""
-        position = batch.position
+        position = part.position
         self.log.error("blocked", position=str(position), error=str(error))
         self.blocked[position] = str(error)
         self._unblock_at = time.monotonic() + BLOCKED_SECONDS
         consumer.pause([position])
-        consumer.seek({position: batch.offsets[0]})
+        consumer.seek({position: part.first})
 
     def unblock(self, consumer: Consumer) -> None:
         """Looks at blocked partitions again: the cause may be repaired."""
@@ -311,29 +332,30 @@ class Ingest:
             consumer.resume(self.blocked)
             self.blocked.clear()
 
-    def letters(self, judged: Sequence[Judged]) -> list[Emit]:
+    def letters(self, judged: Sequence[Judged], now: int) -> list[Emit]:
         """Dead letters of the records beyond the last row: those before it were sent."""
         found = []
         for part in judged:
-            position = part.batch.position
-            metrics.RECORDS.labels(position.topic).inc(len(part.batch))
+            position = part.position
+            metrics.RECORDS.labels(position.topic).inc(part.count)
             for record, error in part.dead:
                 if record.offset > self._last_stored[position]:
                     at = f"{position}@{record.offset}"
                     self.log.warning(
                         "dead letter", position=at, reason=error.reason, field=error.field
                     )
-                    found.append(letters.letter(record, error, self.clock.now(), self.artifacts))
+                    found.append(letters.letter(record, error, now, self.artifacts))
         return found
 
     def insert(self, part: Judged) -> None:
         """Rows beyond the last one stored: one insert, hence all or none, a topic-partition."""
-        position, times = part.batch.position, part.batch.timestamps
-        rows = part.rows.filter(pc.greater(part.rows["offset"], self._last_stored[position]))
+        position = part.position
+        offsets = part.rows["offset"].to_numpy()
+        rows = part.rows.slice(offsets.searchsorted(self._last_stored[position], side="right"))
         if len(rows):
             self.insert_once(position, rows)
             self._last_stored[position] = rows["offset"][-1].as_py()
-            metrics.QUERYABLE.observe(max(0.0, time.time() - times[0] / 1000))
+            metrics.QUERYABLE.observe(max(0.0, time.time() - part.since / 1000))
 
     def insert_once(self, position: Position, rows: pa.Table) -> None:
         """Tried again under the same token, an insert whose answer was lost stays one insert.
@@ -352,12 +374,12 @@ class Ingest:
                 raise Fenced(f"{position} is another process's by now: starting anew") from error
             raise
 
-    def outcomes(self, batches: Sequence[Batch]) -> list[Emit]:
-        """Feedback and answers that meet because one of them lies in this batch."""
+    def outcomes(self, judged: Sequence[Judged]) -> list[Emit]:
+        """Feedback and answers that meet because one of them was just stored."""
         ranges = {
-            batch.position: (batch.offsets[0], batch.offsets[-1])
-            for batch in batches
-            if batch.position.topic in JOINED
+            part.position: (part.first, part.last)
+            for part in judged
+            if part.position.topic in JOINED
         }
         if not ranges:
             return []
@@ -373,11 +395,10 @@ class Ingest:
             metrics.JOIN_DELAY.observe(max(0, delay) / 1000)
         return found
 
-    def orphans(self) -> list[Emit]:
+    def orphans(self, now: int) -> list[Emit]:
         """Dead letters of feedback whose inference has not come within the model's `orphan_days`.
         Looked for when time went on, by the one member that hears the clock. The feedback stays
         stored: should its inference come after all, they are joined."""
-        now = self.clock.now()
         if not self.hears_clock or now - self._orphans_at < ORPHANS_EVERY_MS:
             return []
         self.again(self.learn)
@@ -388,15 +409,14 @@ class Ingest:
         self._orphans_at = now
         return found
 
-    def mark(self, batches: Sequence[Batch]) -> None:
-        """All marks of the batch in one insert; from here on it is never read again."""
-        marks = {batch.position: batch.offsets[-1] + 1 for batch in batches}
+    def mark(self, judged: Sequence[Judged]) -> Marks:
+        """All marks of a poll in one insert; from here on it is never read again."""
+        marks = {part.position: part.last + 1 for part in judged}
         self.again(lambda: queries.mark(self.store, marks))
-        self._next |= marks
-        self._uncommitted |= marks
         for position, at in marks.items():
             metrics.POSITION.labels(position.topic, position.partition).set(at)
             self.health.moved(**{str(position): at})
+        return marks
 
     def commit(self, consumer: Consumer) -> None:
         """Tells the group's offsets. Nothing depends on them, so a failure waits for the next

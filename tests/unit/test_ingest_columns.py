@@ -137,7 +137,7 @@ def by_record(batch: Batch, codec: Codec, view: View) -> Judged:
     """The definition."""
     table = Table.of(batch.position.topic, codec)
     rows, dead = one_by_one(batch, range(len(batch)), table, codec, view)
-    return Judged(batch, table.arrow(rows), dead)
+    return Judged.of(batch, table.arrow(rows), dead)
 
 
 def told(judged: Judged) -> tuple[list[str], list[tuple[int, str, str]]]:
