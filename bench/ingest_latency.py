@@ -177,7 +177,7 @@ class Prober:
 
 
 def prepare(bed: Bed, count: int) -> list[str]:
-    """Stores many answers as if long ago; the ids of some, in no order."""
+    """Stores many answers as if long ago, so merged; the ids of some, in no order."""
     block = 500_000
     for start in range(0, count, block):
         bed.store.command(
@@ -189,6 +189,8 @@ def prepare(bed: Bed, count: int) -> list[str]:
                 count=min(block, count - start),
             )
         )
+    merging = "SELECT count() AS n FROM system.merges"
+    bed.wait("still merging", lambda: not bed.store.query(merging)[0]["n"])
     chosen = np.random.default_rng(5).choice(count, min(count, 400_000), replace=False)
     rows: dict[int, str] = {}
     for part in np.array_split(chosen, 40):

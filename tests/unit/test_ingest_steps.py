@@ -7,12 +7,14 @@ import json
 import random
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import fastavro
 import pytest
 from ingesting import (
+    DEADLINE_S,
     KEY,
     Harness,
     declaration,
@@ -31,6 +33,7 @@ from driftgate.errors import StoreUnavailable
 from driftgate.store import Store, migrate
 from driftgate.subjects import subject_hash
 from services.ingest_logger import ingest, queries
+from services.ingest_logger.columns import Judged
 from services.ingest_logger.ingest import StoreAhead
 from services.ingest_logger.rows import Table
 from services.ingest_logger.validate import CHECKS
@@ -154,6 +157,34 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
     assert len(letters) == 1
     assert set(outcome_ids(world)) == {f"f-r{n}" for n in range(10)}
     assert world.bus.committed("ingest-logger") == ends(world)
+
+
+def test_what_was_read_after_a_poll_that_failed_is_not_stored(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    monkeypatch.setattr(ingest, "BULK_RECORDS", 1)  # every poll is stored beside the next ones
+    first, tries = threading.Event(), []
+
+    def insert(self: ingest.Ingest, part: Judged) -> None:
+        tries.append(part.position)
+        first.wait(DEADLINE_S)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ingest.Ingest, "insert", insert)
+        for name in ("r1", "s1"):
+            world.send("inferences", inference(name))
+            world.step()
+        first.set()
+        with pytest.raises(KeyboardInterrupt):
+            world.ingest.finish(world.consumer)
+        with pytest.raises(KeyboardInterrupt):
+            world.ingest.finish(world.consumer)
+    assert len(tries) == 1
+    world.restart()
+    world.settle()
+    assert sorted(row["request_id"] for row in world.rows("inferences")) == ["r1", "s1"]
 
 
 def test_a_process_begins_with_few_records_so_that_a_crash_loop_gets_on(world: Harness) -> None:
