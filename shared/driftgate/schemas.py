@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -202,16 +205,17 @@ class LockFile:
         return review(self.schemas, subject, text)
 
     def add(self, subject: str, text: str) -> Version:
-        number = self.check(subject, text).number
-        new_id = max((line.id for line in self._read()), default=0) + 1
-        path = self._folder / subject / f"v{number}.avsc"
-        path.parent.mkdir(exist_ok=True)
-        # A schema file that no line names yet is nothing: the line comes last.
-        write_whole(path, text)
-        line = f"{new_id} {subject} {number} {hashlib.sha256(text.encode()).hexdigest()}"
-        lock = self._folder / LOCK
-        write_whole(lock, f"{lock.read_text().rstrip()}\n{line}\n")
-        self.refresh()
+        with only_writer(self._folder):
+            number = self.check(subject, text).number
+            new_id = max((line.id for line in self._read()), default=0) + 1
+            path = self._folder / subject / f"v{number}.avsc"
+            path.parent.mkdir(exist_ok=True)
+            # A schema file that no line names yet is nothing: the line comes last.
+            write_whole(path, text)
+            line = f"{new_id} {subject} {number} {hashlib.sha256(text.encode()).hexdigest()}"
+            lock = self._folder / LOCK
+            write_whole(lock, f"{lock.read_text().rstrip()}\n{line}\n")
+            self.refresh()
         return self.schemas.by_id[new_id]
 
     def _read(self) -> Iterator[Found]:
@@ -226,6 +230,17 @@ class LockFile:
             if hashlib.sha256(text).hexdigest() != digest:
                 raise BadConfig(f"{path} was changed after it was registered: add a new version")
             yield Found(int(number), subject, int(version), text.decode())
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Waits until nobody else is in such a block on this folder, in this process or another."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,21 @@ def test_versions_follow_each_other(world: World) -> None:
     third = codec.registry.add("tick", tick(PACE, MOOD))
     assert third.number == 3
     assert [v.number for v in world.codec().schemas.versions("tick")] == [1, 2, 3]
+
+
+def test_versions_that_are_added_at_once_are_all_there(world: World) -> None:
+    subjects = sorted(world.codec().schemas.newest)
+
+    def add(subject: str) -> int:
+        registry = world.codec().registry
+        raw = dict(registry.schemas.newest[subject].raw)
+        return registry.add(subject, json.dumps(raw | {"fields": [*raw["fields"], MOOD]})).id
+
+    with ThreadPoolExecutor(len(subjects)) as people:
+        ids = dict(zip(subjects, people.map(add, subjects), strict=True))
+
+    assert len(set(ids.values())) == len(subjects)
+    assert {subject: v.id for subject, v in world.codec().schemas.newest.items()} == ids
 
 
 def test_a_version_that_may_not_follow_is_refused_and_nothing_is_written(world: World) -> None:
