@@ -42,7 +42,8 @@ FROM
         sum(confidence_sum) / sum(with_confidence) AS confidence,
         quantilesTDigestMerge(0.5, 0.95, 0.99)(latency_ms_state) AS latency_ms
     FROM answers_rolled_up
-    WHERE model = {model:String} AND role = 'live' AND minute >= toDateTime({since:Int64})
+    WHERE model = {model:String} AND role = 'live'
+      AND minute >= toDateTime({since:Int64}) AND minute < toDateTime({until:Int64})
       AND ({slice:String} = '' OR slice = {slice:String})
     GROUP BY key, at
 ) AS answered
@@ -54,7 +55,8 @@ LEFT JOIN
         sum(known) AS known,
         sum(right) AS right
     FROM outcomes_per_minute
-    WHERE model = {model:String} AND minute >= toDateTime({since:Int64})
+    WHERE model = {model:String}
+      AND minute >= toDateTime({since:Int64}) AND minute < toDateTime({until:Int64})
       AND ({slice:String} = '' OR slice = {slice:String})
     GROUP BY key, at
 ) AS judged USING (key, at)
@@ -110,7 +112,7 @@ class Row:
     @property
     def interval(self) -> tuple[float, float]:
         """Of the accuracy, 95 %."""
-        from services.evaluator.statistics import wilson  # brings scipy along, which takes a second
+        from driftgate.shares import wilson  # brings scipy along, which takes a second
 
         return wilson(self.right, self.known)
 
@@ -156,7 +158,14 @@ def rows(
         StoreRefused, StoreUnavailable
     """
     sql = ROWS.substitute(key=KEYS[by])
-    found = store.query(sql, model=model, slice=slice_, since=span.since, step=step or span.seconds)
+    found = store.query(
+        sql,
+        model=model,
+        slice=slice_,
+        since=span.since,
+        until=span.until,
+        step=step or span.seconds,
+    )
     found.sort(key=lambda row: (row["key"] != ALL, row["key"], row["time"]))
     return [
         Row(**row | {"key": str(row["key"]), "latency_ms": tuple(row["latency_ms"])})

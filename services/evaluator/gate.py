@@ -23,7 +23,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from driftgate.model_repo import ALL, Gate, SliceBar
-from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse, wilson
+from driftgate.shares import wilson
+from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse
 
 MIN_SLICE_CASES = 20
 """Smaller slices are not judged: only a loss of a third or more could be found."""

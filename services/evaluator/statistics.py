@@ -49,14 +49,6 @@ class Family:
     critical: Mapping[str, float]
 
 
-def wilson(right: int, cases: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927, https://doi.org/10.2307/2276774)."""
-    if cases == 0:
-        return 0.0, 1.0
-    found = stats.binomtest(right, cases).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
-
-
 def mcnemar(losses: np.ndarray, discordant: np.ndarray) -> np.ndarray:
     """One-sided exact test at mid-p (Fagerland et al. 2013,
     https://doi.org/10.1186/1471-2288-13-91); 0.5 without discordant pairs."""

@@ -38,7 +38,8 @@ from services.ingest_logger.validate import (
 )
 
 HEADER_BYTES = 5
-# Read with the body, as whatever is as long and always valid, it need not be cut off from each.
+# The header is decoded too, so that nobody has to cut it off: one byte and four, of types that the
+# decoder takes any bytes for.
 HEADER_FIELDS = [{"name": "_magic", "type": "boolean"}, {"name": "_schema", "type": "float"}]
 # So many records are decoded and checked at once: enough to be fast, and few enough that the next
 # ones find their memory warm.
@@ -59,7 +60,8 @@ class Judged:
     """What becomes of a batch; the batch itself need not be kept.
 
     Attributes:
-        first: offset of the first record; last: of the last.
+        first: offset of the first record.
+        last: offset of the last record.
         count: of records.
         since: when the broker got the first of them, ms.
         rows: to be stored, in order of offset.

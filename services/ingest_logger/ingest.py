@@ -62,12 +62,15 @@ BULK_RECORDS = 5_000
 # So many in one poll are thick: what comes within a short while is stored together.
 THICK_RECORDS = 200
 GATHER_SECONDS = 0.3
+SHORT_POLL_SECONDS = 0.05
+# No more is gathered beyond so many bytes; one poll of the client may hold as much again.
+GATHER_BYTES = 64 * 1024 * 1024
 INSERTERS = 2
 # So many polls may be judged and not stored: neither judging nor storing waits for a slow turn of
 # the other.
 UNDER_WAY = 2
-# How long a rebalance waits for what is under way.
-FLUSH_SECONDS = 20.0
+# How long a rebalance waits for what is under way: less than the group waits for a member.
+FLUSH_SECONDS = 8.0
 JOINED = ("inferences", "feedback")
 ORPHANS_EVERY_MS = HOUR_MS
 # A partition with too many dead letters is looked at again after this time.
@@ -149,9 +152,10 @@ class Ingest:
         judged = self.bearable(consumer, self.judge(polled) if polled else [])
         self.finish(consumer, but=UNDER_WAY - 1)
         before = self._under_way[-1] if self._under_way else None
-        self._under_way.append(
-            self._worker.submit(self.handle, judged, producer, self.clock.now(), before)
-        )
+        now = self.clock.now()
+        if self.is_time_for_orphans(now):
+            self.again(self.learn)
+        self._under_way.append(self._worker.submit(self.handle, judged, producer, now, before))
         if sum(map(len, polled)) < BULK_RECORDS:
             self.finish(consumer)
         self.tell_lag()
@@ -161,24 +165,27 @@ class Ingest:
 
     def gather(self, consumer: Consumer) -> list[Batch]:
         """One poll; where records come thick, all polls of a short while: the store likes few and
-        large inserts."""
-        polled = self.poll(consumer, POLL_SECONDS)
+        large inserts. While the store is busy with earlier ones, that while is longer."""
+        gathered = self.poll(consumer, POLL_SECONDS, self._poll_records)
+        count, size = amount(gathered)
         until = time.monotonic() + GATHER_SECONDS
-        while THICK_RECORDS <= sum(map(len, polled)) < self._poll_records:
+        while THICK_RECORDS <= count < self._poll_records and size < GATHER_BYTES:
             left, assignments = until - time.monotonic(), self._assignments
-            if left <= 0 and not self.is_storing():
+            if (left <= 0 and not self.is_storing()) or self.stopping.is_set():
                 break
-            more = self.poll(consumer, max(left, 0.05))
-            # What was polled before partitions were assigned anew comes again.
-            polled = joined([*polled, *more]) if assignments == self._assignments else more
-        return polled
+            more = self.poll(consumer, max(left, SHORT_POLL_SECONDS), self._poll_records - count)
+            if assignments != self._assignments:  # what was polled before comes again
+                gathered, count, size = [], 0, 0
+            records, octets = amount(more)
+            gathered, count, size = [*gathered, *more], count + records, size + octets
+        return joined(gathered)
 
     def is_storing(self) -> bool:
         """Whether what would be judged now had to wait."""
         return len(self._under_way) >= UNDER_WAY and not self._under_way[0].done()
 
-    def poll(self, consumer: Consumer, seconds: float) -> list[Batch]:
-        return list(self.again(lambda: consumer.poll_batches(seconds, self._poll_records)))
+    def poll(self, consumer: Consumer, seconds: float, limit: int) -> list[Batch]:
+        return list(self.again(lambda: consumer.poll_batches(seconds, limit)))
 
     def handle(
         self,
@@ -204,7 +211,8 @@ class Ingest:
         """Waits for what is under way, `but` for so many; raises what it raised."""
         while len(self._under_way) > but:
             marks = self._under_way.popleft().result()
-            mine = {position: at for position, at in marks.items() if position in self._next}
+            # Partitions may have gone meanwhile, and come back further on.
+            mine = {p: at for p, at in marks.items() if at > self._next.get(p, at)}
             self._next |= mine
             self._uncommitted |= mine
             self._poll_records = min(4 * self._poll_records, self.settings.poll_records)
@@ -222,6 +230,10 @@ class Ingest:
             StoreAhead, StoreUnavailable, BusUnavailable
         """
         mine = list(positions)
+        if not all(work.done() for work in self._under_way):
+            raise Fenced(
+                f"{mine[0]} came back before what was read of it was stored: starting anew"
+            )
         self._assignments += 1
         self.owner.take(mine)
         marks = queries.marks(self.store)
@@ -236,8 +248,8 @@ class Ingest:
         return {position: marks.get(position, 0) for position in mine}
 
     def revoked(self, positions: Iterable[Position]) -> None:
-        """What is under way is finished first. If that takes too long, the next owner's fence ends
-        it."""
+        """What is under way is finished first. If that takes too long, it fails: by the next
+        owner's fence, or since the partition is no longer known here."""
         futures.wait(self._under_way, FLUSH_SECONDS)
         for position in positions:
             self._last_stored.pop(position, None)
@@ -265,6 +277,7 @@ class Ingest:
         return self.judge_by_what_is_known(batches) if is_new else judged
 
     def judge_by_what_is_known(self, batches: Sequence[Batch]) -> list[Judged]:
+        self.again(self.take_schemas)
         # A member that does not hear a world's ticks does not know its time.
         now = self.clock.now() if self.hears_clock or self.settings.clock == "live" else 0
         known, key = self.declared, self.settings.subject_key.get_secret_value().encode()
@@ -295,8 +308,8 @@ class Ingest:
         return True
 
     def tick(self, batches: Sequence[Batch]) -> None:
-        """Moves the clock before anything is compared with it: all that was sent before a tick
-        is stored by now, and what is sent after it may lie up to a day ahead."""
+        """Moves the clock before anything is compared with it: what is sent after a tick may lie
+        up to a day ahead of the tick before."""
         for batch in batches:
             for value in batch.values if batch.position.topic == CLOCK else ():
                 try:
@@ -339,7 +352,7 @@ class Ingest:
             position = part.position
             metrics.RECORDS.labels(position.topic).inc(part.count)
             for record, error in part.dead:
-                if record.offset > self._last_stored[position]:
+                if record.offset > self.last_stored(position):
                     at = f"{position}@{record.offset}"
                     self.log.warning(
                         "dead letter", position=at, reason=error.reason, field=error.field
@@ -351,11 +364,22 @@ class Ingest:
         """Rows beyond the last one stored: one insert, hence all or none, a topic-partition."""
         position = part.position
         offsets = part.rows["offset"].to_numpy()
-        rows = part.rows.slice(offsets.searchsorted(self._last_stored[position], side="right"))
+        rows = part.rows.slice(offsets.searchsorted(self.last_stored(position), side="right"))
         if len(rows):
             self.insert_once(position, rows)
-            self._last_stored[position] = rows["offset"][-1].as_py()
+            if position in self._last_stored:
+                self._last_stored[position] = rows["offset"][-1].as_py()
             metrics.QUERYABLE.observe(max(0.0, time.time() - part.since / 1000))
+
+    def last_stored(self, position: Position) -> int:
+        """Offset of the last row of a partition, -1 without one.
+
+        Raises:
+            Fenced
+        """
+        if (found := self._last_stored.get(position)) is None:
+            raise Fenced(f"{position} went to another process before it was stored: starting anew")
+        return found
 
     def insert_once(self, position: Position, rows: pa.Table) -> None:
         """Tried again under the same token, an insert whose answer was lost stays one insert.
@@ -395,13 +419,15 @@ class Ingest:
             metrics.JOIN_DELAY.observe(max(0, delay) / 1000)
         return found
 
+    def is_time_for_orphans(self, now: int) -> bool:
+        return self.hears_clock and now - self._orphans_at >= ORPHANS_EVERY_MS
+
     def orphans(self, now: int) -> list[Emit]:
         """Dead letters of feedback whose inference has not come within the model's `orphan_days`.
         Looked for when time went on, by the one member that hears the clock. The feedback stays
         stored: should its inference come after all, they are joined."""
-        if not self.hears_clock or now - self._orphans_at < ORPHANS_EVERY_MS:
+        if not self.is_time_for_orphans(now):
             return []
-        self.again(self.learn)
         found = self.again(
             lambda: letters.orphans(self.store, self.declared.models, self.codec, now)
         )
@@ -467,14 +493,20 @@ def refuse_lost_topics(known: Mapping[Position, int], ends: Mapping[Position, in
             )
 
 
+def amount(batches: Iterable[Batch]) -> tuple[int, int]:
+    """Records, and bytes of their values."""
+    sizes = [(len(batch), batch.size) for batch in batches]
+    return sum(count for count, _ in sizes), sum(size for _, size in sizes)
+
+
 def joined(batches: Iterable[Batch]) -> list[Batch]:
     """One batch a partition."""
     parts: dict[Position, list[Batch]] = {}
     for batch in batches:
         parts.setdefault(batch.position, []).append(batch)
-    columns = ("offsets", "keys", "values", "timestamps")
+    names = ("offsets", "keys", "values", "timestamps")
     return [
-        Batch(position, *(list(chain(*(getattr(b, name) for b in found))) for name in columns))
+        Batch(position, *(list(chain(*(getattr(b, name) for b in found))) for name in names))
         for position, found in parts.items()
     ]
 

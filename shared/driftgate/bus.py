@@ -50,6 +50,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    @property
+    def size(self) -> int:
+        """Of the values, bytes."""
+        return sum(map(len, filter(None, self.values)))
+
     def record(self, index: int) -> Record:
         """One of them by itself."""
         return Record(

@@ -67,12 +67,13 @@ def columns(start: int, count: int) -> pa.Table:
 def test_columns_are_inserted_at_once_and_once_under_a_token(store: Store) -> None:
     store.command(TABLE)
     store.command("SYSTEM STOP MERGES t")
+    pieces = [columns(start, 10_000) for start in range(0, 100_000, 10_000)]
     for _ in range(2):
-        store.append_columns("t", columns(0, 20_000), "one")
-    store.append_columns("t", columns(20_000, 10), "two")
+        store.append_columns("t", pa.concat_tables(pieces), "one")
+    store.append_columns("t", columns(100_000, 10), "two")
     parts = "SELECT count() AS n FROM system.parts WHERE table = 't' AND active"
     assert store.query(f"{parts} AND database = currentDatabase()") == [{"n": 2}]
-    assert count(store) == 20_010
+    assert count(store) == 100_010
     (first,) = store.query("SELECT *, toUnixTimestamp64Milli(time) AS ms FROM t WHERE n = 0")
     assert (first["s"], first["m"], first["l"]) == ("'", {"a": 0.5}, ["x"])
     assert first["ms"] == 1_767_571_200_123

@@ -118,7 +118,8 @@ def test_slices_and_days(store: Store) -> None:
 
 @pytest.mark.parametrize("by", list(By))
 def test_only_roll_ups_are_read(store: Store, by: By) -> None:
-    values = {"model": "triage", "slice": ALL, "since": START_S, "step": 60}
+    times = {"since": START_S, "until": START_S + 60, "step": 60}
+    values = {"model": "triage", "slice": ALL, **times}
     key = {By.VERSION: "version", By.SLICE: "slice", By.DAY: "toDate(minute)"}[by]
     plan = str(store.query(f"EXPLAIN {ROWS.substitute(key=key)}", **values))
     assert re.findall(r"ReadFromMergeTree \((\S+)\)", plan) == ["per_minute", "per_minute"]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from services.evaluator.statistics import Pairs, detectable, family, mcnemar, no_worse, wilson
+from driftgate.shares import wilson
+from services.evaluator.statistics import Pairs, detectable, family, mcnemar, no_worse
 
 
 def test_wilson_interval_as_published() -> None:

@@ -155,8 +155,9 @@ def sorted_maps(row: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("topic", sorted(MAKERS))
 @pytest.mark.parametrize("now", [NOON, 0])
 def test_ten_thousand_random_records_come_out_the_same_both_ways(
-    codec: Codec, topic: str, now: int
+    codec: Codec, topic: str, now: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(columns, "GROUP", 1000)
     chance = random.Random(f"{topic} {now}")
     values = [damaged(chance, codec.encode(topic, MAKERS[topic](chance, n))) for n in range(10_000)]
     sent = batch(codec, topic, values)

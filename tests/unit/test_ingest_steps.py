@@ -26,7 +26,7 @@ from ingesting import (
     tick,
 )
 
-from driftgate.bus import Position
+from driftgate.bus import Batch, Consumer, Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.errors import StoreUnavailable
@@ -34,6 +34,7 @@ from driftgate.store import Store, migrate
 from driftgate.subjects import subject_hash
 from services.ingest_logger import ingest, queries
 from services.ingest_logger.columns import Judged
+from services.ingest_logger.fence import Fenced
 from services.ingest_logger.ingest import StoreAhead
 from services.ingest_logger.rows import Table
 from services.ingest_logger.validate import CHECKS
@@ -185,6 +186,57 @@ def test_what_was_read_after_a_poll_that_failed_is_not_stored(
     world.restart()
     world.settle()
     assert sorted(row["request_id"] for row in world.rows("inferences")) == ["r1", "s1"]
+
+
+def test_a_partition_that_comes_back_while_it_is_stored_begins_anew(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before could be stored a second time: the fence tells processes apart."""
+    world.settle()
+    monkeypatch.setattr(ingest, "BULK_RECORDS", 1)
+    monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
+    going_on, insert = threading.Event(), ingest.Ingest.insert
+
+    def slow(self: ingest.Ingest, part: Judged) -> None:
+        going_on.wait(DEADLINE_S)
+        insert(self, part)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ingest.Ingest, "insert", slow)
+        world.send("inferences", inference("r1"))
+        world.step()
+        here = list(world.ingest._last_stored)
+        world.ingest.revoked(here)
+        with pytest.raises(Fenced, match="came back before"):
+            world.ingest.assigned(here)
+        going_on.set()
+        with pytest.raises(Fenced, match="went to another process"):
+            world.ingest.finish(world.consumer)
+    world.restart()
+    world.settle()
+    assert [row["request_id"] for row in world.rows("inferences")] == ["r1"]
+
+
+def test_a_backlog_is_taken_in_polls_of_so_many_records_or_bytes(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    monkeypatch.setattr(ingest, "THICK_RECORDS", 1)
+    monkeypatch.setattr(ingest, "GATHER_BYTES", 2000)
+    polls: list[int] = []
+    poll = ingest.Ingest.poll
+
+    def one_by_one(self: ingest.Ingest, consumer: Consumer, seconds: float, _: int) -> list[Batch]:
+        found = poll(self, consumer, seconds, 1)
+        polls.append(len(found))
+        return found
+
+    monkeypatch.setattr(ingest.Ingest, "poll", one_by_one)
+    world.send("inferences", *(inference(f"r{n}", input="x" * 500) for n in range(9)))
+    world.step()
+    assert 2 <= len(world.rows("inferences")) <= 4
+    world.settle()
+    assert len(world.rows("inferences")) == 9
 
 
 def test_a_process_begins_with_few_records_so_that_a_crash_loop_gets_on(world: Harness) -> None:
