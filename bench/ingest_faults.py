@@ -27,7 +27,7 @@ def run(args: list[str]) -> list[Figure]:
     parser.add_argument("--rebalances", type=int, default=50)
     parser.add_argument("--frozen", type=int, default=3)
     parser.add_argument("--away", type=float, default=60)
-    parser.add_argument("--rate", type=float, default=500, help="answers a second")
+    parser.add_argument("--rate", type=float, default=2000, help="answers a second")
     given = parser.parse_args(args)
     figures: list[Figure] = []
     with infrastructure("faults") as stack:
