@@ -40,7 +40,10 @@ from services.ingest_logger.validate import (
 HEADER_BYTES = 5
 # The header is decoded too, so that nobody has to cut it off: one byte and four, of types that the
 # decoder takes any bytes for.
-HEADER_FIELDS = [{"name": "_magic", "type": "boolean"}, {"name": "_schema", "type": "float"}]
+HEADER_FIELDS = [
+    {"name": "driftgate__magic", "type": "boolean"},
+    {"name": "driftgate__schema", "type": "float"},
+]
 # So many records are decoded and checked at once: enough to be fast, and few enough that the next
 # ones find their memory warm.
 GROUP = 16_384
@@ -48,7 +51,7 @@ GROUP = 16_384
 SMALLEST_GROUP = 8
 # The decoder ignores bytes behind a body. So a long is put there that nobody can guess, and read
 # with the body: another number shows that the body ends elsewhere.
-END_NAME = "_end"
+END_NAME = "driftgate__end"
 END_FIELD = {"name": END_NAME, "type": "long"}
 END = SystemRandom().getrandbits(60)
 # Sure to be more than blanks: neither a control character nor a space (of Unicode 15).
