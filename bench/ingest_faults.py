@@ -18,7 +18,7 @@ from bench.parts.ledger import Findings, Ledger
 from deploy.local.plan import StackConfig
 
 CATCH_UP = 3.0
-AWAY = (("clickhouse",), ("kafka",), ("clickhouse", "kafka"))
+AWAY = ("clickhouse", "kafka", "clickhouse,kafka")
 
 
 def run(args: list[str]) -> list[Figure]:
@@ -26,7 +26,8 @@ def run(args: list[str]) -> list[Figure]:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--rebalances", type=int, default=50)
     parser.add_argument("--frozen", type=int, default=3)
-    parser.add_argument("--away", type=float, default=60)
+    parser.add_argument("--outages", nargs="*", default=AWAY, help="parts that go away together")
+    parser.add_argument("--away", type=float, default=60, help="seconds of each outage")
     parser.add_argument("--rate", type=float, default=2000, help="answers a second")
     given = parser.parse_args(args)
     figures: list[Figure] = []
@@ -37,14 +38,16 @@ def run(args: list[str]) -> list[Figure]:
             figures.append(Figure(what, words(found), "0 faults", not found.faults))
             return said
 
-        under(f"{given.kills} SIGKILLs", lambda x: faults.kills(x, given.kills, print))
-        under(
-            f"{given.rebalances} rebalances",
-            lambda x: faults.rebalances(x, given.rebalances, print),
-        )
+        if given.kills:
+            under(f"{given.kills} SIGKILLs", lambda x: faults.kills(x, given.kills, print))
+        if given.rebalances:
+            under(
+                f"{given.rebalances} rebalances",
+                lambda x: faults.rebalances(x, given.rebalances, print),
+            )
         for _ in range(given.frozen):
             under("a frozen member that wakes up", lambda x: faults.frozen(x, print))
-        for parts in AWAY:
+        for parts in (outage.split(",") for outage in given.outages):
             what = f"{' and '.join(parts)} killed, away {given.away:g} s"
             times = under(what, partial(away, parts=parts, seconds=given.away))
             good = times >= CATCH_UP
@@ -52,7 +55,7 @@ def run(args: list[str]) -> list[Figure]:
     return figures
 
 
-def away(ledger: Ledger, parts: tuple[str, ...], seconds: float) -> float:
+def away(ledger: Ledger, parts: list[str], seconds: float) -> float:
     return faults.outage(ledger, parts, seconds, print)
 
 

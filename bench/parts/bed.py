@@ -123,6 +123,12 @@ class Bed:
         (row,) = self.store.query(f"SELECT count() AS n FROM {table}")
         return int(row["n"])
 
+    def handled(self) -> int:
+        """Answers and feedback, bad ones among them, that ingestion has finished."""
+        marks = queries.marks(self.store)
+        sources = [p for p in marks if p.topic in ("inferences", "feedback")]
+        return sum(marks[p] - self.starts.get(p, 0) for p in sources)
+
     def behind(self) -> int:
         """Records that ingestion has not finished, by the marks in the store."""
         marks = queries.marks(self.store)

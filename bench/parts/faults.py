@@ -72,12 +72,12 @@ def outage(ledger: Ledger, parts: Sequence[str], seconds: float, tell: Tell) -> 
         with away(bed, parts):
             time.sleep(seconds)
         bed.wait("they did not come back", lambda: bed.behind() >= 0, 120)
-        behind, begin = bed.behind(), time.monotonic()
-        bed.wait("did not catch up", lambda: bed.behind() < ledger.rate, 600)
-        took = time.monotonic() - begin
-    handled = behind / took + ledger.rate
-    tell(f"{' and '.join(parts)} away {seconds:g} s: {behind:,} behind, {took:.1f} s to catch up")
-    return handled / ledger.rate
+        # The sender too has kept what it could not send, and brings it now.
+        before, begin = bed.handled(), time.monotonic()
+        bed.wait("did not catch up", lambda: ledger.sent - bed.handled() < ledger.rate, 600)
+        handled, took = bed.handled() - before, time.monotonic() - begin
+    tell(f"{' and '.join(parts)} away {seconds:g} s: {handled:,} records in {took:.1f} s after")
+    return handled / took / ledger.rate
 
 
 @contextmanager

@@ -57,6 +57,11 @@ class Ledger:
     told: set[int] = field(default_factory=set)
     poison: int = 0
 
+    @property
+    def sent(self) -> int:
+        """Records, those among them that still wait to be sent."""
+        return self.answers + len(self.told) + self.poison
+
     @contextmanager
     def sending(self) -> Iterator[None]:
         """Sends in a thread while the block runs."""
