@@ -16,8 +16,8 @@ from driftgate.runner import retrying, stop_on_signals
 from driftgate.store import Store, migrate
 from services.ingest_logger.ingest import SERVICE, Ingest
 
-# Clients of Kafka make objects by the ten thousand, none of them in a cycle. To look for cycles after
-# each 700, as is usual, would take a fifth of the time.
+# Clients of Kafka make objects by the ten thousand, none of them in a cycle. To look for cycles
+# after each 700, as is usual, would take a fifth of the time.
 OBJECTS_BEFORE_GC = 20_000
 
 
