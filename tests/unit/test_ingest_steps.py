@@ -16,6 +16,7 @@ import pytest
 from ingesting import (
     DEADLINE_S,
     KEY,
+    NOON,
     Harness,
     declaration,
     feedback,
@@ -512,3 +513,26 @@ def test_a_new_version_of_a_schema_is_stored_without_a_restart(
     assert found == {"old": None, "new": "north", "newer": "north", "old again": None}
     assert world.dead() == []
     store.command("ALTER TABLE inferences DROP COLUMN region")
+
+
+def test_a_schema_that_a_tick_made_known_has_its_columns_before_it_is_used(
+    store: Store, codec: Codec, tmp_path: Path
+) -> None:
+    schemas = tmp_path / "schemas"
+    shutil.copytree(SCHEMAS, schemas)
+    world = memory_harness(store, Codec.load(schemas), tmp_path)
+    world.settle()
+    app = Codec.load(schemas)
+    mood = {"name": "mood", "type": ["null", "string"], "default": None, "doc": "How it went."}
+    for subject in ("tick", "command"):
+        raw = dict(app.schemas.newest[subject].raw)
+        app.registry.add(subject, json.dumps(raw | {"fields": [*raw["fields"], mood]}))
+    (example, *_) = sorted((SCHEMAS / "command" / "examples").glob("*.json"))
+    command = json.loads(example.read_text()) | {"time": NOON, "mood": "good"}
+    world.send_raw("commands", app.encode("commands", command))
+    world.send_raw("clock", app.encode("clock", tick(NOON) | {"mood": "bad"}))
+    world.settle()
+    assert [row["mood"] for row in world.rows("commands")] == ["good"]
+    assert [row["mood"] for row in world.rows("clock")] == ["bad"]
+    for table in ("commands", "clock"):
+        store.command(f"ALTER TABLE {table} DROP COLUMN mood")
