@@ -17,14 +17,13 @@ from rich.progress import track
 
 from bench.figure import Figure
 from bench.parts.bed import Bed, infrastructure, memory_of
-from bench.parts.memory import Memory
+from bench.parts.memory import MIB, Memory
 from driftgate.bus import Position
 
 TIMES = 5
 FAST = 200_000
 SHARE = 0.8
 COST = 0.3
-MIB = 2**20
 
 
 def run(args: list[str]) -> list[Figure]:

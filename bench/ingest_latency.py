@@ -16,10 +16,9 @@ from kafka import KafkaConsumer, TopicPartition
 
 from bench.figure import Figure
 from bench.parts.bed import Bed, infrastructure, memory_of
-from bench.parts.memory import Memory
+from bench.parts.memory import MIB, Memory
 from driftgate.store import Store
 
-MIB = 2**20
 ELSEWHERE = 9  # a partition that Kafka does not have, for answers that were stored long ago
 PARTITIONS = (0, 1)
 SAMPLED = 100

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+MIB = 2**20
+
 
 @dataclass
 class Memory:

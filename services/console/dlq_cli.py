@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -37,7 +36,7 @@ from services.console.letters import (
     kept_from_drop,
     kept_from_replay,
 )
-from services.console.operators import describe
+from services.console.operators import describe, when
 from services.console.terminal import HERE, State, actor, console, now, settings, told
 
 app = typer.Typer(
@@ -303,7 +302,3 @@ def schema_note(codec: Codec, topic: str, schema_id: int | None) -> str:
         return f"{schema_id}, which is refused: {why}"
     known = [version.id for version in schemas.versions(subject)]
     return f"{schema_id}, which is not registered; {subject} has {known}"
-
-
-def when(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")

@@ -28,9 +28,14 @@ def command_event(
 def describe(entries: Sequence[Mapping[str, Any]], numbers: bool) -> Iterator[str]:
     """Audit entries as lines for people, oldest first; `numbers` adds the evidence."""
     for entry in entries:
-        when = datetime.fromtimestamp(entry["time"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
         version = "" if entry["version"] is None else f" v{entry['version']}"
-        yield f"{when}  {entry['service']}{version}  {entry['decision']}: {entry['words']}"
+        what = f"{entry['service']}{version}  {entry['decision']}: {entry['words']}"
+        yield f"{when(entry['time'])}  {what}"
         if numbers:
             for name in ("inputs", "result"):
                 yield f"    {name}: {json.dumps(json.loads(entry[name]), ensure_ascii=False)}"
+
+
+def when(ms: int) -> str:
+    """A time for people, to the minute, UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from driftgate.errors import BadConfig
 from driftgate.store import Store
+from services.console.operators import when
 from services.console.terminal import HERE, State, console, settings, told
 from services.console.traffic import ALL, EACH, By, Row, Span, rows, span_of
 
@@ -57,11 +57,7 @@ def traffic(
 
 
 def words(span: Span) -> str:
-    first, last = (
-        datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
-        for at in (span.since, span.until)
-    )
-    return f"{first} to {last} UTC"
+    return f"{when(span.since * 1000)} to {when(span.until * 1000)} UTC"
 
 
 def table(listed: Sequence[Row], by: By) -> Table:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import signal
 import socket
-import subprocess
-import sys
-import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,31 +20,9 @@ import zstandard
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.external import ExternalData
+from engine_process import HOST, served
 
-HOST = "127.0.0.1"
 NASTY = 'it\'s a \\ back`tick\n\ttab "quoted" {x:y} % ü 日本 \\N'
-
-
-@contextmanager
-def served(directory: Path, port: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local.clickhouse", str(directory), "--port", str(port)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                httpx.get(f"http://{HOST}:{port}/ping").raise_for_status()
-                break
-            except httpx.TransportError:
-                assert process.poll() is None, "the server ended"
-                assert time.monotonic() < deadline, "the server did not start"
-                time.sleep(0.05)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def free_port() -> int:

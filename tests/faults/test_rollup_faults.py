@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -14,6 +11,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
+from engine_process import HOST, served
 from ingesting import NOON, inference
 
 from deploy.local.plan import free_ports
@@ -26,7 +24,6 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 KILLS, BATCH = 4, 200
 # The engine writes parts and merges them all the while; a kill may meet any of it.
 LONGEST_S = 0.8
-START_S = 60
 
 ROWS = """
 SELECT toStartOfMinute(time) AS minute, version, count() AS answers, sum(confidence) AS confidence
@@ -46,27 +43,8 @@ SETTINGS optimize_use_projections = 0
 
 @contextmanager
 def engine(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Store]]:
-    """The store as a process of its own, killed at the end of the block at the latest."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.local.clickhouse", str(folder), "--port", str(port)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    try:
-        yield process, connected(f"http://127.0.0.1:{port}", process)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def connected(url: str, process: subprocess.Popen[bytes]) -> Store:
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            return Store.connect(url)
-        except StoreUnavailable:
-            assert process.poll() is None, "the engine ended"
-            assert time.monotonic() < deadline, f"the engine did not start in {START_S} s"
-            time.sleep(0.05)
+    with served(folder, port) as process:
+        yield process, Store.connect(f"http://{HOST}:{port}")
 
 
 def batch(number: int) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.store import Store, migrate
 from services.console import traffic_cli, traffic_page
-from services.console.traffic import ALL, EACH, ROWS, By, Row, Span, rows, span_of
+from services.console.traffic import ALL, EACH, KEYS, ROWS, By, Row, Span, rows, span_of
 from services.ingest_logger.join import outcome
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -120,8 +120,7 @@ def test_slices_and_days(store: Store) -> None:
 def test_only_roll_ups_are_read(store: Store, by: By) -> None:
     times = {"since": START_S, "until": START_S + 60, "step": 60}
     values = {"model": "triage", "slice": ALL, **times}
-    key = {By.VERSION: "version", By.SLICE: "slice", By.DAY: "toDate(minute)"}[by]
-    plan = str(store.query(f"EXPLAIN {ROWS.substitute(key=key)}", **values))
+    plan = str(store.query(f"EXPLAIN {ROWS.substitute(key=KEYS[by])}", **values))
     assert re.findall(r"ReadFromMergeTree \((\S+)\)", plan) == ["per_minute", "per_minute"]
 
 
