@@ -70,12 +70,13 @@ def authenticate(query: Mapping[str, str], headers: Mapping[str, str], password:
 
 async def body_of(http: HttpRequest) -> bytes:
     """The raw body, refused once it passes `MAX_BODY`."""
-    pieces = bytearray()
+    pieces, size = [], 0
     async for piece in http.stream():
-        pieces += piece
-        if len(pieces) > MAX_BODY:
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BODY:
             raise Refusal("QUERY_IS_TOO_LARGE", f"The body is larger than {MAX_BODY} bytes.")
-    return bytes(pieces)
+    return b"".join(pieces)
 
 
 def answered(engine: Engine, request: Request, coding: str | None) -> Response:

@@ -37,6 +37,8 @@ SELECTING_SETTINGS = INSERT_SETTINGS | {
     "min_insert_block_size_rows": 10_000_000,
     "min_insert_block_size_bytes": 0,
     "max_insert_threads": 1,
+    # No insert holds an order key twice, so there is nothing that a merge would do to its rows.
+    "optimize_on_insert": 0,
 }
 
 
@@ -127,8 +129,9 @@ class Store:
         self, table: str, rows: pa.Table, token: str, condition: str = "true", note: str = ""
     ) -> None:
         """Inserts an Arrow table at once, as `append` does with `token`, of the rows for which an
-        SQL condition holds; it is evaluated by the server when the insert begins. `note` stands
-        in the statement as a comment, by which a running insert is found.
+        SQL condition holds; it is evaluated by the server when the insert begins. No two rows may
+        share an order key. `note` stands in the statement as a comment, by which a running insert
+        is found.
 
         Raises:
             StoreRefused, StoreUnavailable

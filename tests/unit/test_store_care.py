@@ -68,8 +68,8 @@ def test_a_look_up_reads_the_projection_before_and_after_merges(store: Store) ->
         stored(store, "inferences", *(inference(f"r{n}") for n in range(start, start + 2000)))
     asked = [f"r{n}" for n in range(0, 6000, 1000)]
     for _ in range(2):
-        plan = store.query(f"EXPLAIN {queries.ANSWERS}", ids=asked[:1])
-        assert "ReadFromMergeTree (by_request)" in str(plan)
+        plan = store.query(f"EXPLAIN {queries.PLACES}", ids=asked[:1])
+        assert "ReadFromMergeTree (by_request_hash)" in str(plan)
         found = queries.answers_to(store, asked)
         assert sorted(row["request_id"] for row in found) == sorted(asked)
         store.command("OPTIMIZE TABLE inferences FINAL")
