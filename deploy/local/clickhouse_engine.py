@@ -7,6 +7,7 @@ takes 0.2 ms, and a session is a connection that is kept.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ ENGINE_OPTIONS = {
     "max_threads": 2,
     "implicit_select": 0,
 }
+MERGE_THREADS, MERGE_NICENESS = "MergeMutate", 10
 # An insert's settings stand behind its file, where it has one.
 _BEFORE_SETTINGS = re.compile(rb"\s(?=SETTINGS\s)", re.IGNORECASE)
 _NAMES_SET = re.compile(rb"([A-Za-z_]\w*)\s*=")
@@ -243,6 +245,8 @@ class Engine:
         request = "SELECT version(), timezone() FORMAT TSVRaw"
         text = self._keeper._run(request).bytes().decode()
         self.version, self.timezone = text.rstrip("\n").split("\t")
+        self._keeper._run("CREATE TEMPORARY TABLE first (n Int8) ENGINE = MergeTree ORDER BY n")
+        yield_to_queries()  # the engine makes the threads with its first table
 
     @contextmanager
     def connection(self, wish: SessionWish | None) -> Iterator[Connection]:
@@ -297,6 +301,15 @@ class Engine:
             if not session.busy and session.expires < now:
                 session.connection.close()
                 del self._sessions[name]
+
+
+def yield_to_queries() -> None:
+    """Merges take what inserts and queries leave of the processors; where there are too many parts,
+    the engine makes inserts wait. (A server has the setting `os_threads_nice_value_merge_mutate`,
+    which chDB does not heed.)"""
+    for thread in Path("/proc/self/task").glob("*"):  # none where the system is not Linux
+        if thread.joinpath("comm").read_text().strip() == MERGE_THREADS:
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), MERGE_NICENESS)
 
 
 def from_file(insert: Insert, path: str) -> bytes:

@@ -81,7 +81,8 @@ class Judged:
 
     @classmethod
     def of(cls, batch: Batch, rows: pa.Table, dead: Sequence[tuple[Record, BadInput]]) -> Self:
-        first, last, since = batch.offsets[0], batch.offsets[-1], batch.timestamps[0]
+        first, last = batch.offsets[0].as_py(), batch.offsets[-1].as_py()
+        since = batch.timestamps[0].as_py()
         return cls(batch.position, first, last, len(batch), since, rows, dead)
 
 
@@ -128,27 +129,21 @@ def by_version(batch: Batch, codec: Codec) -> Iterator[tuple[Version, np.ndarray
     """Indices of the records of each schema that can be decoded by column."""
     subject = codec.topics[batch.position.topic].subject
     schemas = codec.schemas
-    headers = [value[:HEADER_BYTES] if value else b"" for value in batch.values]
-    different = set(headers)
+    headers = pc.binary_slice(batch.values, 0, HEADER_BYTES).dictionary_encode()
+    codes = headers.indices.fill_null(-1).to_numpy()
     small = has_small_records(batch)
-    for header in different:
+    for code, header in enumerate(headers.dictionary.to_pylist()):
         version = schemas.by_id.get(int.from_bytes(header[1:], "big"))
         if version is None or version.subject != subject or header != version.header:
             continue
         if is_columnar(version.raw, schemas.newest[subject].raw):
-            own = np.ones(len(batch), bool)
-            if len(different) > 1:
-                own = np.fromiter((found == header for found in headers), bool, len(batch))
-            yield version, np.flatnonzero(own & small)
+            yield version, np.flatnonzero((codes == code) & small)
 
 
 def has_small_records(batch: Batch) -> np.ndarray:
-    """Which records are no larger than they may be. Mostly all, which their maximum tells."""
-    both = (batch.values, batch.keys)
-    if sum(max(map(len, filter(None, part)), default=0) for part in both) <= MAX_RECORD_BYTES:
-        return np.ones(len(batch), bool)
-    sizes = (sum(len(part or b"") for part in record) for record in zip(*both, strict=True))
-    return np.fromiter(sizes, int, len(batch)) <= MAX_RECORD_BYTES
+    """Which records are no larger than they may be."""
+    sizes = (pc.fill_null(pc.binary_length(part), 0) for part in (batch.keys, batch.values))
+    return as_mask(pc.less_equal(pc.add(*sizes), MAX_RECORD_BYTES))
 
 
 def is_columnar(writer: Mapping[str, Any], reader: Mapping[str, Any]) -> bool:
@@ -170,9 +165,9 @@ def decode(
     waiting = [indices[at : at + GROUP] for at in range(0, len(indices), GROUP)]
     while waiting:
         group = waiting.pop(0)
-        bodies = [batch.values[index] + END_BYTES for index in group.tolist()]
+        bodies = pc.binary_join_element_wise(batch.values.take(pa.array(group)), END_BYTES, b"")
         try:
-            (columns,) = deserialize_array_threaded(bodies, schema, 1)
+            (columns,) = deserialize_array_threaded(bodies.to_pylist(), schema, 1)
             columns.validate(full=True)  # texts are UTF-8, which the decoder does not check
         except ValueError:
             if len(group) >= SMALLEST_GROUP:
@@ -264,11 +259,10 @@ def stored(values: pa.Array, kind: pa.DataType) -> pa.Array:
 def placed(batch: Batch, indices: np.ndarray, table: Table, columns: pa.Table) -> pa.Table:
     """Columns with where each record lay before them."""
     topic, partition = batch.position
-    offsets = np.asarray(batch.offsets, np.int64)[indices]
     place = [
         pa.repeat(pa.scalar(topic), len(indices)),
         pa.repeat(pa.scalar(partition, pa.int32()), len(indices)),
-        pa.array(offsets),
+        batch.offsets.take(pa.array(indices)),
     ]
     return pa.Table.from_arrays([*place, *columns.columns], schema=table.schema)
 

@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from typing import TypeVar
 from uuid import uuid4
 
@@ -33,7 +32,7 @@ import pyarrow as pa
 
 from driftgate import metrics
 from driftgate.artifacts import Artifacts
-from driftgate.bus import Batch, Bus, Consumer, Position, Producer
+from driftgate.bus import Batch, Bus, Consumer, Position, Producer, joined
 from driftgate.clock import Clock
 from driftgate.codec import Codec
 from driftgate.config import Settings
@@ -311,7 +310,7 @@ class Ingest:
         """Moves the clock before anything is compared with it: what is sent after a tick may lie
         up to a day ahead of the tick before."""
         for batch in batches:
-            for value in batch.values if batch.position.topic == CLOCK else ():
+            for value in batch.values.to_pylist() if batch.position.topic == CLOCK else ():
                 try:
                     self.clock.advance(self.codec.read(CLOCK, value)["time"])
                 except BadInput:  # gets its dead letter with the others
@@ -495,20 +494,8 @@ def refuse_lost_topics(known: Mapping[Position, int], ends: Mapping[Position, in
 
 def amount(batches: Iterable[Batch]) -> tuple[int, int]:
     """Records, and bytes of their values."""
-    sizes = [(len(batch), batch.size) for batch in batches]
+    sizes = [(len(batch), batch.values.nbytes) for batch in batches]
     return sum(count for count, _ in sizes), sum(size for _, size in sizes)
-
-
-def joined(batches: Iterable[Batch]) -> list[Batch]:
-    """One batch a partition."""
-    parts: dict[Position, list[Batch]] = {}
-    for batch in batches:
-        parts.setdefault(batch.position, []).append(batch)
-    names = ("offsets", "keys", "values", "timestamps")
-    return [
-        Batch(position, *(list(chain(*(getattr(b, name) for b in found))) for name in names))
-        for position, found in parts.items()
-    ]
 
 
 def may_be_known_by_now(part: Judged) -> set[int | None]:

@@ -12,7 +12,7 @@ from typing import Any
 from confluent_kafka import OFFSET_STORED, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as Client
 
-from driftgate.bus import Batch, Consumer, Position, Rebalance, Record
+from driftgate.bus import Batch, Consumer, Position, Rebalance, Record, joined
 from driftgate.bus_kafka import (
     COMMIT_MS,
     CONNECT_MS,
@@ -30,6 +30,11 @@ from driftgate.errors import BusUnavailable
 # answer of every broker comes on top: 48 + 16 = 64 MB with one broker. (A reader that lags far
 # behind was seen to hold 100 MB for it, with records of 300 bytes and the client's own keeping.)
 AHEAD_KB = 48 * 1024
+# How soon it asks again after so much was waiting. By itself it takes a second, in which a fast
+# reader has long read everything.
+AHEAD_AGAIN_MS = 10
+# So many of the client's messages, of 1 kB and more each, are there at once.
+CHUNK = 5_000
 # A broker that came back is found within this time. The client tries those it knows: to begin anew
 # with the bootstrap servers, which it would do otherwise, logs 20 lines a second in an outage.
 RECONNECT_MS = 1000
@@ -106,6 +111,7 @@ class ConfluentMember:
                 "fetch.max.bytes": FETCH_BYTES,
                 "fetch.message.max.bytes": MAX_RECORD_BYTES,
                 "queued.max.messages.kbytes": AHEAD_KB,
+                "fetch.queue.backoff.ms": AHEAD_AGAIN_MS,
                 "check.crcs": True,
             }
         )
@@ -120,17 +126,19 @@ class ConfluentMember:
 
     def poll_batches(self, timeout: float, limit: int = 5000) -> Sequence[Batch]:
         self._raise_error()
+        batches: list[Batch] = []
         with guarded("polling"):
             # One call would wait for the timeout to end or the limit to be reached.
             found = self._consumer.consume(1, timeout)
-            if found:
-                found += self._consumer.consume(limit - 1, 0)
-        found = self._without_errors(found)
+            while found:
+                limit -= len(found)
+                batches += batches_of(self._without_errors(found))
+                found = self._consumer.consume(min(limit, CHUNK), 0) if limit else []
         if self._gone or self._new:
             # A rebalance takes all partitions away; what was read of them before is read again.
             self._settle()
             return []
-        return batches_of(found)
+        return joined(batches)
 
     def _raise_error(self) -> None:
         """The error noted by the last poll, which had records to return. A fatal one stays."""
@@ -212,12 +220,12 @@ def batches_of(messages: Iterable[Message]) -> list[Batch]:
     for message in messages:
         parts[message.topic(), message.partition()].append(message)
     return [
-        Batch(
+        Batch.of(
             Position(*position),
-            [message.offset() for message in part],
-            [message.key() for message in part],
-            [message.value() for message in part],
-            [message.timestamp()[1] for message in part],
+            (message.offset() for message in part),
+            (message.key() for message in part),
+            (message.value() for message in part),
+            (message.timestamp()[1] for message in part),
         )
         for position, part in parts.items()
     ]

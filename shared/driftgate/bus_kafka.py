@@ -298,7 +298,7 @@ def as_record(found: Any) -> Record:
 
 def batch_of(partition: TopicPartition, found: Sequence[Any]) -> Batch:
     """A batch from kafka-python's records of one partition."""
-    return Batch(
+    return Batch.of(
         Position(partition.topic, partition.partition),
         [record.offset for record in found],
         [record.key for record in found],

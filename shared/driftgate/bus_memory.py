@@ -164,7 +164,7 @@ class MemoryConsumer:
 
 
 def batch_of(position: Position, records: Sequence[Record]) -> Batch:
-    return Batch(
+    return Batch.of(
         position,
         [record.offset for record in records],
         [record.key for record in records],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import signal
 import socket
+import sys
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.external import ExternalData
 from engine_process import HOST, served
+
+from deploy.local.clickhouse_engine import MERGE_NICENESS
 
 NASTY = 'it\'s a \\ back`tick\n\ttab "quoted" {x:y} % ü 日本 \\N'
 
@@ -511,3 +515,15 @@ def test_acknowledged_rows_outlive_sigkill_and_sigterm(tmp_path: Path) -> None:
     with served(tmp_path, number):
         answer = httpx.get(f"http://{HOST}:{number}/?query=SELECT+count(),uniqExact(n)+FROM+kept")
         assert answer.text == f"{stored}\t{stored}\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_merges_yield_to_queries(tmp_path: Path) -> None:
+    with served(tmp_path / "db", free_port()) as process:
+        threads = [int(thread.name) for thread in Path(f"/proc/{process.pid}/task").iterdir()]
+        niceness = {
+            name: os.getpriority(os.PRIO_PROCESS, thread)
+            for thread in threads
+            if (name := Path(f"/proc/{thread}/comm").read_text().strip()).startswith("Merge")
+        }
+    assert set(niceness.values()) == {MERGE_NICENESS}

@@ -130,7 +130,7 @@ MAKERS = {"inferences": an_inference, "feedback": a_feedback, "outcomes": an_out
 def batch(codec: Codec, topic: str, values: list[bytes | None]) -> Batch:
     offsets = [3 + 2 * number for number in range(len(values))]  # with gaps
     keys = [b"k"] * len(values)
-    return Batch(Position(topic, 1), offsets, keys, values, [NOON] * len(values))
+    return Batch.of(Position(topic, 1), offsets, keys, values, [NOON] * len(values))
 
 
 def by_record(batch: Batch, codec: Codec, view: View) -> Judged:
