@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
 from driftgate import config, health
@@ -14,15 +13,12 @@ from driftgate.errors import BadConfig, DriftgateError
 from driftgate.health import Health
 from driftgate.runner import retrying, stop_on_signals
 from driftgate.store import Store, migrate
+from services.ingest_logger import memory
 from services.ingest_logger.ingest import SERVICE, Ingest
-
-# Clients of Kafka make objects by the ten thousand, none of them in a cycle. To look for cycles
-# after each 700, as is usual, would take a fifth of the time.
-OBJECTS_BEFORE_GC = 20_000
 
 
 def main() -> None:
-    gc.set_threshold(OBJECTS_BEFORE_GC)
+    memory.keep_for_reuse()
     settings = config.load()
     if not settings.subject_key.get_secret_value():
         raise BadConfig(

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
         "kafka-python", description="client that ingestion reads Kafka with; confluent is faster"
     )
     poll_records: int = Field(
-        50_000,
+        100_000,
         ge=1,
         description="most records that ingestion takes at once; less needs less memory",
     )
