@@ -53,9 +53,10 @@ from services.ingest_logger.rows import Row, Table
 from services.ingest_logger.validate import View
 
 SERVICE = INGEST
-# A process begins with few records and takes four times as many each time: so one that is killed
-# again and again gets on all the same.
+# A process begins with few records and takes so many times as many each time: so one that is
+# killed again and again gets on all the same.
 FIRST_RECORDS = 1000
+GROWTH = 10
 # From so many records on, the next poll is made while these are stored.
 BULK_RECORDS = 5_000
 # So many in one poll are thick: what comes within a short while is stored together.
@@ -214,7 +215,7 @@ class Ingest:
             mine = {p: at for p, at in marks.items() if at > self._next.get(p, at)}
             self._next |= mine
             self._uncommitted |= mine
-            self._poll_records = min(4 * self._poll_records, self.settings.poll_records)
+            self._poll_records = min(GROWTH * self._poll_records, self.settings.poll_records)
         self.commit(consumer)
 
     def is_open(self, position: Position) -> bool:

@@ -116,6 +116,23 @@ def checked(pattern: re.Pattern[str], length: Callable[[str], int], mark: str, t
     return "".join((*parts, text[kept:]))
 
 
+# ---------------------------------------------------------------- e-mail addresses
+
+
+def emails(text: str) -> str:
+    """As `EMAIL.sub`, which tries every character for the first: none can begin before the last
+    space before an @."""
+    parts: list[str] = []
+    kept = 0
+    while (at := text.find("@", kept)) >= 0:
+        found = patterns.EMAIL.search(text, text.rfind(" ", kept, at) + 1 or kept)
+        if not found:
+            break
+        parts += text[kept : found.start()], MARKS["email"]
+        kept = found.end()
+    return "".join((*parts, text[kept:]))
+
+
 # ---------------------------------------------------------------- names
 
 
@@ -196,7 +213,7 @@ def before(found: re.Match[str], words: re.Pattern[str]) -> bool:
 
 MARKERS: dict[str, Callable[[str], str]] = {
     "key": partial(patterns.KEY.sub, rf"\g<before>{MARKS['key']}"),
-    "email": partial(patterns.EMAIL.sub, MARKS["email"]),
+    "email": emails,
     "iban": partial(checked, patterns.IBAN, check_digits.iban, MARKS["iban"]),
     "card": partial(checked, patterns.CARD, check_digits.card, MARKS["card"]),
     "ip": ips,
