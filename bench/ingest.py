@@ -19,6 +19,7 @@ from bench.figure import Figure
 from bench.parts.bed import Bed, infrastructure, memory_of
 from bench.parts.memory import MIB, Memory
 from driftgate.bus import Position
+from driftgate.bus_confluent import AHEAD_AGAIN_MS
 
 TIMES = 5
 FAST = 200_000
@@ -103,7 +104,12 @@ def kafka_python_rate(bed: Bed, starts: dict[Position, int], count: int) -> floa
 
 def confluent_rate(bed: Bed, count: int) -> float:
     consumer = ConfluentConsumer(
-        {"bootstrap.servers": bed.stack.kafka, "group.id": "bench", "enable.auto.commit": False}
+        {
+            "bootstrap.servers": bed.stack.kafka,
+            "group.id": "bench",
+            "enable.auto.commit": False,
+            "fetch.queue.backoff.ms": AHEAD_AGAIN_MS,
+        }
     )
     starts = [p for p in bed.starts if p.topic == "inferences"]
     consumer.assign([ConfluentPartition(*p, bed.starts[p]) for p in starts])

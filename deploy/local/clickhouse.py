@@ -42,6 +42,7 @@ def main() -> None:
             access_log=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
+            http="httptools",  # the other parser takes twice as long for a large body
         )
     finally:
         engine.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,9 @@ from deploy.local.clickhouse_request import ExternalTable, Insert, Refusal, Requ
 from driftgate.sql import quoted, quoted_name
 
 MEBIBYTE = 2**20
+MERGE_THREADS, MERGE_NICENESS = "MergeMutate", 10
+MERGERS = 2
+NAMING_S = 1.0  # a thread gives itself its name, some time after it was made
 # A laptop's share: every cache of the engine small, a query may not take the machine.
 ENGINE_OPTIONS = {
     "mark_cache_size": 64 * MEBIBYTE,
@@ -34,9 +38,9 @@ ENGINE_OPTIONS = {
     "max_server_memory_usage": 2048 * MEBIBYTE,
     "max_memory_usage": 1536 * MEBIBYTE,
     "max_threads": 2,
+    "background_pool_size": MERGERS,
     "implicit_select": 0,
 }
-MERGE_THREADS, MERGE_NICENESS = "MergeMutate", 10
 # An insert's settings stand behind its file, where it has one.
 _BEFORE_SETTINGS = re.compile(rb"\s(?=SETTINGS\s)", re.IGNORECASE)
 _NAMES_SET = re.compile(rb"([A-Za-z_]\w*)\s*=")
@@ -245,8 +249,10 @@ class Engine:
         request = "SELECT version(), timezone() FORMAT TSVRaw"
         text = self._keeper._run(request).bytes().decode()
         self.version, self.timezone = text.rstrip("\n").split("\t")
+        # The engine makes the threads that merge with its first table.
         self._keeper._run("CREATE TEMPORARY TABLE first (n Int8) ENGINE = MergeTree ORDER BY n")
-        yield_to_queries()  # the engine makes the threads with its first table
+        self._keeper._run("DROP TEMPORARY TABLE first")
+        yield_to_queries()
 
     @contextmanager
     def connection(self, wish: SessionWish | None) -> Iterator[Connection]:
@@ -307,9 +313,15 @@ def yield_to_queries() -> None:
     """Merges take what inserts and queries leave of the processors; where there are too many parts,
     the engine makes inserts wait. (A server has the setting `os_threads_nice_value_merge_mutate`,
     which chDB does not heed.)"""
-    for thread in Path("/proc/self/task").glob("*"):  # none where the system is not Linux
-        if thread.joinpath("comm").read_text().strip() == MERGE_THREADS:
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), MERGE_NICENESS)
+    done: set[Path] = set()
+    deadline = time.monotonic() + NAMING_S
+    while sys.platform == "linux" and len(done) < MERGERS and time.monotonic() < deadline:
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                if thread.joinpath("comm").read_text().strip() == MERGE_THREADS:
+                    os.setpriority(os.PRIO_PROCESS, int(thread.name), MERGE_NICENESS)
+                    done.add(thread)
+        time.sleep(0.01)
 
 
 def from_file(insert: Insert, path: str) -> bytes:

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyruhvro import deserialize_array_threaded
 
-from driftgate.bus import Batch, Position, Record
+from driftgate.batches import Batch
+from driftgate.bus import Position, Record
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.model_repo import ModelYaml

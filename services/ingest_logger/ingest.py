@@ -32,7 +32,8 @@ import pyarrow as pa
 
 from driftgate import metrics
 from driftgate.artifacts import Artifacts
-from driftgate.bus import Batch, Bus, Consumer, Position, Producer, joined
+from driftgate.batches import Batch, joined
+from driftgate.bus import Bus, Consumer, Position, Producer
 from driftgate.clock import Clock
 from driftgate.codec import Codec
 from driftgate.config import Settings

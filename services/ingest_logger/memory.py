@@ -15,7 +15,7 @@ OBJECTS_BEFORE_GC = 20_000
 # back to the system only to ask for them again: here that was a tenth of the processor time, and
 # a fifth more memory.
 HEAPS, KEPT, LARGE = -8, -1, -3
-MALLOPT = {HEAPS: 2, KEPT: 256 * 2**20, LARGE: 32 * 2**20}
+MALLOPT = {HEAPS: 2, KEPT: 256 * 2**20, LARGE: 32 * 2**20}  # it takes no LARGE beyond this
 
 
 def keep_for_reuse() -> None:

@@ -17,7 +17,9 @@ MARKS = "SELECT topic, partition, max(next_offset) AS offset FROM ingest_marks G
 LAST = "SELECT topic, partition, max(offset) AS offset FROM {table} GROUP BY ALL"
 NEWEST_TICK = "SELECT toUnixTimestamp64Milli(max(time)) AS time FROM clock"
 
-LOOKED_UP = 1000  # ids of one look-up
+# Ids of one look-up. Among 10^7 answers in 65 parts a thousand take the engine 0.4 s of processor
+# time, and 0.7 s in four look-ups.
+LOOKED_UP = 1000
 
 FEEDBACK = """
 SELECT *, toUnixTimestamp64Milli(time) AS ms FROM feedback WHERE {new}

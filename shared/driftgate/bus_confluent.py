@@ -12,7 +12,8 @@ from typing import Any
 from confluent_kafka import OFFSET_STORED, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as Client
 
-from driftgate.bus import Batch, Consumer, Position, Rebalance, Record, joined
+from driftgate.batches import Batch, joined
+from driftgate.bus import Consumer, Position, Rebalance, Record
 from driftgate.bus_kafka import (
     COMMIT_MS,
     CONNECT_MS,
@@ -33,8 +34,10 @@ AHEAD_KB = 48 * 1024
 # How soon it asks again after so much was waiting. By itself it takes a second, in which a fast
 # reader has long read everything.
 AHEAD_AGAIN_MS = 10
-# So many of the client's messages, of 1 kB and more each, are there at once.
+# So many of the client's messages, of 1 kB and more each, are there at once; and so much is read
+# at once, since the client reads ahead meanwhile.
 CHUNK = 5_000
+POLL_BYTES = 64 * 1024 * 1024
 # A broker that came back is found within this time. The client tries those it knows: to begin anew
 # with the bootstrap servers, which it would do otherwise, logs 20 lines a second in an outage.
 RECONNECT_MS = 1000
@@ -126,19 +129,29 @@ class ConfluentMember:
 
     def poll_batches(self, timeout: float, limit: int = 5000) -> Sequence[Batch]:
         self._raise_error()
-        batches: list[Batch] = []
         with guarded("polling"):
             # One call would wait for the timeout to end or the limit to be reached.
             found = self._consumer.consume(1, timeout)
-            while found:
-                limit -= len(found)
-                batches += batches_of(self._without_errors(found))
-                found = self._consumer.consume(min(limit, CHUNK), 0) if limit else []
+        batches, size = [], 0
+        while found:
+            new = batches_of(self._without_errors(found))
+            batches += new
+            size += sum(batch.values.nbytes for batch in new)
+            limit -= len(found)
+            found = self._more(min(limit, CHUNK)) if size < POLL_BYTES else []
         if self._gone or self._new:
             # A rebalance takes all partitions away; what was read of them before is read again.
             self._settle()
             return []
         return joined(batches)
+
+    def _more(self, limit: int) -> list[Message]:
+        """What is there. An error is raised by the next poll: this one has records to return."""
+        try:
+            return self._consumer.consume(limit, 0) if limit else []
+        except KafkaException as error:
+            self._error = error.args[0]
+            return []
 
     def _raise_error(self) -> None:
         """The error noted by the last poll, which had records to return. A fatal one stays."""

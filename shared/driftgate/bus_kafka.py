@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
@@ -14,9 +14,12 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import FencedInstanceIdError, KafkaError, TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 
-from driftgate.bus import Batch, Consumer, Position, Rebalance, Record
+from driftgate.bus import Consumer, Position, Rebalance, Record
 from driftgate.errors import BusUnavailable
 from driftgate.events import Topic
+
+if TYPE_CHECKING:
+    from driftgate.batches import Batch
 
 FLUSH_SECONDS = 30.0
 # A record of the largest accepted size (1 MB) plus what a dead letter wraps around a larger one.
@@ -298,6 +301,8 @@ def as_record(found: Any) -> Record:
 
 def batch_of(partition: TopicPartition, found: Sequence[Any]) -> Batch:
     """A batch from kafka-python's records of one partition."""
+    from driftgate.batches import Batch
+
     return Batch.of(
         Position(partition.topic, partition.partition),
         [record.offset for record in found],

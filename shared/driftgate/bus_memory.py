@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import mmh3
 
-from driftgate.bus import Batch, Position, Rebalance, Record
+from driftgate.batches import Batch
+from driftgate.bus import Position, Rebalance, Record
 from driftgate.errors import BusUnavailable
 from driftgate.events import Topic
 

@@ -37,7 +37,8 @@ SELECTING_SETTINGS = INSERT_SETTINGS | {
     "min_insert_block_size_rows": 10_000_000,
     "min_insert_block_size_bytes": 0,
     "max_insert_threads": 1,
-    # No insert holds an order key twice, so there is nothing that a merge would do to its rows.
+    # No insert holds an order key twice, so there is nothing that a merge would do to its rows. In
+    # return FINAL looks at each row of a part that was not merged yet.
     "optimize_on_insert": 0,
 }
 

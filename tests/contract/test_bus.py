@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 
 from driftgate import bus_confluent, bus_kafka
-from driftgate.bus import Batch, Bus, Consumer, Position, Record
+from driftgate.batches import Batch
+from driftgate.bus import Bus, Consumer, Position, Record
 from driftgate.bus_confluent import ConfluentBus
 from driftgate.bus_kafka import KafkaBus
 from driftgate.bus_memory import MemoryBus
@@ -139,7 +140,8 @@ def test_keys_and_values_may_be_missing(bus: Bus) -> None:
     consumer.close()
 
 
-def test_batches_hold_what_records_hold(bus: Bus) -> None:
+def test_batches_hold_what_records_hold(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus_confluent, "CHUNK", 7)
     topic = new_topic(bus, partitions=3)
     before = time.time() * 1000
     producer = bus.producer()
@@ -151,7 +153,8 @@ def test_batches_hold_what_records_hold(bus: Bus) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while sum(map(len, batches)) < 60:
         assert time.monotonic() < deadline
-        found = consumer.poll_batches(0.05)
+        found = consumer.poll_batches(0.05, 25)
+        assert sum(map(len, found)) <= 25
         assert len({batch.position for batch in found}) == len(found), "one a partition"
         assert all(found), "no empty one"
         batches += found

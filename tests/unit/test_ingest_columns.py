@@ -6,10 +6,12 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from ingesting import NOON, feedback, inference, later, model_yaml, view
 
-from driftgate.bus import Batch, Position
+from driftgate.batches import Batch
+from driftgate.bus import Position
 from driftgate.codec import Codec
 from driftgate.model_repo import parse
 from services.ingest_logger import columns, validate
@@ -211,3 +213,21 @@ def test_maps_in_blocks_with_sizes_as_other_languages_write_them(codec: Codec) -
     judged = judge(sent, Table.of("inferences", codec), codec, VIEW)
     assert judged.rows["features"].to_pylist() == [[("words", 4.0), ("bytes", 4.0)]]
     assert told(judged) == told(by_record(sent, codec, VIEW))
+
+
+@pytest.mark.parametrize(
+    ("keys", "good"),
+    [
+        (["ab", "ab", "ab"], [True, True, True]),
+        (["ab", "ba"], [True, True]),
+        (["ab", "a", ""], [True, True, True]),
+        (["aa", "ab"], [False, True]),
+        (["aa", "aa"], [False, False]),
+        (["aba", "b", "ab"], [False, True, True]),
+        (["", ""], [True, True]),
+        ([], []),
+    ],
+)
+def test_maps_in_which_a_key_comes_twice_are_not_sure(keys: list[str], good: list[bool]) -> None:
+    maps = pa.array([[(k, 1.0) for k in row] for row in keys], pa.map_(pa.string(), pa.float64()))
+    assert columns.has_unique_keys(maps).tolist() == good

@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 
 from driftgate.model_repo import Mask
 from driftgate.subjects import subject_hash, subject_hashes
-from services.ingest_logger.personal import PLACEHOLDER, Masker
+from services.ingest_logger.personal import PLACEHOLDER, Masker, emails
+from services.ingest_logger.personal_patterns import EMAIL, MARKS
 
 TESTS = Path(__file__).resolve().parents[1]
 DOC = TESTS.parent / "docs" / "personal-data.md"
@@ -109,6 +110,15 @@ MESSAGES = st.lists(PIECES | FRAGMENT | CHARS | st.text(max_size=8), max_size=6)
 def test_masking_twice_is_masking_once(text: str) -> None:
     once = MASKER.text(text)
     assert MASKER.text(once) == once
+
+
+AROUND_AT = st.text(st.sampled_from("@@ ab.-_%+'1é\n\t" + MARKS["phone"]), max_size=30)
+
+
+@given(MESSAGES | AROUND_AT)
+@settings(max_examples=1000, deadline=None)
+def test_addresses_are_found_as_their_pattern_finds_them(text: str) -> None:
+    assert emails(text) == EMAIL.sub(MARKS["email"], text)
 
 
 @given(st.lists(MESSAGES | st.none(), max_size=8), st.booleans())

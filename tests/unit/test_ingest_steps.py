@@ -27,7 +27,8 @@ from ingesting import (
     tick,
 )
 
-from driftgate.bus import Batch, Consumer, Position
+from driftgate.batches import Batch
+from driftgate.bus import Consumer, Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.errors import StoreUnavailable

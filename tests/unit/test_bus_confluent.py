@@ -1,0 +1,87 @@
+"""What the bulk client returns of a poll that goes wrong or grows large; the rest is in the
+contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from driftgate import bus_confluent
+from driftgate.bus_confluent import ConfluentMember
+from driftgate.errors import BusUnavailable
+
+
+@dataclass
+class FakeMessage:
+    """As confluent-kafka's."""
+
+    at: int
+
+    def topic(self) -> str:
+        return "t"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.at
+
+    def key(self) -> None:
+        return None
+
+    def value(self) -> bytes:
+        return b"x" * 100
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1000
+
+    def error(self) -> None:
+        return None
+
+
+class FakeClient:
+    """Ten messages; `failing`: the call that raises."""
+
+    def __init__(self, failing: int = 0) -> None:
+        self.waiting: Iterator[int] = iter(range(10))
+        self.failing = failing
+        self.calls = 0
+
+    def consume(self, limit: int, _: float) -> list[FakeMessage]:
+        self.calls += 1
+        if self.calls == self.failing:
+            raise KafkaException(KafkaError(KafkaError._FAIL))
+        return [FakeMessage(at) for _, at in zip(range(limit), self.waiting, strict=False)]
+
+    def list_topics(self, timeout: float) -> None: ...
+
+    def subscribe(self, *_: object, **__: object) -> None: ...
+
+
+def member(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> ConfluentMember:
+    monkeypatch.setattr(bus_confluent, "Client", lambda _: client)
+    monkeypatch.setattr(bus_confluent, "CHUNK", 3)
+    return ConfluentMember(["k:1"], ["t"], "g", "m", None, 300)
+
+
+def offsets(found: ConfluentMember, limit: int = 100) -> list[int]:
+    return [at for batch in found.poll_batches(0.1, limit) for at in batch.offsets.to_pylist()]
+
+
+def test_what_was_read_before_an_error_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = member(FakeClient(failing=3), monkeypatch)
+    assert offsets(found) == [0, 1, 2, 3]
+    with pytest.raises(BusUnavailable):
+        found.poll_batches(0.1)
+    assert offsets(found) == [4, 5, 6, 7, 8, 9]
+
+
+def test_a_poll_ends_at_its_bytes_and_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = member(FakeClient(), monkeypatch)
+    assert offsets(found, limit=2) == [0, 1]
+    monkeypatch.setattr(bus_confluent, "POLL_BYTES", 150)
+    assert offsets(found) == [2, 3, 4, 5]
+    assert offsets(found) == [6, 7, 8, 9]

@@ -1,0 +1,24 @@
+"""How ingestion keeps memory. In a process of its own, since it is for a whole process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import ctypes, pyarrow
+from services.ingest_logger import memory
+memory.keep_for_reuse()
+taken = [ctypes.CDLL(None).mallopt(*option) for option in memory.MALLOPT.items()]
+print(pyarrow.default_memory_pool().backend_name, *taken)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
+def test_the_c_library_takes_what_it_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert done.stdout.split() == ["system", "1", "1", "1"]
