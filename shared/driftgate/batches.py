@@ -64,11 +64,13 @@ class Batch:
 
 
 def joined(batches: Iterable[Batch]) -> list[Batch]:
-    """One batch a partition."""
+    """One batch a partition. What is one already is not copied."""
     parts: dict[Position, list[Batch]] = {}
     for batch in batches:
         parts.setdefault(batch.position, []).append(batch)
     return [
-        Batch(position, *map(pa.concat_arrays, zip(*(b.columns for b in found), strict=True)))
+        found[0]
+        if len(found) == 1
+        else Batch(position, *map(pa.concat_arrays, zip(*(b.columns for b in found), strict=True)))
         for position, found in parts.items()
     ]

@@ -522,8 +522,8 @@ def test_merges_yield_to_queries(tmp_path: Path) -> None:
     with served(tmp_path / "db", free_port()) as process:
         threads = [int(thread.name) for thread in Path(f"/proc/{process.pid}/task").iterdir()]
         niceness = {
-            name: os.getpriority(os.PRIO_PROCESS, thread)
+            os.getpriority(os.PRIO_PROCESS, thread)
             for thread in threads
-            if (name := Path(f"/proc/{thread}/comm").read_text().strip()).startswith("Merge")
+            if Path(f"/proc/{thread}/comm").read_text().startswith("Merge")
         }
-    assert set(niceness.values()) == {MERGE_NICENESS}
+    assert niceness == {MERGE_NICENESS}
