@@ -45,9 +45,9 @@ HEADER_FIELDS = [
     {"name": "driftgate__magic", "type": "boolean"},
     {"name": "driftgate__schema", "type": "float"},
 ]
-# So many records are decoded and checked at once: enough to be fast, and few enough that the next
-# ones find their memory warm.
-GROUP = 16_384
+# So many records are decoded and checked at once. Each step waits for the interpreter once, and it
+# is busy with reading the next records.
+GROUP = 65_536
 # Fewer records than this that cannot be decoded together are looked at one by one.
 SMALLEST_GROUP = 8
 # The decoder ignores bytes behind a body. So a long is put there that nobody can guess, and read
@@ -166,7 +166,7 @@ def decode(
     waiting = [indices[at : at + GROUP] for at in range(0, len(indices), GROUP)]
     while waiting:
         group = waiting.pop(0)
-        bodies = pc.binary_join_element_wise(batch.values.take(pa.array(group)), END_BYTES, b"")
+        bodies = pc.binary_join_element_wise(chosen(batch.values, group), END_BYTES, b"")
         try:
             (columns,) = deserialize_array_threaded(bodies.to_pylist(), schema, 1)
             columns.validate(full=True)  # texts are UTF-8, which the decoder does not check
@@ -175,6 +175,13 @@ def decode(
                 waiting[:0] = np.array_split(group, 2)
             continue
         yield columns, group
+
+
+def chosen(values: pa.Array, indices: np.ndarray) -> pa.Array:
+    """The values at ascending indices; not copied where these follow each other."""
+    if len(indices) and indices[-1] - indices[0] == len(indices) - 1:
+        return values.slice(indices[0], len(indices))
+    return values.take(pa.array(indices))
 
 
 @lru_cache(maxsize=64)
@@ -263,7 +270,7 @@ def placed(batch: Batch, indices: np.ndarray, table: Table, columns: pa.Table) -
     place = [
         pa.repeat(pa.scalar(topic), len(indices)),
         pa.repeat(pa.scalar(partition, pa.int32()), len(indices)),
-        batch.offsets.take(pa.array(indices)),
+        chosen(batch.offsets, indices),
     ]
     return pa.Table.from_arrays([*place, *columns.columns], schema=table.schema)
 

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
@@ -45,7 +45,16 @@ from driftgate.runner import CLOCK, POLL_SECONDS, publish, retrying
 from driftgate.schemas import Schemas
 from driftgate.store import Store
 from driftgate.topology import INGEST
-from services.ingest_logger import columns, declared, join, keeping, letters, migrating, queries
+from services.ingest_logger import (
+    columns,
+    declared,
+    join,
+    keeping,
+    letters,
+    memory,
+    migrating,
+    queries,
+)
 from services.ingest_logger.columns import Judged
 from services.ingest_logger.declared import Declared
 from services.ingest_logger.fence import Fenced, Owner, is_fenced, note
@@ -58,7 +67,7 @@ SERVICE = INGEST
 # killed again and again gets on all the same.
 FIRST_RECORDS = 1000
 GROWTH = 10
-# From so many records on, the next poll is made while these are stored.
+# From so many records on, the next polls are made while these are judged and stored.
 BULK_RECORDS = 5_000
 # So many in one poll are thick: what comes within a short while is stored together.
 THICK_RECORDS = 200
@@ -67,8 +76,7 @@ SHORT_POLL_SECONDS = 0.05
 # No more is gathered beyond so many bytes; one poll of the client may hold as much again.
 GATHER_BYTES = 64 * 1024 * 1024
 INSERTERS = 2
-# So many polls may be judged and not stored: neither judging nor storing waits for a slow turn of
-# the other.
+# So many polls may be read and not stored: one is judged while the one before it is stored.
 UNDER_WAY = 2
 # How long a rebalance waits for what is under way: less than the group waits for a member.
 FLUSH_SECONDS = 8.0
@@ -83,6 +91,21 @@ MAY_BE_NEW = frozenset({UNKNOWN_MODEL, UNKNOWN_LABEL, UNKNOWN_SCHEMA})
 T = TypeVar("T")
 # Next offset of each partition.
 Marks = Mapping[Position, int]
+
+
+class Poll(NamedTuple):
+    """What is to become of one poll, judged at a time."""
+
+    judged: Sequence[Judged]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why a partition is read no further for a while, and from where it is read then."""
+
+    first: int
+    why: str
 
 
 class StoreAhead(Terminal):
@@ -111,17 +134,19 @@ class Ingest:
         )
         self.owner = Owner(self.store, uuid4().hex)
         self.limit = Limit(self.settings.dead_letter_limit)
-        self.blocked: dict[Position, str] = {}
+        self.blocked: Mapping[Position, Blocked] = {}
+        self._held: set[Position] = set()  # those blocked that the client was told of
         self._last_stored: dict[Position, int] = {}  # of each partition that is ours; -1: no row
         self._next: dict[Position, int] = {}  # as the marks say
         self._uncommitted: dict[Position, int] = {}
-        self._worker = futures.ThreadPoolExecutor(1, "store")
+        self._judging = futures.ThreadPoolExecutor(1, "judge")
+        self._storing = futures.ThreadPoolExecutor(1, "store")
         self._inserters = futures.ThreadPoolExecutor(INSERTERS, "insert")
         self._under_way: deque[futures.Future[Marks]] = deque()
         self._assignments = 0
         self._poll_records = FIRST_RECORDS
         self._orphans_at = 0
-        self._unblock_at = self._lag_at = 0.0
+        self._unblock_at = self._lag_at = self._give_back_at = 0.0
 
     # ------------------------------------------------------------ the loop
 
@@ -146,23 +171,20 @@ class Ingest:
             producer.close()
 
     def step(self, consumer: Consumer, producer: Producer) -> None:
-        """One poll, and all that follows from it. Where there is much, it is stored beside the
-        next polls, one after the other."""
+        """One poll, and all that follows from it. Where there is much, it is judged and stored
+        beside the next polls, one after the other."""
         self.unblock(consumer)
-        polled = [batch for batch in self.gather(consumer) if self.is_open(batch.position)]
-        judged = self.bearable(consumer, self.judge(polled) if polled else [])
+        polled = self.gather(consumer)
         self.finish(consumer, but=UNDER_WAY - 1)
         before = self._under_way[-1] if self._under_way else None
-        now = self.clock.now()
-        if self.is_time_for_orphans(now):
-            self.again(self.learn)
-        self._under_way.append(self._worker.submit(self.handle, judged, producer, now, before))
+        judged = self._judging.submit(self.judge, polled)
+        self._under_way.append(self._storing.submit(self.handle, judged, producer, before))
         if sum(map(len, polled)) < BULK_RECORDS:
             self.finish(consumer)
+        self.hold(consumer)
         self.tell_lag()
-        metrics.BLOCKED.set(len(self.blocked))
-        self.health.ready = bool(self._last_stored)
-        self.health.moved(blocked={str(position): why for position, why in self.blocked.items()})
+        self.tell_health()
+        self.give_back_memory()
 
     def gather(self, consumer: Consumer) -> list[Batch]:
         """One poll; where records come thick, all polls of a short while: the store likes few and
@@ -182,7 +204,7 @@ class Ingest:
         return joined(gathered)
 
     def is_storing(self) -> bool:
-        """Whether what would be judged now had to wait."""
+        """Whether what was polled by now had to wait."""
         return len(self._under_way) >= UNDER_WAY and not self._under_way[0].done()
 
     def poll(self, consumer: Consumer, seconds: float, limit: int) -> list[Batch]:
@@ -190,16 +212,15 @@ class Ingest:
 
     def handle(
         self,
-        judged: Sequence[Judged],
+        poll: futures.Future[Poll],
         producer: Producer,
-        now: int,
         before: futures.Future[Marks] | None = None,
     ) -> Marks:
-        """All that is to become of judged records, but the commit. `now` is the time as they were
-        judged. Where what came before them failed, this fails too: a mark beyond it would lose it.
-        """
+        """All that is to become of a poll, but the commit. Where what came before it failed, this
+        fails too: a mark beyond it would lose it."""
         if before is not None:
             before.result()
+        judged, now = poll.result()
         if judged:
             self.send(producer, self.letters(judged, now))
             # Beside each other: two partitions' inserts have nothing to do with each other.
@@ -219,9 +240,6 @@ class Ingest:
             self._poll_records = min(GROWTH * self._poll_records, self.settings.poll_records)
         self.commit(consumer)
 
-    def is_open(self, position: Position) -> bool:
-        return position in self._last_stored and position not in self.blocked
-
     # ------------------------------------------------------------ partitions that come and go
 
     def assigned(self, positions: Iterable[Position]) -> Mapping[Position, int]:
@@ -236,6 +254,7 @@ class Ingest:
                 f"{mine[0]} came back before what was read of it was stored: starting anew"
             )
         self._assignments += 1
+        self.forget(mine)
         self.owner.take(mine)
         marks = queries.marks(self.store)
         last = queries.last_stored(self.store, sorted({t.name for t in self.tables.values()}))
@@ -252,12 +271,17 @@ class Ingest:
         """What is under way is finished first. If that takes too long, it fails: by the next
         owner's fence, or since the partition is no longer known here."""
         futures.wait(self._under_way, FLUSH_SECONDS)
-        for position in positions:
+        self.forget(positions)
+
+    def forget(self, positions: Iterable[Position]) -> None:
+        gone = set(positions)
+        for position in gone:
             self._last_stored.pop(position, None)
             self._next.pop(position, None)
             self._uncommitted.pop(position, None)
-            self.blocked.pop(position, None)
             self.limit.forget(position)
+        self._held -= gone
+        self.blocked = {p: blocked for p, blocked in self.blocked.items() if p not in gone}
 
     @property
     def hears_clock(self) -> bool:
@@ -266,16 +290,24 @@ class Ingest:
 
     # ------------------------------------------------------------ the steps
 
-    def judge(self, batches: Sequence[Batch]) -> list[Judged]:
+    def judge(self, polled: Sequence[Batch]) -> Poll:
         """What becomes of each record. A schema, model or label that is not known may have been
         made known a moment ago: it is asked for again before the record is refused."""
+        batches = [batch for batch in polled if self.is_open(batch.position)]
         self.tick(batches)
         if any(batch.position.topic == declared.TOPIC for batch in batches):
             self.again(self.learn)
         judged = self.judge_by_what_is_known(batches)
         unknown = {what for part in judged for what in may_be_known_by_now(part)}
         is_new = self.again(partial(self.learn, unknown)) if unknown else False
-        return self.judge_by_what_is_known(batches) if is_new else judged
+        judged = self.bearable(self.judge_by_what_is_known(batches) if is_new else judged)
+        now = self.clock.now()
+        if self.is_time_for_orphans(now):
+            self.again(self.learn)
+        return Poll(judged, now)
+
+    def is_open(self, position: Position) -> bool:
+        return position in self._last_stored and position not in self.blocked
 
     def judge_by_what_is_known(self, batches: Sequence[Batch]) -> list[Judged]:
         self.again(self.take_schemas)
@@ -319,8 +351,9 @@ class Ingest:
                     continue
         metrics.CLOCK.set(self.clock.now() / 1000)
 
-    def bearable(self, consumer: Consumer, judged: Sequence[Judged]) -> list[Judged]:
-        """All but the partitions of which too much is bad: of their batch nothing is handled."""
+    def bearable(self, judged: Sequence[Judged]) -> list[Judged]:
+        """All but the partitions of which too much is bad: of their batch nothing is handled, nor
+        of those that were polled after it."""
         kept = []
         for part in judged:
             last = part.dead[-1][1] if part.dead else None
@@ -328,23 +361,28 @@ class Ingest:
                 self.limit.count(part.position, part.count, len(part.dead), last)
                 kept.append(part)
             except TooManyDead as error:
-                self.block(consumer, part, error)
+                self.log.error("blocked", position=str(part.position), error=str(error))
+                self.blocked = {**self.blocked, part.position: Blocked(part.first, str(error))}
         return kept
 
-    def block(self, consumer: Consumer, part: Judged, error: TooManyDead) -> None:
-        """Reads a partition no further for a while; the others go on."""
-        position = part.position
-        self.log.error("blocked", position=str(position), error=str(error))
-        self.blocked[position] = str(error)
-        self._unblock_at = time.monotonic() + BLOCKED_SECONDS
-        consumer.pause([position])
-        consumer.seek({position: part.first})
+    def hold(self, consumer: Consumer) -> None:
+        """Reads partitions that were blocked no further for a while; the others go on."""
+        mine = self._last_stored.keys() - self._held
+        new = {p: at.first for p, at in self.blocked.items() if p in mine}
+        if new:
+            consumer.pause(new)
+            consumer.seek(new)
+            self._held |= new.keys()
+            self._unblock_at = time.monotonic() + BLOCKED_SECONDS
 
     def unblock(self, consumer: Consumer) -> None:
-        """Looks at blocked partitions again: the cause may be repaired."""
-        if self.blocked and time.monotonic() >= self._unblock_at:
-            consumer.resume(self.blocked)
-            self.blocked.clear()
+        """Looks at blocked partitions again: the cause may be repaired. What was polled beyond
+        their first bad batch has to be gone by then."""
+        if self._held and time.monotonic() >= self._unblock_at:
+            self.finish(consumer)
+            consumer.resume(self._held)
+            self.blocked = {p: at for p, at in self.blocked.items() if p not in self._held}
+            self._held.clear()
 
     def letters(self, judged: Sequence[Judged], now: int) -> list[Emit]:
         """Dead letters of the records beyond the last row: those before it were sent."""
@@ -455,6 +493,11 @@ class Ingest:
             except BusUnavailable as error:
                 self.log.warning("not committed", error=str(error))
 
+    def tell_health(self) -> None:
+        metrics.BLOCKED.set(len(self.blocked))
+        self.health.ready = bool(self._last_stored)
+        self.health.moved(blocked={str(p): at.why for p, at in self.blocked.items()})
+
     def tell_lag(self) -> None:
         """How far behind the ends of its partitions this is, now and then."""
         if time.monotonic() < self._lag_at:
@@ -467,6 +510,12 @@ class Ingest:
         for position, at in self._next.items():
             behind = max(0, ends.get(position, at) - at)
             metrics.LAG.labels(position.topic, position.partition).set(behind)
+
+    def give_back_memory(self) -> None:
+        """Now and then; else this would hold for good what its largest poll ever needed."""
+        if time.monotonic() >= self._give_back_at:
+            self._give_back_at = time.monotonic() + memory.GIVE_BACK_SECONDS
+            memory.give_back()
 
     # ------------------------------------------------------------ I/O
 

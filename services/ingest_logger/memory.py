@@ -16,13 +16,24 @@ OBJECTS_BEFORE_GC = 20_000
 # a fifth more memory.
 HEAPS, KEPT, LARGE = -8, -1, -3
 MALLOPT = {HEAPS: 2, KEPT: 256 * 2**20, LARGE: 32 * 2**20}  # it takes no LARGE beyond this
+# What was kept for a large poll and not needed again goes back to the system this often.
+GIVE_BACK_SECONDS = 30.0
 
 
 def keep_for_reuse() -> None:
     """Once, before much is allocated."""
     gc.set_threshold(OBJECTS_BEFORE_GC)
     pa.set_memory_pool(pa.system_memory_pool())  # the decoder's memory comes from there too
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:  # not every C library has it
-        for option, value in MALLOPT.items():
-            mallopt(option, value)
+    for option, value in MALLOPT.items():
+        call("mallopt", option, value)
+
+
+def give_back() -> None:
+    """What is kept and not in use; the next poll takes what it needs anew."""
+    call("malloc_trim", 0)
+
+
+def call(name: str, *arguments: int) -> None:
+    """Of the C library, if it has it."""
+    if sys.platform == "linux" and (function := getattr(ctypes.CDLL(None), name, None)):
+        function(*arguments)

@@ -15,7 +15,16 @@ HEX_DIGITS = 32
 @lru_cache(maxsize=100_000)
 def subject_hash(key: bytes, subject: str) -> str:
     """32 hex digits: the first half of HMAC-SHA256 (RFC 2104) of the id under the key."""
-    return hmac.digest(key, subject.encode(), "sha256").hex()[:HEX_DIGITS]
+    hashed = keyed(key).copy()
+    hashed.update(subject.encode())
+    return hashed.hexdigest()[:HEX_DIGITS]
+
+
+@lru_cache(maxsize=8)
+def keyed(key: bytes) -> hmac.HMAC:
+    """To be copied. `hmac.digest` hashes the key anew each time, and lets other threads take the
+    interpreter: beside a busy one an id takes it a millisecond."""
+    return hmac.new(key, digestmod="sha256")
 
 
 def subject_hashes(key: bytes, subjects: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -22,3 +22,24 @@ def test_the_c_library_takes_what_it_is_told() -> None:
         [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, check=True
     )
     assert done.stdout.split() == ["system", "1", "1", "1"]
+
+
+GIVING_BACK = """
+import psutil
+from services.ingest_logger import memory
+memory.keep_for_reuse()
+held = psutil.Process().memory_info
+blocks = [bytearray(100_000) for _ in range(1000)]
+del blocks
+kept = held().rss
+memory.give_back()
+print(kept - held().rss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is glibc's")
+def test_what_is_kept_and_not_used_can_be_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GIVING_BACK], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert int(done.stdout) > 50_000_000

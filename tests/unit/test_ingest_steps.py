@@ -8,7 +8,7 @@ import random
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import fastavro
@@ -197,9 +197,10 @@ def test_a_partition_that_comes_back_while_it_is_stored_begins_anew(
     world.settle()
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)
     monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
-    going_on, insert = threading.Event(), ingest.Ingest.insert
+    begun, going_on, insert = threading.Event(), threading.Event(), ingest.Ingest.insert
 
     def slow(self: ingest.Ingest, part: Judged) -> None:
+        begun.set()
         going_on.wait(DEADLINE_S)
         insert(self, part)
 
@@ -207,6 +208,7 @@ def test_a_partition_that_comes_back_while_it_is_stored_begins_anew(
         patched.setattr(ingest.Ingest, "insert", slow)
         world.send("inferences", inference("r1"))
         world.step()
+        assert begun.wait(DEADLINE_S)
         here = list(world.ingest._last_stored)
         world.ingest.revoked(here)
         with pytest.raises(Fenced, match="came back before"):
@@ -351,10 +353,9 @@ def test_a_partition_of_too_many_dead_letters_is_not_read_on_and_the_others_are(
     world.send("inferences", inference())
     for _ in range(2):
         world.step()
-        (told,) = world.ingest.blocked.values()
+        ((_, told),) = world.ingest.health.detail["blocked"].items()
         assert re.match(r"verdicts-0: (1\d{3}) of the last \1 records", told)
         assert "zero byte" in told
-        assert world.ingest.health.detail["blocked"] == {"verdicts-0": told}
         assert world.bus.logs[Position("verdicts.dlq", 0)] == []  # type: ignore[attr-defined]
         world.restart()
     assert len(world.rows("inferences")) == 1
@@ -364,6 +365,33 @@ def test_a_partition_of_too_many_dead_letters_is_not_read_on_and_the_others_are(
     world.ingest.limit.share = 1.0
     world.settle()
     assert len(world.dead()) == 1200, "what was held back is handled once the cause is gone"
+
+
+def test_of_a_partition_that_is_blocked_nothing_that_was_polled_meanwhile_is_handled(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    monkeypatch.setattr(ingest, "BULK_RECORDS", 1)  # every poll is judged beside the next one
+    going_on, judge = threading.Event(), ingest.Ingest.judge_by_what_is_known
+
+    def slow(self: ingest.Ingest, batches: Sequence[Batch]) -> list[Judged]:
+        going_on.wait(DEADLINE_S)
+        return judge(self, batches)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ingest.Ingest, "judge_by_what_is_known", slow)
+        for value in (b"poison", world.codec.encode("feedback", feedback())):
+            for _ in range(1200):
+                world.send_raw("feedback", value)
+            world.step()
+        going_on.set()
+        world.ingest.finish(world.consumer)
+    world.step()
+    assert queries.marks(world.store).get(Position("feedback", 0), 0) == 0
+    monkeypatch.setattr(ingest, "BLOCKED_SECONDS", 0)
+    world.ingest.limit.share = 1.0
+    world.settle()
+    assert (len(world.dead()), len(world.rows("feedback"))) == (1200, 1200)
 
 
 def test_a_few_hundred_dead_letters_stop_nothing(
