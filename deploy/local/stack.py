@@ -265,10 +265,10 @@ def trouble(config: StackConfig, name: str, path: str = "/healthz") -> str:
 
 def wait(supervisor: Supervisor, name: str, wrong: Callable[[], str]) -> float:
     """Seconds until nothing is wrong with a part any more."""
-    begin = time.monotonic()
+    begin, restarts = time.monotonic(), supervisor.restarts(name)
     while why := wrong():
-        waited = time.monotonic() - begin
-        if waited > START_DEADLINE_S or supervisor.restarts(name) >= FAILED_STARTS:
+        waited, failed = time.monotonic() - begin, supervisor.restarts(name) - restarts
+        if waited > START_DEADLINE_S or failed >= FAILED_STARTS:
             raise StartFailed(
                 f"{name} is not ready after {waited:.0f} s ({why}); "
                 f"the end of {supervisor.log_of(name)}:\n{supervisor.tail(name)}"

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyruhvro import deserialize_array_threaded
+from pyruhvro import deserialize_array
 
 from driftgate.batches import Batch
 from driftgate.bus import Position, Record
@@ -168,7 +168,7 @@ def decode(
         group = waiting.pop(0)
         bodies = pc.binary_join_element_wise(chosen(batch.values, group), END_BYTES, b"")
         try:
-            (columns,) = deserialize_array_threaded(bodies.to_pylist(), schema, 1)
+            columns = deserialize_array(bodies.to_pylist(), schema)
             columns.validate(full=True)  # texts are UTF-8, which the decoder does not check
         except ValueError:
             if len(group) >= SMALLEST_GROUP:

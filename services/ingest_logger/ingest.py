@@ -1,9 +1,12 @@
 """Kafka to the store: every record becomes a row or a dead letter, once; feedback meets its answer.
 
+Three threads, each taking polls in order: one reads, and is the only one to talk to the group; one
+judges; one does the rest.
+
 The store is the source of truth for how far this got. A poll goes through these steps, each
 durable before the next begins, and a crash between any two repeats steps without a trace:
 
-1. judge      what becomes of each record; pure
+1. judge      what becomes of each record; nothing is written
 2. letters    dead letters are sent and acknowledged
 3. rows       one atomic insert a topic-partition, of the rows beyond the last one stored
 4. outcomes   feedback and answers that met in this batch, or across batches, are sent
@@ -76,7 +79,7 @@ SHORT_POLL_SECONDS = 0.05
 # No more is gathered beyond so many bytes; one poll of the client may hold as much again.
 GATHER_BYTES = 64 * 1024 * 1024
 INSERTERS = 2
-# So many polls may be read and not stored: one is judged while the one before it is stored.
+# So many polls may be handed over and not stored: one is judged while the one before it is stored.
 UNDER_WAY = 2
 # How long a rebalance waits for what is under way: less than the group waits for a member.
 FLUSH_SECONDS = 8.0
@@ -100,8 +103,7 @@ class Poll(NamedTuple):
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(NamedTuple):
     """Why a partition is read no further for a while, and from where it is read then."""
 
     first: int
@@ -134,7 +136,7 @@ class Ingest:
         )
         self.owner = Owner(self.store, uuid4().hex)
         self.limit = Limit(self.settings.dead_letter_limit)
-        self.blocked: Mapping[Position, Blocked] = {}
+        self.blocked: dict[Position, Blocked] = {}
         self._held: set[Position] = set()  # those blocked that the client was told of
         self._last_stored: dict[Position, int] = {}  # of each partition that is ours; -1: no row
         self._next: dict[Position, int] = {}  # as the marks say
@@ -167,6 +169,7 @@ class Ingest:
                 self.step(consumer, producer)
             self.finish(consumer)
         finally:
+            self._judging.shutdown(wait=False, cancel_futures=True)
             consumer.close()
             producer.close()
 
@@ -254,7 +257,7 @@ class Ingest:
                 f"{mine[0]} came back before what was read of it was stored: starting anew"
             )
         self._assignments += 1
-        self.forget(mine)
+        self.forget([*mine, *(self.blocked.keys() - self._last_stored)])
         self.owner.take(mine)
         marks = queries.marks(self.store)
         last = queries.last_stored(self.store, sorted({t.name for t in self.tables.values()}))
@@ -268,8 +271,8 @@ class Ingest:
         return {position: marks.get(position, 0) for position in mine}
 
     def revoked(self, positions: Iterable[Position]) -> None:
-        """What is under way is finished first. If that takes too long, it fails: by the next
-        owner's fence, or since the partition is no longer known here."""
+        """What is under way is finished first. If that takes too long, it is dropped or fails: by
+        the next owner's fence, or since the partition is no longer known here."""
         futures.wait(self._under_way, FLUSH_SECONDS)
         self.forget(positions)
 
@@ -279,9 +282,9 @@ class Ingest:
             self._last_stored.pop(position, None)
             self._next.pop(position, None)
             self._uncommitted.pop(position, None)
+            self.blocked.pop(position, None)
             self.limit.forget(position)
         self._held -= gone
-        self.blocked = {p: blocked for p, blocked in self.blocked.items() if p not in gone}
 
     @property
     def hears_clock(self) -> bool:
@@ -296,14 +299,14 @@ class Ingest:
         batches = [batch for batch in polled if self.is_open(batch.position)]
         self.tick(batches)
         if any(batch.position.topic == declared.TOPIC for batch in batches):
-            self.again(self.learn)
+            self.learn()
         judged = self.judge_by_what_is_known(batches)
         unknown = {what for part in judged for what in may_be_known_by_now(part)}
-        is_new = self.again(partial(self.learn, unknown)) if unknown else False
+        is_new = self.learn(unknown) if unknown else False
         judged = self.bearable(self.judge_by_what_is_known(batches) if is_new else judged)
         now = self.clock.now()
         if self.is_time_for_orphans(now):
-            self.again(self.learn)
+            self.learn()
         return Poll(judged, now)
 
     def is_open(self, position: Position) -> bool:
@@ -321,12 +324,14 @@ class Ingest:
         ]
 
     def learn(self, schema_ids: Iterable[int | None] = (None,)) -> bool:
-        """Reads declarations and schemas again; says whether there was anything new."""
+        """Reads declarations and schemas again; says whether there was anything new. Each part is
+        tried again by itself: only its first success finds anything new."""
         for schema_id in schema_ids:
-            self.codec.refresh(schema_id)
-        new_schemas, new_models = self.take_schemas(), self.declared.refresh()
+            self.again(partial(self.codec.refresh, schema_id))
+        new_schemas = self.again(self.take_schemas)
+        new_models = self.again(self.declared.refresh)
         if new_models and self.settings.clock == "live":  # TTLs count the time of the wall
-            keeping.keep(self.store, self.declared.models)
+            self.again(lambda: keeping.keep(self.store, self.declared.models))
         return new_schemas or new_models
 
     def take_schemas(self) -> bool:
@@ -362,13 +367,13 @@ class Ingest:
                 kept.append(part)
             except TooManyDead as error:
                 self.log.error("blocked", position=str(part.position), error=str(error))
-                self.blocked = {**self.blocked, part.position: Blocked(part.first, str(error))}
+                self.blocked[part.position] = Blocked(part.first, str(error))
         return kept
 
     def hold(self, consumer: Consumer) -> None:
         """Reads partitions that were blocked no further for a while; the others go on."""
         mine = self._last_stored.keys() - self._held
-        new = {p: at.first for p, at in self.blocked.items() if p in mine}
+        new = {p: at.first for p, at in self.blocked.copy().items() if p in mine}
         if new:
             consumer.pause(new)
             consumer.seek(new)
@@ -381,7 +386,8 @@ class Ingest:
         if self._held and time.monotonic() >= self._unblock_at:
             self.finish(consumer)
             consumer.resume(self._held)
-            self.blocked = {p: at for p, at in self.blocked.items() if p not in self._held}
+            for position in self._held:
+                del self.blocked[position]
             self._held.clear()
 
     def letters(self, judged: Sequence[Judged], now: int) -> list[Emit]:
@@ -496,7 +502,7 @@ class Ingest:
     def tell_health(self) -> None:
         metrics.BLOCKED.set(len(self.blocked))
         self.health.ready = bool(self._last_stored)
-        self.health.moved(blocked={str(p): at.why for p, at in self.blocked.items()})
+        self.health.moved(blocked={str(p): at.why for p, at in self.blocked.copy().items()})
 
     def tell_lag(self) -> None:
         """How far behind the ends of its partitions this is, now and then."""

@@ -16,7 +16,7 @@ OBJECTS_BEFORE_GC = 20_000
 # a fifth more memory.
 HEAPS, KEPT, LARGE = -8, -1, -3
 MALLOPT = {HEAPS: 2, KEPT: 256 * 2**20, LARGE: 32 * 2**20}  # it takes no LARGE beyond this
-# What was kept for a large poll and not needed again goes back to the system this often.
+# How often what is kept and not in use goes back to the system.
 GIVE_BACK_SECONDS = 30.0
 
 

@@ -31,11 +31,12 @@ from driftgate.batches import Batch
 from driftgate.bus import Consumer, Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
-from driftgate.errors import StoreUnavailable
+from driftgate.errors import BusUnavailable, StoreUnavailable
 from driftgate.store import Store, migrate
 from driftgate.subjects import subject_hash
-from services.ingest_logger import ingest, queries
+from services.ingest_logger import ingest, memory, queries
 from services.ingest_logger.columns import Judged
+from services.ingest_logger.declared import Declared
 from services.ingest_logger.fence import Fenced
 from services.ingest_logger.ingest import StoreAhead
 from services.ingest_logger.rows import Table
@@ -130,7 +131,7 @@ def test_the_same_request_id_of_two_models_is_two_requests(world: Harness, tmp_p
     assert outcome_ids(world) == []
 
 
-@pytest.mark.parametrize("step", ["letters", "insert", "outcomes", "mark", "commit"])
+@pytest.mark.parametrize("step", ["judge", "letters", "insert", "outcomes", "mark", "commit"])
 @pytest.mark.parametrize("before", [True, False])
 def test_a_crash_at_any_step_loses_and_doubles_nothing(
     world: Harness, monkeypatch: pytest.MonkeyPatch, step: str, before: bool
@@ -162,32 +163,60 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
     assert world.bus.committed("ingest-logger") == ends(world)
 
 
+@pytest.mark.parametrize("step", ["judge", "insert"])
 def test_what_was_read_after_a_poll_that_failed_is_not_stored(
-    world: Harness, monkeypatch: pytest.MonkeyPatch
+    world: Harness, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     world.settle()
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)  # every poll is stored beside the next ones
-    first, tries = threading.Event(), []
+    going_on, tries, work = threading.Event(), [], getattr(ingest.Ingest, step)
 
-    def insert(self: ingest.Ingest, part: Judged) -> None:
-        tries.append(part.position)
-        first.wait(DEADLINE_S)
+    def fail_first(self: ingest.Ingest, given: object) -> object:
+        tries.append(given)
+        if len(tries) > 1:
+            return work(self, given)
+        going_on.wait(DEADLINE_S)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(ingest.Ingest, "insert", insert)
+        patched.setattr(ingest.Ingest, step, fail_first)
         for name in ("r1", "s1"):
             world.send("inferences", inference(name))
             world.step()
-        first.set()
-        with pytest.raises(KeyboardInterrupt):
-            world.ingest.finish(world.consumer)
-        with pytest.raises(KeyboardInterrupt):
-            world.ingest.finish(world.consumer)
-    assert len(tries) == 1
+        going_on.set()
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                world.ingest.finish(world.consumer)
+    assert world.rows("inferences") == []
     world.restart()
     world.settle()
     assert sorted(row["request_id"] for row in world.rows("inferences")) == ["r1", "s1"]
+
+
+def test_what_is_judged_when_its_partition_goes_is_left_to_the_next_owner(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    monkeypatch.setattr(ingest, "BULK_RECORDS", 1)
+    monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
+    before = queries.marks(world.store)
+    going_on, judge = threading.Event(), ingest.Ingest.judge
+
+    def slow(self: ingest.Ingest, polled: Sequence[Batch]) -> ingest.Poll:
+        going_on.wait(DEADLINE_S)
+        return judge(self, polled)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ingest.Ingest, "judge", slow)
+        world.send("inferences", inference("r1"))
+        world.step()
+        world.ingest.revoked(list(world.ingest._last_stored))
+        going_on.set()
+        world.ingest.finish(world.consumer)
+    assert (world.rows("inferences"), queries.marks(world.store)) == ([], before)
+    world.restart()
+    world.settle()
+    assert [row["request_id"] for row in world.rows("inferences")] == ["r1"]
 
 
 def test_a_partition_that_comes_back_while_it_is_stored_begins_anew(
@@ -367,29 +396,56 @@ def test_a_partition_of_too_many_dead_letters_is_not_read_on_and_the_others_are(
     assert len(world.dead()) == 1200, "what was held back is handled once the cause is gone"
 
 
-def test_of_a_partition_that_is_blocked_nothing_that_was_polled_meanwhile_is_handled(
+def blocked_with_more_on_its_way(
     world: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> threading.Event:
+    """A partition is blocked, and of its next 1,200 records, which are good and were polled before
+    the client was told, nothing is judged until the event is set."""
     world.settle()
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)  # every poll is judged beside the next one
-    going_on, judge = threading.Event(), ingest.Ingest.judge_by_what_is_known
-
-    def slow(self: ingest.Ingest, batches: Sequence[Batch]) -> list[Judged]:
-        going_on.wait(DEADLINE_S)
-        return judge(self, batches)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ingest.Ingest, "judge_by_what_is_known", slow)
-        for value in (b"poison", world.codec.encode("feedback", feedback())):
-            for _ in range(1200):
-                world.send_raw("feedback", value)
-            world.step()
-        going_on.set()
-        world.ingest.finish(world.consumer)
-    world.step()
-    assert queries.marks(world.store).get(Position("feedback", 0), 0) == 0
     monkeypatch.setattr(ingest, "BLOCKED_SECONDS", 0)
+    going_on, judge = threading.Event(), ingest.Ingest.judge
+
+    def slow(self: ingest.Ingest, polled: Sequence[Batch]) -> ingest.Poll:
+        going_on.wait(DEADLINE_S)
+        return judge(self, polled)
+
+    good = world.codec.encode("feedback", feedback())
+    for _ in range(1200):
+        world.send_raw("feedback", b"poison")
+    polled = world.ingest.gather(world.consumer)
+    for _ in range(1200):
+        world.send_raw("feedback", good)
+    world.ingest.judge(polled)
+    assert len(world.ingest.blocked) == 1
+    monkeypatch.setattr(ingest.Ingest, "judge", slow)
+    world.step()
     world.ingest.limit.share = 1.0
+    return going_on
+
+
+def test_of_a_blocked_partition_nothing_that_was_polled_meanwhile_is_handled(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on = blocked_with_more_on_its_way(world, monkeypatch)
+    before = queries.marks(world.store)
+    going_on.set()
+    world.ingest.finish(world.consumer)
+    assert (world.rows("feedback"), queries.marks(world.store)) == ([], before)
+    world.settle()
+    assert (len(world.dead()), len(world.rows("feedback"))) == (1200, 1200)
+
+
+def test_a_blocked_partition_is_read_on_when_nothing_of_it_is_on_its_way(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on, finish = blocked_with_more_on_its_way(world, monkeypatch), ingest.Ingest.finish
+
+    def waited_for(self: ingest.Ingest, consumer: Consumer, but: int = 0) -> None:
+        going_on.set()
+        finish(self, consumer, but)
+
+    monkeypatch.setattr(ingest.Ingest, "finish", waited_for)
     world.settle()
     assert (len(world.dead()), len(world.rows("feedback"))) == (1200, 1200)
 
@@ -542,6 +598,45 @@ def test_a_new_version_of_a_schema_is_stored_without_a_restart(
     assert found == {"old": None, "new": "north", "newer": "north", "old again": None}
     assert world.dead() == []
     store.command("ALTER TABLE inferences DROP COLUMN region")
+
+
+def test_a_new_schema_is_not_forgotten_where_the_bus_is_away_as_it_comes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schemas = tmp_path / "schemas"
+    shutil.copytree(SCHEMAS, schemas)
+    world = memory_harness(store, Codec.load(schemas), tmp_path)
+    world.settle()
+    app = Codec.load(schemas)
+    raw = dict(app.schemas.newest["inference"].raw)
+    zone = {"name": "zone", "type": ["null", "string"], "default": None, "doc": "Where."}
+    app.registry.add("inference", json.dumps(raw | {"fields": [*raw["fields"], zone]}))
+    refresh, away = Declared.refresh, [BusUnavailable("away")]
+
+    def once_away(self: Declared) -> bool:
+        if away:
+            raise away.pop()
+        return refresh(self)
+
+    monkeypatch.setattr(Declared, "refresh", once_away)
+    world.send_raw("inferences", app.encode("inferences", inference(zone="north")))
+    world.settle()
+    assert [row["zone"] for row in world.rows("inferences")] == ["north"]
+    assert world.dead() == []
+    store.command("ALTER TABLE inferences DROP COLUMN zone")
+
+
+def test_memory_is_given_back_now_and_then(world: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[None] = []
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(None))
+    world.step()
+    world.step()
+    assert len(given) == 1
+    monkeypatch.setattr(memory, "GIVE_BACK_SECONDS", 0.0)
+    world.ingest._give_back_at = 0.0
+    world.step()
+    world.step()
+    assert len(given) == 3
 
 
 def test_a_schema_that_a_tick_made_known_has_its_columns_before_it_is_used(

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local import ray
 from deploy.local.plan import PORTS, SERVICES, StackConfig, programs, wanted_ports
-from deploy.local.stack import PortTaken, check_ports, recorded, running
+from deploy.local.stack import PortTaken, StartFailed, check_ports, recorded, running, wait
 from deploy.local.supervision import Program, ini
 from driftgate.config import load
 from driftgate.errors import BadConfig
@@ -120,3 +120,30 @@ def test_ray_listens_on_named_ports_without_dashboard() -> None:
     assert {"--port=1234", "--ray-client-server-port=5678", "--include-dashboard=false"} <= set(
         line
     )
+
+
+class Restarted:
+    """A supervisor that tells so many restarts of a part, one after the other."""
+
+    def __init__(self, *restarts: int) -> None:
+        self._restarts = list(restarts)
+
+    def restarts(self, _: str) -> int:
+        return self._restarts.pop(0) if len(self._restarts) > 1 else self._restarts[0]
+
+    def log_of(self, _: str) -> str:
+        return "kafka.log"
+
+    def tail(self, _: str) -> str:
+        return "no disk"
+
+
+def test_a_part_that_was_restarted_long_ago_may_start_again() -> None:
+    troubles = ["not yet", "not yet", ""]
+    wait(Restarted(9), "kafka", lambda: troubles.pop(0))  # type: ignore[arg-type]
+    assert troubles == []
+
+
+def test_a_part_that_ends_again_and_again_is_not_waited_for() -> None:
+    with pytest.raises(StartFailed, match=r"kafka\.log:\nno disk"):
+        wait(Restarted(9, 10, 11, 12), "kafka", lambda: "not yet")  # type: ignore[arg-type]
