@@ -18,10 +18,7 @@ print(pyarrow.default_memory_pool().backend_name, *taken)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")
 def test_the_c_library_takes_what_it_is_told() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert done.stdout.split() == ["system", "1", "1", "1"]
+    assert printed(PROGRAM).split() == ["system", "1", "1", "1"]
 
 
 GIVING_BACK = """
@@ -39,7 +36,9 @@ print(kept - held().rss)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is glibc's")
 def test_what_is_kept_and_not_used_can_be_given_back() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", GIVING_BACK], stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert int(done.stdout) > 50_000_000
+    assert int(printed(GIVING_BACK)) > 50_000_000
+
+
+def printed(program: str) -> str:
+    """What a program writes, in a process of its own."""
+    return subprocess.check_output([sys.executable, "-c", program], text=True)

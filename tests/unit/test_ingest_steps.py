@@ -8,7 +8,7 @@ import random
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import fastavro
@@ -35,7 +35,6 @@ from driftgate.errors import BusUnavailable, StoreUnavailable
 from driftgate.store import Store, migrate
 from driftgate.subjects import subject_hash
 from services.ingest_logger import ingest, memory, queries
-from services.ingest_logger.columns import Judged
 from services.ingest_logger.declared import Declared
 from services.ingest_logger.fence import Fenced
 from services.ingest_logger.ingest import StoreAhead
@@ -193,6 +192,19 @@ def test_what_was_read_after_a_poll_that_failed_is_not_stored(
     assert sorted(row["request_id"] for row in world.rows("inferences")) == ["r1", "s1"]
 
 
+def gated(monkeypatch: pytest.MonkeyPatch, step: str) -> tuple[threading.Event, threading.Event]:
+    """A step from now on says that it began, and waits until it may go on."""
+    begun, going_on, work = threading.Event(), threading.Event(), getattr(ingest.Ingest, step)
+
+    def slow(self: ingest.Ingest, given: object) -> object:
+        begun.set()
+        going_on.wait(DEADLINE_S)
+        return work(self, given)
+
+    monkeypatch.setattr(ingest.Ingest, step, slow)
+    return begun, going_on
+
+
 def test_what_is_judged_when_its_partition_goes_is_left_to_the_next_owner(
     world: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,19 +212,12 @@ def test_what_is_judged_when_its_partition_goes_is_left_to_the_next_owner(
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)
     monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
     before = queries.marks(world.store)
-    going_on, judge = threading.Event(), ingest.Ingest.judge
-
-    def slow(self: ingest.Ingest, polled: Sequence[Batch]) -> ingest.Poll:
-        going_on.wait(DEADLINE_S)
-        return judge(self, polled)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ingest.Ingest, "judge", slow)
-        world.send("inferences", inference("r1"))
-        world.step()
-        world.ingest.revoked(list(world.ingest._last_stored))
-        going_on.set()
-        world.ingest.finish(world.consumer)
+    _, going_on = gated(monkeypatch, "judge")
+    world.send("inferences", inference("r1"))
+    world.step()
+    world.ingest.revoked(list(world.ingest._last_stored))
+    going_on.set()
+    world.ingest.finish(world.consumer)
     assert (world.rows("inferences"), queries.marks(world.store)) == ([], before)
     world.restart()
     world.settle()
@@ -226,25 +231,17 @@ def test_a_partition_that_comes_back_while_it_is_stored_begins_anew(
     world.settle()
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)
     monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
-    begun, going_on, insert = threading.Event(), threading.Event(), ingest.Ingest.insert
-
-    def slow(self: ingest.Ingest, part: Judged) -> None:
-        begun.set()
-        going_on.wait(DEADLINE_S)
-        insert(self, part)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ingest.Ingest, "insert", slow)
-        world.send("inferences", inference("r1"))
-        world.step()
-        assert begun.wait(DEADLINE_S)
-        here = list(world.ingest._last_stored)
-        world.ingest.revoked(here)
-        with pytest.raises(Fenced, match="came back before"):
-            world.ingest.assigned(here)
-        going_on.set()
-        with pytest.raises(Fenced, match="went to another process"):
-            world.ingest.finish(world.consumer)
+    begun, going_on = gated(monkeypatch, "insert")
+    world.send("inferences", inference("r1"))
+    world.step()
+    assert begun.wait(DEADLINE_S)
+    here = list(world.ingest._last_stored)
+    world.ingest.revoked(here)
+    with pytest.raises(Fenced, match="came back before"):
+        world.ingest.assigned(here)
+    going_on.set()
+    with pytest.raises(Fenced, match="went to another process"):
+        world.ingest.finish(world.consumer)
     world.restart()
     world.settle()
     assert [row["request_id"] for row in world.rows("inferences")] == ["r1"]
@@ -382,9 +379,10 @@ def test_a_partition_of_too_many_dead_letters_is_not_read_on_and_the_others_are(
     world.send("inferences", inference())
     for _ in range(2):
         world.step()
-        ((_, told),) = world.ingest.health.detail["blocked"].items()
+        (told,) = (blocked.why for blocked in world.ingest.blocked.values())
         assert re.match(r"verdicts-0: (1\d{3}) of the last \1 records", told)
         assert "zero byte" in told
+        assert world.ingest.health.detail["blocked"] == {"verdicts-0": told}
         assert world.bus.logs[Position("verdicts.dlq", 0)] == []  # type: ignore[attr-defined]
         world.restart()
     assert len(world.rows("inferences")) == 1
@@ -404,12 +402,6 @@ def blocked_with_more_on_its_way(
     world.settle()
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)  # every poll is judged beside the next one
     monkeypatch.setattr(ingest, "BLOCKED_SECONDS", 0)
-    going_on, judge = threading.Event(), ingest.Ingest.judge
-
-    def slow(self: ingest.Ingest, polled: Sequence[Batch]) -> ingest.Poll:
-        going_on.wait(DEADLINE_S)
-        return judge(self, polled)
-
     good = world.codec.encode("feedback", feedback())
     for _ in range(1200):
         world.send_raw("feedback", b"poison")
@@ -418,7 +410,7 @@ def blocked_with_more_on_its_way(
         world.send_raw("feedback", good)
     world.ingest.judge(polled)
     assert len(world.ingest.blocked) == 1
-    monkeypatch.setattr(ingest.Ingest, "judge", slow)
+    _, going_on = gated(monkeypatch, "judge")
     world.step()
     world.ingest.limit.share = 1.0
     return going_on
@@ -574,6 +566,13 @@ def test_a_bus_that_was_away_is_waited_for(world: Harness, monkeypatch: pytest.M
     assert len(world.rows("inferences")) == 1
 
 
+def add_field(app: Codec, subject: str, name: str) -> None:
+    """Registers a version of a subject with one more text, which may be missing."""
+    raw = app.schemas.newest[subject].raw
+    field = {"name": name, "type": ["null", "string"], "default": None, "doc": "New."}
+    app.registry.add(subject, json.dumps({**raw, "fields": [*raw["fields"], field]}))
+
+
 def test_a_new_version_of_a_schema_is_stored_without_a_restart(
     store: Store, tmp_path: Path
 ) -> None:
@@ -584,10 +583,7 @@ def test_a_new_version_of_a_schema_is_stored_without_a_restart(
     world.settle()
 
     app = Codec.load(schemas)
-    newer = json.loads(json.dumps(app.schemas.newest["inference"].raw))
-    region = {"name": "region", "type": ["null", "string"], "default": None, "doc": "Where."}
-    newer["fields"].append(region)
-    app.registry.add("inference", json.dumps(newer))
+    add_field(app, "inference", "region")
     for request_id in ("new", "newer"):
         event = inference(request_id, region="north")
         world.send_raw("inferences", app.encode("inferences", event), request_id.encode())
@@ -608,9 +604,7 @@ def test_a_new_schema_is_not_forgotten_where_the_bus_is_away_as_it_comes(
     world = memory_harness(store, Codec.load(schemas), tmp_path)
     world.settle()
     app = Codec.load(schemas)
-    raw = dict(app.schemas.newest["inference"].raw)
-    zone = {"name": "zone", "type": ["null", "string"], "default": None, "doc": "Where."}
-    app.registry.add("inference", json.dumps(raw | {"fields": [*raw["fields"], zone]}))
+    add_field(app, "inference", "zone")
     refresh, away = Declared.refresh, [BusUnavailable("away")]
 
     def once_away(self: Declared) -> bool:
@@ -647,10 +641,8 @@ def test_a_schema_that_a_tick_made_known_has_its_columns_before_it_is_used(
     world = memory_harness(store, Codec.load(schemas), tmp_path)
     world.settle()
     app = Codec.load(schemas)
-    mood = {"name": "mood", "type": ["null", "string"], "default": None, "doc": "How it went."}
     for subject in ("tick", "command"):
-        raw = dict(app.schemas.newest[subject].raw)
-        app.registry.add(subject, json.dumps(raw | {"fields": [*raw["fields"], mood]}))
+        add_field(app, subject, "mood")
     (example, *_) = sorted((SCHEMAS / "command" / "examples").glob("*.json"))
     command = json.loads(example.read_text()) | {"time": NOON, "mood": "good"}
     world.send_raw("commands", app.encode("commands", command))
