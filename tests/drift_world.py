@@ -25,7 +25,7 @@ monitors:
      false_alarms_per_million: 100, severity: critical}
 triggers:
   drift: {batch_days: 1, cooldown_days: 14}
-gate: {min_accuracy: 0.8}
+gate: {min_accuracy: 0.8, waived: [regression, probes]}
 rollout:
   stages: [{name: full, percent: 100}]
 """

@@ -83,7 +83,10 @@ base: {name: all-MiniLM-L6-v2}
 method: {layers: 2, epochs: 12}
 data: {recent_days: 28, replay_rows: 100, max_rows: 600, min_rows: 60, owner: desk, licence: mine}
 monitors: [{name: errors, signal: quality, value: error, slices: [all, language=es]}]
-gate: {min_accuracy: 0.8, protected: {language=es: {min_accuracy: 0.7}}}
+gate:
+  min_accuracy: 0.8
+  protected: {language=es: {min_accuracy: 0.7}}
+  waived: [regression, probes]
 rollout: {stages: [{name: full, percent: 100}]}
 """
 
@@ -123,7 +126,7 @@ class Desk(MemoryDesk):
         (folder / "evals").mkdir(parents=True)
         (folder / "model.yaml").write_text(MODEL_YAML.replace("LABELS", labels))
         (folder / "evals" / "regression.jsonl").write_text("")
-        (folder / "evals" / "probes.yaml").write_text("[]")
+        (folder / "evals" / "probes.yaml").write_text("")
         repo, uri = model_repo.publish(folder, self.artifacts)
         told = {"model": MODEL, "repo_hash": repo.hash, "repo_uri": uri, "actor": "ana", "time": 0}
         self.send([Emit("models", told)])

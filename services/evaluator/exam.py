@@ -10,8 +10,8 @@ from driftgate.classifier.serving import Prediction
 from driftgate.features import features_of
 from driftgate.model_repo import ALL, ModelYaml
 from driftgate.reference import Answer, Reference, measure
+from driftgate.suites import Case, Suite
 from services.evaluator.gate import Tally
-from services.evaluator.suites import Case, Suite
 
 Answers = Mapping[str, Prediction]
 """Answers by text."""

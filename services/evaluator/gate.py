@@ -11,7 +11,8 @@ A gate has two dangers: it lets harm through, or it stops for chance what harms 
   more often than alpha. The whole and all slices are one family, calibrated by sign-flipping, so
   that together they stop an equal candidate in a share alpha, of which protected slices have the
   larger part.
-- *Too few cases* to tell are neither pass nor fail; but what fails elsewhere, fails.
+- *Too few cases* to tell are neither pass nor fail; but what fails elsewhere, fails. A suite
+  without any case is such a lack too, unless model.yaml waives it, which the verdict then says.
 - *Without a champion* the bars alone decide.
 """
 
@@ -24,6 +25,7 @@ from typing import Any, Literal
 
 from driftgate.model_repo import ALL, Gate, SliceBar
 from driftgate.shares import wilson
+from driftgate.suites import ACCURACY, FILES, FrozenSuite, Layer
 from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse
 
 MIN_SLICE_CASES = 20
@@ -41,10 +43,8 @@ MOST_SEEN = 12
 SIGNIFICANT = 6
 """Digits of a number that is told."""
 
-Layer = Literal["task", "regression", "probe"]
 Result = Literal["pass", "fail", "insufficient"]
 
-ACCURACY = "accuracy"
 NEGATIVE_FLIPS = "negative flips"
 
 
@@ -86,6 +86,11 @@ class Axis:
     short: bool = False
 
     @property
+    def waived(self) -> bool:
+        """Whether it stands for a suite that model.yaml lets the gate do without."""
+        return self.passed and not self.cases
+
+    @property
     def title(self) -> str:
         """Such as `task accuracy in language=es`."""
         return f"{self.layer} {self.name}" + ("" if self.slice == ALL else f" in {self.slice}")
@@ -117,10 +122,11 @@ def judge(tallies: Iterable[Tally], gate: Gate) -> Verdict:
         *probes(layers["probe"], gate),
     )
     stopping = [axis for axis in axes if not axis.passed]
+    waived = [axis for axis in axes if axis.waived]
     failing = [axis for axis in stopping if not axis.short]
     first = all(tally.before is None for found in layers.values() for tally in found)
     result: Result = "fail" if failing else "insufficient" if stopping else "pass"
-    return Verdict(result, axes, in_words(result, failing or stopping or axes[:1], first))
+    return Verdict(result, axes, in_words(result, failing or stopping or [axes[0], *waived], first))
 
 
 def task(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
@@ -175,7 +181,7 @@ def negative_flips(pairs: Pairs) -> Axis:
 def regression(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
     """The frozen suite: at its bar, and not further below the champion than its margin."""
     if not tallies:
-        return []
+        return [no_cases("regression", "regression", gate)]
     counts = Counts.of(tallies, ALL)
     bar = gate.regression.min_accuracy
     if counts.champion is not None:
@@ -191,6 +197,8 @@ def regression(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
 
 def probes(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
     """Behaviour: each kind is told; those of one family are judged together."""
+    if not tallies:
+        return [no_cases("probe", "probes", gate)]
     kinds: dict[str, list[Tally]] = defaultdict(list)
     for tally in tallies:
         kinds[tally.name.partition(":")[0]].append(tally)
@@ -201,6 +209,15 @@ def probes(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
             inside = [tally for tally in found if tally.name == name]
             axes.append(Counts.of(inside, ALL).axis("probe", name))
     return axes
+
+
+def no_cases(layer: Layer, suite: FrozenSuite, gate: Gate) -> Axis:
+    """A suite that asked nothing: waived by model.yaml, or evidence that is lacking."""
+    axis = Counts.of([], ALL).axis(layer, ACCURACY)
+    if suite in gate.waived:
+        return replace(axis, words="not judged: waived by model.yaml, which has no cases for it")
+    words = f"0 cases: add some to {FILES[suite]}, or set gate.waived: [{suite}] in model.yaml"
+    return replace(axis, passed=False, short=True, words=words)
 
 
 @dataclass(frozen=True, slots=True)

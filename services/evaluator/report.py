@@ -13,9 +13,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from driftgate.suites import ACCURACY
 from services.evaluator.card import About, completed
 from services.evaluator.exam import Result
-from services.evaluator.gate import ACCURACY, Axis, Verdict, tidy
+from services.evaluator.gate import Axis, Verdict, tidy
 from services.evaluator.tables import table
 
 MOST_LOST = 40

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from driftgate import model_repo
+from driftgate import model_repo, suites
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
 from driftgate.audit import Audit
 from driftgate.bus import Bus
@@ -26,14 +26,14 @@ from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.events import Emit, Event
 from driftgate.health import Health, Log
 from driftgate.rollouts import settled
+from driftgate.suites import Suite
 from driftgate.topology import EVALUATOR
-from services.evaluator import exam, report, suites
+from services.evaluator import exam, report
 from services.evaluator.asking import Asker, Engine, Version
 from services.evaluator.card import About
 from services.evaluator.exam import Answers
 from services.evaluator.gate import Verdict, judge, tidy
 from services.evaluator.progress import Progress
-from services.evaluator.suites import Suite
 
 CANDIDATES = "candidates"
 VERDICTS = "verdicts"
@@ -87,8 +87,9 @@ class Evaluator:
         repo = model_repo.fetch(SCHEME + event["repo_hash"], self.artifacts, self.folder("repos"))
         config = repo.config
         dataset = self.artifacts.get_folder(event["dataset_uri"], self.folder("datasets"))
-        task = suites.held_out(dataset / suites.TEST, config.task.labels)
-        all_suites = (task, *suites.frozen(repo))
+        labels = config.task.labels
+        task = suites.held_out(dataset / suites.TEST, labels)
+        all_suites = (task, *suites.frozen(repo.folder, labels, config.gate.waived))
         answers, before = self.ask(event["model"], all_suites, candidate, champion)
         results = exam.results(all_suites, answers, before)
         tallies = exam.tallies(results)

@@ -34,6 +34,8 @@ def fate(axis: Axis) -> str:
     """What an axis says, in one word."""
     if axis.short:
         return "too few"
+    if axis.waived:
+        return "waived"
     if not axis.passed:
         return "fails"
     return "told" if axis.threshold is None and axis.p_value is None else "passes"

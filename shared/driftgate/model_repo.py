@@ -2,34 +2,34 @@
 suites. Services read it by content hash from the artifact store.
 
 Every key is typed and documented here; an unknown key or a bad value is refused with its line, the
-value and the nearest valid one.
+value and the nearest valid one. The suites are checked along with it: a broken one would otherwise
+be found only after a training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
-from driftgate.artifacts import Artifacts
-from driftgate.errors import BadConfig, nearest, shown
+from driftgate import suites, yaml_problems
+from driftgate.errors import BadConfig
+from driftgate.suites import FrozenSuite
+
+if TYPE_CHECKING:  # `driftgate check` stores nothing, and need not wait for the store's import
+    from driftgate.artifacts import Artifacts
 
 MODEL_YAML = "model.yaml"
-REGRESSION = Path("evals") / "regression.jsonl"
-PROBES = Path("evals") / "probes.yaml"
+REGRESSION, PROBES = suites.REGRESSION, suites.PROBES
 ALL = "all"
 
 # Ours, and river's that work on a stream of numbers between 0 and 1.
@@ -191,6 +191,10 @@ class Gate(Part):
     protected: dict[SliceName, SliceBar] = Field(default={})
     regression: Regression = Regression()
     probes: Probes = Probes()
+    waived: list[FrozenSuite] = Field(
+        default=[],
+        description="suites that may be without cases; any other without cases is refused",
+    )
 
 
 class Stage(Part):
@@ -266,18 +270,27 @@ class ModelRepo:
 
 
 def read(folder: Path) -> ModelRepo:
-    """Reads and checks a model repo.
+    """Reads and checks a whole model repo: model.yaml, and the suites in `evals/`.
 
     Raises:
-        BadConfig: a file is missing, or a key or value is wrong; says which line, what stands
-            there, and the nearest valid one.
+        BadConfig: a file is missing, or a key, a value or a case is wrong; says which line, what
+            stands there, and the nearest valid one. Or a suite is empty that is not waived.
     """
-    for needed in (MODEL_YAML, REGRESSION, PROBES):
-        if not (folder / needed).is_file():
-            raise BadConfig(
-                f"{folder / needed} is missing: `driftgate init DIR` writes a complete model repo"
-            )
-    return ModelRepo(parse((folder / MODEL_YAML).read_text(), str(folder / MODEL_YAML)), folder)
+    repo = declared(folder)
+    suites.check(folder, repo.config.task.labels, repo.config.gate.waived)
+    return repo
+
+
+def declared(folder: Path) -> ModelRepo:
+    """What model.yaml says. The suites are left as they are.
+
+    Raises:
+        BadConfig: see `read`.
+    """
+    path = folder / MODEL_YAML
+    if not path.is_file():
+        raise BadConfig(f"{path} is missing: `driftgate init DIR` writes a complete model repo")
+    return ModelRepo(parse(suites.text_of(path), str(path)), folder)
 
 
 def parse(text: str, where: str = MODEL_YAML) -> ModelYaml:
@@ -286,18 +299,7 @@ def parse(text: str, where: str = MODEL_YAML) -> ModelYaml:
     Raises:
         BadConfig: see `read`.
     """
-    try:
-        raw = YAML().load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise BadConfig(f"{where}:{line}: {error.problem or 'is not YAML'}") from None
-    if not isinstance(raw, dict):
-        raise BadConfig(f"{where}:1: got {shown(raw)}, expected keys such as `model: my-model`")
-    try:
-        return ModelYaml.model_validate(plain(raw))
-    except ValidationError as error:
-        problems = [problem(where, raw, dict(found)) for found in error.errors()]
-        raise BadConfig("\n".join(problems)) from None
+    return yaml_problems.read(text, where, ModelYaml)
 
 
 def publish(folder: Path, artifacts: Artifacts) -> tuple[ModelRepo, str]:
@@ -309,72 +311,12 @@ def publish(folder: Path, artifacts: Artifacts) -> tuple[ModelRepo, str]:
 
 
 def fetch(uri: str, artifacts: Artifacts, cache: Path) -> ModelRepo:
-    """The model repo of an artifact URI."""
+    """The model repo of an artifact URI. Its suites were checked when it was published, by the
+    rules of that time, which must not stop a service now.
+
+    Raises:
+        BadConfig: its model.yaml cannot be used.
+        Corrupt: see `Artifacts.get_folder`.
+    """
     folder = artifacts.get_folder(uri, cache)
-    return ModelRepo(read(folder).config, folder, uri.partition(":")[2])
-
-
-def plain(value: Any) -> Any:
-    """ruamel's containers as dicts and lists."""
-    match value:
-        case dict():
-            return {key: plain(item) for key, item in value.items()}
-        case list():
-            return [plain(item) for item in value]
-    return value
-
-
-def problem(where: str, raw: Any, error: dict[str, Any]) -> str:
-    """One line: place, what stands there, what is valid."""
-    path = [part for part in error["loc"] if part != "[key]"]
-    line = line_of(raw, path)
-    name = ".".join(str(part) for part in path) or "model.yaml"
-    match error["type"]:
-        case "extra_forbidden":
-            return f"{where}:{line}: key `{name}` is unknown: {nearest(str(path[-1]), keys(path))}"
-        case "missing":
-            return f"{where}:{line}: key `{name}` is missing"
-        case "literal_error":
-            valid = [
-                word.strip("'")
-                for word in error["ctx"]["expected"].replace(" or ", ", ").split(", ")
-            ]
-            hint = nearest(str(error["input"]), valid)
-            return f"{where}:{line}: `{name}` is {shown(error['input'])}: {hint}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{where}:{line}: `{name}` is {shown(plain(error['input']))}: {message}"
-
-
-def line_of(raw: Any, path: Sequence[Any]) -> int:
-    """Line of a key path in a ruamel document, or of the nearest parent that stands there."""
-    line, node = 1, raw  # `lc` holds where each key and item stands
-    for part in path:
-        try:
-            line = (node.lc.key if hasattr(node, "keys") else node.lc.item)(part)[0] + 1
-            node = node[part]
-        except (KeyError, IndexError, TypeError, AttributeError):
-            break
-    return int(line)
-
-
-def keys(path: Sequence[Any]) -> list[str]:
-    """The valid keys beside the last of a path."""
-    part: Any = ModelYaml
-    for name in path[:-1]:
-        if isinstance(name, int) or not (isinstance(part, type) and issubclass(part, BaseModel)):
-            continue
-        part = (
-            inner_model(part.model_fields[name].annotation) if name in part.model_fields else part
-        )
-    return list(part.model_fields)
-
-
-def inner_model(annotation: Any) -> Any:
-    """The model class in an annotation such as `list[Monitor]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = inner_model(inner)
-        if found is not None:
-            return found
-    return None
+    return ModelRepo(declared(folder).config, folder, uri.partition(":")[2])

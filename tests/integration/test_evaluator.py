@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,25 +115,40 @@ def test_ci_is_told_by_the_exit_status(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    good, spoilt, junit = str(versions["good"]), str(versions["spoilt"]), tmp_path / "j" / "u.xml"
-    given = ["--test", str(test_rows)]
-    assert offline.main([str(repo), good, *given]) == 0
+    good, spoilt, junit = versions["good"], versions["spoilt"], tmp_path / "j" / "u.xml"
+    assert offline.run(repo, good, None, test_rows, None) == 0
     assert "without a champion" in capsys.readouterr().out
-    against = ["--champion", good, "--junit", str(junit)]
-    assert offline.main([str(repo), spoilt, *given, *against]) == 1
+    assert offline.run(repo, spoilt, good, test_rows, junit) == 1
     assert "task accuracy in language=es" in " ".join(capsys.readouterr().out.split())
     assert int(ET.parse(junit).getroot().get("failures", "0")) >= 1
-    assert offline.main([str(repo), good]) == 2
+    assert offline.run(repo, good, None, None, None) == 2
     assert "--test" in capsys.readouterr().out
 
 
-def test_what_cannot_be_used_is_said_in_one_line(
-    repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_rows_beside_the_adapter_are_the_held_out_ones(
+    versions: dict[str, Path], repo: Path, test_rows: Path, tmp_path: Path
 ) -> None:
-    assert offline.main([str(repo), str(tmp_path)]) == 2
+    exported = Path(shutil.copytree(versions["good"], tmp_path / "exported"))
+    shutil.copy(test_rows, exported / "test.jsonl")
+    assert offline.run(repo, exported, None, None, None) == 0
+    few = tmp_path / "few.jsonl"
+    few.write_text(lines(ROWS[:5]))
+    assert offline.run(repo, exported, None, few, None) == 2  # those that are named count
+
+
+def test_what_cannot_be_used_is_said_in_one_line(
+    versions: dict[str, Path],
+    repo: Path,
+    test_rows: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert offline.run(repo, tmp_path, None, None, None) == 2
     assert "labels.json" in capsys.readouterr().err
-    assert offline.main([str(tmp_path / "gone"), str(tmp_path)]) == 2
+    assert offline.run(tmp_path / "gone", tmp_path, None, None, None) == 2
     assert "model.yaml is missing" in capsys.readouterr().err
+    assert offline.run(repo, versions["good"], None, test_rows, tmp_path) == 2
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 @pytest.mark.stack

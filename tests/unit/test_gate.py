@@ -21,9 +21,11 @@ GATE = Gate.model_validate(
         "protected": {"language=es": {"min_accuracy": 0.7, "margin": 0.05}},
         "regression": {"min_accuracy": 0.85, "margin": 0.05},
         "probes": {"min_pass": 0.8},
+        "waived": ["regression", "probes"],
     }
 )
 UNPROTECTED = GATE.model_copy(update={"protected": {}})
+UNWAIVED = UNPROTECTED.model_copy(update={"waived": []})
 
 
 def held_out(
@@ -211,3 +213,35 @@ def test_the_verdict_does_not_depend_on_the_order_of_cases() -> None:
     world = held_out(7, {"shop=1": 0.1})
     shuffled = random.Random(0).sample(world, len(world))
     assert judge(world, GATE) == judge(shuffled, GATE)
+
+
+@pytest.mark.parametrize(
+    ("layer", "suite", "file"),
+    [("regression", "regression", "regression.jsonl"), ("probe", "probes", "probes.yaml")],
+)
+def test_a_suite_without_cases_is_too_little_evidence_unless_it_is_waived(
+    layer: str, suite: str, file: str
+) -> None:
+    others = [
+        *cases("task", "accuracy", 290, 10),
+        *cases("regression", "accuracy", 80, 0),
+        *cases("probe", "minimum", 12, 0),
+    ]
+    lacking = [tally for tally in others if tally.layer != layer]
+    assert judge(others, UNWAIVED).result == "pass"
+    verdict = judge(lacking, UNWAIVED)
+    assert verdict.result == "insufficient"
+    assert file in verdict.words and f"gate.waived: [{suite}]" in verdict.words
+    waived = judge(lacking, UNWAIVED.model_copy(update={"waived": [suite]}))
+    assert waived.result == "pass"
+    assert f"{layer} accuracy not judged: waived by model.yaml" in waived.words
+    assert axis(waived, layer, "accuracy").cases == 0
+
+
+def test_the_cases_of_a_waived_suite_are_judged_all_the_same() -> None:
+    task = cases("task", "accuracy", 290, 10)
+    assert judge([*task, *cases("regression", "accuracy", 40, 45)], GATE).result == "fail"
+
+
+def test_a_lacking_suite_hides_no_failure() -> None:
+    assert judge(cases("task", "accuracy", 150, 150), UNWAIVED).result == "fail"

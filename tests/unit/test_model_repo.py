@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from driftgate import model_repo, scaffold
+from driftgate import model_repo, scaffold, suites, yaml_problems
 from driftgate.artifacts import Artifacts
 from driftgate.errors import BadConfig
 
@@ -57,6 +59,104 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
         model_repo.read(tmp_path)
 
 
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A valid model repo."""
+    folder = tmp_path / "repo"
+    scaffold.write(
+        folder, scaffold.Declaration("my-model", ["delivery", "refund"]), scaffold.STARTER
+    )
+    return folder
+
+
+def waive(repo: Path, *suites: str) -> None:
+    path = repo / "model.yaml"
+    text = path.read_text()
+    assert "waived: [] " in text
+    path.write_text(text.replace("waived: [] ", f"waived: [{', '.join(suites)}] "))
+
+
+def test_the_problems_of_both_suites_are_told_together_before_anything_is_stored(
+    repo: Path,
+) -> None:
+    (repo / "evals" / "regression.jsonl").write_text('{"text": "x", "label": "refnd"}\n{\n')
+    (repo / "evals" / "probes.yaml").write_text("minimum:\n  - {text: x, lable: refund}\n")
+    artifacts = Artifacts("memory://broken-suites")
+    with pytest.raises(BadConfig) as caught:
+        model_repo.publish(repo, artifacts)
+    said = str(caught.value)
+    assert "regression.jsonl:1: `label` is 'refnd'" in said and "did you mean 'refund'" in said
+    assert "regression.jsonl:2: got '{'" in said
+    assert "probes.yaml:2: key `minimum.0.lable` is unknown: did you mean 'label'?" in said
+
+
+@pytest.mark.parametrize(
+    ("suite", "file", "text"),
+    [
+        ("regression", "regression.jsonl", "\n"),
+        ("probes", "probes.yaml", "# nothing yet\n"),
+        ("probes", "probes.yaml", "invariance: {perturbations: [lowercase], texts: [money]}\n"),
+    ],
+)
+def test_a_suite_that_asks_nothing_is_refused_unless_it_is_waived(
+    repo: Path, suite: str, file: str, text: str
+) -> None:
+    (repo / "evals" / file).write_text(text)
+    says = rf"{file}: no cases.*add some.*`waived: \[{suite}\]` under `gate`"
+    with pytest.raises(BadConfig, match=says):
+        model_repo.read(repo)
+    waive(repo, suite)
+    assert model_repo.read(repo).config.gate.waived == [suite]
+
+
+def test_the_file_of_a_waived_suite_may_be_absent_and_no_other(repo: Path) -> None:
+    (repo / "evals" / "probes.yaml").unlink()
+    waive(repo, "regression")
+    with pytest.raises(BadConfig, match=r"probes\.yaml is missing.*`waived: \[probes\]`"):
+        model_repo.read(repo)
+    waive_both = (repo / "model.yaml").read_text().replace("[regression]", "[regression, probes]")
+    (repo / "model.yaml").write_text(waive_both)
+    artifacts = Artifacts("memory://waived")
+    _, uri = model_repo.publish(repo, artifacts)
+    fetched = model_repo.fetch(uri, artifacts, repo.parent / "cache")
+    regression, probe = suites.frozen(fetched.folder, ["delivery", "refund"], ["probes"])
+    assert (len(regression.cases), probe.cases) == (len(scaffold.STARTER), ())
+
+
+def test_a_suite_to_waive_is_one_of_two(repo: Path) -> None:
+    waive(repo, "regresion")
+    with pytest.raises(BadConfig, match=r"`gate\.waived\.0` is 'regresion': did you mean 'regress"):
+        model_repo.read(repo)
+
+
+def test_a_repo_that_was_stored_under_older_rules_stops_no_service(
+    repo: Path, tmp_path: Path
+) -> None:
+    (repo / "evals" / "regression.jsonl").write_text("")
+    (repo / "evals" / "probes.yaml").write_text("minimun: []")
+    artifacts = Artifacts("memory://older-rules")
+    uri = artifacts.put_folder(repo)
+    assert model_repo.fetch(uri, artifacts, tmp_path / "cache").config.model == "my-model"
+
+
+def test_what_cannot_be_read_as_text_is_said(repo: Path) -> None:
+    (repo / "model.yaml").write_bytes(b"model: \xff")
+    with pytest.raises(BadConfig, match=r"model\.yaml: cannot be read as UTF-8 text"):
+        model_repo.read(repo)
+
+
+def test_reading_a_model_repo_loads_nothing_heavy() -> None:
+    """`driftgate check` is run after each edit; these take longer to load than it has."""
+    heavy = ["torch", "numpy", "pandas", "requests", "fsspec", "kafka", "ray", "jinja2"]
+    code = (
+        "import sys, pathlib, driftgate.model_repo as m;"
+        f"m.read(pathlib.Path({str(EXAMPLE)!r}));"
+        f"print(*[name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_what_init_writes_is_valid_and_never_overwritten(tmp_path: Path) -> None:
     declaration = scaffold.Declaration("my-model", ["delivery", "refund"], protected="language=es")
     repo = scaffold.write(tmp_path, declaration, scaffold.STARTER)
@@ -76,7 +176,7 @@ def test_what_init_writes_names_every_key(tmp_path: Path) -> None:
     ]
     names = {
         name
-        for part in (model_repo.inner_model(part) for part in parts)
+        for part in (yaml_problems.inner_model(part) for part in parts)
         if part
         for name in part.model_fields
     }

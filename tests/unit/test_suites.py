@@ -9,8 +9,8 @@ import pytest
 
 from driftgate import model_repo
 from driftgate.errors import BadConfig
-from services.evaluator.perturb import PERTURBATIONS
-from services.evaluator.suites import Suite, frozen, held_out, probes
+from driftgate.perturb import PERTURBATIONS
+from driftgate.suites import Suite, frozen, held_out, probes
 
 LABELS = ["delivery", "refund"]
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support-triage"
@@ -23,7 +23,8 @@ def written(folder: Path, text: str, name: str = "file") -> Path:
 
 
 def test_the_shipped_example_has_usable_suites() -> None:
-    regression, probe = frozen(model_repo.read(EXAMPLE))
+    labels = model_repo.read(EXAMPLE).config.task.labels
+    regression, probe = frozen(EXAMPLE, labels)
     assert len(regression.cases) >= 80
     assert {case.slices["language"] for case in regression.cases} == {"en", "es"}
     kinds = {case.name.partition(":")[0] for case in probe.cases}
@@ -83,6 +84,16 @@ def test_a_bad_probe_is_named(tmp_path: Path, yaml: str, says: str) -> None:
         probes(path, LABELS)
     assert str(path) in str(error.value)
     assert says in str(error.value)
+
+
+def test_every_bad_row_is_named_and_a_flood_of_them_is_cut(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"text": "x", "label": "gone"}\n{}\n' + "{\n" * 30)
+    with pytest.raises(BadConfig) as error:
+        held_out(path, LABELS)
+    said = str(error.value).splitlines()
+    assert "file:1: `label` is 'gone'" in said[0]
+    assert "file:2: key `text` is missing" in said[1]
+    assert (len(said), said[-1]) == (21, f"{path}: and 12 more bad rows")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

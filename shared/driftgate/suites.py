@@ -7,23 +7,29 @@ Rows are JSON lines with `text` and `label`; `id` names a row in reports. Slices
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from driftgate import yaml_problems
 from driftgate.errors import BadConfig, nearest, shown
-from driftgate.model_repo import PROBES, REGRESSION, ModelRepo, line_of, plain
-from services.evaluator.gate import ACCURACY, Layer
-from services.evaluator.perturb import PERTURBATIONS
+from driftgate.perturb import PERTURBATIONS
+
+Layer = Literal["task", "regression", "probe"]
+FrozenSuite = Literal["regression", "probes"]
+"""A suite that a model repo keeps, by its key in model.yaml's `gate`."""
 
 TEST = "test.jsonl"
+REGRESSION = Path("evals") / "regression.jsonl"
+PROBES = Path("evals") / "probes.yaml"
 NOT_SLICES = {"id", "text", "label", "time", "subject", "source"}
+MOST_TOLD = 20
+"""So many bad rows of one file are named."""
 
+ACCURACY = "accuracy"
 MINIMUM, INVARIANCE, DIRECTIONAL = "minimum", "invariance", "directional"
 
 
@@ -66,17 +72,71 @@ class Suite:
         return tuple(dict.fromkeys(text for case in self.cases for text in case.texts))
 
 
-def frozen(repo: ModelRepo) -> tuple[Suite, Suite]:
-    """The suites that a model repo keeps: regression and probes.
+def frozen(
+    folder: Path, labels: Sequence[str], waived: Collection[FrozenSuite] = ()
+) -> tuple[Suite, Suite]:
+    """The suites that a model repo keeps: regression and probes. The file of a waived one may be
+    absent.
 
     Raises:
-        BadConfig: a file cannot be used; says file, line, value and what was expected.
+        BadConfig: a file cannot be used; says file, line, value and what was expected, for each
+            problem of both files.
     """
-    labels = repo.config.task.labels
-    return (
-        Suite("regression", rows(repo.folder / REGRESSION, "regression", labels)),
-        Suite("probe", probes(repo.folder / PROBES, labels)),
-    )
+    suites, problems = kept(folder, labels, waived)
+    if problems:
+        raise BadConfig("\n".join(problems))
+    return suites["regression"], suites["probes"]
+
+
+def check(folder: Path, labels: Sequence[str], waived: Collection[FrozenSuite]) -> None:
+    """That the suites of a model repo can be used, and that each asks something or is waived.
+
+    Raises:
+        BadConfig: see `frozen`; or a suite has no cases.
+    """
+    suites, problems = kept(folder, labels, waived)
+    empty = [
+        f"{folder / FILES[name]}: no cases, so nothing would be asked: add some, or let the gate "
+        f"do without by `waived: [{name}]` under `gate` in model.yaml"
+        for name, suite in suites.items()
+        if not suite.cases and name not in waived
+    ]
+    if problems or empty:
+        raise BadConfig("\n".join([*problems, *empty]))
+
+
+FILES: Mapping[FrozenSuite, Path] = {"regression": REGRESSION, "probes": PROBES}
+
+
+def kept(
+    folder: Path, labels: Sequence[str], waived: Collection[FrozenSuite]
+) -> tuple[dict[FrozenSuite, Suite], list[str]]:
+    """The suites of a model repo that can be used, and what is wrong with the others."""
+    suites: dict[FrozenSuite, Suite] = {}
+    problems = []
+    for name, file in FILES.items():
+        try:
+            suites[name] = kept_suite(name, folder / file, labels, name in waived)
+        except BadConfig as error:
+            problems.append(str(error))
+    return suites, problems
+
+
+def kept_suite(name: FrozenSuite, path: Path, labels: Sequence[str], waived: bool) -> Suite:
+    """One suite of a model repo.
+
+    Raises:
+        BadConfig: see `frozen`.
+    """
+    there = path.is_file()
+    if not there and not waived:
+        raise BadConfig(
+            f"{path} is missing: `driftgate init DIR` writes a complete model repo; to do without, "
+            f"set `waived: [{name}]` under `gate` in model.yaml"
+        )
+    if name == "regression":
+        return Suite("regression", rows(path, "regression", labels) if there else ())
+    return Suite("probe", probes(path, labels) if there else ())
 
 
 def held_out(path: Path, labels: Sequence[str]) -> Suite:
@@ -89,25 +149,46 @@ def held_out(path: Path, labels: Sequence[str]) -> Suite:
 
 
 def rows(path: Path, layer: Layer, labels: Sequence[str]) -> tuple[Case, ...]:
-    """The cases of a file of JSON lines."""
+    """The cases of a file of JSON lines.
+
+    Raises:
+        BadConfig: it cannot be read, or rows are bad; names the first of these.
+    """
     found: dict[str, Case] = {}
+    problems = []
     for number, line in lines(path):
-        case = case_of(line, f"{path}:{number}", layer, number, labels)
+        where = f"{path}:{number}"
+        try:
+            case = case_of(line, where, layer, number, labels)
+        except BadConfig as error:
+            problems.append(str(error))
+            continue
         if case.id in found:
-            raise BadConfig(f"{path}:{number}: id {case.id!r} stands twice: give each row its own")
+            problems.append(f"{where}: id {case.id!r} stands twice: give each row its own")
         found[case.id] = case
+    if problems:
+        more = len(problems) - MOST_TOLD
+        rest = [f"{path}: and {more} more bad rows"] if more > 0 else []
+        raise BadConfig("\n".join([*problems[:MOST_TOLD], *rest]))
     return tuple(found.values())
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines with something on them, numbered from 1."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text_of(path).split("\n"), 1):
         if line.strip():
             yield number, line
+
+
+def text_of(path: Path) -> str:
+    """
+    Raises:
+        BadConfig: the file cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path}: cannot be read as UTF-8 text: {error}") from error
 
 
 def case_of(line: str, where: str, layer: Layer, number: int, labels: Sequence[str]) -> Case:
@@ -199,52 +280,14 @@ class ProbesYaml(Part):
 
 
 def probes(path: Path, labels: Sequence[str]) -> tuple[Case, ...]:
-    """The cases of probes.yaml. Perturbations that leave a text as it is ask nothing."""
-    raw = yaml(path)
-    try:
-        read = ProbesYaml.model_validate(plain(raw), context={"labels": list(labels)})
-    except ValidationError as error:
-        raise BadConfig("\n".join(problem(path, raw, dict(e)) for e in error.errors())) from None
+    """The cases of probes.yaml. Perturbations that leave a text as it is ask nothing.
+
+    Raises:
+        BadConfig: see `frozen`.
+    """
+    context = {"labels": list(labels)}
+    read = yaml_problems.read(text_of(path), str(path), ProbesYaml, context)
     return tuple(probe_cases(read))
-
-
-def yaml(path: Path) -> Any:
-    """The document in a file, with the places of its parts; an empty file is an empty mapping."""
-    try:
-        found = YAML().load(path.read_text(encoding="utf-8"))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise BadConfig(f"{path}:{line}: {error.problem or 'is not YAML'}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    if found is not None and not isinstance(found, dict):
-        raise BadConfig(f"{path}:1: got {shown(found)}, expected keys such as `minimum:`")
-    return {} if found is None else found
-
-
-def problem(path: Path, raw: Any, error: Mapping[str, Any]) -> str:
-    """One line: place, what stands there, what is valid."""
-    place = list(error["loc"])
-    name = ".".join(str(part) for part in place)
-    where = f"{path}:{line_of(raw, place)}"
-    match error["type"]:
-        case "missing":
-            return f"{where}: key `{name}` is missing"
-        case "extra_forbidden":
-            return f"{where}: key `{name}` is unknown: {nearest(str(place[-1]), keys(place))}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{where}: `{name}` is {shown(plain(error['input']))}: {message}"
-
-
-def keys(place: Sequence[str | int]) -> list[str]:
-    """The valid keys beside the last of a place."""
-    kinds: dict[str, type[Part]] = {
-        MINIMUM: Minimum,
-        INVARIANCE: Invariance,
-        DIRECTIONAL: Directional,
-    }
-    part = kinds[str(place[0])] if len(place) > 1 else ProbesYaml
-    return list(part.model_fields)
 
 
 def probe_cases(read: ProbesYaml) -> Iterator[Case]:

@@ -1,0 +1,43 @@
+"""`driftgate eval`: a model repo's gate on an adapter, as CI runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.console.terminal import told
+
+
+@told
+def evaluate(
+    model_repo: Annotated[
+        Path, typer.Argument(metavar="MODEL_REPO", help="folder with model.yaml and evals/")
+    ],
+    adapter: Annotated[
+        Path, typer.Argument(metavar="ADAPTER_DIR", help="folder of the version to judge")
+    ],
+    champion: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="folder of the version to compare it with"),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.jsonl",
+            help="held-out rows with text and label; ADAPTER_DIR/test.jsonl if absent",
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="where to write JUnit's XML")
+    ] = None,
+) -> None:
+    """Runs a model repo's gate on an adapter, as CI would.
+
+    Exit status: 0 it may ship; 1 it may not; 2 there is too little evidence, or what was given
+    cannot be used.
+    """
+    from services.evaluator import offline  # brings torch along
+
+    raise typer.Exit(offline.run(model_repo, adapter, champion, test, junit))
