@@ -6,8 +6,9 @@ from typing import Any, NoReturn
 from uuid import uuid4
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from driftgate import metrics
 from driftgate.clock import Clock
@@ -109,12 +110,40 @@ async def listen(router: Router, checks: Any, address: str) -> tuple[Any, int]:
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     router_pb2_grpc.add_RouterServicer_to_server(router, server)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    reflection.enable_server_reflection(
-        (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-    )
+    add_reflection(server)
     port = server.add_insecure_port(address)
     await server.start()
     return server, port
+
+
+def add_reflection(server: Any) -> None:
+    """Reflection under both of its names: grpcurl falls back to v1alpha, ghz asks v1 alone. The
+    messages of the two are the same on the wire, and grpcio-reflection has v1alpha only."""
+    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, REFLECTION_V1)
+    servicer = reflection.aio.ReflectionServicer(names)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    method = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    methods = {"ServerReflectionInfo": method}
+    v1 = grpc.method_handlers_generic_handler(REFLECTION_V1, methods)
+    server.add_generic_rpc_handlers((v1,))
+
+
+def described_as_v1() -> str:
+    """Adds v1's description to what reflection can describe, since whoever is told a service's name
+    asks what it is; returns the name."""
+    alpha = descriptor_pb2.FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
+    v1 = descriptor_pb2.FileDescriptorProto()
+    text_format.Parse(text_format.MessageToString(alpha).replace("v1alpha", "v1"), v1)
+    descriptor_pool.Default().AddSerializedFile(v1.SerializeToString())
+    return f"{v1.package}.{v1.service[0].name}"
+
+
+REFLECTION_V1 = described_as_v1()
 
 
 async def health_checks() -> Any:

@@ -13,7 +13,9 @@ from typing import Any
 import grpc
 import pytest
 import releasing
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from releasing import NOW
 
 from driftgate.artifacts import Artifacts
@@ -356,3 +358,31 @@ def test_the_clock_follows_the_worlds_ticks(world: World) -> None:
     world.topics.send("clock", {"world": "w", "time": NOW + 5, "positions": {}})
     world.follower.look()
     assert world.clock.now() == NOW + 5
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_answers_under_both_of_its_names(world: World, version: str) -> None:
+    """ghz asks for v1 alone. What is listed can also be described."""
+    name = f"grpc.reflection.{version}.ServerReflection"
+
+    async def said(_: Any, channel: Any) -> None:
+        info = channel.stream_stream(
+            f"/{name}/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+
+        async def one(**asked: str) -> Any:
+            (reply,) = [r async for r in info([reflection_pb2.ServerReflectionRequest(**asked)])]
+            return reply
+
+        listed = (await one(list_services="")).list_services_response.service
+        names = {service.name for service in listed}
+        assert {SERVICE, name, "grpc.health.v1.Health"} <= names
+        for each in names:
+            described = await one(file_containing_symbol=each)
+            files = described.file_descriptor_response.file_descriptor_proto
+            found = [FileDescriptorProto.FromString(file) for file in files]
+            assert each in {f"{f.package}.{s.name}" for f in found for s in f.service}
+
+    talk(world, said)
