@@ -1,0 +1,197 @@
+"""CSV and its kin: the delimiter, the quotes and the header are found, and a row that does not fit
+is left out by its line. Pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from driftgate.errors import BadConfig
+from driftgate.labelled.names import is_known
+from driftgate.labelled.table import Table
+
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+SAMPLE = 200_000  # characters that the delimiter is chosen by
+LEAST_SHARE = 0.5
+HEADER_CHARACTERS = 60
+# A cell that swallowed so many lines of the right number of fields began with a stray quote.
+SWALLOWED = 5
+LOOKED_AT = 2_000  # rows that tell whether there is a header
+
+csv.field_size_limit(sys.maxsize)
+
+Numbered = tuple[int, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    delimiter: str
+    quoted: bool = True
+    escaped: bool = False
+
+    def reader(self, text: str) -> Any:
+        return csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
+            doublequote=not self.escaped,
+            escapechar="\\" if self.escaped else None,
+        )
+
+    def rows(self, text: str) -> Iterator[Numbered]:
+        """Each row with the line that it begins on; empty lines are none."""
+        reader, begin = self.reader(text), 1
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield begin, row
+            begin = reader.line_num + 1
+
+
+def read(text: str, name: str) -> Table:
+    """The table of a delimited text.
+
+    Raises:
+        BadConfig: it has one column only, or a quotation mark that is never closed.
+    """
+    given, text = hint(text)
+    dialect = given or delimiter(text, name)
+    dialect, rows = right_quotes(dialect, text)
+    width = usual_width(rows)
+    first = next(at for at, (_, row) in enumerate(rows) if len(row) == width)
+    notes = [f"{rows[0][0]} to {rows[first][0] - 1}: lines above the header"] if first else []
+    rows = rows[first:]
+    unclosed(rows, dialect, name, width)
+    head, body = header([row for _, row in rows if len(row) == width])
+    if not body:
+        raise BadConfig(f"{name}: there is a header and no row; expected rows below it")
+    if head is not None:
+        rows = rows[1:]
+    good = [(number, row) for number, row in rows if len(row) == width]
+    table = Table(
+        name,
+        "line",
+        dict(zip(head or numbered(width), map(list, zip(*body, strict=True)), strict=True)),
+        [number for number, _ in good],
+        notes=[*notes, f"fields divided by {DELIMITERS.get(dialect.delimiter, 'spaces')}"],
+    )
+    if head is None:
+        table.notes.append("no header: columns are numbered")
+    table.left_out = [
+        (number, f"has other than {width} fields (quote texts that contain the delimiter)")
+        for number, row in rows
+        if len(row) != width
+    ]
+    return table
+
+
+def hint(text: str) -> tuple[Dialect | None, str]:
+    """What Excel writes into a first line such as `sep=;`."""
+    line, _, rest = text.partition("\n")
+    if line.lower().startswith("sep=") and len(line.strip()) == 5:
+        return Dialect(line.strip()[-1]), "\n" + rest  # so that lines keep their numbers
+    return None, text
+
+
+def delimiter(text: str, name: str) -> Dialect:
+    """The delimiter that gives most rows the same number of fields."""
+    sample = text[:SAMPLE].rpartition("\n")[0] if len(text) > SAMPLE else text
+    found: list[tuple[float, int, Dialect]] = []
+    for place, mark in enumerate(DELIMITERS):
+        for dialect in (Dialect(mark), Dialect(mark, quoted=False)):
+            rows = [row for _, row in dialect.rows(sample)]
+            width, share = usual(rows)
+            if width > 1 and share >= LEAST_SHARE:
+                found.append((round(share, 2), -place, dialect))
+                break
+    if not found:
+        raise BadConfig(
+            f"{name}: only one column is found in it; expected a text and a label in each row, "
+            f"divided by {', '.join(DELIMITERS.values())}"
+        )
+    return max(found, key=lambda one: one[:2])[2]
+
+
+def usual(rows: Sequence[Sequence[str]]) -> tuple[int, float]:
+    """The most frequent number of fields, and the share of rows that have it."""
+    widths = Counter(map(len, rows))
+    if not widths:
+        return 0, 0.0
+    width, count = widths.most_common(1)[0]
+    return width, count / len(rows)
+
+
+def usual_width(rows: Sequence[Numbered]) -> int:
+    return usual([row for _, row in rows])[0]
+
+
+def right_quotes(dialect: Dialect, text: str) -> tuple[Dialect, list[Numbered]]:
+    """Quotation marks are what encloses fields, or plain characters where only that gives every
+    line the same number of fields, or doubled by backslashes."""
+    rows = list(dialect.rows(text))
+    width, share = usual([row for _, row in rows])
+    lines = rows[-1][0] if rows else 0
+    if share == 1 and lines == len(rows):
+        return dialect, rows
+    plain = replace(dialect, quoted=False)
+    candidate = list(plain.rows(text))
+    if len(candidate) > len(rows) and usual([row for _, row in candidate]) == (width, 1.0):
+        return plain, candidate
+    if '\\"' in text:
+        escaped = replace(dialect, escaped=True)
+        candidate = list(escaped.rows(text))
+        if usual([row for _, row in candidate])[1] > share:
+            return escaped, candidate
+    return dialect, rows
+
+
+def unclosed(rows: Sequence[Numbered], dialect: Dialect, name: str, width: int) -> None:
+    """Raises: BadConfig where a quotation mark swallows the rows below it."""
+    for number, row in rows:
+        for cell in row:
+            if cell.count("\n") < SWALLOWED:
+                continue
+            inner = [line for line in cell.splitlines()[1:-1] if line.strip()]
+            alike = sum(line.count(dialect.delimiter) == width - 1 for line in inner)
+            if alike >= SWALLOWED - 1 and alike >= 0.8 * len(inner):
+                raise BadConfig(
+                    f"{name}, line {number}: a quotation mark is opened there and the next "
+                    f"{cell.count(chr(10))} lines lie inside it; close it, or double it if it "
+                    "belongs to the text"
+                )
+
+
+def header(rows: Sequence[list[str]]) -> tuple[list[str] | None, Sequence[list[str]]]:
+    """The names of the columns, None where the first row is data, and the rows of data."""
+    names = [cell.strip() for cell in rows[0]]
+    if any(is_known(name) for name in names):
+        return distinct(names), rows[1:]
+    looked_at = rows[1:LOOKED_AT]
+    recurs = any(
+        name and any(row[at].strip() == name for row in looked_at) for at, name in enumerate(names)
+    )
+    like_names = all(len(name) <= HEADER_CHARACTERS for name in names) and not any(
+        name.replace(".", "").replace("-", "").isdigit() for name in names
+    )
+    if like_names and not recurs:
+        return distinct(names), rows[1:]
+    return None, rows
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names of columns, each once; one without a name is called by its place."""
+    seen: Counter[str] = Counter()
+    found = []
+    for place, given in enumerate(names, 1):
+        name = given or f"column {place}"
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found
+
+
+def numbered(width: int) -> list[str]:
+    return [f"column {place}" for place in range(1, width + 1)]

@@ -1,0 +1,171 @@
+"""Which files a path stands for, and their bytes. What a file is, its first bytes say, not its
+name."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import zstandard
+
+from driftgate.errors import BadConfig
+
+READ = (
+    "CSV, TSV, JSON Lines, JSON, Parquet, Arrow, XLSX, XLS, ODS, or a folder or zip of such files"
+)
+SUFFIXES = {
+    *(".csv", ".tsv", ".tab", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow"),
+    *(".feather", ".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".txt", ".manifest", ".ft"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
+}
+# Written beside data by the libraries that export it; never rows.
+SIDE_FILES = {
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+    "croissant.json",
+    "card.json",
+    "config.json",
+}
+REFUSED = {
+    b"%PDF": "a PDF: copy its table into a CSV or XLSX file",
+    b"SQLite format 3": "an SQLite database: export the table as CSV",
+    b"\x80\x04": "a pickle, which is never read, since it can run code: save it as Parquet or CSV",
+    b"\x80\x05": "a pickle, which is never read, since it can run code: save it as Parquet or CSV",
+    b"\x80\x03": "a pickle, which is never read, since it can run code: save it as Parquet or CSV",
+    b"\x89HDF": "HDF5: save it as Parquet or CSV",
+    b"\x93NUMPY": "a NumPy array: save it as Parquet or CSV",
+    b"{\\rtf": "a rich text document: save it as plain CSV",
+    b"<?xml": "XML: export it as CSV or JSON",
+    b"<!DOC": "a web page: export the data as CSV or XLSX",
+    b"<html": "a web page: export the data as CSV or XLSX",
+    b"<HTML": "a web page: export the data as CSV or XLSX",
+    b"<table": "a web page that is named like a spreadsheet: open it and save it as XLSX or CSV",
+    b"7z\xbc\xaf": "a 7z archive: unpack it and give the file inside",
+    b"Rar!": "a RAR archive: unpack it and give the file inside",
+    b"ORC": "ORC: save it as Parquet or CSV",
+    b"Obj\x01": "Avro: save it as Parquet or JSON Lines",
+}
+MOST_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file's bytes, unpacked. name: for messages; parent: the folder's name, for texts that are
+    sorted into folders."""
+
+    name: str
+    parent: str
+    data: bytes
+
+    @property
+    def suffix(self) -> str:
+        return Path(self.name).suffix.lower()
+
+
+def contents(path: Path) -> tuple[list[Content], list[str]]:
+    """The files of a path with their bytes, and the names of files beside them that are not data.
+
+    Raises:
+        BadConfig: there is nothing to read; says why and what can be read.
+    """
+    if not path.exists():
+        raise BadConfig(f"{path}: there is no such file or folder; {READ} can be read")
+    try:
+        if path.is_file():
+            return list(unpacked(path.name, path.parent.name, path.read_bytes())), []
+        found: list[Content] = []
+        others: list[str] = []
+        for file in sorted(path.rglob("*")):
+            relative = file.relative_to(path)
+            if not file.is_file() or any(part.startswith((".", "__")) for part in relative.parts):
+                continue
+            if is_data(relative.name):
+                found += unpacked(str(relative), file.parent.name, file.read_bytes())
+            else:
+                others.append(str(relative))
+    except OSError as error:
+        raise BadConfig(
+            f"{path}: cannot be read: {error.strerror or error}; check its permissions"
+        ) from error
+    if not found:
+        raise BadConfig(f"{path}: no file in this folder can be read; expected {READ}")
+    return found, others
+
+
+def is_data(name: str) -> bool:
+    """Whether a file in a folder is taken, by its name."""
+    return Path(name).suffix.lower() in SUFFIXES and Path(name).name.lower() not in SIDE_FILES
+
+
+def unpacked(name: str, parent: str, data: bytes) -> Iterator[Content]:
+    """A file, or the files of an archive.
+
+    Raises:
+        BadConfig: it is of a kind that is not read.
+    """
+    if not data.strip():
+        raise BadConfig(f"{name}: the file is empty; expected rows with a text and a label")
+    for magic, what in REFUSED.items():
+        if data.startswith(magic):
+            raise BadConfig(f"{name}: this is {what}. {READ} can be read")
+    if data[257:262] == b"ustar":
+        raise BadConfig(f"{name}: this is a tar archive: unpack it and give the folder")
+    try:
+        inner = decompressed(data)
+        if inner is not None:
+            yield from unpacked(str(Path(name).with_suffix("")), parent, inner)
+        elif is_archive(data):
+            yield from members(name, data)
+        else:
+            yield Content(name, parent, data)
+    except (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile) as error:
+        raise BadConfig(f"{name}: the archive is damaged: {error}; fetch it again") from error
+
+
+def decompressed(data: bytes) -> bytes | None:
+    """What one compressed stream holds; None where it is none."""
+    if data.startswith(b"\x1f\x8b"):
+        return gzip.decompress(data)
+    if data.startswith(b"BZh"):
+        return bz2.decompress(data)
+    if data.startswith(b"\xfd7zXZ"):
+        return lzma.decompress(data)
+    if data.startswith(b"\x28\xb5\x2f\xfd"):
+        return zstandard.ZstdDecompressor().stream_reader(data).read(MOST_BYTES)
+    return None
+
+
+def is_archive(data: bytes) -> bool:
+    """Whether it is a zip of files, not a spreadsheet."""
+    if not data.startswith(b"PK\x03\x04"):
+        return False
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return not {"[Content_Types].xml", "mimetype"} & set(archive.namelist())
+
+
+def members(name: str, data: bytes) -> Iterator[Content]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = [
+            entry
+            for entry in archive.infolist()
+            if not entry.is_dir()
+            and is_data(entry.filename)
+            and not any(part.startswith((".", "__")) for part in Path(entry.filename).parts)
+        ]
+        if not entries:
+            raise BadConfig(f"{name}: no file in this zip can be read; expected {READ}")
+        if any(entry.flag_bits & 1 for entry in entries):
+            raise BadConfig(f"{name}: the zip has a password: unpack it and give the file inside")
+        if sum(entry.file_size for entry in entries) > MOST_BYTES:
+            raise BadConfig(f"{name}: unpacked it has more than 4 GiB: give a part of it")
+        for entry in entries:
+            parent = Path(entry.filename).parent.name
+            yield from unpacked(entry.filename, parent, archive.read(entry))

@@ -1,0 +1,88 @@
+"""Spellings of one label. Those that differ in case, blanks or Unicode form only are one label and
+are joined; those that differ in accents or in what divides words may be two, and are only told.
+Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+# What cannot be seen: zero-width characters, byte-order marks, soft hyphens, and what joins or
+# varies emoji. The latter stay in the label as it is written.
+STRAY = re.compile("[\u200b\u2060\ufeff\u00ad]")
+UNSEEN = re.compile("[\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f\u00ad]")
+TURKISH = re.compile("[İı]")
+MISSING = {"nan", "null", "none", "n/a", "#n/a", "na", "-", "?", "unknown", "undefined"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spellings:
+    """One label for each spelling. joined: label → every spelling that became it, with its rows.
+    proposed: what the user may want to join or remove, in words."""
+
+    label_of: Mapping[str, str]
+    joined: Mapping[str, Mapping[str, int]]
+    proposed: tuple[str, ...]
+
+
+def spellings(counts: Mapping[str, int]) -> Spellings:
+    """Joins the spellings of labels, given the rows of each. The most frequent one stays."""
+    turkish = any(TURKISH.search(label) for label in counts)
+    groups = grouped(counts, lambda label: same(label, turkish))
+    label_of: dict[str, str] = {}
+    joined: dict[str, Mapping[str, int]] = {}
+    for found in groups.values():
+        label = blanks(max(found, key=lambda one: (counts[one], one)))
+        label_of |= dict.fromkeys(found, label)
+        if len(found) > 1:
+            joined[label] = {one: counts[one] for one in sorted(found)}
+    totals: Counter[str] = Counter()
+    for spelling, label in label_of.items():
+        totals[label] += counts[spelling]
+    return Spellings(label_of, joined, tuple(proposals(totals)))
+
+
+def proposals(totals: Mapping[str, int]) -> list[str]:
+    """What looks like one label, or like none."""
+    found = [
+        f"labels {' and '.join(sorted(near))} are kept apart; make them one in the file if they "
+        "are one"
+        for near in grouped(totals, loosely).values()
+        if len(near) > 1
+    ]
+    for label in totals:
+        if label.lower() in MISSING:
+            found.append(
+                f"label {label!r} ({totals[label]} rows) is kept; empty the cells if it means none"
+            )
+    return found
+
+
+def grouped(labels: Mapping[str, int], key: Callable[[str], str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        found[key(label)].append(label)
+    return found
+
+
+def blanks(label: str) -> str:
+    """A label as it is written: composed, with single blanks and nothing unseen."""
+    return " ".join(unicodedata.normalize("NFC", STRAY.sub("", label)).split())
+
+
+def same(label: str, turkish: bool) -> str:
+    """Equal for spellings of one label. `lower`, not `casefold`: ß and ss are two spellings."""
+    form = " ".join(unicodedata.normalize("NFKC", UNSEEN.sub("", label)).split())
+    if turkish:
+        form = form.replace("İ", "i").replace("I", "ı")
+    return unicodedata.normalize("NFC", form.lower())
+
+
+def loosely(label: str) -> str:
+    """Equal for labels that people may have meant as one."""
+    letters = unicodedata.normalize("NFKD", label.replace("ı", "i").casefold())
+    kept = "".join(c for c in letters if not unicodedata.combining(c))
+    return re.sub(r"[\s_\-./]+", "", kept) or label

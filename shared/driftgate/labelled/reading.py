@@ -1,0 +1,412 @@
+"""The one way in for labelled text: a path and what the user says about it in, rows and what was
+found out. Nothing is changed in silence: see `Findings`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from driftgate.errors import BadConfig, shown
+from driftgate.labelled import dates, delimited, exports, files, labels, names, records, roles
+from driftgate.labelled.encoding import decode
+from driftgate.labelled.files import Content
+from driftgate.labelled.findings import Findings, by_size, merged, where
+from driftgate.labelled.roles import Roles, as_text, is_number
+from driftgate.labelled.rows import MAX_TEXT, Asked, Row
+from driftgate.labelled.table import Table
+
+MAX_LABEL = 200
+MAX_SLICE_VALUES = 12
+MAX_SLICE_CHARACTERS = 60
+MOST_SLICES = 8
+OUR_SLICES = "slices."  # as a launch file has them
+
+EMPTY_TEXT, EMPTY_LABEL = "the text is empty", "the label is empty"
+TOO_LONG = f"the text has more than {MAX_TEXT:,} characters: cut or divide it"
+SEVERAL = "it has several labels: a model of this kind answers with one"
+LONG_LABEL = f"the label has more than {MAX_LABEL} characters"
+NOT_UNICODE = "its bytes are no text in the file's encoding"
+REPEATED = "it repeats an earlier row"
+NO_DATE = "its date cannot be read"
+# Left out on purpose, or without a loss: not a sign of a file that was misread.
+EXPECTED = {REPEATED, exports.REJECTED, exports.NO_ANNOTATION}
+
+
+@dataclass
+class Labelled:
+    """Rows by column, in the file's order; they may be a million.
+
+    Attributes:
+        times: ms, all None where there are no dates.
+        slices: name → value of each row, empty where it has none.
+        places: where each row stands, for messages.
+    """
+
+    texts: list[str]
+    labels: list[str]
+    times: list[int | None]
+    subjects: list[str | None]
+    ids: list[str | None]
+    slices: dict[str, list[str]]
+    places: list[str]
+    findings: Findings = field(default_factory=lambda: Findings(""))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def row(self, place: int) -> Row:
+        own = {name: v for name, values in self.slices.items() if (v := values[place])}
+        return Row(
+            self.texts[place],
+            self.labels[place],
+            self.times[place],
+            self.subjects[place],
+            own,
+            self.ids[place],
+        )
+
+    def rows(self, places: Sequence[int] | None = None) -> list[Row]:
+        return [self.row(place) for place in (range(len(self)) if places is None else places)]
+
+    @property
+    def dated(self) -> bool:
+        return bool(self.times) and all(time is not None for time in self.times)
+
+    @property
+    def label_counts(self) -> Counter[str]:
+        return Counter(self.labels)
+
+
+def read(path: Path, asked: Asked | None = None) -> Labelled:
+    """The labelled rows of a file, an archive or a folder.
+
+    Raises:
+        BadConfig: it cannot be read, or not be understood; names row, cause and what to do.
+    """
+    asked = asked or Asked()
+    found, others = files.contents(path)
+    in_folders = text_folders(found)
+    parts, unfit = ([labelled(in_folders, asked)], []) if in_folders else each_file(found, asked)
+    result = with_one_spelling(joined(parts, path.name))
+    result.findings.notes += [f"not read: {why}" for why in unfit]
+    if others:
+        result.findings.notes.append(f"not read: {len(others)} other files, such as {others[0]}")
+    check(result, asked)
+    return result
+
+
+def each_file(found: Sequence[Content], asked: Asked) -> tuple[list[Labelled], list[str]]:
+    """The rows of each file, and why others have none: beside good ones they stop nothing."""
+    parts, unfit = [], []
+    for content in found:
+        try:
+            parts.append(labelled(table_of(content, asked), asked))
+        except BadConfig as error:
+            if len(found) == 1:
+                raise
+            unfit.append(str(error))
+    if not parts:
+        raise BadConfig(unfit[0])
+    return parts, unfit
+
+
+def table_of(content: Content, asked: Asked) -> Table:
+    """A file's table, by its first bytes.
+
+    Raises:
+        BadConfig: see `read`.
+    """
+    data, name = content.data, content.name
+    if data.startswith(b"PAR1"):
+        return records.parquet(data, name)
+    if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return records.arrow(data, name)
+    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        return records.spreadsheet(data, name)
+    text, notes = decode(data, name, asked.encoding)
+    table = text_reader(text, content.suffix)(text, name)
+    table.notes = [*notes, *table.notes]
+    return table
+
+
+def text_reader(text: str, suffix: str) -> Callable[[str, str], Table]:
+    """What reads a text, by how it begins."""
+    begin = text[:10_000].lstrip("\ufeff \t\r\n")
+    if begin.startswith(records.FASTTEXT):
+        return records.fasttext
+    if begin.startswith("[") and suffix not in (".csv", ".tsv"):
+        return records.json_lines if is_json_lines(begin) else records.json_document
+    if begin.startswith("{"):
+        return records.json_lines if is_json_lines(begin) else records.json_document
+    return delimited.read
+
+
+def is_json_lines(begin: str) -> bool:
+    """Whether the first line is a document of its own."""
+    line, more, rest = begin.partition("\n")
+    whole = line.rstrip().endswith(("}", "]")) and exports.parsed(line.strip()) != line.strip()
+    return whole and (not more or rest.strip()[:1] in ("", "{", "["))
+
+
+def text_folders(found: Sequence[Content]) -> Table | None:
+    """Texts that are sorted into folders named after their labels; None where it is otherwise."""
+    folders = Counter(content.parent for content in found)
+    if len(folders) < 2 or any(content.suffix != ".txt" for content in found):
+        return None
+    decoded = [decode(content.data, content.name, None)[0] for content in found]
+    columns: dict[str, list[Any]] = {
+        "text": decoded,
+        "label": [content.parent for content in found],
+        "file": [content.name for content in found],
+    }
+    note = "labels are the names of folders"
+    return Table("the folder", "file", columns, list(range(1, len(found) + 1)), notes=[note])
+
+
+def labelled(table: Table, asked: Asked) -> Labelled:
+    """The rows of one table."""
+    found = roles.find(table, asked)
+    findings = Findings(table.source, len(table) + len(table.left_out), notes=list(table.notes))
+    findings.columns = dict(found.why)
+    for number, cause in table.left_out:
+        findings.leave_out(cause, f"{table.source}, {table.unit} {number}")
+    texts = text_of(table, found)
+    given = [exports.one_label(cell) for cell in table.columns[found.label]]
+    void = exports.void(found.void, table.columns)
+    kept: list[int] = []
+    for place in range(len(table)):
+        why = refused(texts[place], given[place], void[place])
+        if why:
+            findings.leave_out(why, table.where(place))
+        else:
+            kept.append(place)
+    times = times_of(table, found, asked, findings)
+    if found.time:
+        undated = [place for place in kept if times[place] is None]
+        for place in undated:
+            findings.leave_out(NO_DATE, table.where(place))
+        kept = [place for place in kept if times[place] is not None]
+    subjects = column(table, found.subject)
+    ids = column(table, found.id)
+    if len(set(ids)) < len(ids):
+        ids = [None] * len(table)
+    findings.kept = len(kept)
+    slices = slices_of(table, found, asked, findings)
+    return Labelled(
+        [texts[p] for p in kept],
+        [as_text(given[p]) for p in kept],
+        [times[p] for p in kept],
+        [subjects[p] for p in kept],
+        [ids[p] for p in kept],
+        {name: [values[p] for p in kept] for name, values in slices.items()},
+        [table.where(p) for p in kept],
+        findings,
+    )
+
+
+def refused(text: str, label: Any, void: bool) -> str | None:
+    """Why a row is not learned from, None where it is."""
+    name = "" if isinstance(label, list) else as_text(label)
+    causes = (
+        (exports.REJECTED, void),
+        (SEVERAL, isinstance(label, list)),
+        (EMPTY_TEXT, not text),
+        (EMPTY_LABEL, not labels.blanks(name)),
+        (TOO_LONG, len(text) > MAX_TEXT),
+        (LONG_LABEL, len(name) > MAX_LABEL),
+        (NOT_UNICODE, SURROGATE.search(text) or SURROGATE.search(name)),
+    )
+    return next((cause for cause, holds in causes if holds), None)
+
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def text_of(table: Table, found: Roles) -> list[str]:
+    """The text of each row; a title and a body stand apart by an empty line."""
+    parts = [[as_text(cell) for cell in table.columns[name]] for name in found.text]
+    if len(parts) == 1:
+        return parts[0]
+    return ["\n\n".join(filter(None, row)) for row in zip(*parts, strict=True)]
+
+
+def times_of(table: Table, found: Roles, asked: Asked, findings: Findings) -> Sequence[int | None]:
+    """The moment of each row."""
+    if found.time is None:
+        return [None] * len(table)
+    if found.time in table.moments:
+        return table.moments[found.time]
+    name = f"{table.source}, column {found.time!r}"
+    read_as = dates.read(table.columns[found.time], name, asked.dates)
+    findings.columns[found.time] += f"; {read_as.how}"
+    if read_as.share < 1 - asked.left_out:
+        cells = table.columns[found.time]
+        at = next(place for place, time in enumerate(read_as.times) if time is None)
+        bad = sum(time is None for time in read_as.times)
+        raise BadConfig(
+            f"{table.where(at)}: column {found.time!r} is {shown(cells[at])}, and {bad:,} of "
+            f"{len(cells):,} values are no dates between 1970 and 2100; say the format by --dates "
+            "'%d.%m.%Y', choose another column by --time, or read the file without dates by "
+            "--time none"
+        )
+    return read_as.times
+
+
+def column(table: Table, name: str | None) -> list[str | None]:
+    if name is None:
+        return [None] * len(table)
+    return [as_text(cell) or None for cell in table.columns[name]]
+
+
+def slices_of(table: Table, found: Roles, asked: Asked, findings: Findings) -> dict[str, list[str]]:
+    """Columns that part the traffic: few values, known of a request, not the label in disguise."""
+    given = [as_text(exports.one_label(cell)) for cell in table.columns[found.label]]
+    chosen: dict[str, list[str]] = {}
+    for name in found.rest:
+        if name in table.moments:
+            findings.columns.setdefault(name, "ignored: a second date")
+            continue
+        cells = [as_text(cell) for cell in table.columns[name]]
+        wanted = name in (asked.slices or ()) or name.startswith(OUR_SLICES)
+        why = None if wanted else no_slice(name, cells, given, asked)
+        if why is None and len(chosen) >= MOST_SLICES and not wanted:
+            why = f"{MOST_SLICES} slices are enough; --slice chooses"
+        if why:
+            findings.columns.setdefault(name, f"ignored: {why}")
+            continue
+        chosen[slice_name(name)] = cells
+        findings.columns[name] = (
+            f"slice {slice_name(name)!r} ({len(set(filter(None, cells)))} values)"
+        )
+    return chosen
+
+
+def no_slice(name: str, cells: Sequence[str], given: Sequence[str], asked: Asked) -> str | None:
+    """Why a column is no slice; None where it is one."""
+    values = set(filter(None, cells))
+    administrative = names.rank(name, names.NOT_SLICES) is not None
+    causes = (
+        ("--slice names others", asked.slices is not None),
+        ("it is empty", not values),
+        ("it says the same in each row", len(values) == 1),
+        (f"{len(values):,} values, more than {MAX_SLICE_VALUES}", len(values) > MAX_SLICE_VALUES),
+        ("no app can say it of a request", administrative or name.lower().startswith("unnamed")),
+        ("its values are long", any(len(v) > MAX_SLICE_CHARACTERS or "\n" in v for v in values)),
+        ("it is a measured number", all(is_number(v) and "." in v for v in values)),
+        ("it follows from the label, which no app knows beforehand", follows(cells, given)),
+    )
+    return next((cause for cause, holds in causes if holds), None)
+
+
+def follows(cells: Sequence[str], given: Sequence[str]) -> bool:
+    """Whether rows of one label all say the same."""
+    of_label: dict[str, str] = {}
+    return all(
+        of_label.setdefault(label, cell) == cell for label, cell in zip(given, cells, strict=True)
+    )
+
+
+def slice_name(name: str) -> str:
+    """A name without blanks and equal signs, which divide a slice's name from its value."""
+    return "_".join(name.removeprefix(OUR_SLICES).replace("=", " ").split())
+
+
+def joined(parts: Sequence[Labelled], source: str) -> Labelled:
+    """Several files as one."""
+    if len(parts) == 1:
+        return parts[0]
+    every = dict.fromkeys(name for part in parts for name in part.slices)
+    dated = all(part.dated for part in parts)
+    if not dated and any(part.dated for part in parts):
+        parts[0].findings.notes.append("dates are not used: not every file has them")
+    return Labelled(
+        [text for part in parts for text in part.texts],
+        [label for part in parts for label in part.labels],
+        [time if dated else None for part in parts for time in part.times],
+        [subject for part in parts for subject in part.subjects],
+        [None for part in parts for _ in part.ids],
+        {
+            name: [v for part in parts for v in part.slices.get(name, [""] * len(part))]
+            for name in every
+        },
+        [place for part in parts for place in part.places],
+        merged(source, [part.findings for part in parts]),
+    )
+
+
+def with_one_spelling(found: Labelled) -> Labelled:
+    """Labels in one spelling each, and each row once."""
+    counts = found.label_counts
+    spelt = labels.spellings(counts)
+    findings = found.findings
+    findings.joined = dict(spelt.joined)
+    findings.proposed = list(spelt.proposed)
+    one = [spelt.label_of[label] for label in found.labels]
+    seen: set[tuple[str, str, int | None, str | None]] = set()
+    kept = []
+    for place, row in enumerate(zip(found.texts, one, found.times, found.subjects, strict=True)):
+        if row in seen:
+            findings.leave_out(REPEATED, found.places[place])
+        else:
+            seen.add(row)
+            kept.append(place)
+    findings.kept = len(kept)
+    if len(kept) == len(one):
+        found.labels = one
+        return found
+    return Labelled(
+        [found.texts[p] for p in kept],
+        [one[p] for p in kept],
+        [found.times[p] for p in kept],
+        [found.subjects[p] for p in kept],
+        [found.ids[p] for p in kept],
+        {name: [values[p] for p in kept] for name, values in found.slices.items()},
+        [found.places[p] for p in kept],
+        findings,
+    )
+
+
+def check(found: Labelled, asked: Asked) -> None:
+    """Raises: BadConfig where too much was left out, or what is left cannot be learned from."""
+    findings = found.findings
+    lost = {cause: one for cause, one in findings.left_out.items() if cause not in EXPECTED}
+    rows = sum(one.rows for one in lost.values())
+    if rows > asked.left_out * findings.rows:
+        cause, most = next(iter(by_size(lost)))
+        raise BadConfig(
+            f"{findings.source}: {rows:,} of {findings.rows:,} rows cannot be used, mostly since "
+            f"{cause} ({where(most)}); mend the file, say by --text and --label which columns are "
+            f"meant, or allow it by --left-out {min(1.0, rows / findings.rows + 0.01):.2f}"
+        )
+    counts = found.label_counts
+    if len(counts) < 2:
+        only = next(iter(counts), None)
+        raise BadConfig(
+            f"{findings.source}: "
+            + (
+                f"all {len(found):,} rows have the label {only!r}; expected two labels or more: "
+                "choose the column by --label"
+                if counts
+                else "no row is left; expected rows with a text and a label"
+            )
+        )
+    if len(counts) > MOST_LABEL_SHARE * len(found) and len(found) > FEW_ROWS:
+        raise BadConfig(
+            f"{findings.source}: {len(counts):,} labels in {len(found):,} rows, so most occur "
+            f"once, such as {next(iter(counts))!r}; choose the column by --label"
+        )
+
+
+MOST_LABEL_SHARE = 0.5
+FEW_ROWS = 20
+
+
+def summary(counts: Mapping[str, int], most: int = 12) -> str:
+    """Labels with their rows, the most frequent first."""
+    ranked = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    more = f" and {len(ranked) - most} more" if len(ranked) > most else ""
+    return ", ".join(f"{label} {count:,}" for label, count in ranked[:most]) + more

@@ -1,0 +1,328 @@
+"""Which column is what: by what the user says, else by its name, else by what stands in it. Each
+choice has a reason that is shown before anything is written. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftgate.errors import BadConfig, nearest
+from driftgate.labelled import dates, names
+from driftgate.labelled.exports import VOID, one_label
+from driftgate.labelled.rows import Asked
+from driftgate.labelled.table import Table
+
+LOOKED_AT = 5_000  # rows that tell what a column holds
+LONG_LABEL = 80  # characters; longer ones are texts
+MOST_LABEL_SHARE = 0.5
+WORDS = 2.0
+LONGEST_DATE = 40
+SHOWN = 12
+NO_TIME = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Names of columns. why: what each is and how that was found; void: columns that say that an
+    annotation does not hold."""
+
+    text: tuple[str, ...]
+    label: str
+    time: str | None = None
+    subject: str | None = None
+    id: str | None = None
+    void: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a column holds, by its first rows. filled: share of cells with something in them."""
+
+    name: str
+    filled: float
+    distinct: int
+    values: int
+    length: float
+    words: float
+    numeric: bool
+    cells: tuple[str, ...]
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether most cells say something different, in words or in a script without blanks."""
+        varied = self.distinct > MOST_LABEL_SHARE * self.values
+        wide = any(ord(c) > 0x2E80 for cell in self.cells[:50] for c in cell)
+        return varied and not self.numeric and (self.words >= WORDS or (wide and self.length >= 6))
+
+    @property
+    def is_classes(self) -> bool:
+        """Whether few values recur."""
+        few = 2 <= self.distinct <= MOST_LABEL_SHARE * max(4, self.values)
+        return few and self.length <= LONG_LABEL and self.filled >= 0.5
+
+
+def find(table: Table, asked: Asked) -> Roles:
+    """The roles of a table's columns.
+
+    Raises:
+        BadConfig: a column that was asked for is not there, or text or label cannot be told; lists
+            the columns and the options that say it.
+    """
+    profiles = {name: profile(name, table.columns[name]) for name in table.columns}
+    check_asked(table, asked)
+    why: dict[str, str] = {}
+    label = label_column(table, profiles, asked, why)
+    text = text_columns(table, profiles, asked, label, why)
+    taken = {label, *text}
+    time = time_column(table, profiles, asked, taken, why)
+    taken |= {time} if time else set()
+    subject = subject_column(profiles, asked, taken, why)
+    taken |= {subject} if subject else set()
+    own_id = id_column(profiles, asked, taken, why)
+    void = tuple(n for n in profiles if names.plain(n) in VOID and n not in taken)
+    left = [n for n in table.names if n not in {*taken, own_id, *void}]
+    why |= dict.fromkeys(void, "says which annotations hold")
+    return Roles(text, label, time, subject, own_id, void, tuple(left), why)
+
+
+def profile(name: str, cells: Sequence[Any]) -> Profile:
+    """What a column holds."""
+    step = max(1, len(cells) // LOOKED_AT)
+    texts = [as_text(one_label(cell)) for cell in cells[::step]]
+    filled = [text for text in texts if text]
+    size = max(1, len(filled))
+    return Profile(
+        name=name,
+        filled=len(filled) / max(1, len(texts)),
+        distinct=len(set(filled)),
+        values=len(filled),
+        length=sum(map(len, filled)) / size,
+        words=sum(len(text.split()) for text in filled) / size,
+        numeric=bool(filled) and all(is_number(text) for text in filled),
+        cells=tuple(filled),
+    )
+
+
+def as_text(cell: Any) -> str:
+    """A cell as it would be written."""
+    if isinstance(cell, str):
+        return cell.strip()
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    if isinstance(cell, (list, tuple)):  # tokens
+        return " ".join(as_text(part) for part in cell)
+    return str(cell).strip()
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.lower() not in {"nan", "inf", "infinity", "-inf"}
+
+
+def check_asked(table: Table, asked: Asked) -> None:
+    """Raises: BadConfig where a column is asked for that is not there."""
+    said: list[tuple[str, str | None]] = [
+        *(("--text", name) for name in asked.text),
+        ("--label", asked.label),
+        ("--subject", asked.subject),
+        ("--time", None if asked.time == NO_TIME else asked.time),
+        *(("--slice", name) for name in asked.slices or ()),
+    ]
+    for option, name in said:
+        if name is not None and name not in table.names:
+            raise BadConfig(
+                f"{option} {name}: {table.source} has no such column; {nearest(name, table.names)}"
+            )
+
+
+def by_name(profiles: Mapping[str, Profile], known: tuple[str, ...]) -> list[str]:
+    """Columns that are called so, the preferred name first."""
+    ranked = {name: names.rank(name, known) for name in profiles}
+    called = [(place, name) for name, place in ranked.items() if place is not None]
+    return [name for _, name in sorted(called, key=lambda one: one[0])]
+
+
+def label_column(
+    table: Table, profiles: Mapping[str, Profile], asked: Asked, why: dict[str, str]
+) -> str:
+    """The label; words are preferred to the numbers that stand for them."""
+    if asked.label:
+        why[asked.label] = "label, as --label says"
+        return asked.label
+    free = {n: p for n, p in profiles.items() if n not in {*asked.text, asked.time, asked.subject}}
+    called = [n for n in by_name(free, names.LABEL) if free[n].filled]
+    usable = [n for n in called if not free[n].is_prose or not others_prose(free, n)]
+    for name in usable:
+        words = in_words(table, free, name)
+        if words:
+            why[words] = f"label, in words what {name!r} says in numbers"
+            why[name] = f"ignored: numbers for {words!r}"
+            return words
+    if usable:
+        why[usable[0]] = "label, by its name"
+        return usable[0]
+    classes = [
+        n
+        for n, p in free.items()
+        if p.is_classes
+        and names.rank(n, names.NOT_SLICES) is None
+        and names.rank(n, (*names.TEXT, *names.TITLE, *names.TIME, *names.SUBJECT)) is None
+    ]
+    if len(classes) == 1:
+        why[classes[0]] = f"label: the only column with few values ({free[classes[0]].distinct})"
+        return classes[0]
+    raise BadConfig(f"{table.source}: {cannot_tell('label', classes)}; {listing(profiles)}")
+
+
+def others_prose(profiles: Mapping[str, Profile], name: str) -> bool:
+    """Whether a column called like a label is rather the text: no other one can be it."""
+    return not any(p.is_prose for n, p in profiles.items() if n != name)
+
+
+def in_words(table: Table, profiles: Mapping[str, Profile], name: str) -> str | None:
+    """The column whose words stand one to one for the numbers of a label."""
+    if not profiles[name].numeric:
+        return None
+    numbers = [as_text(cell) for cell in table.columns[name]]
+    for other, found in profiles.items():
+        if other == name or found.numeric or found.distinct != profiles[name].distinct:
+            continue
+        pairs = set(zip(numbers, map(as_text, table.columns[other]), strict=True))
+        if len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}):
+            return other
+    return None
+
+
+def text_columns(
+    table: Table,
+    profiles: Mapping[str, Profile],
+    asked: Asked,
+    label: str,
+    why: dict[str, str],
+) -> tuple[str, ...]:
+    """The text, after its title where there is one."""
+    if asked.text:
+        why.update(dict.fromkeys(asked.text, "text, as --text says"))
+        return asked.text
+    free = {n: p for n, p in profiles.items() if n != label and n not in why}
+    free = {n: p for n, p in free.items() if n not in {asked.time, asked.subject}}
+    titles = [n for n in by_name(free, names.TITLE) if free[n].is_prose]
+    bodies = [n for n in by_name(free, names.TEXT) if n not in titles and free[n].filled]
+    prose = [n for n in bodies if free[n].is_prose] or bodies
+    parts = [*titles[:2], *prose[:1]]
+    if len(parts) > 1:
+        told = " and ".join(map(repr, parts))
+        why.update(
+            dict.fromkeys(parts, f"text: {told}, joined by an empty line; --text says otherwise")
+        )
+        return tuple(parts)
+    if parts:
+        why[parts[0]] = "text, by its name"
+        return tuple(parts)
+    found = sorted((p for p in free.values() if p.is_prose), key=lambda p: -p.length)
+    if found and (len(found) == 1 or found[0].length >= 2 * found[1].length):
+        why[found[0].name] = f"text: {found[0].length:.0f} characters on average, nearly all differ"
+        return (found[0].name,)
+    raise BadConfig(
+        f"{table.source}: {cannot_tell('text', [p.name for p in found])}; {listing(profiles)}"
+    )
+
+
+def time_column(
+    table: Table,
+    profiles: Mapping[str, Profile],
+    asked: Asked,
+    taken: set[str],
+    why: dict[str, str],
+) -> str | None:
+    """The date: typed as one, called so, or the only column of texts that are dates."""
+    if asked.time:
+        if asked.time != NO_TIME:
+            why[asked.time] = "time, as --time says"
+        return None if asked.time == NO_TIME else asked.time
+    typed = dict.fromkeys(table.moments, profile("", []))
+    called = [n for n in by_name({**typed, **profiles}, names.TIME) if n not in taken]
+    for name in [n for n in called if n in table.moments] + list(table.moments):
+        why[name] = "time, by its type"
+        return name
+    filled = [n for n in called if profiles[n].filled]
+    for name in [n for n in filled if holds_dates(profiles[n], asked)] or filled[:1]:
+        why[name] = "time, by its name"
+        return name
+    texts = [
+        n
+        for n, p in profiles.items()
+        if n not in taken
+        and p.filled
+        and not p.numeric
+        and p.length <= 40
+        and holds_dates(p, asked)
+    ]
+    if len(texts) == 1:
+        why[texts[0]] = "time: the only column of dates"
+        return texts[0]
+    return None
+
+
+def holds_dates(found: Profile, asked: Asked) -> bool:
+    """Whether the first cells are dates; also where day and month cannot be told apart."""
+    if not any(c.isdigit() for c in found.cells[0]):
+        return False
+    try:
+        return dates.read(found.cells[:200], "", asked.dates).share >= dates.USUAL_SHARE
+    except BadConfig:
+        return True
+
+
+def subject_column(
+    profiles: Mapping[str, Profile], asked: Asked, taken: set[str], why: dict[str, str]
+) -> str | None:
+    """Whom a row is about: ids, not sentences."""
+    if asked.subject:
+        why[asked.subject] = "subject, as --subject says"
+        return asked.subject
+    for name in by_name(profiles, names.SUBJECT):
+        found = profiles[name]
+        if name not in taken and found.filled and found.distinct > 1 and found.words < WORDS + 1:
+            why[name] = "subject (whom a row is about), by its name"
+            return name
+    return None
+
+
+def id_column(
+    profiles: Mapping[str, Profile], asked: Asked, taken: set[str], why: dict[str, str]
+) -> str | None:
+    """The row's own id: each value once."""
+    for name in by_name(profiles, names.ID):
+        found = profiles[name]
+        wanted = name in taken or name in (asked.slices or ())
+        if not wanted and found.filled == 1 and found.distinct == found.values:
+            why[name] = "id, by its name"
+            return name
+    return None
+
+
+def cannot_tell(what: str, candidates: Sequence[str]) -> str:
+    if not candidates:
+        return f"no column looks like the {what}; name it by --{what} COLUMN"
+    return f"the {what} may be {' or '.join(map(repr, candidates[:SHOWN]))}; say --{what} COLUMN"
+
+
+def listing(profiles: Mapping[str, Profile]) -> str:
+    """Columns with what stands in them, for messages."""
+    shown = [
+        f"{name} ({found.distinct} values, such as {found.cells[0][:30]!r})"
+        if found.cells
+        else f"{name} (empty)"
+        for name, found in list(profiles.items())[:SHOWN]
+    ]
+    return "columns are " + ", ".join(shown) + (" …" if len(profiles) > SHOWN else "")

@@ -1,0 +1,64 @@
+"""What stands in one file, before anybody knows which column is what. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Record = Mapping[str, Any]
+
+
+@dataclass
+class Table:
+    """Columns of equal length.
+
+    Attributes:
+        source: the file's name, for messages.
+        unit: what a number counts: `row`, or `line` of a text file.
+        numbers: where each row stands, counted from 1 in `unit`.
+        moments: columns that are dates by their type, as ms since 1970.
+        left_out: rows that could not be taken over, as (number, cause).
+        notes: how the file was read, in words.
+    """
+
+    source: str
+    unit: str
+    columns: dict[str, list[Any]]
+    numbers: list[int]
+    moments: dict[str, list[int | None]] = field(default_factory=dict)
+    left_out: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.columns, *self.moments]
+
+    def where(self, place: int) -> str:
+        """Such as `tickets.csv, line 17`."""
+        return f"{self.source}, {self.unit} {self.numbers[place]}"
+
+
+def of_records(
+    source: str, unit: str, records: Iterable[tuple[int, Record]], notes: Sequence[str] = ()
+) -> Table:
+    """A table of numbered records; what a record does not have is None. Mappings inside a record
+    become columns with a dot in their name."""
+    rows = [(number, flat(record)) for number, record in records]
+    names = dict.fromkeys(name for _, record in rows for name in record)
+    columns = {name: [record.get(name) for _, record in rows] for name in names}
+    return Table(source, unit, columns, [number for number, _ in rows], notes=list(notes))
+
+
+def flat(record: Record, prefix: str = "") -> dict[str, Any]:
+    """A record without mappings inside."""
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
