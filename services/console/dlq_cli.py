@@ -37,7 +37,18 @@ from services.console.letters import (
     kept_from_replay,
 )
 from services.console.operators import describe, when
-from services.console.terminal import HERE, State, actor, console, now, settings, told
+from services.console.terminal import (
+    HERE,
+    KAFKA,
+    STORE,
+    State,
+    actor,
+    console,
+    now,
+    say,
+    settings,
+    told,
+)
 
 app = typer.Typer(
     help="Dead letters: records that could not be handled.",
@@ -72,7 +83,7 @@ def list_(
     state: State = HERE,
 ) -> None:
     """The newest letters, and how many there are by topic and reason."""
-    with opened(settings(state)) as (found, box):
+    with opened(settings(state, KAFKA, STORE)) as (found, box):
         meant = Filter.parse(
             box.codec.topics, now(found), (), topic, reason, model, since, until, contains
         )
@@ -113,7 +124,7 @@ def show(
     state: State = HERE,
 ) -> None:
     """Everything about a letter: reason, record, what was done about it."""
-    with opened(settings(state)) as (_, box):
+    with opened(settings(state, KAFKA, STORE)) as (_, box):
         at = Place.parse(place, box.codec.topics)
         pages = box.opened(box.matching(Filter(places=(at,))))
         one = next((letter for page in pages for letter in page), None)
@@ -122,7 +133,7 @@ def show(
                 f"there is no dead letter {at}: `driftgate dlq list` shows those stored"
             )
         lines = [*described(box, one), *describe(box.history(at), numbers=False)]
-    console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+    say("\n".join(lines))
 
 
 @app.command()
@@ -144,7 +155,7 @@ def replay(
     state: State = HERE,
 ) -> None:
     """Sends records again to the topic that they came from: after the cause was repaired."""
-    with opened(settings(state)) as (found, box):
+    with opened(settings(state, KAFKA, STORE)) as (found, box):
         meant = Filter.parse(
             box.codec.topics, now(found), places or (), topic, reason, model, since, until, contains
         )
@@ -176,7 +187,7 @@ def drop(
     state: State = HERE,
 ) -> None:
     """Marks letters as given up: `list` hides them. Nothing is deleted."""
-    with opened(settings(state)) as (found, box):
+    with opened(settings(state, KAFKA, STORE)) as (found, box):
         meant = Filter.parse(
             box.codec.topics, now(found), places or (), topic, reason, model, since, until, contains
         )

@@ -9,7 +9,7 @@ import typer
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
-from services.console.terminal import HERE, State, console, settings, told
+from services.console.terminal import HERE, State, Status, fail, say, settings, told
 
 app = typer.Typer(help="Versions of the events' schemas.", no_args_is_help=True)
 
@@ -18,8 +18,11 @@ app = typer.Typer(help="Versions of the events' schemas.", no_args_is_help=True)
 @told
 def check(subject: str, file: Path, state: State = HERE) -> None:
     """Says whether a schema may be the next version of a subject. Exit 0: it may."""
-    codec = codec_of(settings(state), subject)
-    version = codec.registry.check(subject, read(file))
+    codec, text = codec_of(settings(state), subject), read(file)
+    try:
+        version = codec.registry.check(subject, text)
+    except BadConfig as error:
+        raise fail(str(error), Status.NO) from error
     say(f"{subject}: may be version {version.number}; reads all that older versions wrote")
 
 
@@ -56,7 +59,3 @@ def read(file: Path) -> str:
         return file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{file}: expected a schema in Avro's JSON: {error}") from error
-
-
-def say(line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -16,7 +16,7 @@ from driftgate.errors import BadConfig, nearest
 from driftgate.runner import newest
 from driftgate.store import Store
 from driftgate.subjects import subject_hash
-from services.console.terminal import HERE, State, console, settings, told
+from services.console.terminal import HERE, KAFKA, STORE, State, console, settings, told
 
 # Feedback names no version: it is about the live answer that counts, as in view `answers`.
 ROWS = """
@@ -53,7 +53,7 @@ def subject(
     state: State = HERE,
 ) -> None:
     """How many rows of a model are about a person, and the hash that finds them."""
-    found = settings(state)
+    found = settings(state, STORE, KAFKA)
     hashed = subject_hash(key_of(found), person)
     with closing(Store.connect(found.store, found.database)) as store:
         rows = rows_of(store, model, hashed)

@@ -1,56 +1,201 @@
-"""What every command of an operator needs: where the system is, what time it is there, and who
-asks."""
+"""What every command of an operator needs: where the system is, what time it is there, who asks,
+and one voice for errors.
+
+Imports little, since `driftgate --help` waits for all of it: clients of Kafka, the store and the
+local stack are imported by the functions that use them.
+"""
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
-from collections.abc import Callable
+import socket
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
-from deploy.local import stack
-from driftgate.bus_kafka import KafkaBus
-from driftgate.clock import LiveClock
-from driftgate.codec import Codec
-from driftgate.config import Settings, load
-from driftgate.errors import DriftgateError
-from driftgate.runner import newest
+from driftgate.errors import (
+    BusUnavailable,
+    DriftgateError,
+    Retriable,
+    RouterUnavailable,
+    StoreUnavailable,
+)
+
+if TYPE_CHECKING:
+    from driftgate.config import Settings
 
 console = Console()
+complaints = Console(stderr=True)
 
 State = Annotated[
     Path, typer.Option(help="folder of the local stack", envvar="DRIFTGATE_STATE_DIR")
 ]
 HERE = Path(".driftgate")
+TRACE = "driftgate-command.log"
+
+KAFKA, STORE, ROUTER = "kafka", "store", "router"
+UNREACHABLE = {
+    KAFKA: ("Kafka", BusUnavailable),
+    STORE: ("ClickHouse", StoreUnavailable),
+    ROUTER: ("the router", RouterUnavailable),
+}
+CONNECT_SECONDS = 2.0
+START_IT = "`driftgate status` says what runs here, `driftgate up` starts it"
+
+
+class Status(IntEnum):
+    """Exit statuses; docs/command-line.md explains them."""
+
+    DONE = 0
+    NO = 1
+    UNUSABLE = 2
+    AWAY = 3
+    BUG = 70
+    INTERRUPTED = 130
 
 
 def told(command: Callable[..., None]) -> Callable[..., None]:
-    """Known errors are one clear line and exit status 1, not a trace."""
+    """Makes an error one line on standard error and an exit status, never a trace."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
-        except DriftgateError as error:
-            line = f"driftgate: {error}"
-            console.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
-            raise typer.Exit(1) from error
+            with quiet():
+                command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise  # typer's own ways to end
+        except KeyboardInterrupt as error:
+            raise fail("interrupted", Status.INTERRUPTED) from error
+        except Exception as error:
+            line, status = explain(error)
+            if status is Status.BUG:
+                log = write_trace(kwargs.get("state", HERE))
+                line += f"; this is a fault of driftgate, please report it with {log}"
+            raise fail(line, status) from error
 
     return wrapped
 
 
-def settings(state: Path) -> Settings:
-    """How to reach the system: the local stack of `state` when it is up, else DRIFTGATE_*."""
+def explain(error: Exception) -> tuple[str, Status]:
+    """An error in words, and the exit status that it leads to. Pure."""
+    words = str(error)
+    match error:
+        case BusUnavailable() | StoreUnavailable() if START_IT not in words:
+            return f"{words}: {START_IT}", Status.AWAY
+        case Retriable():
+            return words, Status.AWAY
+        case DriftgateError():
+            return words, Status.UNUSABLE
+        case OSError(filename=str() | Path() as path):
+            return f"{path}: {error.strerror}: expected a path that can be used", Status.UNUSABLE
+    return f"{type(error).__name__}: {words or 'no message'}", Status.BUG
+
+
+def fail(line: str, status: Status) -> typer.Exit:
+    """Says why on standard error; returns what ends the command."""
+    complain(f"driftgate: {line}")
+    return typer.Exit(int(status))
+
+
+def write_trace(state: Path) -> Path:
+    """Keeps the trace of the error that is being handled; returns the file."""
+    for folder in (state / "log", Path(tempfile.gettempdir())):
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / TRACE).open("a", encoding="utf-8") as file:
+                file.write(traceback.format_exc() + "\n")
+            return folder / TRACE
+    return Path(os.devnull)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps logs, warnings and progress bars of client libraries off the screen: what they have to
+    say comes as an error, or is none. Services are processes of their own and keep their logs."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def say(line: str) -> None:
+    """One line as it is: no markup, no colours, not cut at the terminal's width."""
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def complain(line: str) -> None:
+    complaints.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
+
+
+# ---------------------------------------------------------------- the system
+
+
+def settings(state: Path, *parts: str) -> Settings:
+    """How to reach the system: the local stack of `state` when it is up, else DRIFTGATE_*.
+
+    Raises:
+        BadConfig: a variable cannot be used.
+        BusUnavailable, StoreUnavailable, RouterUnavailable: one of `parts` does not listen. A
+            client would try for longer than an operator waits.
+    """
+    from deploy.local import stack
+    from driftgate.config import load
+
     config = stack.running(state)
-    return load() if config is None else config.service_settings
+    found = load() if config is None else config.service_settings
+    for part in parts:
+        reach(part, getattr(found, part))
+    return found
+
+
+def reach(part: str, where: str) -> None:
+    """
+    Raises:
+        BusUnavailable, StoreUnavailable, RouterUnavailable: none of the addresses accepts a
+            connection.
+    """
+    if any(listens(address) for address in where.split(",")):
+        return
+    name, error = UNREACHABLE[part]
+    variable = f"DRIFTGATE_{part.upper()}"
+    raise error(
+        f"{name} does not answer at {where}: {START_IT}; if it runs elsewhere, set {variable}"
+    )
+
+
+def listens(address: str) -> bool:
+    """Whether host:port, or the host and port of a URL, accepts a connection."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        socket.create_connection((parts.hostname, parts.port), CONNECT_SECONDS).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def now(found: Settings) -> int:
     """The system's time, ms: of the world that is played, or of this machine."""
+    from driftgate.bus_kafka import KafkaBus
+    from driftgate.clock import LiveClock
+    from driftgate.codec import Codec
+    from driftgate.runner import newest
+
     if found.clock == "live":
         return LiveClock().now()
     codec = Codec.load(found.schemas, found.registry)

@@ -14,7 +14,7 @@ from rich.text import Text
 from driftgate.errors import BadConfig
 from driftgate.store import Store
 from services.console.operators import when
-from services.console.terminal import HERE, State, console, settings, told
+from services.console.terminal import HERE, STORE, State, console, say, settings, told
 from services.console.traffic import ALL, EACH, By, Row, Span, rows, span_of
 
 # Broken, so that slices have room beside them on a terminal of 80 columns.
@@ -38,7 +38,7 @@ def traffic(
     """Live answers, confidence, latency, and how much of what is known is right."""
     if by is By.SLICE and slice_ != ALL:
         raise BadConfig(f"--slice {slice_!r} and --by slice: expected one of them, not both")
-    found = settings(state)
+    found = settings(state, STORE)
     with closing(Store.connect(found.store, found.database)) as store:
         span = span_of(store, model, slice_, since)
         title = f"{model}: live answers, {slice_}, {words(span)}"
@@ -53,7 +53,7 @@ def traffic(
     console.print(title, highlight=False, markup=False)
     console.print(table(listed, by))
     if page:
-        console.print(f"{page} written", highlight=False, soft_wrap=True, markup=False)
+        say(f"{page} written")
 
 
 def words(span: Span) -> str:

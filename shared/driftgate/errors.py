@@ -4,7 +4,10 @@ DriftgateError
 ├── Retriable        the same call may succeed later: back off with jitter, within a deadline
 │   ├── BusUnavailable
 │   ├── StoreUnavailable
-│   └── RegistryUnavailable
+│   ├── RegistryUnavailable
+│   ├── RouterUnavailable
+│   ├── NotRunning
+│   └── NotInTime    what was ordered is not done yet
 └── Terminal         trying again gives the same answer
     ├── BadInput     what arrived is wrong; names field, value and what was expected
     ├── BadConfig    what the operator wrote is wrong; names the place and the nearest valid value
@@ -46,6 +49,18 @@ class StoreUnavailable(Retriable):
 
 class RegistryUnavailable(Retriable):
     """The Schema Registry did not answer, or said that it cannot at present."""
+
+
+class RouterUnavailable(Retriable):
+    """The router did not answer in time, or serves no version of the model yet."""
+
+
+class NotRunning(Retriable):
+    """No local stack is up in the folder that was named."""
+
+
+class NotInTime(Retriable):
+    """What was ordered is not done within the deadline; it still goes on."""
 
 
 class StoreRefused(Terminal):

@@ -23,7 +23,7 @@ from driftgate.codec import Codec
 from driftgate.events import DAY_MS, Emit
 from driftgate.runner import newest, readable
 from driftgate.store import Store
-from services.console.cli import send
+from services.console.orders import send
 from services.console.operators import command_event
 from services.simulator.demo import EXAMPLE
 from services.simulator.people import Habits

@@ -84,7 +84,7 @@ def desk(engine: Store, codec: Codec, tmp_path: Path, monkeypatch: pytest.Monkey
         yield Settings(), found.box()
 
     monkeypatch.setattr(dlq_cli, "opened", opened)
-    monkeypatch.setattr(dlq_cli, "settings", lambda _: Settings())
+    monkeypatch.setattr(dlq_cli, "settings", lambda *_: Settings())
     monkeypatch.setattr(dlq_cli, "now", lambda _: NOW)
     return found
 
@@ -199,7 +199,7 @@ def test_a_wrong_word_is_answered_with_the_right_one(
     desk: Desk, words: list[str], hint: str
 ) -> None:
     result = desk.run(*words)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert hint in result.output
 
 
@@ -282,7 +282,7 @@ def test_what_was_parked_is_sent_from_its_artifact(desk: Desk, codec: Codec) -> 
     desk.post(asked(codec, 2), error=LABEL, note=note + gone, value=None)
     assert matched(desk, model="triage") == [1]
     result = desk.run("replay", "--everything", "--yes")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"inferences/0/2: artifact {gone}" in result.output
     assert desk.sent("inferences") == [(record.key, record.value)]
     assert [one.state for one in desk.box().matching(Filter())] == ["replayed", "open"]
@@ -304,7 +304,7 @@ def test_a_crash_before_the_audit_leaves_the_letter_open(
     desk.post(asked(codec, 1), error=LABEL)
     with monkeypatch.context() as broken:
         broken.setattr(letterbox, "publish", away)
-        assert desk.run("replay", "--everything", "--yes").exit_code == 1
+        assert desk.run("replay", "--everything", "--yes").exit_code == 3
     assert len(desk.sent("inferences")) == 1
     assert "1 replayed" in desk.run("replay", "--everything", "--yes").output
     assert len(desk.sent("inferences")) == 2, "sent twice; nothing is lost"

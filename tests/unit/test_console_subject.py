@@ -73,7 +73,7 @@ def test_a_persons_rows_are_counted_by_version(store: Store) -> None:
 
 def ask(store: Store, key: str, monkeypatch: pytest.MonkeyPatch) -> Result:
     settings = Settings(subject_key=SecretStr(key))
-    monkeypatch.setattr(subject_cli, "settings", lambda _: settings)
+    monkeypatch.setattr(subject_cli, "settings", lambda *_: settings)
     monkeypatch.setattr(store, "close", lambda: None)
     monkeypatch.setattr(Store, "connect", lambda *_: store)
     app = typer.Typer()
@@ -90,5 +90,5 @@ def test_the_hash_is_told_and_not_the_id(store: Store, monkeypatch: pytest.Monke
 
 def test_without_the_key_nothing_is_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     result = ask(store, "", monkeypatch)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "DRIFTGATE_SUBJECT_KEY is empty" in result.output

@@ -72,7 +72,7 @@ def store() -> Iterator[Store]:
 @pytest.fixture
 def asked(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command on that store."""
-    monkeypatch.setattr(traffic_cli, "settings", lambda _: Settings())
+    monkeypatch.setattr(traffic_cli, "settings", lambda *_: Settings())
     monkeypatch.setattr(store, "close", lambda: None)
     monkeypatch.setattr(Store, "connect", lambda *_: store)
     app = typer.Typer()
@@ -137,7 +137,7 @@ def test_the_command_prints_a_table_that_fits(asked: Callable[..., Result]) -> N
 
 def test_what_is_not_there_is_told_with_what_is(store: Store, asked: Callable[..., Result]) -> None:
     wrong = asked("triaje")
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "'triaje' has no answers stored; known are ['triage']" in wrong.output
     assert "did you mean 'language=es'?" in asked("triage", "--slice", "language=ex").output
     assert "not both" in asked("triage", "--slice", "language=es", "--by", "slice").output

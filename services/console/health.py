@@ -1,0 +1,31 @@
+"""What the services of a local stack say of themselves on /healthz."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+if TYPE_CHECKING:
+    from deploy.local.stack import StackConfig
+
+TIMEOUT_SECONDS = 2.0
+
+
+def urls(config: StackConfig) -> dict[str, str]:
+    """Address of each service's /healthz, by the service's name."""
+    return {
+        name: f"http://127.0.0.1:{config.ports[f'{name}_http']}/healthz" for name in config.services
+    }
+
+
+def body(url: str) -> dict[str, Any]:
+    """What a service answers, healthy or not; empty when it does not answer."""
+    try:
+        with urlopen(url, timeout=TIMEOUT_SECONDS) as reply:  # noqa: S310 - our own services
+            return dict(json.load(reply))
+    except HTTPError as error:
+        return dict(json.load(error))
+    except (OSError, ValueError):
+        return {}

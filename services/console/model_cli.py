@@ -1,0 +1,178 @@
+"""`driftgate apply`, `retrain`, `pause`, `resume`, `promote`, `rollback`, `audit`: what operators
+tell the services about a model, and are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.local import stack
+from driftgate import model_repo
+from driftgate.artifacts import Artifacts
+from driftgate.bus_kafka import KafkaBus
+from driftgate.codec import Codec
+from driftgate.config import Settings
+from driftgate.errors import BadConfig, nearest
+from driftgate.events import Emit
+from driftgate.runner import readable
+from services.console import health, waiting
+from services.console.following import Course
+from services.console.operators import describe
+from services.console.orders import order, send
+from services.console.terminal import (
+    HERE,
+    KAFKA,
+    State,
+    Status,
+    actor,
+    complain,
+    console,
+    now,
+    say,
+    settings,
+    told,
+)
+
+Reason = Annotated[str, typer.Option(help="why, for the audit")]
+ASKED = "asked by an operator"
+
+
+@told
+def apply(folder: Path, state: State = HERE) -> None:
+    """Puts a model repo in force."""
+    model_repo.read(folder)  # what is wrong with it is told whether the system answers or not
+    found = settings(state, KAFKA)
+    repo, uri = model_repo.publish(folder, Artifacts(found.artifacts))
+    event = {
+        "model": repo.config.model,
+        "repo_hash": repo.hash,
+        "repo_uri": uri,
+        "actor": actor(),
+        "time": now(found),
+    }
+    send(found, Emit("models", event))
+    say(f"{repo.config.model} is declared as {repo.hash[:12]}")
+
+
+@told
+def retrain(
+    model: str,
+    reason: Reason = ASKED,
+    seed: Annotated[
+        Path | None, typer.Option(help="JSONL of labelled examples to learn from")
+    ] = None,
+    drill: Annotated[str, typer.Option(help="rehearse a fault: shuffle-labels:SLICE")] = "",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="show progress until there is a verdict; exit 1: refused")
+    ] = False,
+    deadline: Annotated[
+        float, typer.Option(min=0, help="minutes after which --wait gives up waiting")
+    ] = 30,
+    state: State = HERE,
+) -> None:
+    """Asks for a new version now."""
+    found = settings(state, KAFKA)
+    args = {"drill": drill} if drill else {}
+    if seed:
+        args |= {"reason": "launch", "seed_uri": stored_seed(seed, Artifacts(found.artifacts))}
+    command_id = order(found, model, "retrain", reason, args)
+    if not wait:
+        say_ordered("retrain", model)
+        return
+    say(f"retrain of {model} is ordered")
+    follow(found, Course(model, command_id), deadline * 60, urls(state))
+
+
+@told
+def rollback(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
+    """Takes the newest version back."""
+    tell(model, "rollback", reason, state)
+
+
+@told
+def pause(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
+    """Holds the rollout where it is."""
+    tell(model, "pause", reason, state)
+
+
+@told
+def resume(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
+    """Lets the rollout go on."""
+    tell(model, "resume", reason, state)
+
+
+@told
+def promote(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
+    """Sends the challenger to full traffic at once, without waiting for evidence."""
+    tell(model, "promote", reason, state)
+
+
+@told
+def audit(
+    model: str,
+    state: State = HERE,
+    last: Annotated[int, typer.Option(min=1, help="how many decisions")] = 50,
+    numbers: Annotated[bool, typer.Option(help="also inputs and result of each")] = False,
+) -> None:
+    """Every decision about a model, in words."""
+    found = settings(state, KAFKA)
+    codec = Codec.load(found.schemas, found.registry)
+    with closing(KafkaBus(found.kafka)) as bus:
+        entries = [entry for _, entry in readable(bus, codec, ["audit"])]
+    mine = [entry for entry in entries if entry["model"] == model]
+    if not mine:
+        known = sorted({entry["model"] for entry in entries})
+        hint = nearest(model, known) if known else "no model has any yet"
+        raise BadConfig(f"model {model!r} has no decisions: {hint}")
+    for line in describe(mine[-last:], numbers):
+        say(line)
+
+
+# ---------------------------------------------------------------- what the commands share
+
+
+def tell(model: str, kind: str, reason: str, state: Path) -> None:
+    order(settings(state, KAFKA), model, kind, reason)
+    say_ordered(kind, model)
+
+
+def say_ordered(kind: str, model: str) -> None:
+    say(f"{kind} of {model} is ordered; `driftgate audit {model}` shows what came of it")
+
+
+def stored_seed(seed: Path, artifacts: Artifacts) -> str:
+    """Puts labelled examples where the trainer finds them; returns their URI."""
+    return artifacts.put(seed.read_bytes())
+
+
+def urls(state: Path) -> Mapping[str, str]:
+    """Where the services of the local stack say what they do; none where it runs elsewhere."""
+    config = stack.running(state)
+    return {} if config is None else health.urls(config)
+
+
+def follow(found: Settings, course: Course, deadline_s: float, healthz: Mapping[str, str]) -> None:
+    """Waits for a version that was ordered.
+
+    Raises:
+        typer.Exit: with status 1, it was refused.
+        NotInTime, BusUnavailable
+    """
+    codec = Codec.load(found.schemas, found.registry)
+    doing = partial(waiting.activities, healthz, course.model)
+    try:
+        with closing(KafkaBus(found.kafka)) as bus:
+            course = waiting.wait(bus, codec, course, deadline_s, doing, console)
+    except KeyboardInterrupt:
+        complain(f"the order stands: `driftgate audit {course.model}` shows how it goes on")
+        raise
+    if course.passed:
+        say(course.words)
+        return
+    complain(f"no new version: {course.words}")
+    raise typer.Exit(Status.NO)

@@ -1,0 +1,95 @@
+"""`driftgate up`, `down`, `status`: the system on this machine."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from deploy.local import stack
+from driftgate import topology
+from driftgate.bus_kafka import KafkaBus
+from driftgate.codec import Codec
+from driftgate.errors import NotRunning
+from services.console import health
+from services.console.terminal import HERE, KAFKA, State, Status, console, say, settings, told
+
+
+@told
+def up(
+    state: State = HERE,
+    clock: Annotated[
+        Literal["live", "world"], typer.Option(help="the machine's, or that of a played world")
+    ] = "live",
+) -> None:
+    """Starts Kafka, ClickHouse's engine, Ray and the six services on this machine."""
+    environment = {k: v for k, v in os.environ.items() if k != "DRIFTGATE_STATE_DIR"}
+    config = stack.StackConfig.default(state, environment | {"DRIFTGATE_CLOCK": clock})
+    stack.up(config, say)
+    say("`driftgate status` shows each part; README says how to connect an app")
+
+
+@told
+def down(state: State = HERE) -> None:
+    """Stops everything; what was stored stays."""
+    if stack.recorded(state.resolve()) is None:
+        say(f"nothing runs in {state}")
+    stack.down(state, say)
+
+
+@told
+def status(state: State = HERE) -> None:
+    """Health of each part, and how far each service has read."""
+    config = stack.running(state)
+    if config is None:
+        raise NotRunning(
+            f"no stack runs in {state}: start it with `driftgate up`, or name its folder by --state"
+        )
+    parts = stack.status(config)
+    console.print(health_table(parts))
+    console.print(lag_table(state))
+    held = held_partitions(config)
+    for why in held.values():
+        console.print(f"held: {why}", style="red", highlight=False, soft_wrap=True, markup=False)
+    if held or not all(part.healthy for part in parts):
+        raise typer.Exit(Status.NO)
+
+
+def health_table(parts: list[stack.PartStatus]) -> Table:
+    table = Table("part", "state", "port", "up", "health")
+    for part in parts:
+        colour = "green" if part.healthy else "red"
+        uptime = "" if part.uptime_s is None else f"{part.uptime_s:.0f} s"
+        table.add_row(
+            part.name,
+            part.state,
+            str(part.port or ""),
+            uptime,
+            f"[{colour}]{part.detail or part.healthy}",
+        )
+    return table
+
+
+def lag_table(state: Path) -> Table:
+    """
+    Raises:
+        BusUnavailable
+    """
+    found = settings(state, KAFKA)
+    codec = Codec.load(found.schemas, found.registry)
+    table = Table("group", "position", "lag")
+    with closing(KafkaBus(found.kafka)) as bus:
+        for group, behind in topology.lags(bus, codec.topics).items():
+            position = sum(bus.committed(group).values())
+            table.add_row(group, f"{position:,}", f"{sum(behind.values()):,}")
+    return table
+
+
+def held_partitions(config: stack.StackConfig) -> dict[str, str]:
+    """Partitions that ingestion does not read on, and why; none if it does not answer."""
+    body = health.body(health.urls(config).get("ingest_logger", ""))
+    return dict(body.get("blocked", {}))

@@ -1,0 +1,176 @@
+"""What becomes of an order, from what the services tell; and waiting for it on a bus in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from memory_desk import MemoryDesk
+from rich.console import Console
+
+from driftgate.codec import Codec
+from driftgate.dead_letters import letter
+from driftgate.errors import BadInput, NotInTime
+from driftgate.events import Emit
+from services.console import waiting
+from services.console.following import Course, given_up, step
+from services.console.operators import command_event
+
+ORDER = Course("triage", "c1")
+REQUEST = {"retrain_id": "triage:operator:c1"}
+
+
+def entry(
+    service: str, decision: str, inputs: Any = None, result: Any = None, **more: Any
+) -> dict[str, Any]:
+    return {
+        "audit_id": "",
+        "model": "triage",
+        "service": service,
+        "decision": decision,
+        "version": 4,
+        "inputs": json.dumps(inputs or {}),
+        "result": json.dumps(result or {}),
+        "words": f"words of {service}",
+        "previous_hash": "",
+        "hash": "",
+        "time": 0,
+    } | more
+
+
+def ack(epoch: int, status: str = "serving", **more: Any) -> dict[str, Any]:
+    return {
+        "router": "router-0",
+        "model": "triage",
+        "epoch": epoch,
+        "status": status,
+        "digests": [],
+        "reason": "does not load" if status == "refused" else None,
+        "time": 0,
+    } | more
+
+
+REQUESTED = entry("drift-detector", "retrain", {"command": {"command_id": "c1"}}, REQUEST)
+TRAINED = entry("trainer", "train", REQUEST)
+PASSED = entry("evaluator", "verdict", result={"result": "pass"})
+FAILED = entry("evaluator", "verdict", result={"result": "fail"})
+FIRST = entry("promoter", "start", result={"state": {"champion": 4, "epoch": 7}})
+REFRESH = entry("promoter", "start", result={"state": {"champion": 3, "epoch": 7}})
+
+
+def course_of(*events: dict[str, Any]) -> Course:
+    course = ORDER
+    for event in events:
+        course = step(course, "routing.acks" if "epoch" in event else "audit", event)
+    return course
+
+
+@pytest.mark.parametrize(
+    ("events", "passed"),
+    [
+        ((), None),
+        ((REQUESTED, TRAINED, PASSED), None),
+        ((REQUESTED, TRAINED, PASSED, FIRST), None),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(7)), True),
+        ((REQUESTED, TRAINED, PASSED, ack(7), FIRST), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(8)), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(6)), None),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(7, model="other")), None),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(7, "refused")), False),
+        ((REQUESTED, TRAINED, PASSED, REFRESH), True),
+        ((REQUESTED, TRAINED, PASSED, entry("promoter", "reject")), False),
+        ((REQUESTED, TRAINED, FAILED), False),
+        ((REQUESTED, entry("trainer", "refuse", REQUEST)), False),
+    ],
+)
+def test_an_order_ends_where_its_version_serves_or_is_refused(
+    events: tuple[dict[str, Any], ...], passed: bool | None
+) -> None:
+    assert course_of(*events).passed is passed
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        entry("drift-detector", "retrain", {"command": {"command_id": "c2"}}, REQUEST),
+        entry("drift-detector", "retrain", {"complaints": []}, REQUEST),
+        entry("trainer", "refuse", {"retrain_id": "triage:operator:c2"}),
+        entry("trainer", "refuse", REQUEST, model="other"),
+        FAILED,
+        entry("promoter", "reject", version=None),
+    ],
+)
+def test_what_others_ordered_is_not_ours(event: dict[str, Any]) -> None:
+    assert step(ORDER, "audit", event) == ORDER
+
+
+def test_what_came_of_it_is_told_in_the_services_words() -> None:
+    assert course_of(REQUESTED, TRAINED, FAILED).words == "words of evaluator"
+    assert "does not load" in course_of(REQUESTED, TRAINED, FIRST, ack(7, "refused")).words
+
+
+def test_what_was_given_up_ends_the_order() -> None:
+    trained = course_of(REQUESTED, TRAINED)
+    for event in (
+        {"model": "triage", "command_id": "c1"},
+        {"model": "triage", **REQUEST, "version": 4},
+        {"model": "triage", "version": 4},
+    ):
+        course = given_up(trained, event, "the trainer gave it up")
+        assert course.passed is False
+        assert "`driftgate dlq list --model triage`" in course.words
+    for event in (
+        {"model": "triage", "command_id": "c2"},
+        {"model": "other", **REQUEST},
+        {"model": "triage", "version": 5},
+    ):
+        assert given_up(trained, event, "").passed is None
+
+
+# ---------------------------------------------------------------- waiting
+
+
+@pytest.fixture
+def desk(codec: Codec) -> MemoryDesk:
+    return MemoryDesk(codec)
+
+
+def wait(desk: MemoryDesk, deadline_s: float = 30) -> tuple[Course, str]:
+    out = io.StringIO()
+    doing = {"trainer": "training triage@4: 42 %, 6 s left"}
+    console = Console(file=out, width=60)
+    course = waiting.wait(desk.bus, desk.codec, ORDER, deadline_s, lambda: doing, console)
+    return course, out.getvalue()
+
+
+def test_decisions_are_printed_as_they_come_and_work_once(desk: MemoryDesk) -> None:
+    told = (entry("trainer", "refuse", model="other"), REQUESTED, TRAINED, PASSED, FIRST)
+    desk.send(Emit("audit", event) for event in told)
+    desk.send([Emit("routing.acks", ack(7))])
+    course, said = wait(desk)
+    assert (course.passed, course.version) == (True, 4)
+    assert [line.split()[2] for line in said.splitlines() if "words of" in line] == [
+        "drift-detector",
+        "trainer",
+        "evaluator",
+        "promoter",
+    ]
+    assert said.count("trainer: training triage@4") == 1
+
+
+def test_a_request_that_became_a_dead_letter_ends_the_waiting(desk: MemoryDesk) -> None:
+    command = command_event("triage", "retrain", {}, "ann", "why", 0) | {"command_id": "c1"}
+    desk.send([Emit("commands", command)])
+    (record,) = desk.bus.read_all(["commands"])
+    error = BadInput("unknown_model", "model", "triage", "a model that was declared")
+    desk.send([letter(record, error, "drift-detector", 0)])
+    course, _ = wait(desk)
+    assert course.passed is False
+    assert "drift-detector gave it up: model: got 'triage'" in course.words
+
+
+def test_nothing_is_waited_for_beyond_the_deadline(desk: MemoryDesk) -> None:
+    with pytest.raises(NotInTime, match="the order stands"):
+        wait(desk, deadline_s=0)

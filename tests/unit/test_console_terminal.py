@@ -1,0 +1,175 @@
+"""One voice for errors, and exit statuses that scripts can rely on."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from driftgate.config import Settings
+from driftgate.errors import (
+    BadConfig,
+    BadInput,
+    BusUnavailable,
+    NotRunning,
+    RouterUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+)
+from services.console import cli, terminal
+from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, told
+
+
+def run(body: Callable[[], object], state: Path) -> Result:
+    """The outcome of a command that does this."""
+    app = typer.Typer()
+
+    @app.command()
+    @told
+    def command(state: Path = state) -> None:
+        body()
+
+    return CliRunner().invoke(app, [])
+
+
+def raising(error: BaseException) -> Callable[[], object]:
+    def body() -> None:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BadConfig("no such model"), 2),
+        (BadInput("empty", "text", "", "a text"), 2),
+        (StoreRefused(62, "no such column"), 2),
+        (FileNotFoundError(2, "No such file or directory", "seed.jsonl"), 2),
+        (BusUnavailable("away"), 3),
+        (StoreUnavailable("away"), 3),
+        (RouterUnavailable("away"), 3),
+        (NotRunning("no stack"), 3),
+        (KeyboardInterrupt(), 130),
+        (ZeroDivisionError("a fault of ours"), 70),
+    ],
+)
+def test_an_error_is_one_line_on_standard_error_and_a_status(
+    error: BaseException, status: int, tmp_path: Path
+) -> None:
+    result = run(raising(error), tmp_path)
+    assert (result.exit_code, result.stdout) == (status, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("driftgate: ")
+    assert str(error) in line or "seed.jsonl" in line
+    assert "Traceback" not in line
+
+
+def test_a_command_that_says_no_ends_with_one(tmp_path: Path) -> None:
+    assert run(raising(typer.Exit(1)), tmp_path).exit_code == 1
+
+
+@pytest.mark.parametrize("error", [BusUnavailable("asking b:1"), StoreUnavailable("connect")])
+def test_what_is_away_is_told_with_what_starts_it(error: Exception) -> None:
+    words, _ = explain(error)
+    assert "`driftgate up`" in words
+    again, _ = explain(type(error)(words))
+    assert again == words, "said once"
+
+
+def test_the_trace_of_a_fault_is_kept_for_a_report(tmp_path: Path) -> None:
+    result = run(raising(ZeroDivisionError("a fault of ours")), tmp_path)
+    log = tmp_path / "log" / "driftgate-command.log"
+    assert str(log) in result.stderr
+    assert "ZeroDivisionError: a fault of ours" in log.read_text()
+
+
+def test_clients_logs_and_warnings_are_not_on_the_screen(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def chatty() -> None:
+        kafka = logging.getLogger("kafka.conn")
+        kafka.addHandler(logging.StreamHandler())
+        kafka.error("Connect attempt to bootstrap-0 returned error 111")
+        warnings.warn("deprecated since 4.40", stacklevel=1)
+
+    result = run(chatty, tmp_path)
+    assert (result.exit_code, result.output) == (0, "")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_part_that_does_not_listen_is_named_with_its_address_and_variable() -> None:
+    with pytest.raises(BusUnavailable, match=r"Kafka .*127\.0\.0\.1:1.*DRIFTGATE_KAFKA"):
+        reach(KAFKA, "127.0.0.1:1")
+    with pytest.raises(StoreUnavailable, match="DRIFTGATE_STORE"):
+        reach(STORE, "http://127.0.0.1:1")
+    with pytest.raises(RouterUnavailable, match="DRIFTGATE_ROUTER"):
+        reach(ROUTER, "localhost")
+
+
+def test_one_of_several_brokers_is_enough() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = f"127.0.0.1:{server.getsockname()[1]}"
+        reach(KAFKA, f"127.0.0.1:1,{here}")
+        reach(STORE, f"http://{here}/")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["apply", "examples/support-triage"],
+        ["retrain", "m", "--wait"],
+        ["rollback", "m"],
+        ["audit", "m"],
+        ["ask", "m", "hello"],
+        ["traffic", "m"],
+        ["subject", "m", "c-1"],
+        ["dlq", "list"],
+        ["dlq", "replay", "--everything"],
+        ["export", "m", "out"],
+        ["simulate", "examples/support-triage", "world.csv"],
+    ],
+    ids=" ".join,
+)
+def test_without_a_system_each_command_says_what_starts_one(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That no client is asked first is what makes it quick."""
+    monkeypatch.setattr(terminal.socket, "create_connection", refuse)
+    away = {"DRIFTGATE_STATE_DIR": str(tmp_path)}
+    result = CliRunner().invoke(cli.app, words, env=away)
+    assert result.exit_code == 3, result.output
+    (line,) = result.stderr.splitlines()
+    assert "`driftgate up" in line
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise ConnectionRefusedError(111, "Connection refused")
+
+
+def test_down_without_a_stack_is_done(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli.app, ["down", "--state", str(tmp_path)])
+    assert (result.exit_code, result.stdout.startswith("nothing runs in")) == (0, True)
+
+
+def test_what_is_wrong_with_a_model_repo_is_a_no(tmp_path: Path) -> None:
+    (tmp_path / "model.yaml").write_text("model: triage\n")
+    wrong = CliRunner().invoke(cli.app, ["check", str(tmp_path)])
+    assert wrong.exit_code == 1
+    assert "model.yaml" in wrong.stderr
+    missing = CliRunner().invoke(cli.app, ["check", str(tmp_path / "none")])
+    assert missing.exit_code == 2
+
+
+def test_settings_of_the_environment_are_used_without_a_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFTGATE_KAFKA", "elsewhere:9092")
+    assert terminal.settings(tmp_path) == Settings(kafka="elsewhere:9092")
