@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deploy.local import stack
 from driftgate import model_repo
 from driftgate.errors import BadConfig
-from services.simulator import declare
+from driftgate.labelled.reading import read
 from services.simulator.people import Habits
-from services.simulator.play import Drill
+from services.simulator.play import Drill, PlayFailedError
 from services.simulator.report import Cause
-from services.simulator.rows import read_rows, with_length_slice
-from services.simulator.schedule import Calendar, World, build, shuffled_dates
+from services.simulator.schedule import PER_DAY, Calendar, World, build, shuffled_dates
 from services.simulator.session import Played, play
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
@@ -43,9 +43,9 @@ def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Pl
     """The world that the project writes itself."""
     module: dict[str, Any] = runpy.run_path(str(EXAMPLE / "world.py"))
     path = scratch / "support-triage.csv"
-    module["write_world"](path, seed=calendar.seed, per_day=calendar.per_day)
+    module["write_world"](path, seed=calendar.seed, per_day=calendar.per_day or PER_DAY)
     causes = tuple(Cause(c.name, c.from_week, c.until_week, c.says) for c in module["CAUSES"])
-    rows = read_rows(path)
+    rows = read(path).rows()
     if shuffle:
         rows, causes = shuffled_dates(rows, calendar.seed), ()
     return Plan(build("support-triage", rows, calendar), EXAMPLE, causes)
@@ -53,6 +53,9 @@ def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Pl
 
 def data_plan(data: Path, scratch: Path, calendar: Calendar, shuffle: bool = False) -> Plan:
     """Any labelled text; a model repo is written for it."""
+    from services.simulator import declare
+    from services.simulator.rows import read_rows, with_length_slice
+
     rows = with_length_slice(read_rows(data))
     if shuffle:
         rows = shuffled_dates(rows, calendar.seed)
@@ -79,7 +82,9 @@ def run(
     """Starts a system of its own on free ports, plays, and takes it down again.
 
     Raises:
-        DriftgateError: the world cannot be read, or the system failed.
+        BadConfig: the data cannot be read or make no world; nothing was started.
+        PlayFailedError: the world ended early; the state folder is kept.
+        DriftgateError: the system did not start.
     """
     empty(state)
     plan = (
@@ -87,6 +92,7 @@ def run(
         if data
         else example_plan(state, calendar, shuffle)
     )
+    tell(plan.world, console)
     config = stack.StackConfig.on_free_ports(state, "world")
     try:
         stack.up(config, lambda step: console.print(step, style="dim", highlight=False))
@@ -97,13 +103,34 @@ def run(
             report,
             habits=habits,
             seed=calendar.seed,
-            drills=[] if shuffle else protected_drill(plan.repo, calendar.weeks),
+            drills=[] if shuffle else protected_drill(plan.repo, plan.world.weeks),
             causes=plan.causes,
             health=health_of(config),
             console=console,
         )
+    except PlayFailedError as error:
+        raise PlayFailedError(
+            f"{error}, once `driftgate up --clock world --state {state}` has started what was kept"
+        ) from error
+    except KeyboardInterrupt:
+        console.print("interrupted: stopping the demo's system", style="dim")
+        raise
     finally:
         stack.down(state)
+
+
+def tell(world: World, console: Console) -> None:
+    """Says how a world was fitted to its rows, before anything starts."""
+    asked = sum(map(len, world.days))
+    console.print(
+        f"{world.name}: {len(world.launch):,} rows at launch, then {asked:,} requests in "
+        f"{world.weeks} weeks, {len(world.labels)} labels",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    for note in world.notes:
+        console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def empty(state: Path) -> None:
@@ -132,20 +159,26 @@ def summary(played: Played, report: Path, next_steps: Sequence[str]) -> Table:
     """What came of it, as a table for the terminal."""
     result = played.result
     table = Table(title="driftgate demo", title_justify="left", show_header=False)
-    first, last = result.weeks[0], result.weeks[-1]
+    weeks = result.weeks
 
     def percent(value: float | None) -> str:
         return "-" if value is None else f"{value:.1%}"
 
     table.add_row("loop held", "yes" if played.held else "NO")
-    table.add_row("loop, first and last week", f"{percent(first.loop)} → {percent(last.loop)}")
-    table.add_row(
-        "one-off, first and last week", f"{percent(first.one_off)} → {percent(last.one_off)}"
-    )
+
+    def ends(values: Sequence[float | None]) -> str:
+        return " → ".join(map(percent, (*values[:1], *values[-1:]))) or "-"
+
+    table.add_row("loop, first and last week", ends([week.loop for week in weeks]))
+    table.add_row("one-off, first and last week", ends([week.one_off for week in weeks]))
     table.add_row("gate line", percent(result.gate))
-    table.add_row("first refresh at full traffic", f"week {result.refreshed or '-'}")
-    below = ", ".join(map(str, result.below)) or "none"
-    table.add_row("weeks below the gate after it", below)
+    known = [week.known for week in weeks]
+    table.add_row("label has had feedback, lowest week", percent(min(known, default=None)))
+    refreshed = f"week {result.refreshed}" if result.refreshed else "there was none"
+    table.add_row("first refresh at full traffic", refreshed)
+    after = "after it" if result.refreshed else "after the first"
+    table.add_row(f"weeks {after} below gate × that share", listed(result.below))
+    table.add_row(f"weeks {after} below the gate line itself", listed(result.below_line))
     table.add_row("above the one-off, last four weeks", percent(result.advantage))
     drift = [r for r in played.facts.requests if r["reason"] == "drift"]
     table.add_row("drift-fired refreshes", f"{len(drift)}, false alarms {len(played.false_alarms)}")
@@ -157,7 +190,15 @@ def summary(played: Played, report: Path, next_steps: Sequence[str]) -> Table:
     counts = played.facts.counts
     table.add_row("answers stored / doubled", f"{counts['answers']} / {counts['doubled']}")
     table.add_row("dead letters", str(counts["dead_letters"]))
+    if played.refused:
+        table.add_row(
+            "requests refused", f"{len(played.refused)}; the first: {escape(played.refused[0])}"
+        )
     table.add_row("page", str(report))
     for step in next_steps:
         table.add_row("next", step)
     return table
+
+
+def listed(weeks: Sequence[int]) -> str:
+    return ", ".join(map(str, weeks)) or "none"

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -44,6 +45,7 @@ class Display:
     _doing: dict[str, str] = field(default_factory=dict)
     _done: dict[str, str] = field(default_factory=dict)
     _weeks: dict[int, list[int]] = field(default_factory=dict)
+    _known: Counter[int] = field(default_factory=Counter)
     _day: Day | None = None
     _behind: tuple[str, ...] = ()
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -73,6 +75,7 @@ class Display:
         week = self._weeks.setdefault(day.number // 7 + 1, [0, 0])
         week[0] += day.right
         week[1] += day.answers
+        self._known[day.number // 7 + 1] += day.known
         if day.number % 7 == 6 and not self.console.is_terminal:
             done, self._done = self._done, {}
             told = "".join(f"  {service}: {did}" for service, did in sorted(done.items()))
@@ -87,9 +90,11 @@ class Display:
         one_off = self.one_off.get(week)
         against = "" if one_off is None else f"  one-off {one_off:6.1%}"
         version = self._day.version if self._day else 0
+        share = self._known.get(week, 0) / max(1, answers)
+        known = "" if share == 1 else f" of {share:.1%} known"
         return (
             f"week {week:2d}  {answers:4d} answers  loop {right / max(1, answers):6.1%}{against}"
-            f"  gate {self.gate:.0%}  v{version}  {left(self.share, self._started)}"
+            f"  gate {self.gate:.0%}{known}  v{version}  {left(self.share, self._started)}"
         )
 
     @property

@@ -25,22 +25,28 @@ from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runner import newest, publish
 from services.simulator.people import Asked, Habits, feedback, sending_order
 from services.simulator.schedule import World
-from services.simulator.scoring import Truth
+from services.simulator.scoring import Heard, Truth
 from services.simulator.settle import Settler
 
 IN_FLIGHT = 32
 CALL_SECONDS = 30
 # A service that was killed is back within this time, or the world gives up.
 RETRY_SECONDS = 180
+# A day with more refused requests than this ends the world; one alone never does.
+MOST_REFUSED = 0.01
 AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-class LaunchFailedError(Terminal):
+class PlayFailedError(Terminal):
+    """A world ended before its last day; the message says why, with the system's own reasons."""
+
+
+class LaunchFailedError(PlayFailedError):
     """No version came out of the launch data."""
 
 
-class AnswerRefusedError(Terminal):
-    """The router refused a request of the world."""
+class AnswerRefusedError(PlayFailedError):
+    """The router refused a request, or more of a day's requests than can be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +59,24 @@ class Drill:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What happened on one played day, for those who watch."""
+    """What happened on one played day, for those who watch. known: answers whose label had had
+    feedback before."""
 
     number: int
     answers: int
     right: int
     feedback: int
     version: int
+    known: int
 
 
 @dataclass
 class Player:
-    """One world, one model, one system."""
+    """One world, one model, one system.
+
+    Attributes:
+        refused: what the router said of each request that it did not answer.
+    """
 
     world: World
     repo: ModelRepo
@@ -79,7 +91,7 @@ class Player:
     drills: Sequence[Drill] = ()
     watch: Callable[[Day], None] = lambda _: None
     truths: dict[str, Truth] = field(default_factory=dict)
-    asked_at: dict[str, int] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
     _waiting: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -90,21 +102,28 @@ class Player:
         """The whole world: launch, then every day.
 
         Raises:
-            LaunchFailedError, NotSettledError
+            LaunchFailedError, AnswerRefusedError, NotSettledError
             BadConfig: the system's clock is past the world's start.
         """
-        asyncio.run(self._play())
-
-    async def _play(self) -> None:
         self._producer = self.bus.producer()
+        self._heard = Heard.at_launch(row.label for row in self.world.launch)
         try:
             self.launch()
-            async with grpc.aio.insecure_channel(self.router) as channel:
-                stub = router_pb2_grpc.RouterStub(channel)
-                for number in range(len(self.world.days)):
-                    self.watch(await self.day(number, stub))
+            self.days()
         finally:
             self._producer.close()
+
+    def days(self) -> None:
+        """Every day. The event loop runs only while requests are under way: Ctrl-C would not end
+        what waits inside of it."""
+        with asyncio.Runner() as loop:
+            channel = loop.run(connected(self.router))
+            try:
+                stub = router_pb2_grpc.RouterStub(channel)
+                for number in range(len(self.world.days)):
+                    self.watch(self.day(number, lambda day: loop.run(self.ask(day, stub))))
+            finally:
+                loop.run(channel.close())
 
     def launch(self) -> None:
         """Declares the model, hands over the launch data, and waits for the first version."""
@@ -129,28 +148,33 @@ class Player:
         self.settler.all()
         if self.model not in newest(self.bus, self.codec, "routing"):
             raise LaunchFailedError(
-                "the launch data led to no version; `driftgate audit "
-                f"{self.model}` says why (too few rows, or the gate refused it)"
+                f"the launch data of {len(self.world.launch):,} rows led to no version"
             )
 
-    async def day(self, number: int, stub: Any) -> Day:
+    def day(self, number: int, ask: Callable[[int], tuple[list[Asked], int]]) -> Day:
         """One day: drills, requests in the order of time, feedback that is due, border."""
         for drill in self.drills:
             if drill.day == number:
                 begin = self.world.end_of(number - 1)
                 self.command("retrain", f"drill-{number}", begin, {"drill": drill.fault})
                 self.settler.all()
-        asked, version = await self.ask(number, stub)
+        asked, version = ask(number)
         labels = self.repo.config.task.labels
-        given = [feedback(a, self.model, labels, self.habits, self.seed) for a in asked]
-        self._waiting += [event for event in given if event]
+        for one in asked:
+            event = feedback(one, self.model, labels, self.habits, self.seed)
+            if event:
+                self._waiting.append(event)
+                self._heard.add(one.truth, event)
+        known = [self._heard.knows(one.truth, one.time) for one in asked]
+        for one, is_known in zip(asked, known, strict=True):
+            self.truths[one.request_id] = Truth(number // 7 + 1, one.truth, is_known)
         end = self.world.end_of(number)
         due = [event for event in self._waiting if event["time"] < end]
         self._waiting = [event for event in self._waiting if event["time"] >= end]
         self.send("feedback", *sending_order(due, self.seed + number))
         self.border(end)
         right = sum(a.answer == a.truth for a in asked)
-        return Day(number, len(asked), right, len(due), version)
+        return Day(number, len(asked), right, len(due), version, sum(known))
 
     def border(self, end: int) -> None:
         """Ends the day: what was sent is stored, then time moves, then all it leads to is done."""
@@ -161,29 +185,40 @@ class Player:
         self.settler.all()
 
     async def ask(self, number: int, stub: Any) -> tuple[list[Asked], int]:
-        """Sends a day's requests, in order, a bounded number at a time."""
+        """Sends a day's requests, in order, a bounded number at a time.
+
+        Raises:
+            AnswerRefusedError: more of them were refused than can be left out.
+        """
         gate = asyncio.Semaphore(IN_FLIGHT)
 
-        async def one(place: int) -> tuple[Asked, int]:
+        async def one(place: int) -> tuple[Asked, int] | AnswerRefusedError:
             row = self.world.days[number][place]
             request_id = f"{self.model}-{number:03d}-{place:04d}"
+            request = router_pb2.PredictRequest(
+                model=self.model,
+                text=row.text,
+                request_id=request_id,
+                subject=row.subject or "",
+                slices=row.slices,
+                time_ms=row.time,
+            )
             async with gate:
-                reply = await answered(
-                    stub,
-                    router_pb2.PredictRequest(
-                        model=self.model,
-                        text=row.text,
-                        request_id=request_id,
-                        subject=row.subject or "",
-                        slices=row.slices,
-                        time_ms=row.time,
-                    ),
-                )
-            self.truths[request_id] = Truth(number // 7 + 1, row.label, row.slices)
-            self.asked_at[request_id] = row.time or 0
+                try:
+                    reply = await answered(stub, request)
+                except AnswerRefusedError as error:
+                    return error
             return Asked(request_id, row.time or 0, row.label, reply.label), reply.version
 
-        done = await asyncio.gather(*(one(n) for n in range(len(self.world.days[number]))))
+        replies = await asyncio.gather(*(one(n) for n in range(len(self.world.days[number]))))
+        done = [reply for reply in replies if isinstance(reply, tuple)]
+        refused = [str(reply) for reply in replies if isinstance(reply, AnswerRefusedError)]
+        self.refused += refused
+        if len(refused) > max(1, MOST_REFUSED * len(replies)):
+            raise AnswerRefusedError(
+                f"the router refused {len(refused)} of {len(replies)} requests of day "
+                f"{number + 1}; the first: {refused[0]}"
+            )
         return [asked for asked, _ in done], (done[-1][1] if done else 0)
 
     def command(self, kind: str, name: str, time: int, args: Mapping[str, str]) -> None:
@@ -203,6 +238,11 @@ class Player:
 
     def send(self, topic: str, *events: Event) -> None:
         publish(self._producer, self.codec, [Emit(topic, event) for event in events])
+
+
+async def connected(address: str) -> grpc.aio.Channel:
+    """A channel that belongs to the event loop that runs."""
+    return grpc.aio.insecure_channel(address)
 
 
 @retry(

@@ -17,7 +17,7 @@ from services.simulator.facts import Facts
 from services.simulator.schedule import World
 from services.simulator.scoring import Result
 
-LOOP, ONE_OFF, GATE = "#0b6e4f", "#b3541e", "#777777"
+LOOP, ONE_OFF, GATE, KNOWN = "#0b6e4f", "#b3541e", "#777777", "#8a6fb0"
 MAX_AXES = 14
 
 
@@ -57,6 +57,7 @@ def write_report(
     held: bool,
     false_alarms: Sequence[str],
     causes: Sequence[Cause],
+    refused: Sequence[str] = (),
 ) -> None:
     """Writes one self-contained HTML file."""
     found = releases(facts, world.start)
@@ -73,6 +74,8 @@ def write_report(
         drift_requests=sum(r["reason"] == "drift" for r in facts.requests),
         alerts=[alert_line(alert, world.start) for alert in facts.alerts],
         causes=causes,
+        refused=refused,
+        later=sum(week.week > (result.refreshed or 0) for week in result.weeks),
         releases=found,
         chart=figure(result, found, causes).to_html(full_html=False, include_plotlyjs=True),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -82,13 +85,15 @@ def write_report(
 
 
 def figure(result: Result, found: Sequence[Release], causes: Sequence[Cause]) -> go.Figure:
-    """Accuracy by week for loop, one-off and gate line; releases and causes marked."""
+    """Accuracy by week for loop, one-off and gate line, and what could be known at all; releases
+    and causes marked."""
     weeks = [week.week for week in result.weeks]
     chart = go.Figure()
     lines = (
         ("the loop", [w.loop for w in result.weeks], LOOP, "solid"),
         ("the one-off", [w.one_off for w in result.weeks], ONE_OFF, "solid"),
         ("gate", [result.gate] * len(weeks), GATE, "dash"),
+        ("label has had feedback", [w.known for w in result.weeks], KNOWN, "dash"),
     )
     for name, values, colour, dash in lines:
         chart.add_scatter(

@@ -12,22 +12,46 @@ FIRST = 1  # the version trained on the launch data: the one-off
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the world knows of one request."""
+    """What the world knows of one request. known: see `Heard`."""
 
     week: int
     label: str
-    slices: Mapping[str, str]
+    known: bool = True
+
+
+@dataclass
+class Heard:
+    """Since when each label could be known: always for the labels of the launch data, for others
+    since the first feedback that rightly named it. A mistaken name teaches nothing of the label."""
+
+    since: dict[str, int]  # ms
+
+    @classmethod
+    def at_launch(cls, labels: Iterable[str]) -> Heard:
+        return cls(dict.fromkeys(labels, 0))
+
+    def add(self, truth: str, feedback: Mapping[str, Any]) -> None:
+        """Feedback on a request whose true label is `truth`. A rating names no label: it confirms
+        an answer, whose label is known already."""
+        if feedback["label"] == truth:
+            self.since[truth] = min(feedback["time"], self.since.get(truth, feedback["time"]))
+
+    def knows(self, label: str, time: int) -> bool:
+        """Whether feedback on a label had come before a moment, ms."""
+        return label in self.since and self.since[label] < time
 
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """One week's count. Accuracies 0..1, None without answers."""
+    """One week's count. Accuracies 0..1, None without answers. known: share of the live answers
+    whose true label had had feedback before they were asked: no model can get more right."""
 
     week: int
     answers: int
     loop: float | None
     one_off: float | None
     champion: int
+    known: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +60,9 @@ class Result:
 
     Attributes:
         refreshed: first week in which a version other than the first gave most answers.
-        below: weeks from the one after `refreshed` in which the loop was under the gate line; all
-            such weeks when there was no refresh.
+        below: weeks from the one after `refreshed` in which the loop was under what the gate line
+            asks of the labels that could be known; all such weeks when there was no refresh.
+        below_line: such weeks under the gate line itself.
         advantage: mean of loop less one-off over the last four weeks, 0..1.
     """
 
@@ -46,6 +71,7 @@ class Result:
     refreshed: int | None
     below: tuple[int, ...]
     advantage: float | None
+    below_line: tuple[int, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -58,6 +84,7 @@ def by_week(truths: Mapping[str, Truth], answers: Iterable[Mapping[str, Any]]) -
     loop: dict[int, list[bool]] = defaultdict(list)
     one_off: dict[int, list[bool]] = defaultdict(list)
     served: dict[int, list[int]] = defaultdict(list)
+    known: dict[int, list[bool]] = defaultdict(list)
     for answer in answers:
         truth = truths.get(answer["request_id"])
         if truth is None:
@@ -66,30 +93,36 @@ def by_week(truths: Mapping[str, Truth], answers: Iterable[Mapping[str, Any]]) -
         if answer["role"] == "live":
             loop[truth.week].append(right)
             served[truth.week].append(answer["version"])
+            known[truth.week].append(truth.known)
         if answer["version"] == FIRST:
             one_off[truth.week].append(right)
     return tuple(
         Week(
-            week, len(loop[week]), mean(loop[week]), mean(one_off[week]), most_common(served[week])
+            week,
+            len(loop[week]),
+            mean(loop[week]),
+            mean(one_off[week]),
+            most_common(served[week]),
+            sum(known[week]) / len(known[week]),
         )
         for week in sorted(loop)
     )
 
 
 def judge(weeks: Sequence[Week], gate: float) -> Result:
-    """Whether the loop held: at or above the gate line in every week after its first refresh."""
+    """Whether the loop held: at or above the gate line in every week after its first refresh. The
+    line is asked of the answers whose label could be known: what nobody has told a model yet, no
+    model can answer."""
     refreshed = next((week.week for week in weeks if week.champion != FIRST), None)
-    below = tuple(
-        week.week
-        for week in weeks
-        if week.week > (refreshed or 0) and week.loop is not None and week.loop < gate
-    )
+    later = [(w, w.loop) for w in weeks if w.week > (refreshed or 0) and w.loop is not None]
+    below = tuple(week.week for week, loop in later if loop < gate * week.known)
+    below_line = tuple(week.week for week, loop in later if loop < gate)
     gains = [
         week.loop - week.one_off
         for week in weeks[-4:]
         if week.loop is not None and week.one_off is not None
     ]
-    return Result(tuple(weeks), gate, refreshed, below, mean(gains))
+    return Result(tuple(weeks), gate, refreshed, below, mean(gains), below_line)
 
 
 def false_alarms(

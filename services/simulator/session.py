@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 
 from driftgate import model_repo
@@ -13,15 +15,17 @@ from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.errors import BadConfig, nearest, shown
+from driftgate.errors import BadConfig, DriftgateError, nearest, shown
 from driftgate.events import DAY_MS
+from driftgate.health import Log
 from driftgate.model_repo import ModelRepo
 from driftgate.store import Store
 from services.simulator import scoring
 from services.simulator.display import Display
 from services.simulator.facts import Facts, collect
 from services.simulator.people import Habits
-from services.simulator.play import Day, Drill, Player
+from services.simulator.play import Day, Drill, Player, PlayFailedError
+from services.simulator.reasons import read_reasons, with_reasons
 from services.simulator.report import Cause, write_report
 from services.simulator.schedule import World
 from services.simulator.scoring import Result, false_alarms
@@ -33,12 +37,13 @@ FALSE_ALARM_TOLERANCE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of a world."""
+    """What came of a world. refused: what the router said of requests that it did not answer."""
 
     result: Result
     facts: Facts
     false_alarms: tuple[str, ...]
     drills_stopped: bool
+    refused: tuple[str, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -62,20 +67,35 @@ def play(
     """Plays a world on a running system and writes the report; `on_day` is told of each day.
 
     Raises:
-        DriftgateError: see `check_labels`, `Player.play` and `model_repo.publish`.
+        BadConfig: the world and the model repo, or the system, do not fit.
+        PlayFailedError: the world ended early; says why, and how to look further.
+        DriftgateError: bus or store are not there.
     """
     check_labels(world, model_repo.read(repo_folder))
-    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
-    store = Store.connect(settings.store, settings.database)
-    artifacts = Artifacts(settings.artifacts)
-    repo, uri = model_repo.publish(repo_folder, artifacts)
-    one_off: dict[int, float] = {}
-    gate = repo.config.gate.min_accuracy
-    title = f"{world.name}: {len(world.days) // 7} weeks"
-    with Display(title, len(world.days), gate, console, health or {}, one_off) as display:
-        settler = Settler(bus, codec, waiting=display.waiting)
+    with ExitStack() as open_:
+        bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
+        open_.callback(bus.close)
+        store = Store.connect(settings.store, settings.database)
+        open_.callback(store.close)
+        repo, uri = model_repo.publish(repo_folder, Artifacts(settings.artifacts))
+        log = open_.enter_context(log_to(settings.state_dir / "log" / "simulate.log"))
+        gate = repo.config.gate.min_accuracy
+        one_off: dict[int, float] = {}
+        title = f"{world.name}: {world.weeks} weeks"
+        display = Display(title, len(world.days), gate, console, health or {}, one_off)
+        settler = Settler(bus, codec, waiting=display.waiting, log=log)
         player = Player(
-            world, repo, uri, bus, codec, artifacts, settings.router, settler, habits, seed, drills
+            world,
+            repo,
+            uri,
+            bus,
+            codec,
+            Artifacts(settings.artifacts),
+            settings.router,
+            settler,
+            habits,
+            seed,
+            drills,
         )
 
         def watch(day: Day) -> None:
@@ -88,10 +108,17 @@ def play(
             on_day(day)
 
         player.watch = watch
-        player.play()
-    facts = collect(store, repo.config.model)
+        with display:
+            played_through(player, settings.state_dir)
+        facts = collect(store, repo.config.model)
     result = scoring.judge(scoring.by_week(player.truths, facts.answers), gate)
-    played = Played(result, facts, tuple(alarms(player, facts)), drills_stopped(facts, drills))
+    played = Played(
+        result,
+        facts,
+        tuple(alarms(player, facts)),
+        drills_stopped(facts, drills),
+        tuple(player.refused),
+    )
     write_report(
         report,
         repo.config,
@@ -101,10 +128,43 @@ def play(
         held=played.held,
         false_alarms=played.false_alarms,
         causes=causes,
+        refused=played.refused,
     )
-    bus.close()
-    store.close()
     return played
+
+
+def played_through(player: Player, state: Path) -> None:
+    """Plays; a failure is told together with the system's reasons, while it can be asked.
+
+    Raises:
+        BadConfig: see `Player.play`.
+        PlayFailedError: the world ended early.
+    """
+    try:
+        player.play()
+    except BadConfig:
+        raise
+    except DriftgateError as error:
+        found = read_reasons(player.bus, player.codec, player.model)
+        raise PlayFailedError(
+            f"{with_reasons(error, found)}\n"
+            f"To look further: `driftgate audit {player.model} --state {state}`"
+        ) from error
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[Log]:
+    """A log in a file: the screen is the display's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        yield structlog.wrap_logger(
+            structlog.WriteLogger(file),
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso"),
+                structlog.processors.JSONRenderer(default=str),
+            ],
+        )
 
 
 def check_labels(world: World, repo: ModelRepo) -> None:
@@ -145,7 +205,15 @@ def alarms(player: Player, facts: Facts) -> list[str]:
 
 
 def drills_stopped(facts: Facts, drills: Sequence[Drill]) -> bool:
-    """Whether the harness stopped every rehearsed fault."""
+    """Whether no rehearsed fault got through: each candidate was stopped by the harness, or the
+    trainer refused to make one, as of too few rows."""
     spoilt = [c for c in facts.candidates if c["drill"]]
     stopped = [v for c in spoilt if (v := facts.verdict(c["version"])) and v["result"] != "pass"]
-    return len(stopped) == len(spoilt) == len(drills)
+    asked = [request["retrain_id"] for request in facts.requests if request["drill"]]
+    refused = [
+        entry
+        for entry in facts.audit
+        if (entry["service"], entry["decision"]) == ("trainer", "refuse")
+        and any(entry["words"].startswith(f"{name}:") for name in asked)
+    ]
+    return len(stopped) == len(spoilt) and len(spoilt) + len(refused) == len(drills)

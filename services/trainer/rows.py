@@ -94,7 +94,7 @@ def seed_rows(artifacts: Artifacts, uri: str) -> list[Row]:
         raise BadInput(UNHANDLED, "seed_uri", uri, expected) from error
     return [
         seed_row(line, number)
-        for number, line in enumerate(text.splitlines(), start=1)
+        for number, line in enumerate(text.split("\n"), start=1)  # texts may hold U+2028
         if line.strip()
     ]
 

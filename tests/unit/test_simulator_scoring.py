@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from driftgate.bus import Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.topology import INGEST, READS
-from services.simulator.scoring import Truth, Week, by_week, false_alarms, judge
+from services.simulator.scoring import Heard, Truth, Week, by_week, false_alarms, judge
 from services.simulator.settle import NotSettledError, Settler
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
@@ -22,7 +23,7 @@ def answer(request: str, version: int, output: str, role: str = "live") -> dict[
 
 
 def test_the_one_off_counts_wherever_it_answered() -> None:
-    truths = {"r1": Truth(1, "a", {}), "r2": Truth(1, "b", {}), "r3": Truth(2, "a", {})}
+    truths = {"r1": Truth(1, "a"), "r2": Truth(1, "b", known=False), "r3": Truth(2, "a")}
     found = by_week(
         truths,
         [
@@ -34,7 +35,7 @@ def test_the_one_off_counts_wherever_it_answered() -> None:
             answer("unknown", 2, "a"),
         ],
     )
-    assert found == (Week(1, 2, 1.0, 0.5, 1), Week(2, 1, 1.0, 0.0, 2))
+    assert found == (Week(1, 2, 1.0, 0.5, 1, known=0.5), Week(2, 1, 1.0, 0.0, 2))
 
 
 def week(number: int, loop: float, one_off: float, champion: int) -> Week:
@@ -47,6 +48,27 @@ def test_the_loop_holds_when_it_stays_above_the_gate_after_its_first_refresh() -
     assert (good.refreshed, good.below, good.held) == (3, (), True)
     bad = judge([*falling, week(3, 0.9, 0.6, 2), week(4, 0.79, 0.6, 2)], 0.8)
     assert (bad.below, bad.held) == ((4,), False)
+
+
+def test_a_week_is_held_to_the_gate_on_what_could_be_known() -> None:
+    """A tenth of week 3 has a label that nobody had named: 0.73 is enough of it, 0.71 is not."""
+    weeks = [week(1, 0.9, 0.9, 1), week(2, 0.9, 0.9, 2)]
+    good = judge([*weeks, replace(week(3, 0.73, 0.6, 2), known=0.9)], 0.8)
+    assert (good.below, good.below_line, good.held) == ((), (3,), True)
+    bad = judge([*weeks, replace(week(3, 0.71, 0.6, 2), known=0.9)], 0.8)
+    assert (bad.below, bad.below_line, bad.held) == ((3,), (3,), False)
+
+
+def test_a_label_is_known_from_the_first_feedback_that_rightly_names_it() -> None:
+    heard = Heard.at_launch(["old"])
+    heard.add("new", {"label": "old", "time": 10})  # mistaken
+    heard.add("old", {"label": "newest", "time": 10})
+    heard.add("new", {"label": None, "time": 20})  # a rating
+    heard.add("new", {"label": "new", "time": 40})
+    heard.add("new", {"label": "new", "time": 30})
+    assert heard.knows("old", 1)
+    assert [heard.knows("new", time) for time in (29, 30, 31)] == [False, False, True]
+    assert not heard.knows("newest", 99)
 
 
 def test_a_request_while_the_version_was_as_good_as_ever_is_a_false_alarm() -> None:

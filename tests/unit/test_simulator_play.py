@@ -1,0 +1,340 @@
+"""Playing a world: refused requests, what labels were heard of, and failures that say why."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from rich.console import Console
+
+from deploy.local import stack
+from driftgate import model_repo
+from driftgate.artifacts import Artifacts
+from driftgate.audit import Audit
+from driftgate.bus_memory import MemoryBus
+from driftgate.codec import Codec
+from driftgate.dead_letters import letter
+from driftgate.errors import BadInput
+from driftgate.events import DAY_MS
+from driftgate.labelled.rows import Row
+from driftgate.router_pb import router_pb2
+from driftgate.runner import publish, readable
+from services.simulator import demo, session
+from services.simulator.demo import EXAMPLE, Plan, protected_drill, summary, tell
+from services.simulator.facts import Facts
+from services.simulator.people import Habits
+from services.simulator.play import (
+    AnswerRefusedError,
+    LaunchFailedError,
+    Player,
+    PlayFailedError,
+    seed_file,
+)
+from services.simulator.reasons import reasons
+from services.simulator.schedule import START, Calendar, World
+from services.simulator.scoring import Heard, Result, Week
+from services.simulator.session import Played, drills_stopped, log_to, played_through
+from services.trainer.rows import seed_rows
+
+CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
+MODEL = "support-triage"
+# Line ends for `str.splitlines`, but not for JSON.
+SEPARATORS = "next\u2028line\u2029and\u0085then\x0bor\x0cend"
+
+
+class Refused(grpc.RpcError):
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.INVALID_ARGUMENT
+
+    def details(self) -> str:
+        return "text: got 'bad', expected at most 20000 characters"
+
+
+class Router:
+    """Answers `refund` to everything, and refuses the text `bad`."""
+
+    async def Predict(self, request: Any, **_: Any) -> Any:  # noqa: N802 - gRPC's name
+        if request.text == "bad":
+            raise Refused
+        return router_pb2.PredictReply(label="refund", version=1)
+
+
+@dataclass
+class Settled:
+    """Nothing is ever behind; an error, if one is set, is raised instead."""
+
+    error: Exception | None = None
+    calls: list[str] = field(default_factory=list)
+
+    def stored(self) -> None:
+        self.calls.append("stored")
+
+    def all(self) -> None:
+        self.calls.append("all")
+        if self.error:
+            raise self.error
+
+
+def row(text: str, label: str, day: int, hour: int = 9) -> Row:
+    return Row(text, label, START + day * DAY_MS + hour * 3_600_000)
+
+
+def world(*days: tuple[Row, ...]) -> World:
+    launch = (row("money back", "refund", -2), row("where is it", "delivery", -1))
+    return World("w", launch, days, START)
+
+
+@pytest.fixture
+def bus() -> MemoryBus:
+    found = MemoryBus()
+    found.ensure(CODEC.topics.by_name.values())
+    return found
+
+
+def player(bus: MemoryBus, played: World, **kwargs: Any) -> Player:
+    repo = model_repo.read(EXAMPLE)
+    given = {"habits": Habits(share=1.0, wrong=0.0), "settler": Settled()} | kwargs
+    return Player(played, repo, "sha256:0", bus, CODEC, Artifacts("memory://world"), "r", **given)
+
+
+def test_one_refused_request_is_counted_and_does_not_end_a_world(bus: MemoryBus) -> None:
+    day = (*(row("ok", "refund", 0) for _ in range(9)), row("bad", "refund", 0))
+    found = player(bus, world(day))
+    asked, version = asyncio.run(found.ask(0, Router()))
+    assert (len(asked), version) == (9, 1)
+    assert found.refused == [
+        f"request {MODEL}-000-0009: text: got 'bad', expected at most 20000 characters"
+    ]
+
+
+def test_a_world_ends_when_more_than_a_hundredth_of_a_day_is_refused(bus: MemoryBus) -> None:
+    day = (*(row("ok", "refund", 0) for _ in range(197)), *(row("bad", "refund", 0),) * 3)
+    asyncio.run(player(bus, world((*day[:-1], day[0]))).ask(0, Router()))
+    found = player(bus, world(day, day))
+    with pytest.raises(AnswerRefusedError, match=r"refused 3 of 200 requests of day 2; the first"):
+        asyncio.run(found.ask(1, Router()))
+
+
+def test_a_label_is_known_once_feedback_has_named_it(bus: MemoryBus) -> None:
+    """`payment` is new in week 1: only answers after the first feedback on it count as known."""
+    quick = Habits(share=1.0, wrong=0.0, delay_hours=0.01)
+    days = ((row("a", "payment", 0), row("b", "refund", 0, 10)), (row("c", "payment", 1),))
+    found = player(bus, world(*days), habits=quick)
+    found._producer, found._heard = bus.producer(), Heard.at_launch(["refund", "delivery"])
+    counts = [
+        found.day(number, lambda day: asyncio.run(found.ask(day, Router()))).known
+        for number in range(2)
+    ]
+    assert counts == [1, 1]
+    assert [truth.known for truth in found.truths.values()] == [False, True, True]
+
+
+def test_a_launch_without_a_version_fails(bus: MemoryBus) -> None:
+    with pytest.raises(LaunchFailedError, match="launch data of 2 rows led to no version"):
+        player(bus, world()).play()
+
+
+def fill(bus: MemoryBus) -> None:
+    """What a failed launch leaves: a refusal, another model's decision, and a dead letter."""
+    producer = bus.producer()
+    refused = {"inputs": {}, "result": {}, "time": START}
+    publish(producer, CODEC, Audit("trainer").entry(MODEL, "refuse", words="61 rows", **refused))
+    publish(producer, CODEC, Audit("trainer").entry("other", "train", words="fine", **refused))
+    producer.send("commands", MODEL.encode(), b"bytes")
+    producer.send("commands", b"other", b"bytes")
+    for record in bus.read_all(["commands"]):
+        error = BadInput("malformed", "value", b"bytes", "a record of commands")
+        publish(producer, CODEC, [letter(record, error, "promoter", START)])
+
+
+def test_a_failure_says_what_the_trainer_and_the_dead_letters_say(
+    bus: MemoryBus, tmp_path: Path
+) -> None:
+    fill(bus)
+    with pytest.raises(PlayFailedError) as caught:
+        played_through(player(bus, world()), tmp_path)
+    said = str(caught.value).splitlines()
+    assert said == [
+        "the launch data of 2 rows led to no version. What the system says:",
+        "  trainer, refuse: 61 rows",
+        "  promoter could not use a record of topic commands: value: got b'bytes', expected a "
+        "record of commands",
+        f"To look further: `driftgate audit {MODEL} --state {tmp_path}`",
+    ]
+
+
+def test_a_failure_is_told_when_the_system_cannot_be_asked(bus: MemoryBus, tmp_path: Path) -> None:
+    found = player(bus, world(), settler=Settled(PlayFailedError("the bus is away")))
+
+    def away() -> None:
+        bus.down = True
+        raise PlayFailedError("the bus is away")
+
+    found.settler.all = away  # type: ignore[method-assign]
+    with pytest.raises(PlayFailedError, match=r"(?s)the bus is away.*could not be read"):
+        played_through(found, tmp_path)
+
+
+def test_only_the_last_decisions_are_told() -> None:
+    entries = [
+        {"model": MODEL, "service": "trainer", "decision": "train", "words": str(n)}
+        for n in range(50)
+    ]
+    entries.append({"model": MODEL, "service": "router", "decision": "x", "words": "no decider"})
+    assert reasons(entries, [], MODEL)[-1] == "trainer, train: 49"
+    assert len(reasons(entries, [], MODEL)) < 10
+
+
+def test_a_failed_demo_keeps_its_files_and_says_how_to_look_at_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_down: list[Path] = []
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise PlayFailedError(f"it failed\nTo look further: `driftgate audit m --state {state}`")
+
+    state = tmp_path / "state"
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        demo, "example_plan", lambda *_: Plan(replace(world(), notes=("n",)), EXAMPLE)
+    )
+    monkeypatch.setattr(demo, "play", fails)
+    monkeypatch.setattr(stack, "up", lambda *_: None)
+    monkeypatch.setattr(stack, "down", taken_down.append)
+    with pytest.raises(PlayFailedError) as caught:
+        demo.run(None, state, tmp_path / "r.html", Calendar(), Habits(), Console(file=shown))
+    assert str(caught.value).endswith(
+        f"`driftgate audit m --state {state}`, once `driftgate up --clock world --state {state}` "
+        "has started what was kept"
+    )
+    assert (taken_down, state.exists()) == ([state, state], True)
+    assert "2 rows at launch" in shown.getvalue()
+
+
+def test_a_worlds_notes_are_shown() -> None:
+    shown = io.StringIO()
+    tell(replace(world(), notes=("dates are [kept] in order only",)), Console(file=shown))
+    assert "  dates are [kept] in order only\n" in shown.getvalue()
+
+
+def test_nothing_of_the_worlds_log_is_on_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "log" / "simulate.log"
+    with log_to(path) as log:
+        log.warning("retrying", attempt=1)
+    assert json.loads(path.read_text())["event"] == "retrying"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bus_and_store_are_closed_when_a_world_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bus: MemoryBus
+) -> None:
+    closed: list[str] = []
+
+    class Closing:
+        def __init__(self, name: str) -> None:
+            self.close = lambda: closed.append(name)
+
+    def fails(*_: Any) -> None:
+        raise PlayFailedError("no")
+
+    monkeypatch.setattr(session, "KafkaBus", lambda _: Closing("bus"))
+    monkeypatch.setattr(session.Store, "connect", lambda *_: Closing("store"))
+    monkeypatch.setattr(session, "played_through", fails)
+    settings = session.Settings(state_dir=tmp_path)
+    with pytest.raises(PlayFailedError):
+        session.play(
+            EXAMPLE,
+            world(),
+            settings,
+            tmp_path / "r.html",
+            habits=Habits(),
+            seed=7,
+            console=Console(quiet=True),
+        )
+    assert sorted(closed) == ["bus", "store"]
+
+
+def test_texts_with_other_line_ends_come_through_a_seed_file(tmp_path: Path) -> None:
+    artifacts = Artifacts(f"file://{tmp_path}")
+    given = replace(world(), launch=(row(SEPARATORS, "refund", -2), row("plain", "refund", -1)))
+    found = seed_rows(artifacts, artifacts.put(seed_file(given, MODEL)))
+    assert [one.text for one in found] == [SEPARATORS, "plain"]
+
+
+# ---------------------------------------------------------------- what is said at the end
+
+
+def facts(**kwargs: Any) -> Facts:
+    names = ("answers", "requests", "candidates", "verdicts", "rollouts", "alerts", "audit")
+    empty: dict[str, Any] = {name: [] for name in names}
+    counts = dict.fromkeys(("answers", "doubled", "dead_letters"), 0)
+    return Facts(**(empty | {"counts": counts} | kwargs))
+
+
+def told(played: Played) -> str:
+    out = Console(file=io.StringIO(), width=200)
+    out.print(summary(played, Path("report.html"), []))
+    return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_summary_of_a_world_without_a_refresh_or_an_answer() -> None:
+    assert "-" in told(Played(Result((), 0.8, None, (), None), facts(), (), True))
+    week = Week(1, 20, 0.7, None, 1, known=0.9)
+    found = told(
+        Played(Result((week,), 0.8, None, (), None, (1,)), facts(), (), True, ("request [x] no",))
+    )
+    assert "there was none" in found
+    assert "1; the first: request [x] no" in found
+    assert "90.0%" in found
+
+
+def request(name: str) -> dict[str, Any]:
+    return {"retrain_id": name, "drill": "shuffle-labels:a=b", "reason": "operator"}
+
+
+@pytest.fixture
+def refusal() -> Iterator[dict[str, Any]]:
+    yield {"service": "trainer", "decision": "refuse", "words": "m:drill: 12 labelled rows"}
+
+
+def test_a_rehearsed_fault_that_the_trainer_refused_got_through_nowhere(
+    refusal: dict[str, Any],
+) -> None:
+    drills = protected_drill(EXAMPLE, 24)
+    asked = [request("m:drill")]
+    assert drills_stopped(facts(requests=asked, audit=[refusal]), drills)
+    assert not drills_stopped(facts(requests=asked), drills)
+    through = {"version": 2, "drill": "shuffle-labels:a=b"}
+    passed = facts(
+        requests=asked, candidates=[through], verdicts=[{"version": 2, "result": "pass"}]
+    )
+    assert not drills_stopped(passed, drills)
+
+
+def test_a_model_without_a_protected_slice_has_no_drill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (drill,) = protected_drill(EXAMPLE, 4)
+    assert drill.day == 7
+    repo = model_repo.read(EXAMPLE)
+    gate = repo.config.gate.model_copy(update={"protected": {}})
+    bare = replace(repo, config=repo.config.model_copy(update={"gate": gate}))
+    monkeypatch.setattr(model_repo, "read", lambda _: bare)
+    assert protected_drill(tmp_path, 4) == []
+
+
+def test_every_dead_letter_topic_that_is_read_exists(bus: MemoryBus) -> None:
+    from driftgate.events import DLQ
+    from services.simulator.reasons import BY_MODEL
+
+    assert list(readable(bus, CODEC, [topic + DLQ for topic in BY_MODEL])) == []
+    assert {topic + DLQ for topic in BY_MODEL} <= set(CODEC.topics.names())
