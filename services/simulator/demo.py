@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import runpy
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,15 @@ from deploy.local import stack
 from driftgate import model_repo
 from driftgate.errors import BadConfig
 from driftgate.labelled.reading import read
+from driftgate.labelled.rows import Asked
+from driftgate.scaffold.baseline import guesses
+from driftgate.scaffold.proposal import Wanted, propose, slug
+from driftgate.scaffold.writing import write
+from driftgate.labelled.reading import read
 from services.simulator.people import Habits
 from services.simulator.play import Drill, PlayFailedError
 from services.simulator.report import Cause
-from services.simulator.schedule import PER_DAY, Calendar, World, build, shuffled_dates
+from services.simulator.schedule import PER_DAY, WEEKS, Calendar, World, build, shuffled_dates
 from services.simulator.session import Played, play
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
@@ -28,15 +33,19 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
 MARKER = "demo"
 # The fault is rehearsed when the first refreshes have passed and there is a champion to compare.
 DRILL_WEEK = 9
+# Of one training in a demo, which is to be over in minutes.
+MAX_ROWS = 2400
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to play: a world, the model repo for it, and what is known about it."""
+    """What to play: a world, the model repo for it, and what is known about it. reading: what was
+    found out when the user's file was read."""
 
     world: World
     repo: Path
     causes: tuple[Cause, ...] = ()
+    reading: Mapping[str, Any] | None = None
 
 
 def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Plan:
@@ -48,19 +57,53 @@ def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Pl
     rows = read(path).rows()
     if shuffle:
         rows, causes = shuffled_dates(rows, calendar.seed), ()
-    return Plan(build("support-triage", rows, calendar), EXAMPLE, causes)
+    world = build("support-triage", rows, calendar)
+    # The causes are told by their weeks, which are others in a world of another length.
+    return Plan(world, EXAMPLE, causes if world.weeks == WEEKS else ())
 
 
-def data_plan(data: Path, scratch: Path, calendar: Calendar, shuffle: bool = False) -> Plan:
-    """Any labelled text; a model repo is written for it."""
-    from services.simulator import declare
-    from services.simulator.rows import read_rows, with_length_slice
+def data_plan(
+    data: Path,
+    scratch: Path,
+    calendar: Calendar,
+    habits: Habits,
+    asked: Asked,
+    console: Console,
+    shuffle: bool = False,
+) -> Plan:
+    """Any labelled text; a model repo is written for it, from its launch rows alone.
 
-    rows = with_length_slice(read_rows(data))
+    Raises:
+        BadConfig: the file cannot be read, or is too small.
+    """
+    labelled = read(data, asked)
+    say(labelled.findings.lines(), console)
+    rows = labelled.rows()
     if shuffle:
         rows = shuffled_dates(rows, calendar.seed)
     world = build(data.stem, rows, calendar)
-    return Plan(world, declare.model_repo_for(world, scratch / "model-repo", world.name).folder)
+    say(["what the base makes of the launch rows …"], console)
+    requests_per_day = sum(map(len, world.days)) / len(world.days)
+    wanted = Wanted(
+        model=slug(data.stem),
+        labels=tuple(world.labels),
+        purpose=f"Sorts the texts of {data.name}.",
+        one_off=True,
+        labelled_per_day=requests_per_day * habits.share,
+        max_rows=MAX_ROWS,
+    )
+    found = guesses(world.launch, calendar.seed)
+    proposal = propose(world.launch, found, wanted, calendar.seed)
+    say((f"  {note}" for note in proposal.notes), console)
+    repo = scratch / "model-repo"
+    write(repo, proposal.declaration, proposal.suite)
+    launch = tuple(sorted(proposal.launch, key=lambda row: (row.time or 0, row.text)))
+    return Plan(replace(world, launch=launch), repo, reading=labelled.findings.card())
+
+
+def say(lines: Iterable[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def protected_drill(repo: Path, weeks: int) -> list[Drill]:
@@ -78,6 +121,7 @@ def run(
     habits: Habits,
     console: Console,
     shuffle: bool = False,
+    asked: Asked | None = None,
 ) -> Played:
     """Starts a system of its own on free ports, plays, and takes it down again.
 
@@ -88,7 +132,7 @@ def run(
     """
     empty(state)
     plan = (
-        data_plan(data, state, calendar, shuffle)
+        data_plan(data, state, calendar, habits, asked or Asked(), console, shuffle)
         if data
         else example_plan(state, calendar, shuffle)
     )
@@ -105,6 +149,7 @@ def run(
             seed=calendar.seed,
             drills=[] if shuffle else protected_drill(plan.repo, plan.world.weeks),
             causes=plan.causes,
+            reading=plan.reading,
             health=health_of(config),
             console=console,
         )
@@ -122,15 +167,11 @@ def run(
 def tell(world: World, console: Console) -> None:
     """Says how a world was fitted to its rows, before anything starts."""
     asked = sum(map(len, world.days))
-    console.print(
+    first = (
         f"{world.name}: {len(world.launch):,} rows at launch, then {asked:,} requests in "
-        f"{world.weeks} weeks, {len(world.labels)} labels",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        f"{world.weeks} weeks, {len(world.labels)} labels"
     )
-    for note in world.notes:
-        console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+    say([first, *(f"  {note}" for note in world.notes)], console)
 
 
 def empty(state: Path) -> None:

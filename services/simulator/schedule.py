@@ -55,8 +55,9 @@ LAUNCH_WEEKS, MOST_LAUNCH_WEEKS, WEEKS, LEAST_WEEKS, PER_DAY = 4, 8, 24, 4, 60
 LEAST_PER_DAY = 8
 # What a first version wants: a quarter of it is kept for judging.
 WANTED_LAUNCH = 300
-# A launch with less than this part of what is wanted is thin.
-THIN_LAUNCH = 2 / 3
+# A launch with less than this part of what is wanted is thin, and below so many rows there is no
+# model to declare.
+THIN_LAUNCH, LEAST_LAUNCH = 2 / 3, 100
 # A week is thin below this many requests, or below a quarter of the mean where that is less.
 THIN_WEEK = 28
 
@@ -339,7 +340,7 @@ def trouble(spread: Placed, found: Lengths) -> str:
     launch = [row for row, t in zip(spread.rows, spread.times, strict=True) if t < start]
     weeks = Counter((time - start) // WEEK_MS for time in spread.times[len(launch) :])
     of_weeks = f"of {found.total_weeks} weeks"
-    if len(launch) < THIN_LAUNCH * least_launch(count):
+    if len(launch) < max(LEAST_LAUNCH, THIN_LAUNCH * least_launch(count)):
         return f"{len(launch):,} of {count:,} rows lie in the first {found.launch_weeks} {of_weeks}"
     played = count - max(count * found.launch_weeks // found.total_weeks, least_launch(count))
     mean = min(found.per_day * 7, played / found.weeks)
@@ -373,9 +374,8 @@ def scheduled(rows: Sequence[Row], found: Lengths, seed: int, note: str = "") ->
     ]
     moments = sorted(moment for moment in drawn if moment < 1)
     count = len(moments)
-    wanted = min(len(rows) // 2, WANTED_LAUNCH, 3 * count // 4)
-    wanted = max(count * found.launch_weeks // found.total_weeks, wanted)
-    ends = moments[min(wanted, count - 1)]
+    wanted = max(LEAST_LAUNCH, min(least_launch(len(rows)), 3 * count // 4))
+    ends = moments[max(wanted, count * found.launch_weeks // found.total_weeks)]
     entry = entries(entering, ends, found.weeks)
     drawn = [
         moment if row.label in launched else drawn_moment(rng, entry[row.label], phase[row.label])
@@ -396,6 +396,8 @@ def launch_labels(rows: Sequence[Row], rng: random.Random) -> tuple[list[str], l
     most = [label for label, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:2]]
     labels.sort(key=lambda label: label not in most)
     known = max(2, round(len(labels) * LAUNCH_LABELS))
+    while sum(counts[label] for label in labels[:known]) <= LEAST_LAUNCH:
+        known += 1
     return labels[:known], labels[known:]
 
 

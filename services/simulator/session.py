@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from rich.console import Console
@@ -60,11 +61,13 @@ def play(
     seed: int,
     drills: Sequence[Drill] = (),
     causes: Sequence[Cause] = (),
+    reading: Mapping[str, Any] | None = None,
     health: Mapping[str, str] | None = None,
     console: Console,
     on_day: Callable[[Day], None] = lambda _: None,
 ) -> Played:
-    """Plays a world on a running system and writes the report; `on_day` is told of each day.
+    """Plays a world on a running system and writes the report; `on_day` is told of each day;
+    `reading` says how the world's file was read, for the dataset card.
 
     Raises:
         BadConfig: the world and the model repo, or the system, do not fit.
@@ -72,58 +75,40 @@ def play(
         DriftgateError: bus or store are not there.
     """
     check_labels(world, model_repo.read(repo_folder))
+    artifacts = Artifacts(settings.artifacts)
+    repo, uri = model_repo.publish(repo_folder, artifacts)
+    model, gate = repo.config.model, repo.config.gate.min_accuracy
+    one_off: dict[int, float] = {}
+    title = f"{world.name}: {world.weeks} weeks"
+    display = Display(title, len(world.days), gate, console, health or {}, one_off)
     with ExitStack() as open_:
         bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
         open_.callback(bus.close)
         store = Store.connect(settings.store, settings.database)
         open_.callback(store.close)
-        repo, uri = model_repo.publish(repo_folder, Artifacts(settings.artifacts))
         log = open_.enter_context(log_to(settings.state_dir / "log" / "simulate.log"))
-        gate = repo.config.gate.min_accuracy
-        one_off: dict[int, float] = {}
-        title = f"{world.name}: {world.weeks} weeks"
-        display = Display(title, len(world.days), gate, console, health or {}, one_off)
         settler = Settler(bus, codec, waiting=display.waiting, log=log)
         player = Player(
-            world,
-            repo,
-            uri,
-            bus,
-            codec,
-            Artifacts(settings.artifacts),
-            settings.router,
-            settler,
-            habits,
-            seed,
-            drills,
+            world, repo, uri, bus, codec, artifacts, settings.router, settler, habits, seed, drills
         )
 
         def watch(day: Day) -> None:
             if day.number % 7 == 6:
-                answers = collect(store, repo.config.model).answers
-                for week in scoring.by_week(player.truths, answers):
-                    if week.one_off is not None:
-                        one_off[week.week] = week.one_off
+                weeks = scoring.by_week(player.truths, collect(store, model).answers)
+                one_off.update({w.week: w.one_off for w in weeks if w.one_off is not None})
             display.day(day)
             on_day(day)
 
         player.watch = watch
         with display:
             played_through(player, settings.state_dir)
-        facts = collect(store, repo.config.model)
-    result = scoring.judge(scoring.by_week(player.truths, facts.answers), gate)
-    played = Played(
-        result,
-        facts,
-        tuple(alarms(player, facts)),
-        drills_stopped(facts, drills),
-        tuple(player.refused),
-    )
+        facts = collect(store, model)
+    played = outcome(player, facts, gate)
     write_report(
         report,
         repo.config,
         world,
-        result,
+        played.result,
         facts,
         held=played.held,
         false_alarms=played.false_alarms,
@@ -131,6 +116,17 @@ def play(
         refused=played.refused,
     )
     return played
+
+
+def outcome(player: Player, facts: Facts, gate: float) -> Played:
+    """What came of a world that was played to its end."""
+    return Played(
+        scoring.judge(scoring.by_week(player.truths, facts.answers), gate),
+        facts,
+        tuple(alarms(player, facts)),
+        drills_stopped(facts, player.drills),
+        tuple(player.refused),
+    )
 
 
 def played_through(player: Player, state: Path) -> None:

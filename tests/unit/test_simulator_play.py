@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from driftgate.events import DAY_MS
 from driftgate.labelled.rows import Row
 from driftgate.router_pb import router_pb2
 from driftgate.runner import publish, readable
-from services.simulator import demo, session
+from services.simulator import demo, play, session
 from services.simulator.demo import EXAMPLE, Plan, protected_drill, summary, tell
 from services.simulator.facts import Facts
 from services.simulator.people import Habits
@@ -38,6 +39,7 @@ from services.simulator.play import (
     seed_file,
 )
 from services.simulator.reasons import reasons
+from services.simulator.report import write_report
 from services.simulator.schedule import START, Calendar, World
 from services.simulator.scoring import Heard, Result, Week
 from services.simulator.session import Played, drills_stopped, log_to, played_through
@@ -139,6 +141,21 @@ def test_a_label_is_known_once_feedback_has_named_it(bus: MemoryBus) -> None:
 def test_a_launch_without_a_version_fails(bus: MemoryBus) -> None:
     with pytest.raises(LaunchFailedError, match="launch data of 2 rows led to no version"):
         player(bus, world()).play()
+
+
+def test_ctrl_c_ends_a_world_that_waits(bus: MemoryBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside of an event loop, the first Ctrl-C would only cancel what awaits."""
+    went_on: list[str] = []
+
+    class Interrupted(Settled):
+        def stored(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            went_on.append("waited on")
+
+    monkeypatch.setattr(play, "newest", lambda *a: {MODEL: {}} if a[2] == "routing" else {})
+    with pytest.raises(KeyboardInterrupt):
+        player(bus, world(()), settler=Interrupted()).play()
+    assert went_on == []
 
 
 def fill(bus: MemoryBus) -> None:
@@ -276,7 +293,8 @@ def test_texts_with_other_line_ends_come_through_a_seed_file(tmp_path: Path) -> 
 def facts(**kwargs: Any) -> Facts:
     names = ("answers", "requests", "candidates", "verdicts", "rollouts", "alerts", "audit")
     empty: dict[str, Any] = {name: [] for name in names}
-    counts = dict.fromkeys(("answers", "doubled", "dead_letters"), 0)
+    counted = ("answers", "doubled", "dead_letters", "feedback", "outcomes", "audit")
+    counts = dict.fromkeys(counted, 0)
     return Facts(**(empty | {"counts": counts} | kwargs))
 
 
@@ -295,6 +313,29 @@ def test_the_summary_of_a_world_without_a_refresh_or_an_answer() -> None:
     assert "there was none" in found
     assert "1; the first: request [x] no" in found
     assert "90.0%" in found
+
+
+@pytest.mark.parametrize("weeks", [(), (Week(1, 20, 0.7, None, 1, known=0.925),)])
+def test_the_page_tells_what_could_be_known_how_the_world_was_fitted_and_what_was_refused(
+    tmp_path: Path, weeks: tuple[Week, ...]
+) -> None:
+    path = tmp_path / "report.html"
+    write_report(
+        path,
+        model_repo.read(EXAMPLE).config,
+        replace(world(), notes=("dates are kept in order only",)),
+        Result(weeks, 0.8, None, (), None, (1,)),
+        facts(),
+        held=True,
+        false_alarms=(),
+        causes=(),
+        refused=("request r-1: too long",),
+    )
+    page = path.read_text()
+    assert "label has had feedback" in page.partition("<table>")[0]
+    assert "Dates are kept in order only." in page
+    assert "The first: request r-1: too long" in page
+    assert not weeks or "92.5 %" in page
 
 
 def request(name: str) -> dict[str, Any]:

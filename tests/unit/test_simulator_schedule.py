@@ -306,7 +306,7 @@ def test_any_file_makes_a_world_or_is_refused_with_a_remedy(
     texts = [row.text for row in (*world.launch, *asked)]
     assert len(texts) == len(set(texts))
     assert len({row.label for row in world.launch}) >= 2
-    assert len(world.launch) >= 60
+    assert len(world.launch) >= 100
     assert len(world.days) == 7 * (weeks or world.weeks)
     assert weekly(world)
     assert len(asked) >= world.weeks
