@@ -305,13 +305,23 @@ def record_of(state_dir: Path) -> Path:
 
 
 def recorded(state_dir: Path) -> StackConfig | None:
-    """The configuration that `up` wrote down and `down` has not removed."""
+    """The configuration that `up` wrote down and `down` has not removed.
+
+    Raises:
+        BadConfig: the record is damaged, or of another version of driftgate.
+    """
+    path = record_of(state_dir)
     try:
-        found = json.loads(record_of(state_dir).read_text())
+        found = json.loads(path.read_text())
+        found |= {"state_dir": Path(found["state_dir"]), "services": tuple(found["services"])}
+        return StackConfig(**found)
     except FileNotFoundError:
         return None
-    found |= {"state_dir": Path(found["state_dir"]), "services": tuple(found["services"])}
-    return StackConfig(**found)
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadConfig(
+            f"{path}: expected the record of a stack of this version of driftgate ({error}): "
+            "end what still runs of that stack, then remove the file"
+        ) from error
 
 
 def difference(a: StackConfig | None, b: StackConfig) -> str:

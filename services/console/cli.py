@@ -32,7 +32,12 @@ class Entry(NamedTuple):
 
 
 COMMANDS = (
-    Entry("init", "init_cli:init", BEGIN, "Writes a model repo: model.yaml and evals."),
+    Entry(
+        "init",
+        "init_cli:init",
+        BEGIN,
+        "Writes a model repo: model.yaml, evals, and the launch file that goes with them.",
+    ),
     Entry("check", "check_cli:check", BEGIN, "Reads a model repo and says what is wrong with it."),
     Entry("apply", "model_cli:apply", BEGIN, "Puts a model repo in force."),
     Entry("retrain", "model_cli:retrain", BEGIN, "Asks for a new version now."),

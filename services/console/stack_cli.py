@@ -51,7 +51,8 @@ def status(state: State = HERE) -> None:
         )
     parts = stack.status(config)
     console.print(health_table(parts))
-    console.print(lag_table(state))
+    if all(part.healthy for part in parts if part.name == "kafka"):
+        console.print(lag_table(state))  # else Kafka is in the table above, and would not answer
     held = held_partitions(config)
     for why in held.values():
         console.print(f"held: {why}", style="red", highlight=False, soft_wrap=True, markup=False)

@@ -15,7 +15,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -199,7 +199,8 @@ def now(found: Settings) -> int:
     if found.clock == "live":
         return LiveClock().now()
     codec = Codec.load(found.schemas, found.registry)
-    ticks = newest(KafkaBus(found.kafka), codec, "clock").values()
+    with closing(KafkaBus(found.kafka)) as bus:
+        ticks = newest(bus, codec, "clock").values()
     return max((int(tick["time"]) for tick in ticks), default=0)
 
 

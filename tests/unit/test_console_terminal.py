@@ -159,6 +159,14 @@ def test_down_without_a_stack_is_done(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout.startswith("nothing runs in")) == (0, True)
 
 
+@pytest.mark.parametrize("record", ["", "{}", '{"state_dir": ".", "services": [], "shape": 1}'])
+def test_a_stack_of_another_version_is_told(record: str, tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text(record)
+    result = CliRunner().invoke(cli.app, ["status", "--state", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "stack.json: expected the record of a stack" in result.stderr
+
+
 def test_what_is_wrong_with_a_model_repo_is_a_no(tmp_path: Path) -> None:
     (tmp_path / "model.yaml").write_text("model: triage\n")
     wrong = CliRunner().invoke(cli.app, ["check", str(tmp_path)])
