@@ -6,6 +6,9 @@ from pathlib import Path
 
 from driftgate import model_repo
 from driftgate.errors import BadConfig
+from driftgate.model_repo import ModelRepo
+from driftgate.scaffold import launch
+from driftgate.scaffold.launch import LAUNCH
 from services.console.terminal import Status, fail, say, told
 
 
@@ -18,4 +21,13 @@ def check(folder: Path) -> None:
         if not (folder / model_repo.MODEL_YAML).is_file():
             raise  # there is nothing that could be checked
         raise fail(str(error), Status.NO) from error
+    problems = launch_problems(repo)
+    if problems:
+        raise fail(f"{folder / LAUNCH}: {'; '.join(problems)}", Status.NO)
     say(f"{repo.config.model}: {len(repo.config.task.labels)} labels, all well")
+
+
+def launch_problems(repo: ModelRepo) -> list[str]:
+    """Why the launch file beside a model repo, if there is one, cannot lead to a first release."""
+    path = repo.folder / LAUNCH
+    return launch.problems(repo.config, launch.rows_in(path)) if path.is_file() else []

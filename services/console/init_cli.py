@@ -1,34 +1,181 @@
-"""`driftgate init`: a model repo to start from."""
+"""`driftgate init`: from a file of labelled text to a model repo and its launch file."""
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.console.terminal import say, told
+from services.console import reading_cli as reading
+from services.console.terminal import HERE, console, say, told
+
+if TYPE_CHECKING:
+    from driftgate.labelled.reading import Labelled
+    from driftgate.labelled.rows import Row
+    from driftgate.scaffold.proposal import Proposal, Wanted
+
+SEED = 7
+MOST_SHOWN = 8
 
 
 @told
 def init(
     folder: Path,
     data: Annotated[
-        Path | None, typer.Option(help="labelled text, 500 rows or more, to declare a model for")
+        Path | None, typer.Option(help="labelled text to declare a model for: a file or a folder")
     ] = None,
+    protect: Annotated[
+        str | None,
+        typer.Option(help="slice with a bar of its own, such as language=es; none: no slice"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing")] = False,
+    text: reading.Text = None,
+    label: reading.Label = None,
+    time: reading.Time = None,
+    subject: reading.Subject = None,
+    slices: reading.Slices = None,
+    dates: reading.Dates = None,
+    encoding: reading.Encoding = None,
+    left_out: reading.LeftOut = 0.2,
 ) -> None:
-    """Writes a model repo: model.yaml and evals."""
-    from driftgate import scaffold
-    from services.simulator import declare
-    from services.simulator.rows import read_rows, with_length_slice
-    from services.simulator.schedule import Calendar, build
+    """Writes a model repo: model.yaml, evals, and the launch file that goes with them."""
+    from driftgate.clock import LiveClock
+    from driftgate.labelled.reading import read
+    from driftgate.scaffold import launch, writing
 
+    writing.check_free(folder)
     if data is None:
-        declaration = scaffold.Declaration(
-            declare.slug(folder.resolve().name), ["delivery", "refund"]
-        )
-        scaffold.write(folder, declaration, scaffold.STARTER)
-    else:
-        world = build(data.stem, with_length_slice(read_rows(data)), Calendar())
-        declare.model_repo_for(world, folder, folder.resolve().name)
-    say(f"{folder} written. Next: edit model.yaml, then `driftgate apply {folder}`")
+        starter(folder)
+        return
+    asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
+    labelled = read(data, asked)
+    for line in labelled.findings.lines():
+        say(line)
+    show(labelled)
+    asks = sys.stdin.isatty() and not yes
+    now = LiveClock().now()
+    rows = launch.until(labelled.rows(sample(labelled)), now, labelled.findings)
+    proposal = proposed(rows, wanted(folder, data, labelled, protect), asks)
+    for note in proposal.notes:
+        say(f"  {note}")
+    if asks and not typer.confirm(f"Write {folder}?", default=True):
+        raise typer.Exit(0)
+    writing.write(folder, proposal.declaration, proposal.suite)
+    kept = proposal_rows(proposal, now)
+    launch.write(folder, kept, labelled.findings.card())
+    say(
+        f"{folder} is written: model.yaml, evals and {launch.LAUNCH} with {len(kept):,} rows. Next:"
+    )
+    for command in next_commands(folder, proposal.declaration.model, proposal.suite[0].text):
+        say(f"  {command}")
+
+
+def starter(folder: Path) -> None:
+    """A small model repo to edit."""
+    from driftgate.scaffold import proposal, writing
+
+    name = proposal.slug(folder.resolve().name)
+    writing.write(folder, writing.Declaration(name, ["delivery", "refund"]), writing.STARTER)
+    say(f"{folder} is written, with two labels as an example: edit model.yaml and evals, then")
+    say(f"  {program()} check {shlex.quote(str(folder))}")
+
+
+def show(labelled: Labelled) -> None:
+    """Labels, dates and slices with their counts."""
+    from driftgate.labelled.reading import summary
+    from driftgate.scaffold.launch import stamp
+
+    counts = labelled.label_counts
+    say(f"{len(counts)} labels: {summary(counts)}")
+    moments = [moment for moment in labelled.times if moment is not None]
+    say(f"dates: {stamp(min(moments))} to {stamp(max(moments))}" if moments else "dates: none")
+    for name, values in labelled.slices.items():
+        found: dict[str, int] = {}
+        for value in filter(None, values):
+            found[value] = found.get(value, 0) + 1
+        say(f"slice {name}: {summary(found)}")
+
+
+def sample(labelled: Labelled) -> Sequence[int]:
+    """Rows that a proposal can be made of: all, or the newest of a very large file, or any where
+    there are no dates."""
+    import random
+
+    from driftgate.scaffold.proposal import MOST_LAUNCH
+
+    places = range(len(labelled))
+    most = MOST_LAUNCH + MOST_LAUNCH // 4
+    if len(places) <= most:
+        return places
+    mixed = random.Random(SEED).sample(places, len(places))
+    mixed.sort(key=lambda place: -(labelled.times[place] or 0))
+    labelled.findings.notes.append(
+        f"{len(places) - most:,} rows are not used: a launch takes {MOST_LAUNCH:,}"
+    )
+    return mixed[:most]
+
+
+def wanted(folder: Path, data: Path, labelled: Labelled, protect: str | None) -> Wanted:
+    from driftgate.scaffold.proposal import Wanted, slug
+
+    return Wanted(
+        model=slug(folder.resolve().name),
+        labels=tuple(sorted(labelled.label_counts)),
+        purpose=f"Sorts the texts of {data.name}.",
+        protect=protect,
+    )
+
+
+def proposed(rows: Sequence[Row], wish: Wanted, asks: bool) -> Proposal:
+    """What to write. Where somebody is there to ask, which slice to protect is asked."""
+    from dataclasses import replace
+
+    from rich.progress import Progress
+
+    from driftgate.scaffold import baseline, proposal
+
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("what the base makes of the texts", total=1.0)
+        found = baseline.guesses(rows, SEED, lambda done: progress.update(task, completed=done))
+    made = proposal.propose(rows, found, wish, SEED)
+    counts = proposal.slice_counts(rows)
+    if not asks or not counts or wish.protect is not None:
+        return made
+    shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(MOST_SHOWN))
+    answer = typer.prompt(
+        f"Slices are {shown}. Which one has a bar of its own?",
+        default=made.declaration.protected or proposal.NONE,
+    )
+    return proposal.propose(rows, found, replace(wish, protect=answer), SEED)
+
+
+def proposal_rows(made: Proposal, now: int) -> list[Row]:
+    from driftgate.scaffold.proposal import with_ids
+
+    return with_ids(made.launch, made.declaration.model, now)
+
+
+def next_commands(folder: Path, model: str, example: str) -> list[str]:
+    """What to type next, as it works from here."""
+    from deploy.local import stack
+    from driftgate.scaffold.launch import LAUNCH
+
+    where = shlex.quote(str(folder))
+    begin = program()
+    up = [] if stack.running(HERE) else [f"{begin} up"]
+    return [
+        *up,
+        f"{begin} apply {where}",
+        f"{begin} retrain {model} --seed {shlex.quote(str(folder / LAUNCH))} --wait",
+        f"{begin} ask {model} {shlex.quote(' '.join(example.split())[:200])}",
+    ]
+
+
+def program() -> str:
+    """This command, as it was called."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "driftgate" else "driftgate"

@@ -19,11 +19,16 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
 from driftgate.events import Emit
-from driftgate.runner import readable
+from driftgate.labelled.rows import Asked
+from driftgate.runner import newest, readable
+from driftgate.scaffold import launch
+from driftgate.scaffold.launch import LAUNCH
 from services.console import health, waiting
+from services.console import reading_cli as reading
+from services.console.check_cli import launch_problems
 from services.console.following import Course
 from services.console.operators import describe
-from services.console.orders import order, send
+from services.console.orders import declared, order, send
 from services.console.terminal import (
     HERE,
     KAFKA,
@@ -48,6 +53,8 @@ def apply(folder: Path, state: State = HERE) -> None:
     model_repo.read(folder)  # what is wrong with it is told whether the system answers or not
     found = settings(state, KAFKA)
     repo, uri = model_repo.publish(folder, Artifacts(found.artifacts))
+    for problem in launch_problems(repo):
+        complain(f"{folder / LAUNCH}: {problem}")
     event = {
         "model": repo.config.model,
         "repo_hash": repo.hash,
@@ -64,7 +71,7 @@ def retrain(
     model: str,
     reason: Reason = ASKED,
     seed: Annotated[
-        Path | None, typer.Option(help="JSONL of labelled examples to learn from")
+        Path | None, typer.Option(help="labelled rows to launch with: a file or a folder")
     ] = None,
     drill: Annotated[str, typer.Option(help="rehearse a fault: shuffle-labels:SLICE")] = "",
     wait: Annotated[
@@ -74,12 +81,21 @@ def retrain(
         float, typer.Option(min=0, help="minutes after which --wait gives up waiting")
     ] = 30,
     state: State = HERE,
+    text: reading.Text = None,
+    label: reading.Label = None,
+    time: reading.Time = None,
+    subject: reading.Subject = None,
+    slices: reading.Slices = None,
+    dates: reading.Dates = None,
+    encoding: reading.Encoding = None,
+    left_out: reading.LeftOut = 0.2,
 ) -> None:
     """Asks for a new version now."""
     found = settings(state, KAFKA)
     args = {"drill": drill} if drill else {}
     if seed:
-        args |= {"reason": "launch", "seed_uri": stored_seed(seed, Artifacts(found.artifacts))}
+        asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
+        args |= {"reason": "launch", "seed_uri": stored_seed(found, model, seed, asked)}
     command_id = order(found, model, "retrain", reason, args)
     if not wait:
         say_ordered("retrain", model)
@@ -145,9 +161,24 @@ def say_ordered(kind: str, model: str) -> None:
     say(f"{kind} of {model} is ordered; `driftgate audit {model}` shows what came of it")
 
 
-def stored_seed(seed: Path, artifacts: Artifacts) -> str:
-    """Puts labelled examples where the trainer finds them; returns their URI."""
-    return artifacts.put(seed.read_bytes())
+def stored_seed(found: Settings, model: str, seed: Path, asked: Asked) -> str:
+    """Puts labelled rows where the trainer finds them; returns their URI.
+
+    Raises:
+        BadConfig: see `seed_of`; or no such model is declared.
+    """
+    from services.console.seed import seed_of
+
+    artifacts = Artifacts(found.artifacts)
+    codec = Codec.load(found.schemas, found.registry)
+    with closing(KafkaBus(found.kafka)) as bus:
+        uri = declared(bus, codec, model)["repo_uri"]
+        first = model not in newest(bus, codec, "routing")
+    repo = model_repo.fetch(uri, artifacts, found.state_dir / "repos")
+    rows = seed_of(seed, asked, repo.config, now(found), first)
+    for line in rows.words:
+        say(line)
+    return launch.put(artifacts, rows.rows, rows.reading)
 
 
 def urls(state: Path) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from driftgate.errors import NotRunning
+from services.console import reading_cli as reading
 from services.console.terminal import HERE, State, Status, console, told
 from services.simulator.people import Habits
 
@@ -17,6 +18,9 @@ Share = Annotated[float, typer.Option(help="share of answers that get feedback")
 Delay = Annotated[float, typer.Option(help="mean delay of feedback, hours")]
 Longest = Annotated[float, typer.Option(help="days after which nobody gives feedback")]
 Wrong = Annotated[float, typer.Option(help="share of feedback that names a wrong label")]
+Weeks = Annotated[int | None, typer.Option(help="weeks to play; 24, or what the rows fill")]
+LaunchWeeks = Annotated[int | None, typer.Option(help="weeks before them, to launch with; 4")]
+PerDay = Annotated[int | None, typer.Option(help="most requests a day, on average; 60")]
 Praise = Annotated[float, typer.Option(help="share of feedback on right answers that is a rating")]
 
 
@@ -26,15 +30,23 @@ def simulate(
     world: Path,
     state: State = HERE,
     report: Path = Path("report.html"),
-    weeks: int = 24,
-    launch_weeks: int = 4,
-    per_day: int = 60,
+    weeks: Weeks = None,
+    launch_weeks: LaunchWeeks = None,
+    per_day: PerDay = None,
     feedback: Share = USUAL.share,
     delay_hours: Delay = USUAL.delay_hours,
     longest_days: Longest = USUAL.longest_days,
     wrong: Wrong = USUAL.wrong,
     praise: Praise = USUAL.praise,
     seed: int = 7,
+    text: reading.Text = None,
+    label: reading.Label = None,
+    time: reading.Time = None,
+    subject: reading.Subject = None,
+    slices: reading.Slices = None,
+    dates: reading.Dates = None,
+    encoding: reading.Encoding = None,
+    left_out: reading.LeftOut = 0.2,
 ) -> None:
     """Plays a world of labelled text against the running stack (started with --clock world)."""
     from deploy.local import stack
@@ -44,19 +56,24 @@ def simulate(
         raise NotRunning(
             f"no stack with a world's clock runs in {state}: `driftgate up --clock world` starts it"
         )
+    from driftgate.labelled.reading import read
     from services.simulator import demo as demo_world
-    from services.simulator.rows import read_rows
     from services.simulator.schedule import Calendar, build
     from services.simulator.session import play
 
-    calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
+    asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
+    labelled = read(world, asked)
+    demo_world.say(labelled.findings.lines(), console)
+    found = build(world.stem, labelled.rows(), Calendar(launch_weeks, weeks, per_day, seed=seed))
+    demo_world.tell(found, console)
     played = play(
         repo,
-        build(world.stem, read_rows(world), calendar),
+        found,
         config.service_settings,
         report,
         habits=Habits(feedback, delay_hours, longest_days, wrong, praise),
         seed=seed,
+        reading=labelled.findings.card(),
         health=demo_world.health_of(config),
         console=console,
     )
@@ -71,8 +88,9 @@ def demo(
     ] = None,
     state: Annotated[Path, typer.Option(help="folder of the demo's own stack")] = HERE / "demo",
     report: Path = Path("report.html"),
-    weeks: int = 24,
-    per_day: int = 60,
+    weeks: Weeks = None,
+    launch_weeks: LaunchWeeks = None,
+    per_day: PerDay = None,
     feedback: Share = USUAL.share,
     delay_hours: Delay = USUAL.delay_hours,
     longest_days: Longest = USUAL.longest_days,
@@ -80,14 +98,25 @@ def demo(
     praise: Praise = USUAL.praise,
     seed: int = 7,
     shuffle: Annotated[bool, typer.Option(help="deal the dates anew: nothing changes")] = False,
+    text: reading.Text = None,
+    label: reading.Label = None,
+    time: reading.Time = None,
+    subject: reading.Subject = None,
+    slices: reading.Slices = None,
+    dates: reading.Dates = None,
+    encoding: reading.Encoding = None,
+    left_out: reading.LeftOut = 0.2,
 ) -> None:
     """The whole loop on a world, unattended: from installation to a page."""
     from services.simulator import demo as demo_world
     from services.simulator.schedule import Calendar
 
-    calendar = Calendar(weeks=weeks, per_day=per_day, seed=seed)
+    calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
     habits = Habits(feedback, delay_hours, longest_days, wrong, praise)
-    played = demo_world.run(data, state.resolve(), report, calendar, habits, console, shuffle)
+    asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
+    played = demo_world.run(
+        data, state.resolve(), report, calendar, habits, console, shuffle, asked
+    )
     steps = [
         f"open {report}",
         "make up: an empty system, on this machine's clock",

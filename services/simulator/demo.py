@@ -21,9 +21,8 @@ from driftgate.labelled.rows import Asked
 from driftgate.scaffold.baseline import guesses
 from driftgate.scaffold.proposal import Wanted, propose, slug
 from driftgate.scaffold.writing import write
-from driftgate.labelled.reading import read
 from services.simulator.people import Habits
-from services.simulator.play import Drill, PlayFailedError
+from services.simulator.play import Drill
 from services.simulator.report import Cause
 from services.simulator.schedule import PER_DAY, WEEKS, Calendar, World, build, shuffled_dates
 from services.simulator.session import Played, play
@@ -152,11 +151,9 @@ def run(
             reading=plan.reading,
             health=health_of(config),
             console=console,
+            look_further=f"`driftgate up --clock world --state {state}`, then `driftgate audit "
+            f"{model_repo.read(plan.repo).config.model} --state {state}`",
         )
-    except PlayFailedError as error:
-        raise PlayFailedError(
-            f"{error}, once `driftgate up --clock world --state {state}` has started what was kept"
-        ) from error
     except KeyboardInterrupt:
         console.print("interrupted: stopping the demo's system", style="dim")
         raise

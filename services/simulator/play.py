@@ -7,7 +7,6 @@ run is repeatable, however fast or slow the machine is.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,8 @@ from driftgate.events import Emit, Event
 from driftgate.model_repo import ModelRepo
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runner import newest, publish
+from driftgate.scaffold import launch
+from driftgate.scaffold.proposal import with_ids
 from services.simulator.people import Asked, Habits, feedback, sending_order
 from services.simulator.schedule import World
 from services.simulator.scoring import Heard, Truth
@@ -75,6 +76,7 @@ class Player:
     """One world, one model, one system.
 
     Attributes:
+        reading: how the file of the world was read, see `driftgate.labelled.findings`.
         refused: what the router said of each request that it did not answer.
     """
 
@@ -89,6 +91,7 @@ class Player:
     habits: Habits = field(default_factory=Habits)
     seed: int = 7
     drills: Sequence[Drill] = ()
+    reading: Mapping[str, Any] | None = None
     watch: Callable[[Day], None] = lambda _: None
     truths: dict[str, Truth] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
@@ -141,7 +144,7 @@ class Player:
             "actor": "simulate",
             "time": start,
         }
-        seed_uri = self.artifacts.put(seed_file(self.world, self.model))
+        seed_uri = launch.put(self.artifacts, seed_file(self.world, self.model), self.reading)
         self.send("clock", {"world": self.world.name, "time": start, "positions": {}})
         self.send("models", declared)
         self.command("retrain", "launch", start, {"reason": "launch", "seed_uri": seed_uri})
@@ -270,15 +273,4 @@ async def answered(stub: Any, request: router_pb2.PredictRequest) -> router_pb2.
 
 def seed_file(world: World, model: str) -> bytes:
     """The launch data, one JSON object a line."""
-    lines = (
-        {
-            "id": f"{model}-launch-{number:05d}",
-            "text": row.text,
-            "label": row.label,
-            "time": row.time,
-            "subject": row.subject,
-            "slices": row.slices,
-        }
-        for number, row in enumerate(world.launch)
-    )
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+    return launch.lines(with_ids(world.launch, model, world.start))

@@ -65,9 +65,11 @@ def play(
     health: Mapping[str, str] | None = None,
     console: Console,
     on_day: Callable[[Day], None] = lambda _: None,
+    look_further: str = "",
 ) -> Played:
     """Plays a world on a running system and writes the report; `on_day` is told of each day;
-    `reading` says how the world's file was read, for the dataset card.
+    `reading` says how the world's file was read, for the dataset card; `look_further` are the
+    commands that a failure's message ends with.
 
     Raises:
         BadConfig: the world and the model repo, or the system, do not fit.
@@ -101,7 +103,7 @@ def play(
 
         player.watch = watch
         with display:
-            played_through(player, settings.state_dir)
+            played_through(player, look_further or f"`driftgate audit {model}`")
         facts = collect(store, model)
     played = outcome(player, facts, gate)
     write_report(
@@ -129,8 +131,9 @@ def outcome(player: Player, facts: Facts, gate: float) -> Played:
     )
 
 
-def played_through(player: Player, state: Path) -> None:
-    """Plays; a failure is told together with the system's reasons, while it can be asked.
+def played_through(player: Player, look_further: str) -> None:
+    """Plays; a failure is told together with the system's reasons, while it can be asked, and with
+    what a user may `look_further` with.
 
     Raises:
         BadConfig: see `Player.play`.
@@ -143,8 +146,7 @@ def played_through(player: Player, state: Path) -> None:
     except DriftgateError as error:
         found = read_reasons(player.bus, player.codec, player.model)
         raise PlayFailedError(
-            f"{with_reasons(error, found)}\n"
-            f"To look further: `driftgate audit {player.model} --state {state}`"
+            f"{with_reasons(error, found)}\nTo look further: {look_further}"
         ) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from io import StringIO
@@ -38,7 +38,8 @@ FIELDS = {
 @dataclass(frozen=True, slots=True)
 class About:
     """What a dataset card says that does not stand in the rows. time in ms; `slices` are those
-    counted by name; `repo_hash` fixes the labels that labellers could choose from."""
+    counted by name; `repo_hash` fixes the labels that labellers could choose from; `seed_reading`
+    says what of the user's file was left out or joined (`driftgate.labelled.findings`)."""
 
     model: str
     retrain_id: str
@@ -49,6 +50,7 @@ class About:
     slices: tuple[str, ...]
     repo_hash: str
     seed_uri: str | None
+    seed_reading: Mapping[str, Any] | None
     excluded: frozenset[str]
     measured: Measured
 
@@ -91,8 +93,12 @@ def card(dataset: Dataset, about: About, hashes: Mapping[str, str]) -> dict[str,
                 "licence": data.licence,
                 "personal_data": "texts as they were logged; subjects are the app's own ids",
                 "consent": data.consent,
+                "reading": reading,
             }
-            for name, uri in (("seed", about.seed_uri), ("logs", f"inferences of {about.model}"))
+            for name, uri, reading in (
+                ("seed", about.seed_uri, about.seed_reading),
+                ("logs", f"inferences of {about.model}", None),
+            )
             if uri is not None
         ],
         "labels": {
@@ -147,9 +153,20 @@ def readme(told: Mapping[str, Any]) -> str:
         f"- labels: {labels['given_by']}; {labels['coverage']:.0%} of {labels['answers']} recent "
         f"answers are labelled, agreement {percent(labels['agreement'])} over "
         f"{labels['told_twice']} answers labelled more than once\n"
-        f"- left out: {told['left_out'] or 'nothing'}\n\n"
+        f"- left out: {told['left_out'] or 'nothing'}\n"
+        f"{read_from(told['sources'])}\n"
         f"`{CARD}` says the same for programs, `{CROISSANT}` in Croissant 1.1.\n"
     )
+
+
+def read_from(sources: Sequence[Mapping[str, Any]]) -> str:
+    """What was left out or joined when the user's files were read, a line each."""
+    found = []
+    for reading in (source["reading"] for source in sources if source["reading"]):
+        found.append(f"{reading['source']}: {reading['rows']} rows read, {reading['kept']} kept")
+        found += [f"left out, {c['rows']}: {why}" for why, c in reading["left_out"].items()]
+        found += [f"joined as {label!r}: {spelt}" for label, spelt in reading["joined"].items()]
+    return "".join(f"- seed: {line}\n" for line in found)
 
 
 def croissant(told: Mapping[str, Any]) -> dict[str, Any]:

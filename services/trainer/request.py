@@ -18,12 +18,14 @@ from services.trainer.worker import Done, Job
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`seed_uri` is the launch's, or the request's own; `excluded` ids are never learned from, of
-    this request and those before; `parent` is the champion, None before the first release."""
+    """`seed_uri` is the launch's, or the request's own; `seed_reading` says how its rows were
+    read; `excluded` ids are never learned from, of this request and those before; `parent` is the
+    champion, None before the first release."""
 
     event: Event
     repo: ModelRepo
     seed_uri: str | None
+    seed_reading: Mapping[str, Any] | None
     excluded: frozenset[str]
     parent: int | None
 
@@ -60,6 +62,7 @@ class Request:
             slices=self.slices,
             repo_hash=self.repo.hash,
             seed_uri=self.seed_uri,
+            seed_reading=self.seed_reading,
             excluded=self.excluded,
             measured=measured,
         )

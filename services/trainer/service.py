@@ -28,6 +28,7 @@ from driftgate.events import Emit, Event
 from driftgate.health import Health, Log
 from driftgate.rollouts import settled
 from driftgate.runner import newest
+from driftgate.scaffold import launch
 from driftgate.store import Store
 from services.trainer import cards, dataset
 from services.trainer.curation import Dataset, Refused, Row, curate
@@ -109,10 +110,12 @@ class Trainer:
             raise BadInput(UNKNOWN_MODEL, "model", model, "a model that was declared")
         repos = self.settings.state_dir / "repos"
         repo = model_repo.fetch(declared["repo_uri"], self.artifacts, repos)
+        seed_uri = self.seed(event)
         return Request(
             event=event,
             repo=repo,
-            seed_uri=self.seed(event),
+            seed_uri=seed_uri,
+            seed_reading=launch.reading_kept(self.artifacts, seed_uri) if seed_uri else None,
             excluded=self.excluded(event),
             parent=state.get("champion"),
         )

@@ -21,14 +21,15 @@ from driftgate.audit import broken_links
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.events import DAY_MS, Emit
+from driftgate.labelled.reading import read
+from driftgate.labelled.rows import Row
 from driftgate.runner import newest, readable
 from driftgate.store import Store
-from services.console.orders import send
 from services.console.operators import command_event
+from services.console.orders import send
 from services.simulator.demo import EXAMPLE
 from services.simulator.people import Habits
 from services.simulator.play import Drill
-from services.simulator.rows import Row, read_rows
 from services.simulator.schedule import WEEK_MS, Calendar, World, build
 from services.simulator.session import Played, play
 
@@ -45,7 +46,7 @@ def leaping_world(folder: Path) -> World:
     """The example's launch and first week, then at once its weeks from `LEAP_TO_WEEK` on."""
     path = folder / "world.csv"
     runpy.run_path(str(EXAMPLE / "world.py"))["write_world"](path, seed=7)
-    rows = read_rows(path)
+    rows = read(path).rows()
     whole = build(MODEL, rows, Calendar(weeks=24, per_day=60))
     leap = (LEAP_TO_WEEK - 1 - CALM_WEEKS) * WEEK_MS
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from driftgate import scaffold
+from driftgate.scaffold import writing
 from driftgate.classifier.serving import Prediction
 from driftgate.errors import Corrupt
 from services.console import eval_cli
@@ -41,8 +41,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model repo, an adapter beside its held-out rows, and a spoilt one without any."""
     monkeypatch.setattr(offline, "Classifier", Keywords)
     monkeypatch.setattr(offline, "resolve", lambda name: name)
-    declaration = scaffold.Declaration("my-model", LABELS)
-    scaffold.write(tmp_path / "repo", declaration, scaffold.STARTER)
+    declaration = writing.Declaration("my-model", LABELS)
+    writing.write(tmp_path / "repo", declaration, writing.STARTER)
     for name in ("good", "spoilt"):
         (tmp_path / name).mkdir()
     (tmp_path / "spoilt" / "spoilt").touch()

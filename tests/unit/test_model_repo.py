@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from driftgate import model_repo, scaffold, suites, yaml_problems
+from driftgate import model_repo, suites, yaml_problems
+from driftgate.scaffold import writing
 from driftgate.artifacts import Artifacts
 from driftgate.errors import BadConfig
 
@@ -63,9 +64,7 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
 def repo(tmp_path: Path) -> Path:
     """A valid model repo."""
     folder = tmp_path / "repo"
-    scaffold.write(
-        folder, scaffold.Declaration("my-model", ["delivery", "refund"]), scaffold.STARTER
-    )
+    writing.write(folder, writing.Declaration("my-model", ["delivery", "refund"]), writing.STARTER)
     return folder
 
 
@@ -120,7 +119,7 @@ def test_the_file_of_a_waived_suite_may_be_absent_and_no_other(repo: Path) -> No
     _, uri = model_repo.publish(repo, artifacts)
     fetched = model_repo.fetch(uri, artifacts, repo.parent / "cache")
     regression, probe = suites.frozen(fetched.folder, ["delivery", "refund"], ["probes"])
-    assert (len(regression.cases), probe.cases) == (len(scaffold.STARTER), ())
+    assert (len(regression.cases), probe.cases) == (len(writing.STARTER), ())
 
 
 def test_a_suite_to_waive_is_one_of_two(repo: Path) -> None:
@@ -158,17 +157,17 @@ def test_reading_a_model_repo_loads_nothing_heavy() -> None:
 
 
 def test_what_init_writes_is_valid_and_never_overwritten(tmp_path: Path) -> None:
-    declaration = scaffold.Declaration("my-model", ["delivery", "refund"], protected="language=es")
-    repo = scaffold.write(tmp_path, declaration, scaffold.STARTER)
+    declaration = writing.Declaration("my-model", ["delivery", "refund"], protected="language=es")
+    repo = writing.write(tmp_path, declaration, writing.STARTER)
     assert list(repo.config.gate.protected) == ["language=es"]
     with pytest.raises(BadConfig, match="exists"):
-        scaffold.write(tmp_path, declaration, scaffold.STARTER)
+        writing.write(tmp_path, declaration, writing.STARTER)
 
 
 def test_what_init_writes_names_every_key(tmp_path: Path) -> None:
     """Complete: whoever reads it sees all that can be set."""
-    declaration = scaffold.Declaration("my-model", ["delivery", "refund"], protected="language=es")
-    scaffold.write(tmp_path, declaration, scaffold.STARTER)
+    declaration = writing.Declaration("my-model", ["delivery", "refund"], protected="language=es")
+    writing.write(tmp_path, declaration, writing.STARTER)
     text = (tmp_path / "model.yaml").read_text()
     parts = [
         model_repo.ModelYaml,
@@ -185,9 +184,9 @@ def test_what_init_writes_names_every_key(tmp_path: Path) -> None:
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
     artifacts = Artifacts("memory://repo-hash")
-    declaration = scaffold.Declaration("my-model", ["delivery", "refund"])
-    scaffold.write(tmp_path / "a", declaration, scaffold.STARTER)
-    scaffold.write(tmp_path / "b", declaration, scaffold.STARTER)
+    declaration = writing.Declaration("my-model", ["delivery", "refund"])
+    writing.write(tmp_path / "a", declaration, writing.STARTER)
+    writing.write(tmp_path / "b", declaration, writing.STARTER)
     first, uri = model_repo.publish(tmp_path / "a", artifacts)
     second, _ = model_repo.publish(tmp_path / "b", artifacts)
     assert first.hash == second.hash

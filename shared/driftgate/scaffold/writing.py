@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,13 +13,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from driftgate.errors import BadConfig
-from driftgate.model_repo import MODEL_YAML, PROBES, REGRESSION, ModelRepo, read
+from driftgate.model_repo import MODEL_YAML, ModelRepo, read
+from driftgate.suites import PROBES, REGRESSION
 
-REGRESSION_CASES = 80
 INVARIANCE_TEXTS = 24
 MINIMUM_CASES = 12
 # Changes of a text after which any label should stand, in any language.
 HARMLESS = ["lowercase", "extra_spaces", "strip_punctuation"]
+# What YAML 1.2 does not take as it is inside double quotes.
+NOT_PRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,15 @@ class Declaration:
     slice_gate: float = 0.65
     regression_gate: float = 0.85
     probe_gate: float = 0.8
+    min_cases: int = 80
+    min_pairs: Sequence[int] = (20, 30, 40)
     one_off: bool = False
     epochs: int = 4
     learning_rate: float = 0.002
     recent_days: int = 56
     replay_rows: int = 1200
     max_rows: int = 2400
+    min_rows: int = 150
     tolerance: Mapping[str, float] = field(
         default_factory=lambda: {
             "error": 0.03,
@@ -66,8 +72,7 @@ def write(folder: Path, declaration: Declaration, cases: Sequence[Case]) -> Mode
     Raises:
         BadConfig: there is a model.yaml already, or there are no cases.
     """
-    if (folder / MODEL_YAML).exists():
-        raise BadConfig(f"{folder / MODEL_YAML} exists: remove it first, or choose another folder")
+    check_free(folder)
     if not cases:
         raise BadConfig(f"{folder}: a model repo needs some labelled cases for its evals")
     environment = Environment(
@@ -75,6 +80,7 @@ def write(folder: Path, declaration: Declaration, cases: Sequence[Case]) -> Mode
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701 - YAML
     )
+    environment.filters["quoted"] = quoted
     values = asdict(declaration) | {"one_off": str(declaration.one_off).lower()}
     (folder / "evals").mkdir(parents=True, exist_ok=True)
     (folder / MODEL_YAML).write_text(
@@ -89,11 +95,25 @@ def write(folder: Path, declaration: Declaration, cases: Sequence[Case]) -> Mode
     return read(folder)
 
 
+def check_free(folder: Path) -> None:
+    """Raises: BadConfig where the folder has a model.yaml, or is a file."""
+    if (folder / MODEL_YAML).exists():
+        raise BadConfig(f"{folder / MODEL_YAML} exists: remove it first, or choose another folder")
+    if folder.exists() and not folder.is_dir():
+        raise BadConfig(f"{folder} is a file; expected the name of a folder to write: choose one")
+
+
+def quoted(text: str) -> str:
+    """A text as a double-quoted YAML scalar, emoji as they are."""
+    in_quotes = json.dumps(text, ensure_ascii=False)
+    return NOT_PRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", in_quotes)
+
+
 def regression(cases: Sequence[Case]) -> str:
     """The frozen suite, one JSON object a line."""
     lines = (
-        {"id": f"r-{number:03d}", "text": case.text, "label": case.label, **case.slices}
-        for number, case in enumerate(cases[:REGRESSION_CASES], 1)
+        {"id": f"r-{number:03d}", "text": case.text, "label": case.label, "slices": case.slices}
+        for number, case in enumerate(cases, 1)
     )
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
