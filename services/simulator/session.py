@@ -91,7 +91,18 @@ def play(
         log = open_.enter_context(log_to(settings.state_dir / "log" / "simulate.log"))
         settler = Settler(bus, codec, waiting=display.waiting, log=log)
         player = Player(
-            world, repo, uri, bus, codec, artifacts, settings.router, settler, habits, seed, drills
+            world=world,
+            repo=repo,
+            repo_uri=uri,
+            bus=bus,
+            codec=codec,
+            artifacts=artifacts,
+            router=settings.router,
+            settler=settler,
+            habits=habits,
+            seed=seed,
+            drills=drills,
+            reading=reading,
         )
 
         def watch(day: Day) -> None:

@@ -171,23 +171,21 @@ def fill(bus: MemoryBus) -> None:
         publish(producer, CODEC, [letter(record, error, "promoter", START)])
 
 
-def test_a_failure_says_what_the_trainer_and_the_dead_letters_say(
-    bus: MemoryBus, tmp_path: Path
-) -> None:
+def test_a_failure_says_what_the_trainer_and_the_dead_letters_say(bus: MemoryBus) -> None:
     fill(bus)
     with pytest.raises(PlayFailedError) as caught:
-        played_through(player(bus, world()), tmp_path)
+        played_through(player(bus, world()), "`driftgate audit m`")
     said = str(caught.value).splitlines()
     assert said == [
         "the launch data of 2 rows led to no version. What the system says:",
         "  trainer, refuse: 61 rows",
         "  promoter could not use a record of topic commands: value: got b'bytes', expected a "
         "record of commands",
-        f"To look further: `driftgate audit {MODEL} --state {tmp_path}`",
+        "To look further: `driftgate audit m`",
     ]
 
 
-def test_a_failure_is_told_when_the_system_cannot_be_asked(bus: MemoryBus, tmp_path: Path) -> None:
+def test_a_failure_is_told_when_the_system_cannot_be_asked(bus: MemoryBus) -> None:
     found = player(bus, world(), settler=Settled(PlayFailedError("the bus is away")))
 
     def away() -> None:
@@ -196,7 +194,7 @@ def test_a_failure_is_told_when_the_system_cannot_be_asked(bus: MemoryBus, tmp_p
 
     found.settler.all = away  # type: ignore[method-assign]
     with pytest.raises(PlayFailedError, match=r"(?s)the bus is away.*could not be read"):
-        played_through(found, tmp_path)
+        played_through(found, "")
 
 
 def test_only_the_last_decisions_are_told() -> None:
@@ -214,8 +212,8 @@ def test_a_failed_demo_keeps_its_files_and_says_how_to_look_at_them(
 ) -> None:
     taken_down: list[Path] = []
 
-    def fails(*_: Any, **__: Any) -> None:
-        raise PlayFailedError(f"it failed\nTo look further: `driftgate audit m --state {state}`")
+    def fails(*_: Any, look_further: str, **__: Any) -> None:
+        raise PlayFailedError(look_further)
 
     state = tmp_path / "state"
     shown = io.StringIO()
@@ -227,9 +225,9 @@ def test_a_failed_demo_keeps_its_files_and_says_how_to_look_at_them(
     monkeypatch.setattr(stack, "down", taken_down.append)
     with pytest.raises(PlayFailedError) as caught:
         demo.run(None, state, tmp_path / "r.html", Calendar(), Habits(), Console(file=shown))
-    assert str(caught.value).endswith(
-        f"`driftgate audit m --state {state}`, once `driftgate up --clock world --state {state}` "
-        "has started what was kept"
+    assert str(caught.value) == (
+        f"`driftgate up --clock world --state {state}`, then "
+        f"`driftgate audit {MODEL} --state {state}`"
     )
     assert (taken_down, state.exists()) == ([state, state], True)
     assert "2 rows at launch" in shown.getvalue()
@@ -251,16 +249,18 @@ def test_nothing_of_the_worlds_log_is_on_the_screen(
     assert capsys.readouterr() == ("", "")
 
 
-def test_bus_and_store_are_closed_when_a_world_fails(
+def test_a_failed_world_knows_how_it_was_read_and_leaves_neither_bus_nor_store_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bus: MemoryBus
 ) -> None:
     closed: list[str] = []
+    read: list[Any] = []
 
     class Closing:
         def __init__(self, name: str) -> None:
             self.close = lambda: closed.append(name)
 
-    def fails(*_: Any) -> None:
+    def fails(failing: Player, _: str) -> None:
+        read.append(failing.reading)
         raise PlayFailedError("no")
 
     monkeypatch.setattr(session, "KafkaBus", lambda _: Closing("bus"))
@@ -275,9 +275,10 @@ def test_bus_and_store_are_closed_when_a_world_fails(
             tmp_path / "r.html",
             habits=Habits(),
             seed=7,
+            reading={"rows": 2},
             console=Console(quiet=True),
         )
-    assert sorted(closed) == ["bus", "store"]
+    assert (sorted(closed), read) == (["bus", "store"], [{"rows": 2}])
 
 
 def test_texts_with_other_line_ends_come_through_a_seed_file(tmp_path: Path) -> None:
