@@ -8,6 +8,7 @@ from contextlib import closing
 
 from rich.console import Console
 from rich.status import Status as Spinner
+from rich.text import Text
 
 from driftgate.bus import Bus, Record
 from driftgate.codec import Codec
@@ -100,7 +101,8 @@ class Progress:
         """What each service is doing, after so many seconds."""
         doing = "; ".join(f"{service}: {what}" for service, what in activities.items())
         if self._console.is_terminal:
-            self.spinner.update(f"{doing or 'waiting'} ({gone:.0f} of {self._deadline_s:.0f} s)")
+            waited = f"{gone:.0f} s, at most {self._deadline_s:.0f} s"
+            self.spinner.update(Text(f"{doing or 'waiting'} ({waited})"))
             return
         for service, what in activities.items():
             begun = f"{service}: {what.partition(':')[0]}"

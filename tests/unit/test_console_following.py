@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -137,19 +138,24 @@ def desk(codec: Codec) -> MemoryDesk:
     return MemoryDesk(codec)
 
 
-def wait(desk: MemoryDesk, deadline_s: float = 30) -> tuple[Course, str]:
-    out = io.StringIO()
-    doing = {"trainer": "training triage@4: 42 %, 6 s left"}
+def wait(desk: MemoryDesk, later: Iterable[Emit] = (), deadline_s: float = 30) -> tuple[Any, str]:
+    """The end of an order, and what was printed; `later` comes while it is waited for."""
+    out, coming = io.StringIO(), list(later)
+
+    def activities() -> dict[str, str]:
+        desk.send([coming.pop(0)] if coming else [])
+        return {"trainer": "training triage@4: 42 %, 6 s left"}
+
     console = Console(file=out, width=60)
-    course = waiting.wait(desk.bus, desk.codec, ORDER, deadline_s, lambda: doing, console)
+    course = waiting.wait(desk.bus, desk.codec, ORDER, deadline_s, activities, console)
     return course, out.getvalue()
 
 
 def test_decisions_are_printed_as_they_come_and_work_once(desk: MemoryDesk) -> None:
     told = (entry("trainer", "refuse", model="other"), REQUESTED, TRAINED, PASSED, FIRST)
-    desk.send(Emit("audit", event) for event in told)
-    desk.send([Emit("routing.acks", ack(7))])
-    course, said = wait(desk)
+    desk.send(Emit("audit", event) for event in told[:2])
+    later = [*(Emit("audit", event) for event in told[2:]), Emit("routing.acks", ack(7))]
+    course, said = wait(desk, later)
     assert (course.passed, course.version) == (True, 4)
     assert [line.split()[2] for line in said.splitlines() if "words of" in line] == [
         "drift-detector",
