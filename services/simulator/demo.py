@@ -214,9 +214,9 @@ def summary(played: Played, report: Path, next_steps: Sequence[str]) -> Table:
     table.add_row("label has had feedback, lowest week", percent(min(known, default=None)))
     refreshed = f"week {result.refreshed}" if result.refreshed else "there was none"
     table.add_row("first refresh at full traffic", refreshed)
-    after = "after it" if result.refreshed else "after the first"
-    table.add_row(f"weeks {after} below gate × that share", listed(result.below))
-    table.add_row(f"weeks {after} below the gate line itself", listed(result.below_line))
+    since = " after it" if result.refreshed else ""
+    table.add_row(f"weeks{since} below gate × that share", listed(result.below))
+    table.add_row(f"weeks{since} below the gate line itself", listed(result.below_line))
     table.add_row("above the one-off, last four weeks", percent(result.advantage))
     drift = [r for r in played.facts.requests if r["reason"] == "drift"]
     table.add_row("drift-fired refreshes", f"{len(drift)}, false alarms {len(played.false_alarms)}")

@@ -312,6 +312,7 @@ def test_the_summary_of_a_world_without_a_refresh_or_an_answer() -> None:
         Played(Result((week,), 0.8, None, (), None, (1,)), facts(), (), True, ("request [x] no",))
     )
     assert "there was none" in found
+    assert "weeks below the gate line itself" in found
     assert "1; the first: request [x] no" in found
     assert "90.0%" in found
 
