@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from http.client import HTTPException
+from typing import IO, TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -23,9 +24,15 @@ def urls(config: StackConfig) -> dict[str, str]:
 def body(url: str) -> dict[str, Any]:
     """What a service answers, healthy or not; empty when it does not answer."""
     try:
-        with urlopen(url, timeout=TIMEOUT_SECONDS) as reply:  # noqa: S310 - our own services
+        with opened(url) as reply:
             return dict(json.load(reply))
-    except HTTPError as error:
-        return dict(json.load(error))
-    except (OSError, ValueError):
+    except (OSError, HTTPException, ValueError):
         return {}
+
+
+def opened(url: str) -> IO[bytes]:
+    """The reply, also where its status is an error: it says why in its body."""
+    try:
+        return urlopen(url, timeout=TIMEOUT_SECONDS)  # noqa: S310 - our own services
+    except HTTPError as error:
+        return error

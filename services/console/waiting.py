@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -114,4 +115,9 @@ class Progress:
 def activities(urls: Mapping[str, str], model: str) -> dict[str, str]:
     """What the services that work on a model's versions say that they are doing about it."""
     said = {name: str(health.body(urls[name]).get("activity")) for name in BUSY if name in urls}
-    return {name.replace("_", "-"): what for name, what in said.items() if model in what}
+    return {name.replace("_", "-"): what for name, what in said.items() if names(what, model)}
+
+
+def names(what: str, model: str) -> bool:
+    """Whether words such as `training triage@4: 42 %` are about a model."""
+    return model in re.split("[ ,:@]", what)
