@@ -32,6 +32,7 @@ PORTS = {
     "ray": 6379,
     "ray_client": 10001,
 } | {f"{name}_http": 9401 + i for i, name in enumerate(SERVICES)}
+PORT_VARIABLES = {f"{PREFIX}{name.upper()}_PORT": name for name in PORTS}
 OWNED_BY_STACK = ("kafka", "store", "ray", "router", "http_port", "state_dir", "clock")
 
 # Below the range from which Linux and macOS take the ports of outgoing connections.
@@ -75,18 +76,17 @@ class StackConfig:
         """
         ports, settings = dict(PORTS), {}
         of_services = [PREFIX + name.upper() for name in Settings.model_fields]
-        of_ports = {f"{PREFIX}{name.upper()}_PORT": name for name in PORTS}
         clock: Literal["live", "world"] = "live"
         for variable, value in environment.items():
-            if variable in of_ports:
-                ports[of_ports[variable]] = port_number(variable, value)
+            if variable in PORT_VARIABLES:
+                ports[PORT_VARIABLES[variable]] = port_number(variable, value)
             elif variable == f"{PREFIX}CLOCK" and value in ("live", "world"):
                 clock = value  # type: ignore[assignment]
             elif variable in of_services:
                 if variable.removeprefix(PREFIX).lower() not in OWNED_BY_STACK:
                     settings[variable] = value
             elif variable.startswith(PREFIX):
-                known = [*of_ports, *of_services]
+                known = [*PORT_VARIABLES, *of_services]
                 raise BadConfig(
                     f"environment variable {variable} is unknown: {nearest(variable, known)}"
                 )

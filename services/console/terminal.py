@@ -155,10 +155,14 @@ def settings(state: Path, *parts: str) -> Settings:
             client would try for longer than an operator waits.
     """
     from deploy.local import stack
+    from deploy.local.plan import PORT_VARIABLES
     from driftgate.config import load
 
     config = stack.running(state)
-    found = load() if config is None else config.service_settings
+    if config is None:  # the ports of a stack that is not up say nothing about another system
+        found = load({k: v for k, v in os.environ.items() if k not in PORT_VARIABLES})
+    else:
+        found = config.service_settings
     for part in parts:
         reach(part, getattr(found, part))
     return found

@@ -188,3 +188,10 @@ def test_settings_of_the_environment_are_used_without_a_stack(
 ) -> None:
     monkeypatch.setenv("DRIFTGATE_KAFKA", "elsewhere:9092")
     assert terminal.settings(tmp_path) == Settings(kafka="elsewhere:9092")
+
+
+def test_the_ports_of_a_stack_that_is_not_up_are_no_unknown_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFTGATE_KAFKA_PORT", "9192")
+    assert terminal.settings(tmp_path).kafka == Settings().kafka

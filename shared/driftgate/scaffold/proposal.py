@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from driftgate.errors import BadConfig, nearest
 from driftgate.labelled.rows import Row
 from driftgate.scaffold.baseline import Guess
-from driftgate.scaffold.writing import Case, Declaration
+from driftgate.scaffold.writing import MINIMUM_CASES, Case, Declaration
 
 SEED = 7
 LEAST_ROWS = 100
@@ -29,6 +29,9 @@ ROOM = 0.12
 SLICE_ROOM = 0.18
 """How much under the baseline the bars are: labels are partly wrong, and the world moves."""
 
+CLEARER, MOST_CERTAIN = 0.1, 0.99
+"""The suite's cases were chosen for their clearness, and more of them are right than of all."""
+
 Z = 1.64
 LOWEST_BAR = 0.05
 FEW_CASES = 60
@@ -42,6 +45,7 @@ LEAST_TRAINED, MOST_TRAINED = 2400, 8000
 NONE = "none"
 # Labelled answers a day for which the usual numbers of pairs in a rollout are meant.
 USUAL_LABELLED_PER_DAY = 30
+DEFAULTS = Declaration("", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
     protected = protected_slice(kept, wanted.protect)
     gate = bar(accuracy, held_out, ROOM)
     max_rows = wanted.max_rows or training_rows(len(kept))
-    regression = round(min(0.85, 0.6 + 0.3 * accuracy), 2)
+    clear = min(MOST_CERTAIN, accuracy + CLEARER)
     declaration = Declaration(
         model=wanted.model,
         labels=wanted.labels or tuple(sorted({row.label for row in rows})),
@@ -101,8 +105,8 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         protected=protected,
         gate=gate,
         slice_gate=slice_bar(protected, kept, found, gate),
-        regression_gate=regression,
-        probe_gate=round(regression - 0.05, 2),
+        regression_gate=min(DEFAULTS.regression_gate, bar(clear, len(suite), 0)),
+        probe_gate=min(DEFAULTS.probe_gate, bar(clear, MINIMUM_CASES, 0)),
         min_cases=min(80, max(10, int(0.6 * held_out))),
         min_rows=min(150, max(40, len(kept) // 2)),
         min_pairs=pairs(wanted.labelled_per_day),
@@ -199,7 +203,7 @@ def is_in(row: Row, slice_name: str) -> bool:
 
 def pairs(labelled_per_day: float | None) -> tuple[int, ...]:
     """Labelled requests that each stage of a rollout waits for; fewer where few are labelled."""
-    usual = Declaration("", ()).min_pairs
+    usual = DEFAULTS.min_pairs
     if labelled_per_day is None or labelled_per_day >= USUAL_LABELLED_PER_DAY:
         return tuple(usual)
     return tuple(max(5, round(n * labelled_per_day / USUAL_LABELLED_PER_DAY)) for n in usual)
@@ -219,7 +223,8 @@ def reasons(
         f"{len(kept):,} rows to launch with, about {held_out:,} of them held out; "
         f"{len(suite)} clear cases are frozen as the regression suite and not learned from",
         f"gate {declared.gate:.0%}: the frozen base alone gets {accuracy:.0%} right, "
-        f"the most frequent label would get {most:.0%}",
+        f"the most frequent label would get {most:.0%}; regression suite "
+        f"{declared.regression_gate:.0%}, probes {declared.probe_gate:.0%}",
         f"protected: {declared.protected}, bar {declared.slice_gate:.0%}"
         if declared.protected
         else "protected: no slice",
@@ -235,7 +240,7 @@ def reasons(
             f"a verdict rests on {declared.min_cases} cases or more instead of 80: only large "
             "losses will be seen until there is more"
         )
-    if tuple(declared.min_pairs) != tuple(Declaration("", ()).min_pairs):
+    if tuple(declared.min_pairs) != tuple(DEFAULTS.min_pairs):
         told.append(f"stages of a rollout wait for {declared.min_pairs} labelled pairs: few a day")
     return told
 
