@@ -34,12 +34,21 @@ PARTS = re.compile(
     r"^(?:\w{2,10}\.?,?\s+)?(?P<a>\d{1,4})\s?[./\-年 ]\s?(?P<b>\d{1,2})"
     r"\s?[./\-月 ]\s?(?P<c>\d{1,4})[日.]?"
     r"(?:[ T,]+(?P<h>\d{1,2})[:h.時](?P<m>\d{2})(?:[:.](?P<s>\d{2})(?:[.,]\d+)?)?"
-    r"\s*(?P<half>[AaPp])?\.?(?:[Mm]\.?)?)?\s*(?:Uhr|UTC|Z|GMT)?$"
+    r"\s*(?P<half>[AaPp])?\.?\s?(?:[Mm]\.?)?)?\s*(?:Uhr|UTC|Z|GMT)?$"
 )
+CLOCK = re.compile(
+    r"^(?P<h>\d{1,2})[:h.時시](?P<m>\d{2})(?:[:.](?P<s>\d{2})(?:[.,]\d+)?)?"
+    r"\s*(?P<half>[AaPp])?\.?\s?(?:[Mm]\.?)?\s*(?:Uhr)?$"
+)
+# Zones that mail has names for (RFC 822); others are not unique.
+ZONES = {
+    **{"UTC": "+0000", "GMT": "+0000", "EST": "-0500", "EDT": "-0400", "CST": "-0600"},
+    **{"CDT": "-0500", "MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700"},
+}
+ZONE = re.compile(rf"\b(?:{'|'.join(ZONES)})\b")
 # With names of months or days, as mail, Twitter, Oracle and people in English write them.
 FORMATS = (
     "%a, %d %b %Y %H:%M:%S %z",
-    "%a, %d %b %Y %H:%M:%S GMT",
     "%a %b %d %H:%M:%S %z %Y",
     "%a %b %d %H:%M:%S %Y",
     "%d-%b-%Y",
@@ -53,7 +62,14 @@ FORMATS = (
     "%b %d, %Y %I:%M %p",
     "%B %d, %Y %I:%M %p",
     "%Y/%m/%d %H:%M:%S %z",
+    "%a %b %d %H:%M:%S %Y %z",
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%d-%b-%y %I.%M.%S.%f %p",
+    "%d-%b-%Y %I:%M:%S %p",
+    "%d/%b/%y %I:%M %p",
+    "%G-W%V-%u",
 )
+PROBED = 200  # values that choose the format
 # Reading any language's dates takes milliseconds each.
 MOST_IN_WORDS = 5_000
 USUAL_SHARE = 0.8
@@ -77,29 +93,64 @@ def read(values: Sequence[Any], where: str, order: str | None) -> Dates:
 
     Args:
         where: names file and column in messages.
-        order: what the user says, see `Asked.dates`.
+        order: what the user says, see `Asked.dates` and `check_order`.
 
     Raises:
-        BadConfig: day and month cannot be told apart, or `order` is none.
+        BadConfig: day and month cannot be told apart.
     """
-    texts = pd.Series([plain(value) for value in values], dtype=object)
+    texts = [plain(value) for value in values]
+    distinct = pd.Series([text for text in dict.fromkeys(texts) if text], dtype=object)
+    found = of_distinct(distinct, where, order)
+    by_text = dict(zip(distinct, found.times, strict=True))
+    return Dates([by_text.get(text) for text in texts], found.how)
+
+
+def of_distinct(texts: Any, where: str, order: str | None) -> Dates:
+    """The moments of values that differ: a year of a million rows has few days."""
     if order and "%" in order:
         return made(by_format(texts, order), f"dates as {order}")
-    if order and order not in ORDERS:
-        raise BadConfig(
-            f"--dates {order}: expected {', '.join(ORDERS)}, or a format such as '%d.%m.%Y %H:%M'"
-        )
     numbers = pd.to_numeric(texts, errors="coerce")
-    filled = texts != ""
-    if filled.any() and numbers[filled].notna().mean() >= USUAL_SHARE:
+    if numbers.notna().mean() >= USUAL_SHARE:
         return of_numbers(numbers)
     found = [made(pd.to_datetime(texts, utc=True, errors="coerce", format="ISO8601"), "ISO 8601")]
     if order is None and found[0].share >= 1:
         return found[0]
     found.append(in_parts(texts, where, order))
-    if max(one.share for one in found) < USUAL_SHARE * filled.mean():
+    if max(one.share for one in found) < USUAL_SHARE:
         found += [in_words(texts, order)]
     return max(found, key=lambda one: one.share)
+
+
+def of_moments(values: Sequence[int | None]) -> Dates:
+    """Moments in ms that are plausible; others are no dates."""
+    good = [v if v is not None and EARLIEST <= v <= LATEST else None for v in values]
+    return Dates(good, "by its type")
+
+
+def check_order(order: str) -> None:
+    """Raises: BadConfig where it is neither an order nor a format."""
+    if "%" in order:
+        by_format(pd.Series([], dtype=object), order)
+    elif order not in ORDERS:
+        raise BadConfig(
+            f"--dates {order}: expected {', '.join(ORDERS)}, or a format such as '%d.%m.%Y %H:%M'"
+        )
+
+
+def times_of_day(values: Sequence[Any]) -> list[int | None]:
+    """Such as 14:30 or 2:30 PM in ms, 0 where there is none, None where it is no time of day."""
+    texts = [plain(value) for value in values]
+    distinct = {text: CLOCK.match(text) for text in texts}
+    by_text = {text: clock(found) if found else None for text, found in distinct.items()}
+    return [by_text[text] if text else 0 for text in texts]
+
+
+def clock(found: re.Match[str]) -> int | None:
+    hour, minute, second = (int(found[part] or 0) for part in ("h", "m", "s"))
+    if found["half"]:
+        hour = hour % 12 + 12 * (found["half"].lower() == "p")
+    whole = hour < 24 and minute < 60 and second < 60
+    return ((hour * 60 + minute) * 60 + second) * 1000 if whole else None
 
 
 def plain(value: Any) -> str:
@@ -125,7 +176,12 @@ def made(parsed: Any, how: str) -> Dates:
 
 
 def by_format(texts: Any, form: str) -> Any:
-    return pd.to_datetime(texts, utc=True, errors="coerce", format=form)
+    try:
+        return pd.to_datetime(texts, utc=True, errors="coerce", format=form)
+    except (ValueError, KeyError, re.error):
+        raise BadConfig(
+            f"--dates {form}: no format of dates; expected one such as '%d.%m.%Y %H:%M'"
+        ) from None
 
 
 def of_numbers(numbers: Any) -> Dates:
@@ -150,13 +206,12 @@ def of_numbers(numbers: Any) -> Dates:
 
 def in_parts(texts: Any, where: str, order: str | None) -> Dates:
     """Dates of three numbers, and a time of day if there is one."""
-    distinct = pd.Series(texts.unique(), dtype=object)
-    parts = distinct.str.extract(PARTS)
+    parts = texts.str.extract(PARTS)
     numbers = parts[["a", "b", "c"]].apply(pd.to_numeric)
     fits = numbers["a"].notna()
     if not fits.any():
         return Dates([None] * len(texts), "no dates")
-    chosen = order or order_of(numbers[fits], distinct[fits], where)
+    chosen = order or order_of(numbers[fits], texts[fits], where)
     year, month, day = (dict(zip(chosen, "abc", strict=True))[part] for part in "ymd")
     years = numbers[year].where(numbers[year] > 99, numbers[year] + 2000)
     years = years.where((numbers[year] > 99) | (numbers[year] < 70), numbers[year] + 1900)
@@ -175,10 +230,9 @@ def in_parts(texts: Any, where: str, order: str | None) -> Dates:
     )
     plausible = pieces.where(years.between(1970, 2100))
     moments = pd.to_datetime(plausible, errors="coerce", utc=True)
-    by_text = dict(zip(distinct, moments, strict=True))
     names = {"d": "day", "m": "month", "y": "year"}
     how = f"dates as {', '.join(names[part] for part in chosen)}"
-    return made(pd.to_datetime(texts.map(by_text), utc=True), how)
+    return made(moments, how)
 
 
 def order_of(numbers: Any, texts: Any, where: str) -> str:
@@ -191,6 +245,11 @@ def order_of(numbers: Any, texts: Any, where: str) -> str:
         return "ymd"
     day_first = (numbers["a"] > 12).sum()
     month_first = (numbers["b"] > 12).sum()
+    if day_first > month_first and year_may_lead(numbers):
+        raise BadConfig(
+            f"{where}: {shown(texts.iloc[0])} may be year or day first; say --dates ymd or "
+            "--dates dmy"
+        )
     if day_first or month_first:
         return "dmy" if day_first >= month_first else "mdy"
     if texts.str.contains(r"^\d{1,2}\.\s?\d{1,2}\.", regex=True).all():
@@ -201,12 +260,22 @@ def order_of(numbers: Any, texts: Any, where: str) -> str:
     )
 
 
+def year_may_lead(numbers: Any) -> bool:
+    """Whether 25/03/05 is rather of 2025: the last numbers are days, and vary more than the first
+    ones, which years do not."""
+    first, last = numbers["a"], numbers["c"]
+    return bool(last.between(1, 31).all() and first.max() - first.min() < last.max() - last.min())
+
+
 def in_words(texts: Any, order: str | None) -> Dates:
     """Dates with names of months, in English by their format, else in any language."""
-    tried = [made(by_format(texts, form), f"dates as {form}") for form in FORMATS]
-    best = max(tried, key=lambda one: one.share)
-    distinct = [text for text in texts.unique() if text]
-    if best.share >= USUAL_SHARE * (texts != "").mean() or len(distinct) > MOST_IN_WORDS:
+    zoned = texts.str.replace(ZONE, lambda found: ZONES[found[0]], regex=True)
+    zoned = zoned.str.replace(r"^(\d{4}-W\d\d)$", r"\1-1", regex=True)  # a week begins on Monday
+    form = max(FORMATS, key=lambda one: by_format(zoned[:PROBED], one).notna().sum())
+    best = made(by_format(zoned, form), f"dates as {form}")
+    # Without a word, `dateparser` guesses the order of the numbers.
+    words = texts[texts.str.contains(r"[^\W\d_]{3}|[^\W\d_a-zA-Z]", regex=True)]
+    if best.share >= USUAL_SHARE or len(words) < len(texts) or len(texts) > MOST_IN_WORDS:
         return best
     from dateparser import parse
 
@@ -219,9 +288,8 @@ def in_words(texts: Any, order: str | None) -> Dates:
     }
     if order:
         settings["DATE_ORDER"] = order.upper()
-    probe = distinct[:20]
-    if not any(parse(text, settings=settings) for text in probe):
+    if not any(parse(text, settings=settings) for text in texts[:20]):
         return best
-    by_text = {text: parse(text, settings=settings) for text in distinct}
-    moments = pd.to_datetime(texts.map(by_text), utc=True, errors="coerce")
-    return max(best, made(moments, "dates in words"), key=lambda one: one.share)
+    moments = [parse(text, settings=settings) for text in texts]
+    in_words = made(pd.to_datetime(pd.Series(moments), utc=True, errors="coerce"), "dates in words")
+    return max(best, in_words, key=lambda one: one.share)

@@ -4,7 +4,7 @@ is left out by its line. Pure."""
 from __future__ import annotations
 
 import csv
-import io
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -22,10 +22,19 @@ HEADER_CHARACTERS = 60
 # A cell that swallowed so many lines of the right number of fields began with a stray quote.
 SWALLOWED = 5
 LOOKED_AT = 2_000  # rows that tell whether there is a header
+REPEATED_HEADER = "it repeats the header"
 
 csv.field_size_limit(sys.maxsize)
 
+LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
 Numbered = tuple[int, list[str]]
+
+
+def lines(text: str) -> Iterator[str]:
+    """Lines with their ends. `splitlines` divides at U+2028 too; StringIO takes 4 bytes for each
+    character."""
+    return (found.group() for found in LINE.finditer(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Dialect:
 
     def reader(self, text: str) -> Any:
         return csv.reader(
-            io.StringIO(text, newline=""),
+            lines(text),
             delimiter=self.delimiter,
             quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
             doublequote=not self.escaped,
@@ -59,34 +68,61 @@ def read(text: str, name: str) -> Table:
         BadConfig: it has one column only, or a quotation mark that is never closed.
     """
     given, text = hint(text)
-    dialect = given or delimiter(text, name)
-    dialect, rows = right_quotes(dialect, text)
+    dialect, rows = right_quotes(given or delimiter(text, name), text)
     width = usual_width(rows)
+    rows = full_header(rows, width)
     first = next(at for at, (_, row) in enumerate(rows) if len(row) == width)
     notes = [f"{rows[0][0]} to {rows[first][0] - 1}: lines above the header"] if first else []
     rows = rows[first:]
     unclosed(rows, dialect, name, width)
-    head, body = header([row for _, row in rows if len(row) == width])
-    if not body:
-        raise BadConfig(f"{name}: there is a header and no row; expected rows below it")
+    head = header([row for _, row in rows if len(row) == width])
     if head is not None:
-        rows = rows[1:]
-    good = [(number, row) for number, row in rows if len(row) == width]
-    table = Table(
+        top, rows = rows[0][1], rows[1:]
+    again = [number for number, row in rows if head and repeats(row, top)]
+    good = [one for one in rows if len(one[1]) == width and not (again and repeats(one[1], top))]
+    if not good:
+        raise BadConfig(f"{name}: there is a header and no row; expected rows below it")
+    notes.append(f"fields divided by {DELIMITERS.get(dialect.delimiter, 'blanks')}")
+    if head is None:
+        notes.append("no header: columns are numbered")
+    cells = map(list, zip(*(row for _, row in good), strict=True))
+    return Table(
         name,
         "line",
-        dict(zip(head or numbered(width), map(list, zip(*body, strict=True)), strict=True)),
+        dict(zip(head or numbered(width), cells, strict=True)),
         [number for number, _ in good],
-        notes=[*notes, f"fields divided by {DELIMITERS.get(dialect.delimiter, 'spaces')}"],
+        left_out=[(number, REPEATED_HEADER) for number in again]
+        + [
+            (number, f"has other than {width} fields (quote texts that contain the delimiter)")
+            for number, row in rows
+            if len(row) != width
+        ],
+        notes=notes,
     )
-    if head is None:
-        table.notes.append("no header: columns are numbered")
-    table.left_out = [
-        (number, f"has other than {width} fields (quote texts that contain the delimiter)")
-        for number, row in rows
-        if len(row) != width
+
+
+def repeats(row: Sequence[str], top: Sequence[str]) -> bool:
+    """Whether a row is the header once more, where files were put together."""
+    return row[-1] == top[-1] and [cell.strip("\ufeff ") for cell in row] == [
+        cell.strip() for cell in top
     ]
-    return table
+
+
+def full_header(rows: list[Numbered], width: int) -> list[Numbered]:
+    """The rows, with a name for the column that the header has none for: the last one, where each
+    row ends in a delimiter, or the first one, where R writes the names of rows."""
+    at = next(at for at, (_, row) in enumerate(rows) if len(row) in (width - 1, width))
+    number, top = rows[at]
+    if len(top) == width or width < 3 or not any(map(is_known, top)):
+        return rows
+    below = [row for _, row in rows if len(row) == width][:LOOKED_AT]
+    if not any(row[-1].strip() for row in below):
+        full = [*top, ""]
+    elif len({row[0] for row in below}) == len(below):
+        full = ["row", *top]
+    else:
+        return rows
+    return [*rows[:at], (number, full), *rows[at + 1 :]]
 
 
 def hint(text: str) -> tuple[Dialect | None, str]:
@@ -101,7 +137,9 @@ def delimiter(text: str, name: str) -> Dialect:
     """The delimiter that gives most rows the same number of fields."""
     sample = text[:SAMPLE].rpartition("\n")[0] if len(text) > SAMPLE else text
     found: list[tuple[float, int, Dialect]] = []
-    for place, mark in enumerate(DELIMITERS):
+    # R divides by blanks, and encloses what stands between them.
+    marks = [*DELIMITERS, *([" "] if text.startswith('"') else [])]
+    for place, mark in enumerate(marks):
         for dialect in (Dialect(mark), Dialect(mark, quoted=False)):
             rows = [row for _, row in dialect.rows(sample)]
             width, share = usual(rows)
@@ -165,11 +203,11 @@ def unclosed(rows: Sequence[Numbered], dialect: Dialect, name: str, width: int) 
                 )
 
 
-def header(rows: Sequence[list[str]]) -> tuple[list[str] | None, Sequence[list[str]]]:
-    """The names of the columns, None where the first row is data, and the rows of data."""
+def header(rows: Sequence[list[str]]) -> list[str] | None:
+    """The names of the columns; None where the first row is data."""
     names = [cell.strip() for cell in rows[0]]
     if any(is_known(name) for name in names):
-        return distinct(names), rows[1:]
+        return distinct(names)
     looked_at = rows[1:LOOKED_AT]
     recurs = any(
         name and any(row[at].strip() == name for row in looked_at) for at, name in enumerate(names)
@@ -177,9 +215,7 @@ def header(rows: Sequence[list[str]]) -> tuple[list[str] | None, Sequence[list[s
     like_names = all(len(name) <= HEADER_CHARACTERS for name in names) and not any(
         name.replace(".", "").replace("-", "").isdigit() for name in names
     )
-    if like_names and not recurs:
-        return distinct(names), rows[1:]
-    return None, rows
+    return distinct(names) if like_names and not recurs else None
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -8,9 +8,11 @@ import gzip
 import io
 import lzma
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -44,9 +46,9 @@ REFUSED = {
     b"\x93NUMPY": "a NumPy array: save it as Parquet or CSV",
     b"{\\rtf": "a rich text document: save it as plain CSV",
     b"<?xml": "XML: export it as CSV or JSON",
-    b"<!DOC": "a web page: export the data as CSV or XLSX",
+    b"<!doc": "a web page: export the data as CSV or XLSX",
     b"<html": "a web page: export the data as CSV or XLSX",
-    b"<HTML": "a web page: export the data as CSV or XLSX",
+    b"version https://git-lfs": "a Git LFS pointer, not the file: fetch it by `git lfs pull`",
     b"<table": "a web page that is named like a spreadsheet: open it and save it as XLSX or CSV",
     b"7z\xbc\xaf": "a 7z archive: unpack it and give the file inside",
     b"Rar!": "a RAR archive: unpack it and give the file inside",
@@ -54,16 +56,26 @@ REFUSED = {
     b"Obj\x01": "Avro: save it as Parquet or JSON Lines",
 }
 MOST_BYTES = 4 * 2**30
+OPENED: dict[bytes, Callable[[io.BytesIO], Any]] = {
+    b"\x1f\x8b": lambda data: gzip.GzipFile(fileobj=data),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+DAMAGED = (
+    *(OSError, EOFError, ValueError, NotImplementedError, zlib.error, lzma.LZMAError),
+    *(zstandard.ZstdError, zipfile.BadZipFile),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """A file's bytes, unpacked. name: for messages; parent: the folder's name, for texts that are
-    sorted into folders."""
+    sorted into folders; fault: why there are no bytes, beside other files."""
 
     name: str
     parent: str
     data: bytes
+    fault: str = ""
 
     @property
     def suffix(self) -> str:
@@ -76,9 +88,11 @@ def contents(path: Path) -> tuple[list[Content], list[str]]:
     Raises:
         BadConfig: there is nothing to read; says why and what can be read.
     """
-    if not path.exists():
-        raise BadConfig(f"{path}: there is no such file or folder; {READ} can be read")
     try:
+        if not path.exists():
+            raise BadConfig(f"{path}: there is no such file or folder; {READ} can be read")
+        if not path.is_file() and not path.is_dir():
+            raise BadConfig(f"{path}: is neither a file nor a folder; save its content in a file")
         if path.is_file():
             return list(unpacked(path.name, path.parent.name, path.read_bytes())), []
         found: list[Content] = []
@@ -88,7 +102,7 @@ def contents(path: Path) -> tuple[list[Content], list[str]]:
             if not file.is_file() or any(part.startswith((".", "__")) for part in relative.parts):
                 continue
             if is_data(relative.name):
-                found += unpacked(str(relative), file.parent.name, file.read_bytes())
+                found += one_of_many(str(relative), file.parent.name, file.read_bytes())
             else:
                 others.append(str(relative))
     except OSError as error:
@@ -105,16 +119,23 @@ def is_data(name: str) -> bool:
     return Path(name).suffix.lower() in SUFFIXES and Path(name).name.lower() not in SIDE_FILES
 
 
+def one_of_many(name: str, parent: str, data: bytes) -> Iterator[Content]:
+    """A file beside others, which can be read without it."""
+    try:
+        yield from unpacked(name, parent, data)
+    except BadConfig as error:
+        yield Content(name, parent, b"", str(error))
+
+
 def unpacked(name: str, parent: str, data: bytes) -> Iterator[Content]:
     """A file, or the files of an archive.
 
     Raises:
         BadConfig: it is of a kind that is not read.
     """
-    if not data.strip():
-        raise BadConfig(f"{name}: the file is empty; expected rows with a text and a label")
+    begin = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")
     for magic, what in REFUSED.items():
-        if data.startswith(magic):
+        if begin.startswith(magic) or begin.lower().startswith(magic):
             raise BadConfig(f"{name}: this is {what}. {READ} can be read")
     if data[257:262] == b"ustar":
         raise BadConfig(f"{name}: this is a tar archive: unpack it and give the folder")
@@ -126,21 +147,37 @@ def unpacked(name: str, parent: str, data: bytes) -> Iterator[Content]:
             yield from members(name, data)
         else:
             yield Content(name, parent, data)
-    except (OSError, EOFError, lzma.LZMAError, zstandard.ZstdError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise BadConfig(f"{name}: the archive is damaged: {error}; fetch it again") from error
 
 
 def decompressed(data: bytes) -> bytes | None:
     """What one compressed stream holds; None where it is none."""
-    if data.startswith(b"\x1f\x8b"):
-        return gzip.decompress(data)
-    if data.startswith(b"BZh"):
-        return bz2.decompress(data)
-    if data.startswith(b"\xfd7zXZ"):
-        return lzma.decompress(data)
     if data.startswith(b"\x28\xb5\x2f\xfd"):
-        return zstandard.ZstdDecompressor().stream_reader(data).read(MOST_BYTES)
+        return of_zstd(data)
+    for magic, opened in OPENED.items():
+        if data.startswith(magic):
+            with opened(io.BytesIO(data)) as stream:
+                return limited(stream.read(MOST_BYTES + 1))
     return None
+
+
+def of_zstd(data: bytes) -> bytes:
+    """All frames; a reader of streams says nothing of a last one that is cut off."""
+    found = b""
+    while data:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        found = limited(found + frame.decompress(data))
+        if not frame.eof:
+            raise EOFError("it is cut off")
+        data = frame.unused_data
+    return found
+
+
+def limited(data: bytes) -> bytes:
+    if len(data) > MOST_BYTES:
+        raise ValueError("unpacked it has more than 4 GiB")
+    return data
 
 
 def is_archive(data: bytes) -> bool:
@@ -168,4 +205,4 @@ def members(name: str, data: bytes) -> Iterator[Content]:
             raise BadConfig(f"{name}: unpacked it has more than 4 GiB: give a part of it")
         for entry in entries:
             parent = Path(entry.filename).parent.name
-            yield from unpacked(entry.filename, parent, archive.read(entry))
+            yield from one_of_many(entry.filename, parent, archive.read(entry))

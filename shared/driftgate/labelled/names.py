@@ -5,8 +5,14 @@ from __future__ import annotations
 import unicodedata
 
 
+def plain(name: str) -> str:
+    """A name as it is compared: `Created At` is `created_at`."""
+    folded = unicodedata.normalize("NFKC", name).casefold().strip().strip('"')
+    return "_".join(folded.replace("-", " ").replace("_", " ").split())
+
+
 def words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
+    return tuple(plain(word) for word in text.split())
 
 
 TEXT = words(
@@ -32,7 +38,7 @@ LABEL = words(
     """
     label labels intent category class target label_text label_name category_name intent_name
     tag topic sentiment emotion choice choices accept annotation completion queue department
-    classname class_name displayname polarity rating stars score type
+    classname class_name issue_type issuetype displayname polarity rating stars score type
     etiqueta categoria categoría catégorie categorie kategorie kategoria klasse clase classe
     etichetta etykieta rótulo rotulo étiquette label_id thema intención intencion sentimento
     sentimiento etiket kategori sınıf метка категория класс тема_класс 标签 类别 分类 ラベル
@@ -49,11 +55,14 @@ TIME = words(
     date_heure data_criacao fecha_hora tarih дата время 日期 时间 日付 日時 날짜 تاريخ
     """
 )
+# A time of day, beside a date.
+CLOCK = words("time hour hora heure ora uhrzeit zeit godzina saat время 时间 時刻 시간")
 SUBJECT = words(
     """
     subject customer customer_id user user_id userid username author author_id requester
     requester_id sender sender_id from client client_id account account_id person person_id
     patient patient_id member member_id user_name screen_name reviewer_id reviewerid caller
+    requester_email customer_email sender_email user_email email reporter login
     kunde kundennummer kunden_nr cliente cliente_id klant müşteri клиент 用户 顧客
     """
 )
@@ -72,12 +81,6 @@ NOT_SLICES = words(
     _annotator_id was_cancelled rating gold
     """
 )
-
-
-def plain(name: str) -> str:
-    """A name as it is compared: `Created At` is `created_at`."""
-    folded = unicodedata.normalize("NFKC", name).casefold().strip().strip('"')
-    return "_".join(folded.replace("-", " ").replace("_", " ").split())
 
 
 def last(name: str) -> str:
@@ -99,7 +102,7 @@ def rank(name: str, names: tuple[str, ...]) -> int | None:
     return None
 
 
-HEADER = {plain(name) for name in (*TEXT, *TITLE, *LABEL, *TIME, *SUBJECT, *ID)} - {
+HEADER = {*TEXT, *TITLE, *LABEL, *TIME, *SUBJECT, *ID} - {
     *("data", "type", "key", "number", "from", "request", "question", "comment", "review", "post"),
     *("source", "class", "ticket", "account", "complaint", "topic", "rating", "tag", "email"),
     *("received", "sent", "opened", "reported", "published", "year", "nr", "phrase", "abstract"),

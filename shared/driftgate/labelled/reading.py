@@ -17,13 +17,15 @@ from driftgate.labelled.files import Content
 from driftgate.labelled.findings import Findings, by_size, merged, where
 from driftgate.labelled.roles import Roles, as_text, is_number
 from driftgate.labelled.rows import MAX_TEXT, Asked, Row
-from driftgate.labelled.table import Table
+from driftgate.labelled.table import Places, Table
 
 MAX_LABEL = 200
 MAX_SLICE_VALUES = 12
 MAX_SLICE_CHARACTERS = 60
 MOST_SLICES = 8
 OUR_SLICES = "slices."  # as a launch file has them
+
+DELIMITED = {".csv", ".tsv", ".tab", ".psv", ".txt"}
 
 EMPTY_TEXT, EMPTY_LABEL = "the text is empty", "the label is empty"
 TOO_LONG = f"the text has more than {MAX_TEXT:,} characters: cut or divide it"
@@ -33,7 +35,7 @@ NOT_UNICODE = "its bytes are no text in the file's encoding"
 REPEATED = "it repeats an earlier row"
 NO_DATE = "its date cannot be read"
 # Left out on purpose, or without a loss: not a sign of a file that was misread.
-EXPECTED = {REPEATED, exports.REJECTED, exports.NO_ANNOTATION}
+EXPECTED = {REPEATED, delimited.REPEATED_HEADER, exports.REJECTED, exports.NO_ANNOTATION}
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Labelled:
     subjects: list[str | None]
     ids: list[str | None]
     slices: dict[str, list[str]]
-    places: list[str]
+    places: Places
     findings: Findings = field(default_factory=lambda: Findings(""))
 
     def __len__(self) -> int:
@@ -105,9 +107,11 @@ def each_file(found: Sequence[Content], asked: Asked) -> tuple[list[Labelled], l
     for content in found:
         try:
             parts.append(labelled(table_of(content, asked), asked))
-        except BadConfig as error:
+        except (BadConfig, RecursionError) as error:
+            if isinstance(error, RecursionError):
+                error = BadConfig(f"{content.name}: is nested too deeply; expected rows of cells")
             if len(found) == 1:
-                raise
+                raise error from None
             unfit.append(str(error))
     if not parts:
         raise BadConfig(unfit[0])
@@ -121,6 +125,10 @@ def table_of(content: Content, asked: Asked) -> Table:
         BadConfig: see `read`.
     """
     data, name = content.data, content.name
+    if content.fault:
+        raise BadConfig(content.fault)
+    if not data.strip():
+        raise BadConfig(f"{name}: the file is empty; expected rows with a text and a label")
     if data.startswith(b"PAR1"):
         return records.parquet(data, name)
     if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
@@ -138,24 +146,15 @@ def text_reader(text: str, suffix: str) -> Callable[[str, str], Table]:
     begin = text[:10_000].lstrip("\ufeff \t\r\n")
     if begin.startswith(records.FASTTEXT):
         return records.fasttext
-    if begin.startswith("[") and suffix not in (".csv", ".tsv"):
-        return records.json_lines if is_json_lines(begin) else records.json_document
-    if begin.startswith("{"):
-        return records.json_lines if is_json_lines(begin) else records.json_document
+    if begin.startswith(("{", "[")) and (suffix not in DELIMITED or records.is_json(begin)):
+        return records.json_text
     return delimited.read
-
-
-def is_json_lines(begin: str) -> bool:
-    """Whether the first line is a document of its own."""
-    line, more, rest = begin.partition("\n")
-    whole = line.rstrip().endswith(("}", "]")) and exports.parsed(line.strip()) != line.strip()
-    return whole and (not more or rest.strip()[:1] in ("", "{", "["))
 
 
 def text_folders(found: Sequence[Content]) -> Table | None:
     """Texts that are sorted into folders named after their labels; None where it is otherwise."""
     folders = Counter(content.parent for content in found)
-    if len(folders) < 2 or any(content.suffix != ".txt" for content in found):
+    if len(folders) < 2 or any(one.suffix != ".txt" or one.fault for one in found):
         return None
     decoded = [decode(content.data, content.name, None)[0] for content in found]
     columns: dict[str, list[Any]] = {
@@ -203,7 +202,7 @@ def labelled(table: Table, asked: Asked) -> Labelled:
         [subjects[p] for p in kept],
         [ids[p] for p in kept],
         {name: [values[p] for p in kept] for name, values in slices.items()},
-        [table.where(p) for p in kept],
+        table.places.only(kept),
         findings,
     )
 
@@ -238,17 +237,34 @@ def times_of(table: Table, found: Roles, asked: Asked, findings: Findings) -> Se
     """The moment of each row."""
     if found.time is None:
         return [None] * len(table)
-    if found.time in table.moments:
-        return table.moments[found.time]
-    name = f"{table.source}, column {found.time!r}"
-    read_as = dates.read(table.columns[found.time], name, asked.dates)
-    findings.columns[found.time] += f"; {read_as.how}"
+    days = days_of(table, found.time, asked, findings)
+    if found.clock is None:
+        return days
+    clocks = dates.times_of_day(table.columns[found.clock])
+    return [
+        None if day is None or clock is None else day + clock
+        for day, clock in zip(days, clocks, strict=True)
+    ]
+
+
+def days_of(table: Table, time: str, asked: Asked, findings: Findings) -> Sequence[int | None]:
+    """The moments of the column of dates.
+
+    Raises:
+        BadConfig: too many of them are none.
+    """
+    cells: Sequence[Any]
+    if time in table.moments:
+        cells, read_as = table.moments[time], dates.of_moments(table.moments[time])
+    else:
+        cells = table.columns[time]
+        read_as = dates.read(cells, f"{table.source}, column {time!r}", asked.dates)
+        findings.columns[time] += f"; {read_as.how}"
     if read_as.share < 1 - asked.left_out:
-        cells = table.columns[found.time]
-        at = next(place for place, time in enumerate(read_as.times) if time is None)
-        bad = sum(time is None for time in read_as.times)
+        at = next(place for place, moment in enumerate(read_as.times) if moment is None)
+        bad = sum(moment is None for moment in read_as.times)
         raise BadConfig(
-            f"{table.where(at)}: column {found.time!r} is {shown(cells[at])}, and {bad:,} of "
+            f"{table.where(at)}: column {time!r} is {shown(cells[at])}, and {bad:,} of "
             f"{len(cells):,} values are no dates between 1970 and 2100; say the format by --dates "
             "'%d.%m.%Y', choose another column by --time, or read the file without dates by "
             "--time none"
@@ -278,10 +294,10 @@ def slices_of(table: Table, found: Roles, asked: Asked, findings: Findings) -> d
         if why:
             findings.columns.setdefault(name, f"ignored: {why}")
             continue
-        chosen[slice_name(name)] = cells
-        findings.columns[name] = (
-            f"slice {slice_name(name)!r} ({len(set(filter(None, cells)))} values)"
-        )
+        called = slice_name(name)
+        called = f"{called}_{len(chosen) + 1}" if called in chosen else called
+        chosen[called] = cells
+        findings.columns[name] = f"slice {called!r} ({len(set(filter(None, cells)))} values)"
     return chosen
 
 
@@ -333,7 +349,10 @@ def joined(parts: Sequence[Labelled], source: str) -> Labelled:
             name: [v for part in parts for v in part.slices.get(name, [""] * len(part))]
             for name in every
         },
-        [place for part in parts for place in part.places],
+        Places(
+            [file for part in parts for file in part.places.files],
+            [number for part in parts for number in part.places.numbers],
+        ),
         merged(source, [part.findings for part in parts]),
     )
 
@@ -365,7 +384,7 @@ def with_one_spelling(found: Labelled) -> Labelled:
         [found.subjects[p] for p in kept],
         [found.ids[p] for p in kept],
         {name: [values[p] for p in kept] for name, values in found.slices.items()},
-        [found.places[p] for p in kept],
+        found.places.only(kept),
         findings,
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -15,67 +16,145 @@ from pyarrow import ipc
 
 from driftgate.errors import BadConfig
 from driftgate.labelled import exports
-from driftgate.labelled.delimited import distinct, header, usual
+from driftgate.labelled.delimited import distinct, header, lines, usual
+from driftgate.labelled.encoding import BROKEN
+from driftgate.labelled.names import TEXT, is_known, rank
 from driftgate.labelled.table import Record, Table, of_records
 
 FASTTEXT = "__label__"
 NESTED = 3  # so deep inside a JSON document the list of rows is looked for
 # Beside the text and the label of a pair, as CLINC150 has them.
 PAIR = ("text", "label")
+BLANKS = " \t\r\n\ufeff"  # marks of UTF-8 also stand between files that were put together
+PROBED = 20  # lines that tell whether a broken document is JSON Lines
+IN_MS = pc.CastOptions(pa.timestamp("ms"), allow_time_truncate=True)
+ROWS_EXPECTED = 'expected [{"text": …, "label": …}, …], one such object a line, or columns as lists'
+NOT_JSON, NO_OBJECT = "is not JSON", 'is not an object such as {"text": …, "label": …}'
+
+
+def is_json(begin: str) -> bool:
+    """Whether the first line is JSON with something in it, or the beginning of it."""
+    line = begin.partition("\n")[0].strip()
+    parsed = exports.parsed(line)
+    return line in ("[", "{", "[{") or (isinstance(parsed, (Mapping, list)) and bool(parsed))
+
+
+def json_text(text: str, name: str) -> Table:
+    """One JSON document, or JSON Lines, or documents one after another.
+
+    Raises:
+        BadConfig: it is none of these, or holds no rows.
+    """
+    begin = len(text) - len(text.lstrip(BLANKS))
+    try:
+        document, end = json.JSONDecoder().raw_decode(text, begin)
+    except RecursionError:
+        raise BadConfig(f"{name}: is nested too deeply; {ROWS_EXPECTED}") from None
+    except ValueError as error:
+        if any(is_object(line) for line in islice(lines(text), PROBED)):
+            return json_lines(text, name)
+        raise BadConfig(
+            f"{name}: is not whole JSON: {error}; write the file anew, or mend it there"
+        ) from None
+    if not text[end:].strip(BLANKS):
+        return json_document(document, name)
+    if "\n" in text[begin:end]:
+        return table_of(name, "row", json_documents(text, begin, name))
+    return json_lines(text, name)
+
+
+def is_object(line: str) -> bool:
+    found = exports.parsed(line.strip(BLANKS))
+    return isinstance(found, Mapping) and bool(found)
 
 
 def json_lines(text: str, name: str) -> Table:
     """One JSON object a line."""
-    records: list[tuple[int, Any]] = []
     bad: list[tuple[int, str]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            records.append((number, json.loads(line)))
-        except ValueError as error:
-            bad.append((number, f"is not JSON ({error})"))
-    table = table_of(name, "line", records)
+
+    def rows() -> Iterator[tuple[int, Any]]:
+        for number, line in enumerate(lines(text), 1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line.strip(BLANKS))
+                except (ValueError, RecursionError):
+                    bad.append((number, NOT_JSON))
+
+    table = table_of(name, "line", rows())
     table.left_out += bad
     return table
 
 
-def json_document(text: str, name: str) -> Table:
+def json_documents(text: str, at: int, name: str) -> Iterator[tuple[int, Any]]:
+    """JSON objects one after another, each over several lines."""
+    decoder, number = json.JSONDecoder(), 0
+    while at < len(text):
+        number += 1
+        try:
+            found, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise BadConfig(
+                f"{name}: object {number} is not whole JSON: {error}; mend it there"
+            ) from None
+        yield number, found
+        while at < len(text) and text[at] in BLANKS:
+            at += 1
+
+
+def json_document(document: Any, name: str) -> Table:
     """A JSON document that holds rows: a list of them, or an object in which such lists stand.
 
     Raises:
-        BadConfig: it is not JSON, or holds no rows.
+        BadConfig: it holds none.
     """
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise BadConfig(f"{name}: is not JSON: {error}; mend it there, or save it as CSV") from None
-    lists = list(row_lists(document))
+    if isinstance(document, Mapping) and isinstance(document.get("features"), list):
+        document = {"rows": with_classes(document)}
+    lists = [(place, found) for place, found in row_lists(document) if found]
     if not lists:
-        raise BadConfig(
-            f"{name}: no list of rows is found in it; expected "
-            '[{"text": …, "label": …}, …], one such object a line, or columns as lists'
-        )
-    rows = [row for _, found in lists for row in found]
-    table = table_of(name, "row", list(enumerate(rows, 1)))
+        raise BadConfig(f"{name}: no list of rows is found in it; {ROWS_EXPECTED}")
+    _, most = max(lists, key=lambda one: (has_text(one[1][0]), len(one[1])))
+    alike = [(place, found) for place, found in lists if shape(found[0]) == shape(most[0])]
+    rows = [row for _, found in alike for row in found]
+    table = table_of(name, "row", enumerate(rows, 1))
     if len(lists) > 1:
-        table.notes.append(f"rows of {', '.join(place for place, _ in lists)}")
+        table.notes.append(f"rows of {', '.join(place for place, _ in alike)}")
+    others = [place for place, found in lists if shape(found[0]) != shape(most[0])]
+    if others:
+        table.notes.append(f"not read, since their rows are of another kind: {', '.join(others)}")
     return table
+
+
+def shape(row: Any) -> Any:
+    return frozenset(row) if isinstance(row, Mapping) else list
+
+
+def has_text(row: Any) -> bool:
+    return not isinstance(row, Mapping) or any(rank(name, TEXT) is not None for name in row)
+
+
+def with_classes(page: Mapping[str, Any]) -> list[Any]:
+    """Rows of Hugging Face's datasets-server, with the names of their classes."""
+    classes = {
+        feature["name"]: feature["type"]["names"]
+        for feature in page["features"]
+        if isinstance(feature, Mapping)
+        and isinstance(feature.get("type"), Mapping)
+        and "name" in feature
+        and isinstance(feature["type"].get("names"), list)
+    }
+    rows = [one.get("row") for one in page.get("rows") or [] if isinstance(one, Mapping)]
+    return [
+        {k: class_of(v, classes[k]) if k in classes else v for k, v in row.items()}
+        for row in rows
+        if isinstance(row, Mapping)
+    ]
 
 
 def row_lists(node: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, list[Any]]]:
     """Every list of rows in a document, with its key."""
     if isinstance(node, list):
         if node and all(isinstance(row, (Mapping, list)) for row in node):
-            yield (
-                place or "the document",
-                [
-                    row["row"]
-                    if isinstance(row, Mapping) and set(row) >= {"row", "row_idx"}
-                    else row
-                    for row in node
-                ],
-            )
+            yield place or "the document", node
     elif isinstance(node, Mapping):
         columns = by_column(node)
         if columns:
@@ -92,11 +171,14 @@ def by_column(node: Mapping[str, Any]) -> list[Any]:
     if isinstance(node.get("data"), list):
         if isinstance(node.get("columns"), list):
             names = [str(name) for name in node["columns"]]
-            return [dict(zip(names, row, strict=False)) for row in node["data"]]
+            lists = [row for row in node["data"] if isinstance(row, list)]
+            return [dict(zip(names, row, strict=False)) for row in lists]
         return list(node["data"]) if isinstance(node.get("schema"), Mapping) else []
     if len(values) < 2 or not values[0]:
         return []
-    if all(isinstance(v, Mapping) and set(v) == set(values[0]) for v in values):
+    if all(isinstance(v, Mapping) for v in values) and any(map(is_known, values[0])):
+        rows = [dict(v) for v in values]
+    elif all(isinstance(v, Mapping) and set(v) == set(values[0]) for v in values):
         rows = [{name: node[name][key] for name in node} for key in values[0]]
     elif all(isinstance(v, list) and len(v) == len(values[0]) for v in values):
         rows = [dict(zip(node, row, strict=True)) for row in zip(*values, strict=True)]
@@ -106,31 +188,40 @@ def by_column(node: Mapping[str, Any]) -> list[Any]:
     return [] if nested else rows
 
 
-def table_of(name: str, unit: str, numbered: Sequence[tuple[int, Any]]) -> Table:
+def table_of(name: str, unit: str, numbered: Iterable[tuple[int, Any]]) -> Table:
     """A table of JSON rows: objects, or lists such as [text, label]."""
-    records: list[tuple[int, Record]] = []
-    left_out = []
-    for number, row in numbered:
-        if isinstance(row, Mapping):
-            record = exports.unwrapped(row)
-            if record is None:
-                left_out.append((number, exports.NO_ANNOTATION))
+    left_out: list[tuple[int, str]] = []
+
+    def records() -> Iterator[tuple[int, Record]]:
+        for number, row in numbered:
+            record = record_of(row)
+            if isinstance(record, str):
+                left_out.append((number, record))
             else:
-                records.append((number, record))
-        elif isinstance(row, list):
-            names = PAIR if len(row) == 2 else [f"column {n}" for n in range(1, len(row) + 1)]
-            records.append((number, dict(zip(names, row, strict=True))))
-        else:
-            left_out.append((number, 'is not an object such as {"text": …, "label": …}'))
-    table = of_records(name, unit, records)
+                yield number, record
+
+    table = of_records(name, unit, records())
     table.left_out = left_out
     return table
+
+
+def record_of(row: Any) -> Record | str:
+    """A JSON row as a record, or why it is none."""
+    if isinstance(row, list) and len(row) == 2 and isinstance(row[1], Mapping):
+        row = {"text": row[0], **row[1]}  # spaCy's pairs
+    if isinstance(row, list):
+        names = PAIR if len(row) == 2 else [f"column {n}" for n in range(1, len(row) + 1)]
+        return dict(zip(names, row, strict=True))
+    if isinstance(row, Mapping):
+        record = exports.unwrapped(row)
+        return exports.NO_ANNOTATION if record is None else record
+    return NO_OBJECT
 
 
 def parquet(data: bytes, name: str) -> Table:
     """Raises: BadConfig where it is damaged."""
     try:
-        return of_arrow(pq.read_table(io.BytesIO(data)), name)
+        return of_arrow(pq.ParquetFile(io.BytesIO(data)).read(), name)
     except (pa.ArrowException, OSError) as error:
         raise BadConfig(f"{name}: the Parquet file is damaged: {error}; write it again") from None
 
@@ -150,16 +241,17 @@ def of_arrow(found: pa.Table, name: str) -> Table:
     classes = class_names(found.schema)
     columns: dict[str, list[Any]] = {}
     moments: dict[str, list[int | None]] = {}
-    for field in found.schema:
-        column = found[field.name]
-        if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type):
-            in_ms = pc.cast(column, pa.timestamp("ms"), safe=False)
-            moments[field.name] = pc.cast(in_ms, pa.int64()).to_pylist()
+    for called, column in zip(distinct(found.column_names), found.columns, strict=True):
+        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+            in_ms = column.cast(options=IN_MS)
+            moments[called] = pc.cast(in_ms, pa.int64()).to_pylist()
             continue
         values = column.to_pylist()
-        if field.name in classes:
-            values = [class_of(value, classes[field.name]) for value in values]
-        columns[field.name] = values
+        if called in classes:
+            values = [class_of(value, classes[called]) for value in values]
+        columns[called] = [
+            cell.decode("utf-8", BROKEN) if isinstance(cell, bytes) else cell for cell in values
+        ]
     notes = [f"names of classes in column {column!r} from the schema" for column in classes]
     nested = {k: v for k, v in columns.items() if any(isinstance(cell, Mapping) for cell in v)}
     if nested:  # structs become columns with a dot in their names
@@ -183,7 +275,7 @@ def class_names(schema: pa.Schema) -> dict[str, list[str]]:
         for column, feature in features.items()
         if isinstance(feature, Mapping)
         and feature.get("_type") == "ClassLabel"
-        and feature.get("names")
+        and isinstance(feature.get("names"), list)
     }
 
 
@@ -227,11 +319,12 @@ def is_row(cells: Sequence[Any]) -> bool:
 def of_cells(rows: Sequence[Sequence[Any]], name: str) -> Table:
     """A sheet's rows below its header."""
     numbered = [(n, list(row)) for n, row in enumerate(rows, 1) if any(c != "" for c in row)]
-    filled, _ = usual([[c for c in row if c != ""] for _, row in numbered])
-    while len(numbered) > 1 and sum(c != "" for c in numbered[0][1]) < min(2, filled):
-        numbered.pop(0)  # a title above the table
+    top = first_row([row for _, row in numbered])
+    notes = [f"rows above the header are not read: {numbered[0][0]} to {numbered[top][0] - 1}"]
+    numbered = numbered[top:]
     strings = [[cell_text(cell) for cell in row] for _, row in numbered]
-    head, body = header(strings)
+    head = header(strings)
+    body = strings[1:] if head else strings
     kept = numbered[1:] if head else numbered
     names = head or distinct([""] * len(strings[0]))
     raw = dict(zip(names, map(list, zip(*(row for _, row in kept), strict=True)), strict=True))
@@ -246,7 +339,19 @@ def of_cells(rows: Sequence[Sequence[Any]], name: str) -> Table:
     empty = [column for column, cells in columns.items() if not any(cells)]
     for column in empty:
         del columns[column]
-    return Table(name, "row", columns, [n for n, _ in kept], moments)
+    found = Table(name, "row", columns, [n for n, _ in kept], moments)
+    found.notes += notes if top else []
+    return found
+
+
+def first_row(rows: Sequence[Sequence[Any]]) -> int:
+    """The place of the header, below titles."""
+    for place, row in enumerate(rows[:PROBED]):
+        if sum(is_known(str(cell)) for cell in row) > 1:
+            return place
+    filled, _ = usual([[cell for cell in row if cell != ""] for row in rows])
+    enough = (at for at, row in enumerate(rows) if sum(c != "" for c in row) >= min(2, filled))
+    return next(enough, 0)
 
 
 def cell_text(cell: Any) -> str:

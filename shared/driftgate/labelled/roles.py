@@ -10,7 +10,7 @@ from typing import Any
 
 from driftgate.errors import BadConfig, nearest
 from driftgate.labelled import dates, names
-from driftgate.labelled.exports import VOID, one_label
+from driftgate.labelled.exports import one_label, says_what_holds
 from driftgate.labelled.rows import Asked
 from driftgate.labelled.table import Table
 
@@ -25,12 +25,13 @@ NO_TIME = "none"
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Names of columns. why: what each is and how that was found; void: columns that say that an
-    annotation does not hold."""
+    """Names of columns. why: what each is and how that was found; clock: the time of day of dates
+    without one; void: columns that say that an annotation does not hold."""
 
     text: tuple[str, ...]
     label: str
     time: str | None = None
+    clock: str | None = None
     subject: str | None = None
     id: str | None = None
     void: tuple[str, ...] = ()
@@ -80,13 +81,15 @@ def find(table: Table, asked: Asked) -> Roles:
     taken = {label, *text}
     time = time_column(table, profiles, asked, taken, why)
     taken |= {time} if time else set()
+    clock = clock_column(profiles, time, taken, why)
+    taken |= {clock} if clock else set()
     subject = subject_column(profiles, asked, taken, why)
     taken |= {subject} if subject else set()
     own_id = id_column(profiles, asked, taken, why)
-    void = tuple(n for n in profiles if names.plain(n) in VOID and n not in taken)
+    void = tuple(n for n in profiles if says_what_holds(n, profiles) and n not in taken)
     left = [n for n in table.names if n not in {*taken, own_id, *void}]
     why |= dict.fromkeys(void, "says which annotations hold")
-    return Roles(text, label, time, subject, own_id, void, tuple(left), why)
+    return Roles(text, label, time, clock, subject, own_id, void, tuple(left), why)
 
 
 def profile(name: str, cells: Sequence[Any]) -> Profile:
@@ -129,7 +132,9 @@ def is_number(text: str) -> bool:
 
 
 def check_asked(table: Table, asked: Asked) -> None:
-    """Raises: BadConfig where a column is asked for that is not there."""
+    """Raises: BadConfig where a column is asked for that is not there, or no order of dates."""
+    if asked.dates:
+        dates.check_order(asked.dates)
     said: list[tuple[str, str | None]] = [
         *(("--text", name) for name in asked.text),
         ("--label", asked.label),
@@ -196,6 +201,9 @@ def in_words(table: Table, profiles: Mapping[str, Profile], name: str) -> str | 
     for other, found in profiles.items():
         if other == name or found.numeric or found.distinct != profiles[name].distinct:
             continue
+        named = names.rank(other, names.LABEL) is not None
+        if found.is_prose or not (named or found.distinct < found.values):
+            continue
         pairs = set(zip(numbers, map(as_text, table.columns[other]), strict=True))
         if len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}):
             return other
@@ -215,6 +223,7 @@ def text_columns(
         return asked.text
     free = {n: p for n, p in profiles.items() if n != label and n not in why}
     free = {n: p for n, p in free.items() if n not in {asked.time, asked.subject}}
+    free = {n: p for n, p in free.items() if not is_dates(p, asked)}  # `data` is a date in Italian
     titles = [n for n in by_name(free, names.TITLE) if free[n].is_prose]
     bodies = [n for n in by_name(free, names.TEXT) if n not in titles and free[n].filled]
     prose = [n for n in bodies if free[n].is_prose] or bodies
@@ -258,24 +267,35 @@ def time_column(
     for name in [n for n in filled if holds_dates(profiles[n], asked)] or filled[:1]:
         why[name] = "time, by its name"
         return name
-    texts = [
-        n
-        for n, p in profiles.items()
-        if n not in taken
-        and p.filled
-        and not p.numeric
-        and p.length <= 40
-        and holds_dates(p, asked)
-    ]
+    texts = [n for n, p in profiles.items() if n not in taken and is_dates(p, asked)]
     if len(texts) == 1:
         why[texts[0]] = "time: the only column of dates"
         return texts[0]
     return None
 
 
+def clock_column(
+    profiles: Mapping[str, Profile], time: str | None, taken: set[str], why: dict[str, str]
+) -> str | None:
+    """The time of day, where the dates have none."""
+    if time is None or any(":" in cell for cell in profiles.get(time, profile("", [])).cells):
+        return None
+    for name in by_name(profiles, names.CLOCK):
+        cells = profiles[name].cells[:200]
+        if name not in taken and cells and None not in dates.times_of_day(cells):
+            why[name] = f"time of day, added to {time!r}"
+            return name
+    return None
+
+
+def is_dates(found: Profile, asked: Asked) -> bool:
+    """Whether a column of another name holds nothing but dates."""
+    return not found.numeric and found.length <= LONGEST_DATE and holds_dates(found, asked)
+
+
 def holds_dates(found: Profile, asked: Asked) -> bool:
     """Whether the first cells are dates; also where day and month cannot be told apart."""
-    if not any(c.isdigit() for c in found.cells[0]):
+    if not found.filled or not any(c.isdigit() for c in found.cells[0]):
         return False
     try:
         return dates.read(found.cells[:200], "", asked.dates).share >= dates.USUAL_SHARE

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Record = Mapping[str, Any]
+NESTED = 5  # mappings so deep inside a record become columns
 
 
 @dataclass
@@ -37,9 +38,30 @@ class Table:
     def names(self) -> list[str]:
         return [*self.columns, *self.moments]
 
+    @property
+    def places(self) -> Places:
+        return Places([f"{self.source}, {self.unit}"] * len(self), self.numbers)
+
     def where(self, place: int) -> str:
         """Such as `tickets.csv, line 17`."""
         return f"{self.source}, {self.unit} {self.numbers[place]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where rows stand, put into words when they are asked for: there may be a million."""
+
+    files: list[str]
+    numbers: list[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> str:
+        return f"{self.files[place]} {self.numbers[place]}"
+
+    def only(self, kept: Sequence[int]) -> Places:
+        return Places([self.files[p] for p in kept], [self.numbers[p] for p in kept])
 
 
 def of_records(
@@ -47,17 +69,24 @@ def of_records(
 ) -> Table:
     """A table of numbered records; what a record does not have is None. Mappings inside a record
     become columns with a dot in their name."""
-    rows = [(number, flat(record)) for number, record in records]
-    names = dict.fromkeys(name for _, record in rows for name in record)
-    columns = {name: [record.get(name) for _, record in rows] for name in names}
-    return Table(source, unit, columns, [number for number, _ in rows], notes=list(notes))
+    columns: dict[str, list[Any]] = {}
+    numbers: list[int] = []
+    for number, record in records:  # one at a time: a million mappings take a gigabyte
+        for name, value in flat(record).items():
+            cells = columns.setdefault(name, [])
+            cells.extend([None] * (len(numbers) - len(cells)))
+            cells.append(value)
+        numbers.append(number)
+    for cells in columns.values():
+        cells.extend([None] * (len(numbers) - len(cells)))
+    return Table(source, unit, columns, numbers, notes=list(notes))
 
 
 def flat(record: Record, prefix: str = "") -> dict[str, Any]:
     """A record without mappings inside."""
     found: dict[str, Any] = {}
     for name, value in record.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and prefix.count(".") < NESTED:
             found |= flat(value, f"{prefix}{name}.")
         else:
             found[f"{prefix}{name}"] = value

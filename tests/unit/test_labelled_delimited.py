@@ -1,0 +1,379 @@
+"""CSV and its kin, in the encodings and dialects of many offices."""
+
+from __future__ import annotations
+
+import codecs
+import time
+from pathlib import Path
+
+from labelled_files import Case, holds, lines, table
+
+from driftgate.labelled.reading import read
+from driftgate.labelled.rows import Asked
+
+TWO = ["the first one", "the second one"]
+POLISH = "Żółta łódź płynie, gdzieś źle i głęboko w Łodzi, proszę o zwrot pieniędzy"
+TURKISH = "Şikâyetim var: kargo gelmedi, paramı geri istiyorum, çok üzgünüm, teşekkür"
+RUSSIAN = "Здравствуйте, не работает интернет со вчерашнего вечера, помогите пожалуйста"
+JAPANESE = "お世話になっております。カードが届きません。確認をお願いします。"
+CHINESE = "您好，我的信用卡还没有收到，请帮我查询一下，谢谢您的帮助。"
+KOREAN = "안녕하세요. 카드가 아직 도착하지 않았습니다. 확인 부탁드립니다."
+ARABIC = "مرحبا، لم تصل البطاقة بعد، أرجو المساعدة في أقرب وقت ممكن وشكرا لكم"
+GERMAN = "Größe und Gewicht stimmen nicht, schöne Grüße aus Köln, die Rechnung fehlt"
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    return lines(
+        "text;label", *(f"{text} {n};{'ja' if n % 2 else 'nein'}" for n in range(6))
+    ).encode(encoding)
+
+
+def read_in(text: str, encoding: str, *told: str, file: str = "data.csv") -> Case:
+    texts = [f"{text} {n}" for n in range(6)]
+    return Case(
+        f"encoding {encoding}",
+        encoded(text, encoding),
+        file,
+        texts=texts,
+        labels=["nein", "ja"] * 3,
+        told=told,
+    )
+
+
+@table(
+    read_in(GERMAN, "cp1252", "--encoding says otherwise"),
+    read_in(POLISH, "cp1250", "--encoding says otherwise"),
+    read_in(TURKISH, "cp1254", "--encoding says otherwise"),
+    read_in(RUSSIAN, "cp1251", "--encoding says otherwise"),
+    read_in(RUSSIAN, "koi8-r", "--encoding says otherwise"),
+    read_in(JAPANESE, "cp932", "--encoding says otherwise"),
+    read_in(CHINESE, "gb18030", "--encoding says otherwise"),
+    read_in("您好，我的信用卡還沒有收到，請幫我查詢一下，謝謝您的幫助。", "big5"),
+    read_in(KOREAN, "euc-kr", "--encoding says otherwise"),
+    read_in(ARABIC, "cp1256", "--encoding says otherwise"),
+    read_in(JAPANESE, "utf-16"),
+    read_in(GERMAN, "utf-16-le"),
+    read_in(GERMAN, "utf-8-sig"),
+    read_in(GERMAN, "utf-8", file="DATA.CSV"),
+    Case(
+        "MacRoman is read when it is said",
+        encoded(GERMAN, "mac-roman"),
+        asked=Asked(encoding="macroman"),
+        texts=[f"{GERMAN} {n}" for n in range(6)],
+    ),
+    Case(
+        "an encoding that is none",
+        encoded(GERMAN, "cp1252"),
+        asked=Asked(encoding="cp125"),
+        refused=("--encoding cp125", "no such encoding", "cp1252"),
+    ),
+    Case(
+        "an encoding that turns bytes into bytes",
+        encoded(GERMAN, "cp1252"),
+        asked=Asked(encoding="base64"),
+        refused=("--encoding base64",),
+    ),
+    Case(
+        "the wrong encoding is said",
+        encoded(JAPANESE, "cp932"),
+        asked=Asked(encoding="utf-8"),
+        refused=("its bytes are no text in the file's encoding", "line 2"),
+    ),
+    Case(
+        "UTF-16 is said of what is none",
+        encoded(GERMAN, "utf-8") + b"x",
+        asked=Asked(encoding="utf-16"),
+        refused=("data.csv",),
+    ),
+    Case(
+        "one broken line among good ones is left out",
+        lines("text,label", *(f"schöne Grüße {n},{'ab'[n % 2]}" for n in range(30))).encode()
+        + b"sch\xf6ne,a\n",
+        left_out={"its bytes are no text": 1},
+        told=("data.csv, line 32",),
+    ),
+    Case(
+        "one broken line in English text is left out",
+        lines("text,label", *(f"a nice greeting {n},{'ab'[n % 2]}" for n in range(30))).encode()
+        + b"caf\xe9 is nice,a\n",
+        told=("--encoding says otherwise",),
+    ),
+    Case(
+        "files that were put together, each with its mark and header",
+        (lines("text,label", "one,a", "two,b").encode("utf-8-sig") * 2).replace(
+            b"two,b\n", b"two,b\n"
+        ),
+        texts=["one", "two"],
+        labels=["a", "b"],
+        left_out={"it repeats the header": 1, "it repeats an earlier row": 2},
+    ),
+    Case(
+        "Unicode text of Excel",
+        lines("text\tlabel", "grün, sehr grün\tja", "blau\tnein")
+        .replace("\n", "\r\n")
+        .encode("utf-16"),
+        "data.txt",
+        texts=["grün, sehr grün", "blau"],
+    ),
+)
+def test_encodings(case: Case, tmp_path: Path) -> None:
+    holds(case, tmp_path)
+
+
+@table(
+    Case(
+        "semicolons",
+        lines("text;label", "one, two;a", "three, four, five;b"),
+        texts=["one, two", "three, four, five"],
+        told=("fields divided by semicolons",),
+    ),
+    Case("sep=;", "sep=;\r\ntext;label\r\none, two;a\r\nthree;b\r\n", texts=["one, two", "three"]),
+    Case(
+        "sep=, quoted",
+        '"sep=;"\r\ntext;label\r\none, two;a\r\nthree;b\r\n',
+        texts=["one, two", "three"],
+    ),
+    Case("vertical bars", lines("text|label", "one|a", "two|b"), texts=["one", "two"]),
+    Case(
+        "tabs in a file named .csv",
+        lines("text\tlabel", "one, two, three\ta", "four\tb"),
+        texts=["one, two, three", "four"],
+    ),
+    Case(
+        "decimal commas",
+        lines("text;label;price", "one;a;1,50", "two;b;2,75", "three;a;1,50"),
+        texts=["one", "two", "three"],
+        slices={},
+    ),
+    Case("lone carriage returns", "text,label\rone,a\rtwo,b\r", texts=["one", "two"]),
+    Case(
+        "carriage returns and line feeds mixed",
+        "text,label\r\none,a\ntwo,b\r\n",
+        texts=["one", "two"],
+    ),
+    Case(
+        "embedded line ends",
+        'text,label\n"one\ntwo",a\n"three\r\nfour",b\n',
+        texts=["one\ntwo", "three\r\nfour"],
+    ),
+    Case(
+        "quotes doubled",
+        'text,label\n"say ""hi"", now",a\nfine,b\n',
+        texts=['say "hi", now', "fine"],
+    ),
+    Case(
+        "quotes behind backslashes",
+        'text,label\n"say \\"hi, you\\" now",a\n"fine",b\n"well, so",a\n',
+        texts=['say "hi, you" now', "fine", "well, so"],
+    ),
+    Case(
+        "a trailing delimiter in every row but the header",
+        lines("text,label", "one,a,", "two,b,", "three,a,"),
+        texts=["one", "two", "three"],
+    ),
+    Case(
+        "a trailing delimiter in every row",
+        lines("text,label,", "one,a,", "two,b,"),
+        texts=["one", "two"],
+        labels=["a", "b"],
+    ),
+    Case(
+        "R's write.table",
+        lines('"text" "label"', '"1" "one more" "a"', '"2" "two more" "b"', '"3" "and three" "a"'),
+        "data.txt",
+        texts=["one more", "two more", "and three"],
+        labels=["a", "b", "a"],
+    ),
+    Case(
+        "R's write.csv",
+        lines('"","text","label"', '"1","one more","a"', '"2","two more","b"'),
+        texts=["one more", "two more"],
+        slices={},
+    ),
+    Case(
+        "R's write.table with commas",
+        lines('"text","label"', '"1","one more","a"', '"2","two more","b"'),
+        texts=["one more", "two more"],
+        labels=["a", "b"],
+    ),
+    Case(
+        "ragged rows from unquoted commas",
+        lines("text,label", *(f"row {n},{'ab'[n % 2]}" for n in range(9)), "well, so,a"),
+        left_out={"has other than 2 fields": 1},
+        told=("data.csv, line 11",),
+    ),
+    Case(
+        "half the rows ragged",
+        lines(
+            "text,label",
+            *(f"row {n},{'ab'[n % 2]}" for n in range(9)),
+            *(f"well, so {n},a" for n in range(8)),
+        ),
+        refused=("8 of 17 rows", "quote texts that contain the delimiter", "line 11", "--left-out"),
+    ),
+    Case(
+        "duplicate and empty names of columns",
+        lines(
+            "text,label,label,,",
+            "one,a,x,1,p",
+            "two,b,y,2,q",
+            "three,a,y,3,q",
+            "four,b,x,4,p",
+            "five,a,y,4,q",
+        ),
+        labels=["a", "b", "a", "b", "a"],
+        texts=["one", "two", "three", "four", "five"],
+    ),
+    Case(
+        "a header in Chinese",
+        lines("内容,类别,日期", "卡丢了,卡,2025-01-02", "没收到,物流,2025-01-03"),
+        texts=["卡丢了", "没收到"],
+        labels=["卡", "物流"],
+        times=["2025-01-02", "2025-01-03"],
+    ),
+    Case(
+        "a header in Spanish",
+        lines("Mensaje;Categoría;Fecha", "no llega;envío;31/12/2024", "no va;técnico;01/02/2025"),
+        labels=["envío", "técnico"],
+        times=["2024-12-31", "2025-02-01"],
+    ),
+    Case(
+        "a header in German",
+        lines(
+            "Nachricht;Kategorie;Eingang;Kundennummer",
+            "fehlt noch;Versand;05.03.2025 14:30;K1",
+            "ist kaputt;Technik;06.03.2025 08:00;K2",
+        ),
+        labels=["Versand", "Technik"],
+        times=["2025-03-05 14:30", "2025-03-06 08:00"],
+        subjects=["K1", "K2"],
+    ),
+    Case(
+        "the SMS Spam Collection",
+        lines(
+            "ham\tGo until jurong point, crazy..",
+            "spam\tFree entry in 2 a wkly comp to win",
+            'ham\t"U dun say so early hor... U c already then say',
+            "ham\tNah I don't think he goes to usf",
+            'ham\tHe said "yes',
+            "spam\tWINNER!! As a valued customer",
+            "ham\tEven my brother is not like to speak",
+        ),
+        "SMSSpamCollection",
+        labels=["ham", "spam", "ham", "ham", "ham", "spam", "ham"],
+        texts=[
+            "Go until jurong point, crazy..",
+            "Free entry in 2 a wkly comp to win",
+            '"U dun say so early hor... U c already then say',
+            "Nah I don't think he goes to usf",
+            'He said "yes',
+            "WINNER!! As a valued customer",
+            "Even my brother is not like to speak",
+        ],
+    ),
+    Case(
+        "Sentiment140: no header, six columns, PDT",
+        lines(
+            '"0","1467810369","Mon Apr 06 22:19:45 PDT 2009",'
+            '"NO_QUERY","_TheSpecialOne_","@switchfoot a bummer, really"',
+            '"0","1467810672","Mon Apr 06 22:19:49 PDT 2009",'
+            '"NO_QUERY","scotthamilton","is upset that he has none"',
+            '"4","1467822272","Mon Apr 06 22:22:45 PDT 2009",'
+            '"NO_QUERY","ersle","I LOVE u guys, the best"',
+            '"4","1467822273","Tue Apr 07 01:22:45 PDT 2009",'
+            '"NO_QUERY","ersla","I like the u guys are"',
+        ),
+        labels=["0", "0", "4", "4"],
+        times=[
+            "2009-04-07 05:19:45",
+            "2009-04-07 05:19:49",
+            "2009-04-07 05:22:45",
+            "2009-04-07 08:22:45",
+        ],
+    ),
+    Case(
+        "AWS Comprehend: label and text, no header",
+        lines(
+            "CARD,my card has not arrived yet",
+            "LOGIN,I cannot log in at all",
+            "CARD,where is my new card now",
+        ),
+        labels=["CARD", "LOGIN", "CARD"],
+        texts=["my card has not arrived yet", "I cannot log in at all", "where is my new card now"],
+    ),
+    Case("a header only", "text,label\n", refused=("data.csv", "no row")),
+    Case("nothing", "", refused=("data.csv", "empty")),
+    Case("blanks only", " \n\n ", refused=("data.csv", "empty")),
+    Case(
+        "one column", lines("text", "one", "two"), refused=("only one column", "text and a label")
+    ),
+    Case(
+        "a quotation mark that swallows rows",
+        'text,label\n"one is here,a\n'
+        + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(40))
+        + '"two, three",b\nmore,a\n',
+        refused=("line 2", "quotation mark", "close it"),
+    ),
+    Case(
+        "a title above the header",
+        lines("Export of 2025", "", "text,label", "one,a", "two,b", "three,a"),
+        texts=["one", "two", "three"],
+        told=("lines above the header",),
+    ),
+    Case(
+        "fastText",
+        lines(
+            "__label__card my card is lost",
+            "__label__login I cannot log in",
+            "no label here",
+            *(f"__label__card card {n}" for n in range(9)),
+        ),
+        "train.txt",
+        left_out={"has no __label__": 1},
+    ),
+    Case(
+        "fastText with two labels",
+        lines(*(f"__label__a __label__b text {n}" for n in range(4))),
+        "train.txt",
+        refused=("several labels",),
+    ),
+    Case("a web page", "<!DOCTYPE html><html></html>", refused=("data.csv", "web page")),
+    Case(
+        "plain prose",
+        lines("This is a letter.", "It has no columns.", "Yours, me."),
+        "letter.txt",
+        refused=("letter.txt",),
+    ),
+)
+def test_dialects(case: Case, tmp_path: Path) -> None:
+    holds(case, tmp_path)
+
+
+def test_a_line_of_five_megabytes_is_no_hang(tmp_path: Path) -> None:
+    """A single line, in CSV and as JSON, is answered in seconds."""
+    for file, text in {
+        "a.csv": "word " * 1_000_000,
+        "c.jsonl": '{"text": "' + "x" * 5_000_000 + '", "label": "a"}\n',
+        "d.jsonl": "{" * 5_000_000,
+        "e.json": "[" * 5_000_000,
+        "f.csv": "," * 5_000_000,
+        "g.csv": '"' * 5_000_000,
+        "h.txt": "\\\"'" * 1_700_000,
+    }.items():
+        begin = time.monotonic()
+        holds(Case(file, text, file, refused=(file,)), tmp_path)
+        assert time.monotonic() - begin < 20, file
+
+
+def test_a_text_of_five_megabytes_is_left_out(tmp_path: Path) -> None:
+    long = "text,label\nok,a\nfine,b\nwell,a\n" + '"' + "word, " * 900_000 + '",b\n' + "so,b\n"
+    case = Case(
+        "", long, texts=["ok", "fine", "well", "so"], left_out={"the text has more than": 1}
+    )
+    holds(case, tmp_path)
+
+
+def test_places_are_lines_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(codecs.BOM_UTF8 + b'text,label\n"one\ntwo",a\nthree,b\n')
+    assert list(read(path).places) == ["data.csv, line 2", "data.csv, line 4"]
