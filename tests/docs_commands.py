@@ -49,7 +49,8 @@ def shown_in(page: Path, root: Path) -> list[Shown]:
 
 
 def in_sentence(line: str) -> Iterator[str]:
-    """The whole commands inside a sentence; one without arguments names a command only."""
+    """The whole commands inside a sentence; `driftgate apply` alone only names one."""
     for text in INLINE.findall(line):
-        if COMMAND.match(text) and " " in text and not FORM.search(text):
+        names_one = re.fullmatch(r"make|driftgate( \S+)?", text)
+        if COMMAND.match(text) and not names_one and not FORM.search(text):
             yield text

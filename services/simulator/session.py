@@ -20,6 +20,7 @@ from driftgate.errors import BadConfig, DriftgateError, nearest, shown
 from driftgate.events import DAY_MS
 from driftgate.health import Log
 from driftgate.model_repo import ModelRepo
+from driftgate.scaffold import launch
 from driftgate.store import Store
 from services.simulator import scoring
 from services.simulator.display import Display
@@ -76,7 +77,7 @@ def play(
         PlayFailedError: the world ended early; says why, and how to look further.
         DriftgateError: bus or store are not there.
     """
-    check_labels(world, model_repo.read(repo_folder))
+    check(world, model_repo.read(repo_folder))
     artifacts = Artifacts(settings.artifacts)
     repo, uri = model_repo.publish(repo_folder, artifacts)
     model, gate = repo.config.model, repo.config.gate.min_accuracy
@@ -176,19 +177,27 @@ def log_to(path: Path) -> Iterator[Log]:
         )
 
 
-def check_labels(world: World, repo: ModelRepo) -> None:
-    """Every label of the world must be one that the model may answer.
+def check(world: World, repo: ModelRepo) -> None:
+    """Holds a world against a model before anything is sent.
 
     Raises:
-        BadConfig: one is not; names it and the nearest that is.
+        BadConfig: a label of the world is none that the model may answer, or the launch rows cannot
+            lead to a first release; says why, and what to do.
     """
     declared = repo.config.task.labels
+    where = repo.folder / model_repo.MODEL_YAML
     unknown = [label for label in world.labels if label not in declared]
     if unknown:
         more = f", nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""
         raise BadConfig(
             f"world {world.name}: label {shown(unknown[0])} is not among task.labels of "
-            f"{repo.folder / model_repo.MODEL_YAML}{more}: {nearest(unknown[0], declared)}"
+            f"{where}{more}: {nearest(unknown[0], declared)}"
+        )
+    problems = launch.problems(repo.config, ((row.label, row.slices) for row in world.launch))
+    if problems:
+        raise BadConfig(
+            f"world {world.name}: its launch cannot lead to a version of {where}: "
+            f"{'; '.join(problems)}"
         )
 
 

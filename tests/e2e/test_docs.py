@@ -138,7 +138,9 @@ def write_files(folder: Path) -> None:
     chosen[7]["text"] = ""
     write_csv(folder / "labelled.csv", chosen, ";")
     later = [row for row in rows[2500:] if row["label"] in known]
-    write_csv(folder / "world.csv", random.Random(2).sample(later, 300), ",")
+    spanish = [row for row in later if row["language"] == "es"][:400]
+    others = [row for row in later if row["language"] != "es"][:500]
+    write_csv(folder / "world.csv", [*spanish, *others], ",")
     whole.unlink()
     newest = sorted((folder / "schemas" / "inference").glob("v*.avsc"))[-1]
     schema = json.loads(newest.read_text())
@@ -162,7 +164,8 @@ def leave_dead_letters(reader: Reader) -> None:
     schema = json.loads((ROOT / "schemas/inference/v1.avsc").read_text())
     (event,) = fastavro.json_reader(io.StringIO(line), schema)
     producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{reader.ports['kafka']}")
-    bad = codec.encode("inferences", event | {"model": "support-triage", "output": "refnd"})
+    event |= {"model": "support-triage", "output": "refnd", "time": int(time.time() * 1000)}
+    bad = codec.encode("inferences", event)
     for partition, count in ((0, 30), (1, 10)):
         for _ in range(count):
             producer.send("inferences", key=b"r", value=bad, partition=partition)
@@ -198,6 +201,8 @@ def test_every_command_works_as_it_is_shown(
         shown = [one for one in shown_in(page, ROOT) if one.text not in NOT_RUN]
         if page.name == "dead-letters.md":
             leave_dead_letters(reader)
+        if page.name == "command-line.md":  # begins anew with `init my-model`
+            shutil.rmtree(reader.folder / "my-model")
         for one in shown:
             ran = reader.types(one)
             with capsys.disabled():

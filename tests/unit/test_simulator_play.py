@@ -22,7 +22,7 @@ from driftgate.audit import Audit
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.dead_letters import letter
-from driftgate.errors import BadInput
+from driftgate.errors import BadConfig, BadInput
 from driftgate.events import DAY_MS
 from driftgate.labelled.rows import Row
 from driftgate.router_pb import router_pb2
@@ -249,6 +249,23 @@ def test_nothing_of_the_worlds_log_is_on_the_screen(
     assert capsys.readouterr() == ("", "")
 
 
+def launchable(count: int) -> tuple[Row, ...]:
+    """Launch rows that the example's gate can be judged on, if they are enough."""
+    labels = model_repo.read(EXAMPLE).config.task.labels[:2]
+    return tuple(
+        Row(f"text {n}", labels[n % 2], START, slices={"language": "es" if n % 3 else "en"})
+        for n in range(count)
+    )
+
+
+def test_a_world_whose_launch_cannot_lead_to_a_version_is_refused_before_anything_is_sent() -> None:
+    repo = model_repo.read(EXAMPLE)
+    session.check(replace(world(), launch=launchable(400)), repo)
+    says = r"about 25 of 100 rows will be held out, and gate.min_cases asks for 80"
+    with pytest.raises(BadConfig, match=says):
+        session.check(replace(world(), launch=launchable(100)), repo)
+
+
 def test_a_failed_world_knows_how_it_was_read_and_leaves_neither_bus_nor_store_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bus: MemoryBus
 ) -> None:
@@ -270,7 +287,7 @@ def test_a_failed_world_knows_how_it_was_read_and_leaves_neither_bus_nor_store_o
     with pytest.raises(PlayFailedError):
         session.play(
             EXAMPLE,
-            world(),
+            replace(world(), launch=launchable(400)),
             settings,
             tmp_path / "r.html",
             habits=Habits(),

@@ -107,7 +107,7 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         slice_gate=slice_bar(protected, kept, found, gate),
         regression_gate=min(DEFAULTS.regression_gate, bar(clear, len(suite), 0)),
         probe_gate=min(DEFAULTS.probe_gate, bar(clear, MINIMUM_CASES, 0)),
-        min_cases=min(80, max(10, int(0.6 * held_out))),
+        min_cases=min(80, max(10, held_out // 2)),
         min_rows=min(150, max(40, len(kept) // 2)),
         min_pairs=pairs(wanted.labelled_per_day),
         one_off=wanted.one_off,
