@@ -17,7 +17,7 @@ from typing import Any, Literal
 from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS
-from driftgate.model_repo import Data
+from driftgate.model_repo import ALL, Data
 
 MIN_TEST_ROWS = 250
 """Fewer recent test rows are topped up with older ones: the gate needs cases."""
@@ -193,10 +193,12 @@ def rehearse(train: tuple[Row, ...], drill: str | None, seed: str) -> tuple[tupl
     """The rows with the labels inside a drill's slice permuted, and how many rows lie inside."""
     if drill is None:
         return train, 0
-    name, found, value = drill.removeprefix(DRILL).partition("=")
-    if not drill.startswith(DRILL) or not found:
-        raise BadInput(UNHANDLED, "drill", drill, f"{DRILL}NAME=VALUE, such as language=es")
-    inside = [at for at, row in enumerate(train) if row.slices.get(name) == value]
+    wanted = drill.removeprefix(DRILL)
+    name, found, value = wanted.partition("=")
+    if not drill.startswith(DRILL) or not (found or wanted == ALL):
+        expected = f"{DRILL}NAME=VALUE, such as language=es, or {DRILL}{ALL}"
+        raise BadInput(UNHANDLED, "drill", drill, expected)
+    inside = [at for at, row in enumerate(train) if wanted == ALL or row.slices.get(name) == value]
     labels = [train[at].label for at in inside]
     random.Random(seed).shuffle(labels)
     given = dict(zip(inside, labels, strict=True))

@@ -27,8 +27,10 @@ from driftgate.events import DAY_MS
 from driftgate.labelled.rows import Row
 from driftgate.router_pb import router_pb2
 from driftgate.runner import publish, readable
+from driftgate.scaffold.proposal import Proposal
+from driftgate.scaffold.writing import Declaration
 from services.simulator import demo, play, session
-from services.simulator.demo import EXAMPLE, Plan, protected_drill, summary, tell
+from services.simulator.demo import EXAMPLE, Plan, drills, summary, tell
 from services.simulator.facts import Facts
 from services.simulator.people import Habits
 from services.simulator.play import (
@@ -369,27 +371,44 @@ def refusal() -> Iterator[dict[str, Any]]:
 def test_a_rehearsed_fault_that_the_trainer_refused_got_through_nowhere(
     refusal: dict[str, Any],
 ) -> None:
-    drills = protected_drill(EXAMPLE, 24)
+    planned = drills("shuffle-labels:a=b", 24)
     asked = [request("m:drill")]
-    assert drills_stopped(facts(requests=asked, audit=[refusal]), drills)
-    assert not drills_stopped(facts(requests=asked), drills)
+    assert drills_stopped(facts(requests=asked, audit=[refusal]), planned)
+    assert not drills_stopped(facts(requests=asked), planned)
     through = {"version": 2, "drill": "shuffle-labels:a=b"}
     passed = facts(
         requests=asked, candidates=[through], verdicts=[{"version": 2, "result": "pass"}]
     )
-    assert not drills_stopped(passed, drills)
+    assert not drills_stopped(passed, planned)
 
 
-def test_a_model_without_a_protected_slice_has_no_drill(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (drill,) = protected_drill(EXAMPLE, 4)
+def test_a_fault_is_rehearsed_half_way_and_only_where_the_gate_would_see_it() -> None:
+    (drill,) = drills("shuffle-labels:all", 4)
     assert drill.day == 7
-    repo = model_repo.read(EXAMPLE)
-    gate = repo.config.gate.model_copy(update={"protected": {}})
-    bare = replace(repo, config=repo.config.model_copy(update={"gate": gate}))
-    monkeypatch.setattr(model_repo, "read", lambda _: bare)
-    assert protected_drill(tmp_path, 4) == []
+    assert drills(None, 24) == []
+    rows = tuple(row("text", "a" if n % 4 else "b", n) for n in range(100))  # 75 % are a
+    shown = io.StringIO()
+    for gate, seen in ((0.9, True), (0.6, False)):
+        proposal = Proposal(Declaration("m", ("a", "b"), gate=gate), (), rows, ())
+        assert demo.shows(proposal, Console(file=shown)) is seen
+    assert "no fault is rehearsed" in shown.getvalue()
+
+
+def test_a_file_that_cannot_be_played_removes_nothing_of_an_earlier_demo(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    demo.empty(state)
+    (state / "kept").touch()
+    (tmp_path / "few.csv").write_text("text,label\nhello,a\nbye,b\n")
+    with pytest.raises(BadConfig, match="2 rows"):
+        demo.run(
+            tmp_path / "few.csv",
+            state,
+            tmp_path / "r.html",
+            Calendar(),
+            Habits(),
+            Console(quiet=True),
+        )
+    assert (state / "kept").exists()
 
 
 def test_every_dead_letter_topic_that_is_read_exists(bus: MemoryBus) -> None:

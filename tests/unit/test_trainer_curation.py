@@ -213,6 +213,16 @@ def test_a_drill_permutes_the_train_labels_of_its_slice_and_nothing_else():
     assert made(rows, wish(drill="shuffle-labels:language=es")) == drill
 
 
+def test_a_drill_may_permute_the_labels_of_all_train_rows():
+    rows = pool(240, 1)
+    earnest, drill = made(rows), made(rows, wish(drill="shuffle-labels:all"))
+    assert drill.shuffled == len(earnest.train)
+    assert drill.test == earnest.test
+    counted = [Counter(r.label for r in side.train) for side in (earnest, drill)]
+    assert counted[0] == counted[1]
+    assert [r.label for r in drill.train] != [r.label for r in earnest.train]
+
+
 def test_an_unknown_drill_is_refused():
     with pytest.raises(BadInput, match="shuffle-labels:NAME=VALUE"):
         made(pool(100, 1), wish(drill="burn:everything"))
