@@ -234,6 +234,22 @@ def of(name: str, dates: list[str], times: list[str] | None = None, **more: Any)
     of("weeks without days", ["2025-W10", "2025-W11"], ["2025-03-03", "2025-03-10"]),
     of("months", ["2025-03", "2025-04"], ["2025-03-01", "2025-04-01"]),
     of("quarters are refused", ["2025Q1", "2025Q2"], refused=("'2025Q1'", "--time none")),
+    of(
+        "numbers before a zone, of which no value tells the order",
+        ["05/03/2025 14:30 CET", "06/03/2025 14:30 CET"],
+        refused=("'05/03/2025 14:30 CET'", "--dates"),
+    ),
+    of(
+        "years first, in two digits",
+        ["25/03/05", "25/03/31", "24/12/06"],
+        refused=("'25/03/05'", "--dates ymd", "--dates dmy"),
+    ),
+    of(
+        "years first, in two digits, as the user says",
+        ["25/03/05", "25/03/31", "24/12/06"],
+        ["2025-03-05", "2025-03-31", "2024-12-06"],
+        asked=Asked(dates="ymd"),
+    ),
     of("words that are no dates", ["soon", "later"], refused=("'soon'", "--time none")),
     of(
         "relative words are no dates",

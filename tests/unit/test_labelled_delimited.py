@@ -31,7 +31,7 @@ def encoded(text: str, encoding: str) -> bytes:
 def read_in(text: str, encoding: str, *told: str, file: str = "data.csv") -> Case:
     texts = [f"{text} {n}" for n in range(6)]
     return Case(
-        f"encoding {encoding}",
+        f"encoding {encoding}: {text[:9]}",
         encoded(text, encoding),
         file,
         texts=texts,
@@ -49,6 +49,8 @@ def read_in(text: str, encoding: str, *told: str, file: str = "data.csv") -> Cas
     read_in(JAPANESE, "cp932", "--encoding says otherwise"),
     read_in(CHINESE, "gb18030", "--encoding says otherwise"),
     read_in("您好，我的信用卡還沒有收到，請幫我查詢一下，謝謝您的幫助。", "big5"),
+    read_in(JAPANESE, "iso-2022-jp", "--encoding says otherwise"),
+    read_in("I don’t “like” it – at £5", "cp1252", "--encoding says otherwise"),
     read_in(KOREAN, "euc-kr", "--encoding says otherwise"),
     read_in(ARABIC, "cp1256", "--encoding says otherwise"),
     read_in(JAPANESE, "utf-16"),

@@ -228,6 +228,19 @@ def kept(name: str, data: Any, file: str, **more: Any) -> Case:
         slices={},
     ),
     Case(
+        "strings that are no text",
+        parquet(
+            {
+                "text": pa.array([b"sch\xf6n", *(b"message %d" % n for n in range(9))]).view(
+                    pa.string()
+                ),
+                "label": ["a", *("ab"[n % 2] for n in range(9))],
+            }
+        ),
+        "data.parquet",
+        left_out={"its bytes are no text": 1},
+    ),
+    Case(
         "no rows",
         parquet({"text": pa.array([], pa.string()), "label": pa.array([], pa.string())}),
         "data.parquet",

@@ -192,7 +192,7 @@ def of_numbers(numbers: Any) -> Dates:
         moments = pd.to_datetime((numbers.where(inside) * ms), unit="ms", utc=True)
         candidates.append(made(moments, f"{unit} since 1970"))
     whole = numbers.where(numbers == numbers.round())
-    digits = whole.map("{:.0f}".format, na_action="ignore").fillna("")
+    digits = pd.Series(["" if math.isnan(n) else f"{n:.0f}" for n in whole], dtype=object)
     for length, form in DIGITS.items():
         fits = digits.where(digits.str.len() == length, "")
         candidates.append(made(by_format(fits, form), f"digits as {form}"))
@@ -273,8 +273,10 @@ def in_words(texts: Any, order: str | None) -> Dates:
     zoned = zoned.str.replace(r"^(\d{4}-W\d\d)$", r"\1-1", regex=True)  # a week begins on Monday
     form = max(FORMATS, key=lambda one: by_format(zoned[:PROBED], one).notna().sum())
     best = made(by_format(zoned, form), f"dates as {form}")
-    # Without a word, `dateparser` guesses the order of the numbers.
-    words = texts[texts.str.contains(r"[^\W\d_]{3}|[^\W\d_a-zA-Z]", regex=True)]
+    # Of numbers alone `dateparser` guesses the order.
+    worded = texts.str.contains(r"[^\W\d_]{3}|[^\W\d_a-zA-Z]", regex=True)
+    guessed = texts.str.contains(r"\b\d{1,2}[/.-]\d{1,2}[/.-]\d", regex=True) & (order is None)
+    words = texts[worded & ~guessed]
     if best.share >= USUAL_SHARE or len(words) < len(texts) or len(texts) > MOST_IN_WORDS:
         return best
     from dateparser import parse

@@ -7,7 +7,7 @@ import csv
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,10 @@ class Dialect:
                 yield begin, row
             begin = reader.line_num + 1
 
+    def widths(self, text: str) -> Counter[int]:
+        """How many rows have how many fields."""
+        return Counter(len(row) for _, row in self.rows(text))
+
 
 def read(text: str, name: str) -> Table:
     """The table of a delimited text.
@@ -69,7 +73,7 @@ def read(text: str, name: str) -> Table:
     """
     given, text = hint(text)
     dialect, rows = right_quotes(given or delimiter(text, name), text)
-    width = usual_width(rows)
+    width, _ = usual(Counter(len(row) for _, row in rows))
     rows = full_header(rows, width)
     first = next(at for at, (_, row) in enumerate(rows) if len(row) == width)
     notes = [f"{rows[0][0]} to {rows[first][0] - 1}: lines above the header"] if first else []
@@ -141,8 +145,7 @@ def delimiter(text: str, name: str) -> Dialect:
     marks = [*DELIMITERS, *([" "] if text.startswith('"') else [])]
     for place, mark in enumerate(marks):
         for dialect in (Dialect(mark), Dialect(mark, quoted=False)):
-            rows = [row for _, row in dialect.rows(sample)]
-            width, share = usual(rows)
+            width, share = usual(dialect.widths(sample))
             if width > 1 and share >= LEAST_SHARE:
                 found.append((round(share, 2), -place, dialect))
                 break
@@ -154,36 +157,31 @@ def delimiter(text: str, name: str) -> Dialect:
     return max(found, key=lambda one: one[:2])[2]
 
 
-def usual(rows: Sequence[Sequence[str]]) -> tuple[int, float]:
+def usual(widths: Mapping[int, int]) -> tuple[int, float]:
     """The most frequent number of fields, and the share of rows that have it."""
-    widths = Counter(map(len, rows))
     if not widths:
         return 0, 0.0
-    width, count = widths.most_common(1)[0]
-    return width, count / len(rows)
-
-
-def usual_width(rows: Sequence[Numbered]) -> int:
-    return usual([row for _, row in rows])[0]
+    width = max(widths, key=lambda one: widths[one])
+    return width, widths[width] / sum(widths.values())
 
 
 def right_quotes(dialect: Dialect, text: str) -> tuple[Dialect, list[Numbered]]:
     """Quotation marks are what encloses fields, or plain characters where only that gives every
     line the same number of fields, or doubled by backslashes."""
     rows = list(dialect.rows(text))
-    width, share = usual([row for _, row in rows])
+    widths = Counter(len(row) for _, row in rows)
+    width, share = usual(widths)
     lines = rows[-1][0] if rows else 0
-    if share == 1 and lines == len(rows):
+    if (share == 1 and lines == len(rows)) or '"' not in text:
         return dialect, rows
     plain = replace(dialect, quoted=False)
-    candidate = list(plain.rows(text))
-    if len(candidate) > len(rows) and usual([row for _, row in candidate]) == (width, 1.0):
-        return plain, candidate
+    candidate = plain.widths(text)
+    if candidate.total() > len(rows) and usual(candidate) == (width, 1.0):
+        return plain, list(plain.rows(text))
     if '\\"' in text:
         escaped = replace(dialect, escaped=True)
-        candidate = list(escaped.rows(text))
-        if usual([row for _, row in candidate])[1] > share:
-            return escaped, candidate
+        if usual(escaped.widths(text))[1] > share:
+            return escaped, list(escaped.rows(text))
     return dialect, rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 
 import chardet
 
@@ -20,6 +21,17 @@ SAMPLE = 200_000  # bytes of lines that are not ASCII
 BROKEN_SHARE = 0.1
 # A zero byte may stand in a text; UTF-16 has them in every second place.
 MOST_NULS = 0.05
+WESTERN = "cp1252"
+SIGNS = set("“”‘’–—…€£©®™°·•«»¡¿\xa0".encode(WESTERN))
+FEW = 5  # bytes
+ISO_2022 = b"\x1b$"
+# What offices and web sites write. With every encoding that there is, short texts are often taken
+# for one that nobody uses.
+LIKELY = [
+    *("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp1250", "cp1251", "cp1252", "cp1253"),
+    *("cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874", "iso8859-2", "koi8-r", "koi8-u"),
+    *("cp866", "cp932", "euc-jp", "iso-2022-jp", "gb18030", "big5", "cp949", "euc-kr", "mac-roman"),
+]
 COMMON = ["utf-8", "cp1252", "latin-1", "cp1250", "cp1251", "cp932", "gb18030", "big5", "utf-16"]
 
 
@@ -48,7 +60,8 @@ def decode(data: bytes, name: str, asked: str | None) -> tuple[str, list[str]]:
         if data.startswith(mark):
             return data.decode(encoding, BROKEN), []
     try:
-        if data[:SAMPLE].count(0) <= MOST_NULS * len(data[:SAMPLE]):
+        begin = data[:SAMPLE]
+        if begin.count(0) <= MOST_NULS * len(begin) and ISO_2022 not in begin:
             return data.decode("utf-8"), []
     except UnicodeDecodeError:
         pass
@@ -71,17 +84,32 @@ def guessed(data: bytes, name: str) -> tuple[str, list[str]]:
     broken = sum(not is_utf8(line) for line in lines)
     if lines and broken < BROKEN_SHARE * len(lines):
         return data.decode("utf-8", BROKEN), []
-    sample = data[:SAMPLE] if b"\0" in data[:SAMPLE] else b"\n".join(lines)[:SAMPLE]
-    encoding = chardet.detect(sample)["encoding"]
+    begin = data[:SAMPLE]
+    whole = b"\0" in begin or ISO_2022 in begin
+    sample = begin if whole else b"\n".join(lines)[:SAMPLE]
+    encoding = WESTERN if not whole and tells_little(lines) else likely(sample)
     if encoding is None or (b"\0" in sample and "16" not in encoding and "32" not in encoding):
         raise BadConfig(
             f"{name}: this is neither text nor a kind of file that can be read; save it as CSV "
             "(UTF-8), or say its --encoding"
         )
     text = data.decode(encoding, BROKEN)
-    letters = [word for word in text.split() if not word.isascii()][:5]
+    letters = [word for word in text.split() if not word.isascii() and word.isprintable()][:5]
     shown = " ".join(dict.fromkeys(letters))[:60]
     return text, [f"read as {encoding}, by its letters ({shown}); --encoding says otherwise"]
+
+
+def likely(sample: bytes) -> str | None:
+    return chardet.detect(sample, include_encodings=LIKELY)["encoding"]
+
+
+def tells_little(lines: Sequence[bytes]) -> bool:
+    """Whether a text has hardly a letter beyond ASCII: of quotes, dashes and currencies, and of
+    one é, a guesser names a language that has other letters in their place."""
+    beyond = b"".join(lines).translate(None, bytes(range(128)))
+    if not beyond or "\ufffd" in beyond.decode(WESTERN, "replace"):
+        return False
+    return len(beyond) < FEW or set(beyond) <= SIGNS
 
 
 def is_utf8(line: bytes) -> bool:

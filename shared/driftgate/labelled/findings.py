@@ -60,7 +60,8 @@ class Findings:
             told = ", ".join(f"{spelling!r} {count:,}" for spelling, count in spelt.items())
             yield f"  joined as {label!r}: {told}"
         if len(self.joined) > MOST_JOINED:
-            yield f"  … and the spellings of {len(self.joined) - MOST_JOINED} more labels"
+            more = len(self.joined) - MOST_JOINED
+            yield f"  … and the spellings of {more} more label{'s' if more > 1 else ''}"
         yield from (f"  note: {proposal}" for proposal in self.proposed[:MOST_JOINED])
 
     def card(self) -> dict[str, Any]:

@@ -167,7 +167,13 @@ def text_folders(found: Sequence[Content]) -> Table | None:
 
 
 def labelled(table: Table, asked: Asked) -> Labelled:
-    """The rows of one table."""
+    """The rows of one table.
+
+    Raises:
+        BadConfig: its header is no text, or see `read`.
+    """
+    if SURROGATE.search("".join(table.names)):
+        raise BadConfig(f"{table.source}: names of columns: {NOT_UNICODE}; say it by --encoding")
     found = roles.find(table, asked)
     findings = Findings(table.source, len(table) + len(table.left_out), notes=list(table.notes))
     findings.columns = dict(found.why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from itertools import islice
@@ -246,12 +247,10 @@ def of_arrow(found: pa.Table, name: str) -> Table:
             in_ms = column.cast(options=IN_MS)
             moments[called] = pc.cast(in_ms, pa.int64()).to_pylist()
             continue
-        values = column.to_pylist()
+        values = cells_of(column)
         if called in classes:
             values = [class_of(value, classes[called]) for value in values]
-        columns[called] = [
-            cell.decode("utf-8", BROKEN) if isinstance(cell, bytes) else cell for cell in values
-        ]
+        columns[called] = values
     notes = [f"names of classes in column {column!r} from the schema" for column in classes]
     nested = {k: v for k, v in columns.items() if any(isinstance(cell, Mapping) for cell in v)}
     if nested:  # structs become columns with a dot in their names
@@ -261,6 +260,15 @@ def of_arrow(found: pa.Table, name: str) -> Table:
         table.moments = moments
         return table
     return Table(name, "row", columns, list(range(1, found.num_rows + 1)), moments, notes=notes)
+
+
+def cells_of(column: pa.ChunkedArray) -> list[Any]:
+    """A column's values, with bytes as text; what is none has lone surrogates."""
+    try:
+        values = column.to_pylist()
+    except UnicodeDecodeError:  # a column of strings may hold any bytes
+        values = column.cast(pa.large_binary()).to_pylist()
+    return [cell.decode("utf-8", BROKEN) if isinstance(cell, bytes) else cell for cell in values]
 
 
 def class_names(schema: pa.Schema) -> dict[str, list[str]]:
@@ -349,7 +357,7 @@ def first_row(rows: Sequence[Sequence[Any]]) -> int:
     for place, row in enumerate(rows[:PROBED]):
         if sum(is_known(str(cell)) for cell in row) > 1:
             return place
-    filled, _ = usual([[cell for cell in row if cell != ""] for row in rows])
+    filled, _ = usual(Counter(sum(cell != "" for cell in row) for row in rows))
     enough = (at for at, row in enumerate(rows) if sum(c != "" for c in row) >= min(2, filled))
     return next(enough, 0)
 

@@ -1,0 +1,88 @@
+"""Whatever happens to a file on its way, it is read or refused: no other error, and no hang."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import test_labelled_dates
+import test_labelled_delimited
+import test_labelled_exports
+import test_labelled_kinds
+import test_labelled_labels
+from labelled_files import Case, as_bytes, lines
+
+from driftgate.errors import BadConfig
+from driftgate.labelled.reading import read
+
+MODULES = (
+    test_labelled_dates,
+    test_labelled_delimited,
+    test_labelled_exports,
+    test_labelled_kinds,
+    test_labelled_labels,
+)
+STRAY = (
+    *(b"\0", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b'"', b"\n", b"\r", b",", b";", b"\t"),
+    *(b"{", b"}", b"[", b"]", b"[]", b"{}", b"null", b"NaN", b"1e999", b"9" * 30, b"__label__"),
+)
+SECONDS = 20
+
+
+def cases() -> list[Case]:
+    """Every file of the other tests."""
+    found = []
+    for module in MODULES:
+        for thing in vars(module).values():
+            for mark in getattr(thing, "pytestmark", []):
+                if mark.args[0] == "case":
+                    found += [case for case in mark.args[1] if not isinstance(case.data, Mapping)]
+    return found
+
+
+def damaged(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """Cut off, changed in a byte, with something stray, with a hole, or with a piece of another."""
+    at = chance.randrange(len(data) + 1)
+    to = chance.randrange(at, len(data) + 1)
+    piece = chance.randrange(len(other) + 1)
+    ways = (
+        data[:at],
+        data[:at] + bytes([chance.randrange(256)]) + data[at + 1 :],
+        data[:at] + chance.choice(STRAY) + data[at:],
+        data[:at] + data[to:],
+        data[:at] + data[max(0, at - 50) : at] + data[at:],
+        data[:at] + other[piece : piece + 40] + data[at:],
+    )
+    return chance.choice(ways)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_file_is_read_or_refused(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    every = cases()
+    for case in chance.sample(every, 40):
+        data = as_bytes(case.data)
+        for _ in range(chance.choice((1, 1, 3))):
+            data = damaged(data, as_bytes(chance.choice(every).data), chance)
+        path = tmp_path / case.file
+        path.write_bytes(data)
+        begin = time.monotonic()
+        try:
+            "\n".join(read(path, case.asked).findings.lines()).encode()
+        except BadConfig as error:
+            str(error).encode()
+        except Exception as error:
+            raise AssertionError(f"{case.name}: {data!r}") from error
+        assert time.monotonic() - begin < SECONDS, f"{case.name}: {data!r}"
+        path.unlink()
+
+
+def test_a_header_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    good = lines(*(f"schöne Grüße {n},{'ab'[n % 2]},x{n % 3}" for n in range(30))).encode()
+    path.write_bytes(b"text,label,gr\xf6\xdfe\n" + good)
+    with pytest.raises(BadConfig, match="names of columns: its bytes are no text"):
+        read(path)
