@@ -42,6 +42,10 @@ NOT_RUN = {
     ".venv/bin/driftgate up --clock world --state .driftgate/demo": "needs what a demo left",
     "DRIFTGATE_SUBJECT_KEY=… driftgate subject support-triage c-17": "the key is the reader's own",
 }
+# A world of four weeks is too short for the loop to hold for sure; that it is played is the test.
+MAY_SAY_NO = {
+    ".venv/bin/driftgate simulate my-model world.csv --state .driftgate/world",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +215,7 @@ def test_every_command_works_as_it_is_shown(
                 if page == readme and FIRST_ANSWER in one.text:
                     minutes = (time.monotonic() - begun) / 60
                     print(f"\n          the first gated answer after {minutes:.1f} minutes", end="")
-            if ran.status != 0:
+            if ran.status not in ((0, 1) if one.text in MAY_SAY_NO else (0,)):
                 failed.append(f"{one.place}: {one.text}\nexit {ran.status}\n{ran.said[-2000:]}")
         if page == readme:  # the other pages speak of a system that runs, and of the example
             reader.types_all(

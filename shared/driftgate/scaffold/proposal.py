@@ -124,20 +124,34 @@ def training_rows(rows: int) -> int:
 
 
 def suite_of(rows: Sequence[Row], found: Sequence[Guess]) -> tuple[Case, ...]:
-    """The clearest case of each label, then the next clearest of each, and so on; no text twice."""
+    """The clearest case of each label, then the next clearest of each, and so on; no text twice.
+
+    Labels of few rows give none, and what the base gets wrong is no clear case; but a suite has
+    `LEAST_SUITE` cases, whatever it takes.
+    """
     size = min(MOST_SUITE, max(LEAST_SUITE, round(SUITE_SHARE * len(rows))))
+    clear = [guess for guess in found if guess.right]
+    tries = ((clear, LEFT_FOR_TRAINING), (clear, 1), (found, 1))
+    for guesses, left in tries:
+        chosen = in_turn(rows, guesses, left)[:size]
+        if len(chosen) >= LEAST_SUITE:
+            break
+    return tuple(Case(row.text, row.label, row.slices) for row in chosen)
+
+
+def in_turn(rows: Sequence[Row], guesses: Sequence[Guess], keep: int) -> list[Row]:
+    """Rows by clearness, each label in its turn, which keeps `keep` rows for itself."""
     left = Counter(row.label for row in rows)
     by_label: dict[str, dict[str, Row]] = defaultdict(dict)
-    for guess in sorted(found, key=lambda one: -one.margin):
-        if guess.right:
-            by_label[guess.row.label].setdefault(normalised(guess.row.text), guess.row)
+    for guess in sorted(guesses, key=lambda one: (not one.right, -one.margin)):
+        by_label[guess.row.label].setdefault(normalised(guess.row.text), guess.row)
     chosen: list[Row] = []
     for depth in range(max(map(len, by_label.values()), default=0)):
-        for label, clear in sorted(by_label.items()):
-            if depth < len(clear) and left[label] > LEFT_FOR_TRAINING:
-                chosen.append(list(clear.values())[depth])
+        for label, cases in sorted(by_label.items()):
+            if depth < len(cases) and left[label] > keep:
+                chosen.append(list(cases.values())[depth])
                 left[label] -= 1
-    return tuple(Case(row.text, row.label, row.slices) for row in chosen[:size])
+    return chosen
 
 
 def newest(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
@@ -260,10 +274,7 @@ def with_ids(rows: Sequence[Row], model: str, now: int) -> list[Row]:
 
 def slug(name: str) -> str:
     """A model's name made of a file's or folder's."""
-    plain = unicodedata.normalize("NFKD", name).lower()
-    kept = "".join(
-        c if c.isascii() and c.isalnum() else "-"
-        for c in plain
-        if ord(c) < 0x300 or not unicodedata.combining(c)
-    )
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    letters = "".join(c for c in plain if not unicodedata.combining(c))
+    kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in letters)
     return "-".join(filter(None, kept.split("-"))) or "my-model"
