@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.console import reading_cli as reading
-from services.console.terminal import HERE, console, say, told
+from services.console.terminal import HERE, Status, console, say, told
 
 if TYPE_CHECKING:
     from driftgate.labelled.reading import Labelled
@@ -63,7 +63,8 @@ def init(
     for note in proposal.notes:
         say(f"  {note}")
     if asks and not typer.confirm(f"Write {folder}?", default=True):
-        raise typer.Exit(0)
+        say("nothing is written")
+        raise typer.Exit(Status.NO)
     writing.write(folder, proposal.declaration, proposal.suite)
     kept = proposal_rows(proposal, now)
     launch.write(folder, kept, labelled.findings.card())
