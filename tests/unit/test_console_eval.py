@@ -10,9 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from driftgate.scaffold import writing
 from driftgate.classifier.serving import Prediction
 from driftgate.errors import Corrupt
+from driftgate.scaffold import writing
 from services.console import eval_cli
 from services.evaluator import offline
 

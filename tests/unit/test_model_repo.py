@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from driftgate import model_repo, suites, yaml_problems
-from driftgate.scaffold import writing
 from driftgate.artifacts import Artifacts
 from driftgate.errors import BadConfig
+from driftgate.scaffold import writing
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
 TEXT = (EXAMPLE / "model.yaml").read_text()
