@@ -18,7 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from driftgate import model_repo
+from driftgate.config import Settings
 from driftgate.errors import BadConfig
+from driftgate.events import Emit
 from driftgate.labelled.rows import Asked
 from services.console import init_cli, seed
 from services.console.cli import BY_NAME, app
@@ -180,6 +182,41 @@ def test_check_tells_what_the_launch_rows_cannot_lead_to(
     assert status == 1
     assert "protected slice length=short has 0 of" in said
     assert "seen are" in said
+
+
+def test_apply_tells_it_too_and_declares_all_the_same(
+    messages: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slice may be in the traffic although the launch rows do not have it."""
+    from services.console import model_cli
+
+    monkeypatch.chdir(tmp_path)
+    write(Path("a.csv"), messages[:500])
+    assert run("init", "m", "--data", "a.csv", "--protect", "none")[0] == 0
+    path = Path("m/model.yaml")
+    path.write_text(
+        path.read_text().replace("protected: {}", "protected:\n    shop=x: {min_accuracy: 0.5}")
+    )
+    sent: list[Emit] = []
+    found = Settings(artifacts=f"file://{tmp_path}/artifacts")
+    monkeypatch.setattr(model_cli, "settings", lambda *_: found)
+    monkeypatch.setattr(model_cli, "send", lambda _, emit: sent.append(emit))
+    status, said = run("apply", "m")
+    assert (status, [emit.topic for emit in sent]) == (0, ["models"])
+    assert "protected slice shop=x has 0 of" in said
+
+
+def test_texts_under_several_labels_are_told(
+    messages: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [dict(row) for row in messages[:300]]
+    rows[7] = rows[3] | {"label": "another"}
+    rows[9] = rows[3] | {"label": "another", "time": rows[9]["time"]}
+    write(Path("a.csv"), rows)
+    status, said = run("init", "m", "--data", "a.csv")
+    assert status == 0, said
+    assert "1 texts stand under several labels" in said
 
 
 # ---------------------------------------------------------------- rows for `retrain --seed`

@@ -255,7 +255,8 @@ def reasons(
             "losses will be seen until there is more"
         )
     if tuple(declared.min_pairs) != tuple(DEFAULTS.min_pairs):
-        told.append(f"stages of a rollout wait for {declared.min_pairs} labelled pairs: few a day")
+        waits = ", ".join(map(str, declared.min_pairs))
+        told.append(f"stages of a rollout wait for {waits} labelled pairs, since few come a day")
     return told
 
 
