@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import test_labelled_labels
 from labelled_files import Case, as_bytes, lines
 
 from driftgate.errors import BadConfig
-from driftgate.labelled.reading import read
+from driftgate.labelled.reading import Labelled, read
 
 MODULES = (
     test_labelled_dates,
@@ -59,6 +61,12 @@ def damaged(data: bytes, other: bytes, chance: random.Random) -> bytes:
     return chance.choice(ways)
 
 
+def can_be_written(found: Labelled) -> None:
+    rows = [asdict(row) for row in found.rows()]
+    json.dumps([rows, list(found.findings.lines())], ensure_ascii=False).encode()
+    json.dumps([found.findings.card(), list(found.places)], ensure_ascii=False).encode()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_damaged_file_is_read_or_refused(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
@@ -71,7 +79,7 @@ def test_a_damaged_file_is_read_or_refused(seed: int, tmp_path: Path) -> None:
         path.write_bytes(data)
         begin = time.monotonic()
         try:
-            "\n".join(read(path, case.asked).findings.lines()).encode()
+            can_be_written(read(path, case.asked))
         except BadConfig as error:
             str(error).encode()
         except Exception as error:
@@ -86,3 +94,16 @@ def test_a_header_that_is_no_text(tmp_path: Path) -> None:
     path.write_bytes(b"text,label,gr\xf6\xdfe\n" + good)
     with pytest.raises(BadConfig, match="names of columns: its bytes are no text"):
         read(path)
+
+
+def test_a_slice_or_person_that_is_no_text(tmp_path: Path) -> None:
+    rows = [f"schöne Grüße {n},{'ab'[n % 2]},x{n % 3},p{n % 5}" for n in range(30)]
+    path = tmp_path / "data.csv"
+    bad = b"fine,a,gr\xf6\xdfe,p1\nfine too,a,x1,gr\xf6\xdfe\n"
+    path.write_bytes(lines("text,label,size,customer", *rows).encode() + bad)
+    found = read(path)
+    can_be_written(found)
+    assert found.findings.left_out["its bytes are no text in the file's encoding"].places == [
+        "data.csv, line 32",
+        "data.csv, line 33",
+    ]

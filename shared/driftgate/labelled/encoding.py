@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+import io
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 
 import chardet
 
@@ -16,7 +19,7 @@ MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-SAMPLE = 200_000  # bytes of lines that are not ASCII
+SAMPLE, SAMPLE_LINES = 200_000, 5_000  # bytes of lines that are not ASCII
 # So few broken lines among those that are not ASCII are broken lines, not another encoding.
 BROKEN_SHARE = 0.1
 # A zero byte may stand in a text; UTF-16 has them in every second place.
@@ -80,21 +83,23 @@ def known(encoding: str) -> str:
 
 def guessed(data: bytes, name: str) -> tuple[str, list[str]]:
     """Text that is not UTF-8, by the letters and languages that occur in it."""
-    lines = [line for line in data.split(b"\n") if not line.isascii()]
-    broken = sum(not is_utf8(line) for line in lines)
-    if lines and broken < BROKEN_SHARE * len(lines):
+    whole = Counter(map(is_utf8, odd_lines(data)))
+    if 0 < whole[False] < BROKEN_SHARE * whole.total():
         return data.decode("utf-8", BROKEN), []
     begin = data[:SAMPLE]
-    whole = b"\0" in begin or ISO_2022 in begin
-    sample = begin if whole else b"\n".join(lines)[:SAMPLE]
-    encoding = WESTERN if not whole and tells_little(lines) else likely(sample)
+    if b"\0" in begin or ISO_2022 in begin:
+        sample, encoding = begin, likely(begin)
+    else:
+        sample = b"".join(islice(odd_lines(data), SAMPLE_LINES))[:SAMPLE]
+        encoding = WESTERN if tells_little(sample) else likely(sample)
     if encoding is None or (b"\0" in sample and "16" not in encoding and "32" not in encoding):
         raise BadConfig(
             f"{name}: this is neither text nor a kind of file that can be read; save it as CSV "
             "(UTF-8), or say its --encoding"
         )
     text = data.decode(encoding, BROKEN)
-    letters = [word for word in text.split() if not word.isascii() and word.isprintable()][:5]
+    words = sample.decode(encoding, BROKEN).split()
+    letters = [word for word in words if not word.isascii() and word.isprintable()][:5]
     shown = " ".join(dict.fromkeys(letters))[:60]
     return text, [f"read as {encoding}, by its letters ({shown}); --encoding says otherwise"]
 
@@ -103,10 +108,15 @@ def likely(sample: bytes) -> str | None:
     return chardet.detect(sample, include_encodings=LIKELY)["encoding"]
 
 
-def tells_little(lines: Sequence[bytes]) -> bool:
+def odd_lines(data: bytes) -> Iterator[bytes]:
+    """Lines that are not ASCII."""
+    return (line for line in io.BytesIO(data) if not line.isascii())
+
+
+def tells_little(sample: bytes) -> bool:
     """Whether a text has hardly a letter beyond ASCII: of quotes, dashes and currencies, and of
     one é, a guesser names a language that has other letters in their place."""
-    beyond = b"".join(lines).translate(None, bytes(range(128)))
+    beyond = sample.translate(None, bytes(range(128)))
     if not beyond or "\ufffd" in beyond.decode(WESTERN, "replace"):
         return False
     return len(beyond) < FEW or set(beyond) <= SIGNS

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,9 +182,15 @@ def labelled(table: Table, asked: Asked) -> Labelled:
     texts = text_of(table, found)
     given = [exports.one_label(cell) for cell in table.columns[found.label]]
     void = exports.void(found.void, table.columns)
+    subjects, ids = column(table, found.subject), column(table, found.id)
+    if len(set(ids)) < len(ids):
+        ids = [None] * len(table)
+    slices = slices_of(table, found, asked, findings)
+    spoilt = not_unicode([subjects, ids, *slices.values()])
     kept: list[int] = []
     for place in range(len(table)):
         why = refused(texts[place], given[place], void[place])
+        why = why or (NOT_UNICODE if place in spoilt else None)
         if why:
             findings.leave_out(why, table.where(place))
         else:
@@ -195,12 +201,7 @@ def labelled(table: Table, asked: Asked) -> Labelled:
         for place in undated:
             findings.leave_out(NO_DATE, table.where(place))
         kept = [place for place in kept if times[place] is not None]
-    subjects = column(table, found.subject)
-    ids = column(table, found.id)
-    if len(set(ids)) < len(ids):
-        ids = [None] * len(table)
     findings.kept = len(kept)
-    slices = slices_of(table, found, asked, findings)
     return Labelled(
         [texts[p] for p in kept],
         [as_text(given[p]) for p in kept],
@@ -229,6 +230,15 @@ def refused(text: str, label: Any, void: bool) -> str | None:
 
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def not_unicode(columns: Iterable[Sequence[str | None]]) -> set[int]:
+    """Rows that hold what is no text beside their text and label."""
+    found: set[int] = set()
+    for values in columns:
+        bad = {value for value in set(values) if value and SURROGATE.search(value)}
+        found |= {place for place, value in enumerate(values) if value in bad} if bad else set()
+    return found
 
 
 def text_of(table: Table, found: Roles) -> list[str]:

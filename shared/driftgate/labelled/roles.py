@@ -17,7 +17,8 @@ from driftgate.labelled.table import Table
 LOOKED_AT = 5_000  # rows that tell what a column holds
 LONG_LABEL = 80  # characters; longer ones are texts
 MOST_LABEL_SHARE = 0.5
-WORDS = 2.0
+WORDS, TITLE_WORDS = 2.0, 2.5
+MOST_RECURRING = 12  # values; a title says more different things
 LONGEST_DATE = 40
 SHOWN = 12
 NO_TIME = "none"
@@ -55,9 +56,18 @@ class Profile:
     @property
     def is_prose(self) -> bool:
         """Whether most cells say something different, in words or in a script without blanks."""
-        varied = self.distinct > MOST_LABEL_SHARE * self.values
+        return self.distinct > MOST_LABEL_SHARE * self.values and self.in_words(WORDS)
+
+    @property
+    def is_title(self) -> bool:
+        """Whether cells are lines of words. They may recur, if they are more than a person's name
+        and of more kinds than a slice's values."""
+        recurring = self.distinct > MOST_RECURRING and self.in_words(TITLE_WORDS)
+        return self.is_prose or recurring
+
+    def in_words(self, least: float) -> bool:
         wide = any(ord(c) > 0x2E80 for cell in self.cells[:50] for c in cell)
-        return varied and not self.numeric and (self.words >= WORDS or (wide and self.length >= 6))
+        return not self.numeric and (self.words >= least or (wide and self.length >= 6))
 
     @property
     def is_classes(self) -> bool:
@@ -224,7 +234,7 @@ def text_columns(
     free = {n: p for n, p in profiles.items() if n != label and n not in why}
     free = {n: p for n, p in free.items() if n not in {asked.time, asked.subject}}
     free = {n: p for n, p in free.items() if not is_dates(p, asked)}  # `data` is a date in Italian
-    titles = [n for n in by_name(free, names.TITLE) if free[n].is_prose]
+    titles = [n for n in by_name(free, names.TITLE) if free[n].is_title]
     bodies = [n for n in by_name(free, names.TEXT) if n not in titles and free[n].filled]
     prose = [n for n in bodies if free[n].is_prose] or bodies
     parts = [*titles[:2], *prose[:1]]
