@@ -128,6 +128,12 @@ def csv(*labels: str, header: str = "text,label") -> str:
         labels=["a", "b", "a", "b"],
     ),
     Case(
+        "labels divided by a sign are pointed out",
+        csv("a", "b", "a|b", "a", "c|d"),
+        labels=["a", "b", "a|b", "a", "c|d"],
+        told=("label 'a|b' (1 rows) is kept as one; it looks like 'a' and 'b'",),
+    ),
+    Case(
         "mostly multi-label",
         json_lines(*({"text": f"a text {n}", "label": ["a", "b"]} for n in range(6))),
         "data.jsonl",

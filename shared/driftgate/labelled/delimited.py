@@ -22,7 +22,7 @@ HEADER_CHARACTERS = 60
 # A cell that swallowed so many lines of the right number of fields began with a stray quote.
 SWALLOWED = 5
 LOOKED_AT = 2_000  # rows that tell whether there is a header
-REPEATED_HEADER = "it repeats the header"
+REPEATED_HEADER, RULE = "it repeats the header", "it is a rule below the header"
 
 csv.field_size_limit(sys.maxsize)
 
@@ -82,6 +82,7 @@ def read(text: str, name: str) -> Table:
     head = header([row for _, row in rows if len(row) == width])
     if head is not None:
         top, rows = rows[0][1], rows[1:]
+    ruled = [rows.pop(0)[0]] if head and rows and is_rule(rows[0][1]) else []
     again = [number for number, row in rows if head and repeats(row, top)]
     good = [one for one in rows if len(one[1]) == width and not (again and repeats(one[1], top))]
     if not good:
@@ -95,7 +96,8 @@ def read(text: str, name: str) -> Table:
         "line",
         dict(zip(head or numbered(width), cells, strict=True)),
         [number for number, _ in good],
-        left_out=[(number, REPEATED_HEADER) for number in again]
+        left_out=[(number, RULE) for number in ruled]
+        + [(number, REPEATED_HEADER) for number in again]
         + [
             (number, f"has other than {width} fields (quote texts that contain the delimiter)")
             for number, row in rows
@@ -103,6 +105,11 @@ def read(text: str, name: str) -> Table:
         ],
         notes=notes,
     )
+
+
+def is_rule(row: Sequence[str]) -> bool:
+    """Whether it is the line below the header of a table in Markdown."""
+    return all(set(cell.strip()) <= {"-", ":"} for cell in row)
 
 
 def repeats(row: Sequence[str], top: Sequence[str]) -> bool:

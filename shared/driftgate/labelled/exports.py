@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -142,9 +143,11 @@ def one_label(value: Any) -> Any:
 
 def parsed(text: str) -> Any:
     """A list or mapping as JSON or Python writes it; the text itself where it is neither."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of backslashes in what is no Python
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return read(text)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
     return text

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 STRAY = re.compile("[\u200b\u2060\ufeff\u00ad]")
 UNSEEN = re.compile("[\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f\u00ad]")
 TURKISH = re.compile("[İı]")
+DIVIDED = re.compile("[,;|/+]")
 MISSING = {"nan", "null", "none", "n/a", "#n/a", "na", "-", "?", "unknown", "undefined"}
 
 
@@ -54,6 +55,12 @@ def proposals(totals: Mapping[str, int]) -> list[str]:
         if len(near) > 1
     ]
     for label in totals:
+        parts = [part.strip() for part in DIVIDED.split(label)]
+        if len(parts) > 1 and all(part in totals for part in parts):
+            found.append(
+                f"label {label!r} ({totals[label]} rows) is kept as one; it looks like "
+                f"{' and '.join(map(repr, parts))}, and a model answers with one label"
+            )
         if label.lower() in MISSING:
             found.append(
                 f"label {label!r} ({totals[label]} rows) is kept; empty the cells if it means none"
