@@ -322,6 +322,22 @@ def choice(text: str, *answers: str, **more: Any) -> dict[str, Any]:
         labels=AB,
     ),
     document(
+        "GeoJSON",
+        {
+            "type": "FeatureCollection",
+            "features": [
+                {
+                    "type": "Feature",
+                    "properties": {"text": TWO[n], "label": AB[n]},
+                    "geometry": None,
+                }
+                for n in range(2)
+            ],
+        },
+        texts=TWO,
+        labels=AB,
+    ),
+    document(
         "labels by their texts",
         {"a": ["the first message", "the third message"], "b": ["the second message"]},
         refused=("data.json", "no list of rows"),

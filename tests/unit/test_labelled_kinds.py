@@ -11,6 +11,7 @@ import os
 import pickle
 import sqlite3
 import tarfile
+import zipfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -428,6 +429,22 @@ ROWS = [[TWO[0], "a"], [TWO[1], "b"]]
 )
 def test_spreadsheets(case: Case, tmp_path: Path) -> None:
     holds(case, tmp_path)
+
+
+def test_a_cell_in_the_last_corner_of_a_sheet(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(xlsx({"S": [HEAD, *ROWS]}))) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    stray = b'<row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData>'
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = parts[sheet].replace(b"</sheetData>", stray)
+    refused = ("data.xlsx", "a cell far from the others", "1,048,576", "delete")
+    holds(Case("", zipped(parts), "data.xlsx", refused=refused), tmp_path)
+
+
+def test_places_are_rows_of_the_sheet(tmp_path: Path) -> None:
+    path = tmp_path / "data.xlsx"
+    path.write_bytes(xlsx({"S": [[], [], HEAD, ROWS[0], [], ROWS[1]]}))
+    assert list(read(path).places) == ["data.xlsx, row 4", "data.xlsx, row 6"]
 
 
 def tar(data: bytes) -> bytes:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
@@ -28,6 +31,9 @@ NESTED = 3  # so deep inside a JSON document the list of rows is looked for
 PAIR = ("text", "label")
 BLANKS = " \t\r\n\ufeff"  # marks of UTF-8 also stand between files that were put together
 PROBED = 20  # lines that tell whether a broken document is JSON Lines
+SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"')
+MOST_CELLS = 200_000_000
 IN_MS = pc.CastOptions(pa.timestamp("ms"), allow_time_truncate=True)
 ROWS_EXPECTED = 'expected [{"text": …, "label": …}, …], one such object a line, or columns as lists'
 NOT_JSON, NO_OBJECT = "is not JSON", 'is not an object such as {"text": …, "label": …}'
@@ -108,7 +114,9 @@ def json_document(document: Any, name: str) -> Table:
     Raises:
         BadConfig: it holds none.
     """
-    if isinstance(document, Mapping) and isinstance(document.get("features"), list):
+    if isinstance(document, Mapping) and all(
+        isinstance(document.get(key), list) for key in ("features", "rows")
+    ):
         document = {"rows": with_classes(document)}
     lists = [(place, found) for place, found in row_lists(document) if found]
     if not lists:
@@ -303,9 +311,13 @@ def spreadsheet(data: bytes, name: str) -> Table:
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:
+        check_extent(data, name)
         book = CalamineWorkbook.from_filelike(io.BytesIO(data))
-        sheets = {title: book.get_sheet_by_name(title).to_python() for title in book.sheet_names}
-    except (CalamineError, OSError, ValueError) as error:
+        sheets = {  # with the empty rows at the top, so that rows keep their numbers
+            title: book.get_sheet_by_name(title).to_python(skip_empty_area=False)
+            for title in book.sheet_names
+        }
+    except (CalamineError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise BadConfig(
             f"{name}: the spreadsheet cannot be read: {error}; save it anew as XLSX or CSV, "
             "without a password"
@@ -318,6 +330,29 @@ def spreadsheet(data: bytes, name: str) -> Table:
     if len(sheets) > 1:
         table.notes.append(f"sheet {title!r} of {len(sheets)}; the others are not read")
     return table
+
+
+def check_extent(data: bytes, name: str) -> None:
+    """A sheet is read as a rectangle, and a cell in its last corner makes that one of 17 billion
+    cells, which no memory holds.
+
+    Raises:
+        BadConfig: there is such a cell in an XLSX file.
+    """
+    if not data.startswith(b"PK"):
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        sheets = [one for one in archive.namelist() if SHEET.match(one)]
+        for sheet in sheets:
+            rows, columns = 1, 1
+            for cell in CELL.finditer(archive.read(sheet)):
+                columns = max(columns, 26 ** (len(cell[1]) - 1))
+                rows = max(rows, int(cell[2]))
+            if rows * columns > MOST_CELLS:
+                raise BadConfig(
+                    f"{name}: a cell far from the others is filled, beyond row {rows:,} or "
+                    f"column {columns:,}; delete what is beside and below the table"
+                )
 
 
 def is_row(cells: Sequence[Any]) -> bool:
