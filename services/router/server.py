@@ -120,7 +120,7 @@ def add_reflection(server: Any) -> None:
     """Reflection under both of its names: grpcurl falls back to v1alpha, ghz asks v1 alone. The
     messages of the two are the same on the wire, and grpcio-reflection has v1alpha only."""
     names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, REFLECTION_V1)
-    servicer = reflection.aio.ReflectionServicer(names)
+    servicer = reflection.aio.ReflectionServicer(names, MethodsToo())
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
@@ -130,6 +130,24 @@ def add_reflection(server: Any) -> None:
     methods = {"ServerReflectionInfo": method}
     v1 = grpc.method_handlers_generic_handler(REFLECTION_V1, methods)
     server.add_generic_rpc_handlers((v1,))
+
+
+class MethodsToo:
+    """The pool of descriptors, where the file of a method is found as well as that of a service:
+    ghz asks for the method that it is to call."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802 - named by protobuf
+        """Raises: KeyError where there is no such symbol."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindMethodByName(symbol).containing_service.file
 
 
 def described_as_v1() -> str:

@@ -362,7 +362,8 @@ def test_the_clock_follows_the_worlds_ticks(world: World) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 def test_reflection_answers_under_both_of_its_names(world: World, version: str) -> None:
-    """ghz asks for v1 alone. What is listed can also be described."""
+    """ghz asks for v1 alone, and for the method that it is to call. What is listed can also be
+    described."""
     name = f"grpc.reflection.{version}.ServerReflection"
 
     async def said(_: Any, channel: Any) -> None:
@@ -384,5 +385,9 @@ def test_reflection_answers_under_both_of_its_names(world: World, version: str) 
             files = described.file_descriptor_response.file_descriptor_proto
             found = [FileDescriptorProto.FromString(file) for file in files]
             assert each in {f"{f.package}.{s.name}" for f in found for s in f.service}
+        method = await one(file_containing_symbol=f"{SERVICE}.Predict")
+        assert method.file_descriptor_response.file_descriptor_proto
+        unknown = await one(file_containing_symbol=f"{SERVICE}.Predikt")
+        assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
     talk(world, said)
