@@ -1,7 +1,7 @@
 """How far a version is that an operator ordered, from what the services tell. Pure.
 
 command ──retrain──▶ request ──train──▶ version ──verdict──▶ rollout, or full traffic at once
-                        └──refuse──▶ no       └──fail──▶ no      └──refused, reject──▶ no
+                        └──refuse──▶ no       └──fail──▶ no      └──reject, taken back──▶ no
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ ACKS = "routing.acks"
 STEPS = ("commands", "retrain.requests", "candidates", "verdicts")
 TOPICS = (AUDIT, ACKS, *(topic + DLQ for topic in STEPS))
 SERVING = "serving"
+# Decisions of the promoter after which a version serves nobody.
+TAKEN_BACK = ("reject", "refused", "rollback", "quarantine", "give-up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,8 @@ class Course:
         stage: what was done last: ordered, requested, trained, judged.
         version: once it is trained.
         epoch: of the routing that gives it all traffic, for a first release.
-        acks: what the routers said of each epoch: status and reason.
+        acks: what each router said of each epoch: None, it serves it; else why it refuses.
+        options: what a printed command needs to reach the same system, such as ` --state X`.
         passed: None while it is under way; `words` then say what came of it.
     """
 
@@ -37,7 +40,8 @@ class Course:
     stage: str = "ordered"
     version: int | None = None
     epoch: int | None = None
-    acks: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    acks: Mapping[tuple[str, int], str | None] = field(default_factory=dict)
+    options: str = ""
     passed: bool | None = None
     words: str = ""
 
@@ -58,8 +62,8 @@ def given_up(course: Course, event: Event, why: str) -> Course:
     """After an event on one of `STEPS` became a dead letter."""
     if course.passed is not None or not is_step(course, event):
         return course
-    words = f"{why}; `driftgate dlq list --model {course.model}` shows the record, for a replay"
-    return ended(course, False, words)
+    command = f"`driftgate dlq list --model {course.model}{course.options}`"
+    return ended(course, False, f"{why}; {command} shows the record, for a replay")
 
 
 def is_step(course: Course, event: Event) -> bool:
@@ -110,26 +114,54 @@ def released(course: Course, entry: Event) -> Course:
     state = json.loads(entry["result"])["state"]
     if state["champion"] != course.version:
         words = f"{course.model}@{course.version} {entry['words']}"
-        return ended(course, True, f"{words}; `driftgate audit {course.model}` shows its rollout")
+        return ended(course, True, f"{words}; {audit_command(course)} shows its rollout")
     return settled(replace(course, epoch=state["epoch"]))
 
 
 def acknowledged(course: Course, ack: Event) -> Course:
     if ack["model"] != course.model:
         return course
-    said = (ack["status"], f"{ack['router']} refuses it: {ack['reason']}")
-    return settled(replace(course, acks={**course.acks, ack["epoch"]: said}))
+    why = None if ack["status"] == SERVING else f"{ack['router']} refuses it: {ack['reason']}"
+    return settled(replace(course, acks={**course.acks, (ack["router"], ack["epoch"]): why}))
 
 
 def settled(course: Course) -> Course:
-    """Ends where a router serves the release, or a later one, or refuses it."""
-    if course.epoch is None:
+    """Ends where a router serves the release, or a later one, whatever others refuse. A refusal
+    ends nothing: the promoter may take the version back for it, and `refusal` says what is known.
+    """
+    if course.epoch is None or not serving(course):
         return course
-    if any(course.epoch <= at and said[0] == SERVING for at, said in course.acks.items()):
-        return ended(course, True, f"{course.model}@{course.version} serves all traffic")
-    if course.epoch in course.acks:
-        return ended(course, False, course.acks[course.epoch][1])
-    return course
+    words = f"{course.model}@{course.version} serves all traffic"
+    return ended(course, True, "; ".join([words, *refusals(course)]))
+
+
+def refusal(course: Course) -> str:
+    """Why no router that has acknowledged a release serves it; empty where one does, or none has
+    acknowledged it yet. Another one may still be loading it."""
+    return "" if course.epoch is None or serving(course) else "; ".join(refusals(course))
+
+
+def serving(course: Course) -> set[str]:
+    """The routers that serve the release, or a later one."""
+    return {
+        router
+        for (router, epoch), why in course.acks.items()
+        if why is None and course.epoch is not None and course.epoch <= epoch
+    }
+
+
+def refusals(course: Course) -> list[str]:
+    """What the routers say that refused the release and have not served it since."""
+    return [
+        why
+        for (router, epoch), why in sorted(course.acks.items())
+        if why is not None and epoch == course.epoch and router not in serving(course)
+    ]
+
+
+def audit_command(course: Course) -> str:
+    """What shows all decisions about the model."""
+    return f"`driftgate audit {course.model}{course.options}`"
 
 
 def ended(course: Course, passed: bool, words: str) -> Course:
@@ -157,5 +189,5 @@ REACTIONS: Mapping[tuple[str, str], Callable[[Course, Event], Course]] = {
     ("evaluator", "verdict"): judged,
     ("promoter", "start"): released,
     ("promoter", "supersede"): released,
-    ("promoter", "reject"): rejected,
+    **{("promoter", name): rejected for name in TAKEN_BACK},
 }

@@ -22,6 +22,8 @@ from services.console.operators import describe
 POLL_SECONDS = 0.5
 # Who works on a new version for longer than a moment, in this order.
 BUSY = ("trainer", "evaluator", "router")
+# After one router refused a version, another one that is loading it and its base is waited for.
+OTHER_ROUTERS_SECONDS = 30.0
 
 
 def wait(
@@ -46,21 +48,32 @@ def wait(
     # A group of its own, which commits nothing, reads from the beginning and leaves no trace.
     consumer = bus.consumer(topics, f"console-{course.command_id}", "console")
     progress = Progress(console, deadline_s)
+    refused_at: float | None = None
     with closing(consumer), progress.spinner:
         while course.passed is None:
             gone = time.monotonic() - begin
             if gone > deadline_s:
                 raise NotInTime(
                     f"{course.model}: no result after {gone:.0f} s; the order stands, "
-                    f"`driftgate audit {course.model}` shows how it goes on"
+                    f"{following.audit_command(course)} shows how it goes on"
                 )
-            for topic, event in events(codec, consumer.poll(POLL_SECONDS)):
-                after = one_more(codec, course, topic, event)
-                # What ends it badly is left to the caller, who says it last.
-                if after != course and topic == following.AUDIT and after.passed is not False:
-                    progress.print(*describe([event], numbers=False))
-                course = after
+            course = read_on(codec, course, consumer.poll(POLL_SECONDS), progress)
             progress.show(activities(), gone)
+            why = following.refusal(course)
+            refused_at = refused_at or gone if why else None
+            if refused_at is not None and gone - refused_at >= OTHER_ROUTERS_SECONDS:
+                course = following.ended(course, False, why)
+    return course
+
+
+def read_on(codec: Codec, course: Course, records: Iterable[Record], progress: Progress) -> Course:
+    """What is known after more records; prints the decisions among them that are about it."""
+    for topic, event in events(codec, records):
+        after = one_more(codec, course, topic, event)
+        # What ends it badly is left to the caller, who says it last.
+        if after != course and topic == following.AUDIT and after.passed is not False:
+            progress.print(*describe([event], numbers=False))
+        course = after
     return course
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from driftgate.dead_letters import letter
 from driftgate.errors import BadInput, NotInTime
 from driftgate.events import Emit
 from services.console import waiting
-from services.console.following import Course, given_up, step
+from services.console.following import Course, given_up, refusal, step
 from services.console.operators import command_event
 
 ORDER = Course("triage", "c1")
@@ -59,6 +60,7 @@ PASSED = entry("evaluator", "verdict", result={"result": "pass"})
 FAILED = entry("evaluator", "verdict", result={"result": "fail"})
 FIRST = entry("promoter", "start", result={"state": {"champion": 4, "epoch": 7}})
 REFRESH = entry("promoter", "start", result={"state": {"champion": 3, "epoch": 7}})
+REFUSED_BY_2 = ack(7, "refused", router="router-2")
 
 
 def course_of(*events: dict[str, Any]) -> Course:
@@ -79,7 +81,13 @@ def course_of(*events: dict[str, Any]) -> Course:
         ((REQUESTED, TRAINED, PASSED, FIRST, ack(8)), True),
         ((REQUESTED, TRAINED, PASSED, FIRST, ack(6)), None),
         ((REQUESTED, TRAINED, PASSED, FIRST, ack(7, model="other")), None),
-        ((REQUESTED, TRAINED, PASSED, FIRST, ack(7, "refused")), False),
+        ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2), None),  # another may yet serve it
+        ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2, ack(7)), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(7), REFUSED_BY_2), True),
+        ((REQUESTED, TRAINED, PASSED, ack(7), REFUSED_BY_2, FIRST), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2, ack(8)), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2, entry("promoter", "refused")), False),
+        ((REQUESTED, TRAINED, PASSED, FIRST, entry("promoter", "rollback")), False),
         ((REQUESTED, TRAINED, PASSED, REFRESH), True),
         ((REQUESTED, TRAINED, PASSED, entry("promoter", "reject")), False),
         ((REQUESTED, TRAINED, FAILED), False),
@@ -109,7 +117,24 @@ def test_what_others_ordered_is_not_ours(event: dict[str, Any]) -> None:
 
 def test_what_came_of_it_is_told_in_the_services_words() -> None:
     assert course_of(REQUESTED, TRAINED, FAILED).words == "words of evaluator"
-    assert "does not load" in course_of(REQUESTED, TRAINED, FIRST, ack(7, "refused")).words
+
+
+def test_a_router_that_refuses_is_named_whether_others_serve_or_not() -> None:
+    refused = course_of(REQUESTED, TRAINED, FIRST, REFUSED_BY_2)
+    assert refusal(refused) == "router-2 refuses it: does not load"
+    served = step(refused, "routing.acks", ack(7))
+    assert (refusal(served), served.passed) == ("", True)
+    assert served.words == "triage@4 serves all traffic; router-2 refuses it: does not load"
+    loaded_later = course_of(TRAINED, FIRST, REFUSED_BY_2, ack(8, router="router-2"))
+    assert loaded_later.words == "triage@4 serves all traffic"
+
+
+def test_the_commands_that_are_printed_find_the_same_system() -> None:
+    elsewhere = replace(course_of(REQUESTED, TRAINED), options=" --state 'my world'")
+    rollout = step(elsewhere, "audit", REFRESH).words
+    assert "`driftgate audit triage --state 'my world'` shows its rollout" in rollout
+    words = given_up(elsewhere, {"model": "triage", "version": 4}, "").words
+    assert "`driftgate dlq list --model triage --state 'my world'`" in words
 
 
 def test_what_was_given_up_ends_the_order() -> None:
@@ -180,3 +205,22 @@ def test_a_request_that_became_a_dead_letter_ends_the_waiting(desk: MemoryDesk) 
 def test_nothing_is_waited_for_beyond_the_deadline(desk: MemoryDesk) -> None:
     with pytest.raises(NotInTime, match="the order stands"):
         wait(desk, deadline_s=0)
+
+
+def test_a_version_that_all_routers_refuse_is_given_up_after_a_while(
+    desk: MemoryDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = (REQUESTED, TRAINED, PASSED, FIRST)
+    desk.send([*(Emit("audit", event) for event in told), Emit("routing.acks", REFUSED_BY_2)])
+    monkeypatch.setattr(waiting, "OTHER_ROUTERS_SECONDS", 0.0)
+    course, _ = wait(desk)
+    assert (course.passed, course.words) == (False, "router-2 refuses it: does not load")
+
+
+def test_a_router_that_serves_a_moment_later_than_another_refused_is_waited_for(
+    desk: MemoryDesk,
+) -> None:
+    told = (REQUESTED, TRAINED, PASSED, FIRST)
+    desk.send([*(Emit("audit", event) for event in told), Emit("routing.acks", REFUSED_BY_2)])
+    course, _ = wait(desk, [Emit("routing.acks", ack(7))])
+    assert course.passed is True
