@@ -45,7 +45,7 @@ class Habits:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Answered:
     """One request that was answered."""
 
     request_id: str
@@ -55,21 +55,21 @@ class Asked:
 
 
 def feedback(
-    asked: Asked, model: str, labels: Sequence[str], habits: Habits, seed: int
+    answered: Answered, model: str, labels: Sequence[str], habits: Habits, seed: int
 ) -> dict[str, Any] | None:
     """The feedback event that a request will get, or None."""
-    rng = random.Random(f"{seed}/{asked.request_id}")
+    rng = random.Random(f"{seed}/{answered.request_id}")
     if rng.random() >= habits.share:
         return None
     delay = min(rng.expovariate(1 / habits.delay_hours) * HOUR_MS, habits.longest_days * DAY_MS)
     mistaken = rng.random() < habits.wrong
     praises = rng.random() < habits.praise
-    other = rng.choice([label for label in labels if label != asked.truth])
-    said = other if mistaken else asked.truth
-    rating = said == asked.answer and praises
+    other = rng.choice([label for label in labels if label != answered.truth])
+    said = other if mistaken else answered.truth
+    rating = said == answered.answer and praises
     return {
-        "feedback_id": f"f-{asked.request_id}",
-        "request_id": asked.request_id,
+        "feedback_id": f"f-{answered.request_id}",
+        "request_id": answered.request_id,
         "model": model,
         "kind": "rating" if rating else "correction",
         "rating": 1.0 if rating else None,
@@ -77,7 +77,7 @@ def feedback(
         "edited": None,
         "reason": None,
         "reviewer": None,
-        "time": asked.time + 60_000 + int(delay),
+        "time": answered.time + 60_000 + int(delay),
     }
 
 

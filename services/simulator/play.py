@@ -17,14 +17,14 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_ex
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Bus
 from driftgate.codec import Codec
-from driftgate.errors import BadConfig, Terminal
+from driftgate.errors import BadConfig, Retriable, RouterUnavailable, Terminal
 from driftgate.events import Emit, Event
 from driftgate.model_repo import ModelRepo
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runner import newest, publish
 from driftgate.scaffold import launch
 from driftgate.scaffold.proposal import with_ids
-from services.simulator.people import Asked, Habits, feedback, sending_order
+from services.simulator.people import Answered, Habits, feedback, sending_order
 from services.simulator.schedule import World
 from services.simulator.scoring import Heard, Truth
 from services.simulator.settle import Settler
@@ -40,6 +40,10 @@ AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 class PlayFailedError(Terminal):
     """A world ended before its last day; the message says why, with the system's own reasons."""
+
+
+class PlayStoppedError(Retriable):
+    """A world ended early since something was away or too slow: another time it may be played."""
 
 
 class LaunchFailedError(PlayFailedError):
@@ -105,7 +109,8 @@ class Player:
         """The whole world: launch, then every day.
 
         Raises:
-            LaunchFailedError, AnswerRefusedError, NotSettledError
+            LaunchFailedError, AnswerRefusedError
+            NotSettledError, BusUnavailable, RouterUnavailable
             BadConfig: the system's clock is past the world's start.
         """
         self._producer = self.bus.producer()
@@ -154,7 +159,7 @@ class Player:
                 f"the launch data of {len(self.world.launch):,} rows led to no version"
             )
 
-    def day(self, number: int, ask: Callable[[int], tuple[list[Asked], int]]) -> Day:
+    def day(self, number: int, ask: Callable[[int], tuple[list[Answered], int]]) -> Day:
         """One day: drills, requests in the order of time, feedback that is due, border."""
         for drill in self.drills:
             if drill.day == number:
@@ -187,15 +192,16 @@ class Player:
         self.send("clock", {"world": self.world.name, "time": end, "positions": positions})
         self.settler.all()
 
-    async def ask(self, number: int, stub: Any) -> tuple[list[Asked], int]:
+    async def ask(self, number: int, stub: Any) -> tuple[list[Answered], int]:
         """Sends a day's requests, in order, a bounded number at a time.
 
         Raises:
             AnswerRefusedError: more of them were refused than can be left out.
+            RouterUnavailable
         """
         gate = asyncio.Semaphore(IN_FLIGHT)
 
-        async def one(place: int) -> tuple[Asked, int] | AnswerRefusedError:
+        async def one(place: int) -> tuple[Answered, int] | AnswerRefusedError:
             row = self.world.days[number][place]
             request_id = f"{self.model}-{number:03d}-{place:04d}"
             request = router_pb2.PredictRequest(
@@ -211,7 +217,7 @@ class Player:
                     reply = await answered(stub, request)
                 except AnswerRefusedError as error:
                     return error
-            return Asked(request_id, row.time or 0, row.label, reply.label), reply.version
+            return Answered(request_id, row.time or 0, row.label, reply.label), reply.version
 
         replies = await asyncio.gather(*(one(n) for n in range(len(self.world.days[number]))))
         done = [reply for reply in replies if isinstance(reply, tuple)]
@@ -264,11 +270,17 @@ async def answered(stub: Any, request: router_pb2.PredictRequest) -> router_pb2.
 
     Raises:
         AnswerRefusedError: the router says that the request cannot be answered.
+        RouterUnavailable: it says nothing.
     """
     try:
         return await predict(stub, request)
     except grpc.RpcError as error:
-        raise AnswerRefusedError(f"request {request.request_id}: {error.details()}") from error
+        place, why = f"request {request.request_id}", error.details()
+        if error.code() in AGAIN:
+            raise RouterUnavailable(
+                f"{place}: the router did not answer in {RETRY_SECONDS} s: {why}"
+            ) from error
+        raise AnswerRefusedError(f"{place}: {why}") from error
 
 
 def seed_file(world: World, model: str) -> bytes:

@@ -26,7 +26,13 @@ from services.simulator import scoring
 from services.simulator.display import Display
 from services.simulator.facts import Facts, collect
 from services.simulator.people import Habits
-from services.simulator.play import Day, Drill, Player, PlayFailedError
+from services.simulator.play import (
+    Day,
+    Drill,
+    Player,
+    PlayFailedError,
+    PlayStoppedError,
+)
 from services.simulator.reasons import read_reasons, with_reasons
 from services.simulator.report import Cause, write_report
 from services.simulator.schedule import World
@@ -74,7 +80,7 @@ def play(
 
     Raises:
         BadConfig: the world and the model repo, or the system, do not fit.
-        PlayFailedError: the world ended early; says why, and how to look further.
+        PlayFailedError, PlayStoppedError: the world ended early; says why, and how to look further.
         DriftgateError: bus or store are not there.
     """
     check(world, model_repo.read(repo_folder))
@@ -149,7 +155,8 @@ def played_through(player: Player, look_further: str) -> None:
 
     Raises:
         BadConfig: see `Player.play`.
-        PlayFailedError: the world ended early.
+        PlayFailedError: the world ended early, and would again.
+        PlayStoppedError: something was away, or too slow.
     """
     try:
         player.play()
@@ -157,9 +164,8 @@ def played_through(player: Player, look_further: str) -> None:
         raise
     except DriftgateError as error:
         found = read_reasons(player.bus, player.codec, player.model)
-        raise PlayFailedError(
-            f"{with_reasons(error, found)}\nTo look further: {look_further}"
-        ) from error
+        ended = PlayStoppedError if error.retriable else PlayFailedError
+        raise ended(f"{with_reasons(error, found)}\nTo look further: {look_further}") from error
 
 
 @contextmanager

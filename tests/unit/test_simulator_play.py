@@ -22,7 +22,13 @@ from driftgate.audit import Audit
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.dead_letters import letter
-from driftgate.errors import BadConfig, BadInput
+from driftgate.errors import (
+    BadConfig,
+    BadInput,
+    BusUnavailable,
+    DriftgateError,
+    RouterUnavailable,
+)
 from driftgate.events import DAY_MS
 from driftgate.labelled.rows import Row
 from driftgate.router_pb import router_pb2
@@ -38,6 +44,7 @@ from services.simulator.play import (
     LaunchFailedError,
     Player,
     PlayFailedError,
+    PlayStoppedError,
     seed_file,
 )
 from services.simulator.reasons import reasons
@@ -45,6 +52,7 @@ from services.simulator.report import write_report
 from services.simulator.schedule import START, Calendar, World
 from services.simulator.scoring import Heard, Result, Week
 from services.simulator.session import Played, drills_stopped, log_to, played_through
+from services.simulator.settle import NotSettledError
 from services.trainer.rows import seed_rows
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
@@ -197,6 +205,36 @@ def test_a_failure_is_told_when_the_system_cannot_be_asked(bus: MemoryBus) -> No
     found.settler.all = away  # type: ignore[method-assign]
     with pytest.raises(PlayFailedError, match=r"(?s)the bus is away.*could not be read"):
         played_through(found, "")
+
+
+@pytest.mark.parametrize(
+    "error", [BusUnavailable("asking b:1"), NotSettledError("after 900 s: trainer is behind")]
+)
+def test_an_outage_that_ends_a_world_may_be_over_the_next_time(
+    error: DriftgateError, bus: MemoryBus
+) -> None:
+    """The command line makes status 3 of it, and 2 of what fails again."""
+    with pytest.raises(PlayStoppedError, match="(?s)To look further: `driftgate audit m`") as told:
+        played_through(player(bus, world(), settler=Settled(error)), "`driftgate audit m`")
+    assert told.value.retriable
+    assert str(error) in str(told.value)
+    assert not PlayFailedError.retriable
+
+
+def test_a_router_that_stays_away_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.UNAVAILABLE
+
+        def details(self) -> str:
+            return "failed to connect"
+
+    async def away(*_: Any) -> None:
+        raise Away
+
+    monkeypatch.setattr(play, "predict", away)
+    with pytest.raises(RouterUnavailable, match=r"r-1: the router did not answer in 180 s: failed"):
+        asyncio.run(play.answered(None, router_pb2.PredictRequest(request_id="r-1")))
 
 
 def test_only_the_last_decisions_are_told() -> None:

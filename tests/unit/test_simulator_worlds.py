@@ -20,7 +20,7 @@ START = schedule.START
 
 def test_people_give_late_and_partly_wrong_feedback_on_a_share() -> None:
     habits = people.Habits(share=0.4, wrong=0.1)
-    asked = [people.Asked(f"r{n}", START, "a", "a" if n % 4 else "b") for n in range(4000)]
+    asked = [people.Answered(f"r{n}", START, "a", "a" if n % 4 else "b") for n in range(4000)]
     given = [people.feedback(one, "m", ["a", "b", "c"], habits, 7) for one in asked]
     found = [event for event in given if event]
     assert 0.36 < len(found) / 4000 < 0.44
