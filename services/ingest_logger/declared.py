@@ -12,7 +12,7 @@ from driftgate.bus import Bus, Position
 from driftgate.codec import Codec
 from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.model_repo import ModelYaml
-from services.ingest_logger.personal import Masker
+from driftgate.personal.masking import Masker
 from services.ingest_logger.validate import maskers_of
 
 TOPIC = "models"

@@ -27,9 +27,9 @@ from driftgate.dead_letters import (
 from driftgate.errors import BadInput, nearest
 from driftgate.events import DAY_MS, DLQ, HOUR_MS, Event
 from driftgate.model_repo import Data, ModelYaml
+from driftgate.personal.masking import Masker
 from driftgate.subjects import subject_hash
 from driftgate.topology import INGEST
-from services.ingest_logger.personal import Masker
 from services.ingest_logger.rows import TIMES, Row, Table, place
 
 MAX_RECORD_BYTES = 1_000_000
