@@ -16,7 +16,7 @@ from uuid import UUID
 from driftgate.artifacts import Artifacts
 from driftgate.codec import Codec
 from driftgate.model_repo import parse, publish
-from services.ingest_logger.personal import Masker
+from driftgate.personal.masking import Masker
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage" / "world.py"
 LABELS = ["billing", "delivery", "refund", "warranty"]

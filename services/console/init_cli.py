@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftgate.errors import BadConfig
 from services.console import reading_cli as reading
 from services.console.terminal import HERE, Status, console, say, told
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from driftgate.labelled.reading import Labelled
     from driftgate.labelled.rows import Row
     from driftgate.scaffold.proposal import Proposal, Wanted
+    from driftgate.scaffold.writing import Case
 
 SEED = 7
 MOST_SHOWN = 8
@@ -54,25 +57,25 @@ def init(
         return
     asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
     labelled = read(data, asked)
+    now = LiveClock().now()
+    places = launch.until(labelled, now)
     for line in labelled.findings.lines():
         say(line)
     show(labelled)
     asks = sys.stdin.isatty() and not yes
-    now = LiveClock().now()
-    rows = launch.until(labelled.rows(sample(labelled)), now, labelled.findings)
+    rows = launchable(labelled, newest(labelled, places), now)
     proposal = proposed(rows, wanted(folder, data, labelled, protect), asks)
     for note in proposal.notes:
         say(f"  {note}")
     if asks and not typer.confirm(f"Write {folder}?", default=True):
         say("nothing is written")
         raise typer.Exit(Status.NO)
-    writing.write(folder, proposal.declaration, proposal.suite)
-    kept = proposal_rows(proposal, now)
-    launch.write(folder, kept, labelled.findings.card())
-    say(
-        f"{folder} is written: model.yaml, evals and {launch.LAUNCH} with {len(kept):,} rows. Next:"
-    )
-    for command in next_commands(folder, proposal.declaration.model, proposal.suite[0].text):
+    with writing.beside(folder) as partial:
+        writing.write(partial, proposal.declaration, proposal.suite)
+        launch.write(partial, proposal.launch, labelled.findings.card())
+    count = len(proposal.launch)
+    say(f"{folder} is written: model.yaml, evals and {launch.LAUNCH} with {count:,} rows. Next:")
+    for command in next_commands(folder, proposal.declaration.model, example(proposal.suite)):
         say(f"  {command}")
 
 
@@ -115,23 +118,32 @@ def several_labels(labelled: Labelled) -> list[str]:
     return [" ".join(text.split())[:MOST_CHARACTERS] for text in torn]
 
 
-def sample(labelled: Labelled) -> Sequence[int]:
-    """Rows that a proposal can be made of: all, or the newest of a very large file, or any where
-    there are no dates."""
+def newest(labelled: Labelled, places: Sequence[int]) -> Sequence[int]:
+    """As many rows as a launch can use with its suite: the newest of a very large file, or any
+    where there are no dates."""
     import random
 
-    from driftgate.scaffold.proposal import MOST_LAUNCH
+    from driftgate.scaffold.proposal import MOST_LAUNCH, MOST_SUITE
 
-    places = range(len(labelled))
-    most = MOST_LAUNCH + MOST_LAUNCH // 4
+    most = MOST_LAUNCH + MOST_SUITE
     if len(places) <= most:
         return places
     mixed = random.Random(SEED).sample(places, len(places))
     mixed.sort(key=lambda place: -(labelled.times[place] or 0))
-    labelled.findings.notes.append(
-        f"{len(places) - most:,} rows are not used: a launch takes {MOST_LAUNCH:,}"
-    )
     return mixed[:most]
+
+
+def launchable(labelled: Labelled, places: Sequence[int], now: int) -> list[Row]:
+    """Rows under their ids, their texts masked as model.yaml will say by default."""
+    from driftgate.model_repo import Mask
+    from driftgate.scaffold.proposal import identified, masked
+
+    rows = labelled.rows(places)
+    stored = masked(rows, Mask())
+    changed = sum(a.text != b.text for a, b in zip(rows, stored, strict=True))
+    if changed:
+        say(f"personal data is masked in {changed:,} texts (docs/personal-data.md)")
+    return identified(stored, now)
 
 
 def wanted(folder: Path, data: Path, labelled: Labelled, protect: str | None) -> Wanted:
@@ -140,6 +152,7 @@ def wanted(folder: Path, data: Path, labelled: Labelled, protect: str | None) ->
     return Wanted(
         model=slug(folder.resolve().name),
         labels=tuple(sorted(labelled.label_counts)),
+        rows=labelled.findings.kept,
         purpose=f"Sorts the texts of {data.name}.",
         protect=protect,
     )
@@ -161,32 +174,38 @@ def proposed(rows: Sequence[Row], wish: Wanted, asks: bool) -> Proposal:
     if not asks or not counts or wish.protect is not None:
         return made
     shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(MOST_SHOWN))
-    answer = typer.prompt(
-        f"Slices are {shown}. Which one has a bar of its own?",
-        default=made.declaration.protected or proposal.NONE,
-    )
-    return proposal.propose(rows, found, replace(wish, protect=answer), SEED)
+    while True:
+        answer = typer.prompt(
+            f"Slices are {shown}. Which one has a bar of its own?",
+            default=made.declaration.protected or proposal.NONE,
+        )
+        try:
+            return proposal.propose(rows, found, replace(wish, protect=answer), SEED)
+        except BadConfig as error:
+            say(str(error))
 
 
-def proposal_rows(made: Proposal, now: int) -> list[Row]:
-    from driftgate.scaffold.proposal import with_ids
+def example(suite: Sequence[Case]) -> str:
+    """The text of a clear case that is easily typed."""
+    found = min(suite, key=lambda case: ("'" in case.text or "\n" in case.text, len(case.text)))
+    return " ".join(found.text.split())[:MOST_CHARACTERS]
 
-    return with_ids(made.launch, made.declaration.model, now)
 
-
-def next_commands(folder: Path, model: str, example: str) -> list[str]:
+def next_commands(folder: Path, model: str, text: str) -> list[str]:
     """What to type next, as it works from here."""
     from deploy.local import stack
     from driftgate.scaffold.launch import LAUNCH
 
     where = shlex.quote(str(folder))
     begin = program()
-    up = [] if stack.running(HERE) else [f"{begin} up"]
+    state = Path(os.environ.get("DRIFTGATE_STATE_DIR", HERE))
+    up = [] if stack.running(state) else [f"{begin} up"]
+    asked = shlex.quote(text)
     return [
         *up,
         f"{begin} apply {where}",
         f"{begin} retrain {model} --seed {shlex.quote(str(folder / LAUNCH))} --wait",
-        f"{begin} ask {model} {shlex.quote(' '.join(example.split())[:200])}",
+        f"{begin} ask {model} {'-- ' if text.startswith('-') else ''}{asked}",
     ]
 
 

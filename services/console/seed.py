@@ -8,12 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from driftgate import suites
 from driftgate.errors import BadConfig, nearest
 from driftgate.labelled import labels
+from driftgate.labelled.findings import Findings
 from driftgate.labelled.reading import read
 from driftgate.labelled.rows import Asked, Row
-from driftgate.model_repo import ModelYaml
+from driftgate.model_repo import MODEL_YAML, ModelRepo, ModelYaml
 from driftgate.scaffold import launch, proposal
+from driftgate.split import normalised
+
+FROZEN = "it is a case of the model's suites, which are not learned from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +30,50 @@ class Seed:
     words: tuple[str, ...]
 
 
-def seed_of(path: Path, asked: Asked, config: ModelYaml, now: int, first: bool) -> Seed:
-    """The rows of a file for a model. A launch file that `init` wrote is taken as it is. `first`:
-    there is no version yet, so these rows are all that it can be trained and judged on.
+def seed_of(path: Path, asked: Asked, repo: ModelRepo, now: int, first: bool) -> Seed:
+    """The rows of a file for a model; of a model repo, those of its launch file. `first`: there is
+    no version yet, so these rows are all that it can be trained and judged on.
 
     Raises:
         BadConfig: it cannot be read, has labels that are not declared, or cannot lead to a first
             release of this model; says what to do.
     """
-    known = launch.reading_of(path)
-    if known is not None:
-        hold(config, launch.rows_in(path), first)
-        return Seed(path.read_bytes(), known, ())
+    file = path / launch.LAUNCH if (path / MODEL_YAML).is_file() else path
+    known = launch.reading_of(file)
+    if known is None:
+        rows, findings = read_rows(file, asked, now)
+    else:
+        rows, findings = launch.rows_in(file), Findings(file.name)
+    kept = learnable(declared_spelling(rows, repo.config.task.labels), repo, findings)
+    hold(repo.config, kept, first)
+    words = tuple(findings.lines()) if known is None or findings.left_out else ()
+    stored = proposal.masked(kept, repo.config.data.mask)
+    return Seed(launch.lines(stored), known or findings.card(), words)
+
+
+def read_rows(path: Path, asked: Asked, now: int) -> tuple[list[Row], Findings]:
+    """The rows of any labelled file, under ids of their own."""
     labelled = read(path, asked)
-    rows = launch.until(labelled.rows(), now, labelled.findings)
-    spelt = declared_spelling(rows, config.task.labels)
-    mixed = proposal.newest(spelt, len(spelt), proposal.SEED)
-    kept = proposal.with_ids(mixed, config.model, now)
-    hold(config, [(row.label, row.slices) for row in kept], first)
-    findings = labelled.findings
-    return Seed(launch.lines(kept), findings.card(), tuple(findings.lines()))
+    rows = labelled.rows(launch.until(labelled, now))
+    return proposal.identified(rows, now), labelled.findings
 
 
-def hold(config: ModelYaml, rows: Sequence[tuple[str, dict[str, str]]], first: bool) -> None:
+def learnable(rows: Sequence[Row], repo: ModelRepo, findings: Findings) -> list[Row]:
+    """Rows that are no case of the frozen suites; the others are counted."""
+    config = repo.config
+    frozen = suites.frozen(repo.folder, config.task.labels, config.gate.waived)
+    cases = {normalised(text) for suite in frozen for text in suite.texts}
+    kept = []
+    for row in rows:
+        if normalised(row.text) in cases:
+            findings.leave_out(FROZEN, f"row {row.id}")
+        else:
+            kept.append(row)
+    findings.kept = len(kept)
+    return kept
+
+
+def hold(config: ModelYaml, rows: Sequence[Row], first: bool) -> None:
     """Raises: BadConfig where the rows cannot lead to a first release."""
     found = launch.problems(config, rows) if first else []
     if found:
@@ -64,8 +90,7 @@ def declared_spelling(rows: Sequence[Row], declared: Sequence[str]) -> list[Row]
     """
     turkish = any(labels.TURKISH.search(label) for label in declared)
     by_key = {labels.same(label, turkish): label for label in declared}
-    found = {row.label for row in rows}
-    unknown = sorted(label for label in found if labels.same(label, turkish) not in by_key)
+    unknown = sorted({r.label for r in rows if labels.same(r.label, turkish) not in by_key})
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise BadConfig(

@@ -25,11 +25,8 @@ from typing import Any, Literal
 
 from driftgate.model_repo import ALL, Gate, SliceBar
 from driftgate.shares import wilson
-from driftgate.suites import ACCURACY, FILES, FrozenSuite, Layer
+from driftgate.suites import ACCURACY, FILES, MIN_SLICE_CASES, FrozenSuite, Layer
 from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse
-
-MIN_SLICE_CASES = 20
-"""Smaller slices are not judged: only a loss of a third or more could be found."""
 
 PROTECTED_WEIGHT = 4.0
 """A protected slice has the part of alpha of so many others, and so is watched more closely."""

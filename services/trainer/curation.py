@@ -7,7 +7,6 @@ order give the same dataset.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS
 from driftgate.model_repo import ALL, Data
+from driftgate.split import draw, held_out, normalised
 
 MIN_TEST_ROWS = 250
 """Fewer recent test rows are topped up with older ones: the gate needs cases."""
@@ -134,24 +134,13 @@ def sift(rows: Iterable[Row], wish: Wish) -> tuple[list[Row], Counter[str]]:
     return list(usable.values()), dropped
 
 
-def draw(text: str) -> float:
-    """A number in 0..1 that belongs to a text for ever."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
-
-
-def held_out(row: Row, share: float) -> bool:
-    """Whether a row's person is tested on and never learned from. A larger share holds out more
-    persons, and all those that a smaller one does."""
-    return draw(f"split:{row.person}") < share
-
-
 def learnable(
     recent: Sequence[Row], older: Sequence[Row], data: Data
 ) -> tuple[list[Row], list[Row]]:
     """The newest recent rows, and older ones to learn again in an order drawn by their ids, so
     that successive versions replay much the same rows. Rows come newest first."""
-    ours = [row for row in recent if not held_out(row, data.test_share)]
-    theirs = [row for row in older if not held_out(row, data.test_share)]
+    ours = [row for row in recent if not held_out(row.person, data.test_share)]
+    theirs = [row for row in older if not held_out(row.person, data.test_share)]
     again = min(data.replay_rows, len(theirs))
     train = first(ours, data.max_rows - again, Counter())
     mixed = sorted(theirs, key=lambda row: (draw(f"replay:{row.id}"), row.id))
@@ -160,8 +149,8 @@ def learnable(
 
 def testable(recent: Sequence[Row], older: Sequence[Row], data: Data) -> list[Row]:
     """The newest recent rows, topped up with the newest older ones. Rows come newest first."""
-    ours = [row for row in recent if held_out(row, data.test_share)]
-    theirs = [row for row in older if held_out(row, data.test_share)]
+    ours = [row for row in recent if held_out(row.person, data.test_share)]
+    theirs = [row for row in older if held_out(row.person, data.test_share)]
     test = first(ours, data.max_rows, Counter())
     return test + first(theirs, MIN_TEST_ROWS - len(test), Counter(row.label for row in test))
 
@@ -182,11 +171,6 @@ def agreeing(older: Sequence[Row], recent: Sequence[Row]) -> list[Row]:
     """The older rows without those whose very text has another label by now."""
     now = {normalised(row.text): row.label for row in reversed(recent)}
     return [row for row in older if now.get(normalised(row.text), row.label) == row.label]
-
-
-def normalised(text: str) -> str:
-    """A text as far as two people would call it the same."""
-    return " ".join(text.casefold().split())
 
 
 def rehearse(train: tuple[Row, ...], drill: str | None, seed: str) -> tuple[tuple[Row, ...], int]:

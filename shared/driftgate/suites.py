@@ -27,6 +27,8 @@ REGRESSION = Path("evals") / "regression.jsonl"
 PROBES = Path("evals") / "probes.yaml"
 NOT_SLICES = {"id", "text", "label", "time", "subject", "source"}
 MOST_TOLD = 20
+MIN_SLICE_CASES = 20
+"""Slices with fewer held-out cases are not judged: only a loss of a third could be found."""
 """So many bad rows of one file are named."""
 
 ACCURACY = "accuracy"

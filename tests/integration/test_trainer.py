@@ -30,7 +30,7 @@ from driftgate.classifier.serving import Classifier
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.health import Health
-from services.trainer.curation import Row, held_out
+from driftgate.split import held_out
 from services.trainer.ray_workers import RayWorkers
 
 LATER = launch_time() + 42 * DAY_MS
@@ -169,7 +169,7 @@ def test_the_last_label_by_feedback_time_counts_and_later_ones_do_not_exist_yet(
         row
         for row in messages()
         if LATER - 20 * DAY_MS < row["time"] < LATER - 10 * DAY_MS
-        and not held_out(Row("", "", "", 0, row["subject"]), 0.25)
+        and not held_out(row["subject"], 0.25)
     )
     said = [(1, "billing"), (3, "refund"), (2, "warranty"), (24 * 40, "delivery")]
     desk.store.append(

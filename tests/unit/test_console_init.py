@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from driftgate import model_repo
+from driftgate import model_repo, suites
 from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from driftgate.events import Emit
 from driftgate.labelled.rows import Asked
+from driftgate.scaffold.writing import Case
 from services.console import init_cli, seed
 from services.console.cli import BY_NAME, app
 from services.simulator.demo import EXAMPLE
@@ -158,13 +159,17 @@ def test_who_does_not_confirm_has_nothing_written(
 
 def test_the_commands_that_are_printed_exist_and_survive_a_shell(tmp_path: Path) -> None:
     folder = tmp_path / "my model's"
-    commands = init_cli.next_commands(folder, "my-model", 'Where\'s "it"?\nNow')
+    commands = init_cli.next_commands(folder, "my-model", 'Where\'s "it"?')
     words = [shlex.split(command) for command in commands]
     assert [name for _, name, *_ in words] == ["up", "apply", "retrain", "ask"]
     assert all(name in BY_NAME for _, name, *_ in words)
     assert words[1][2] == str(folder)
     assert words[2][2:] == ["my-model", "--seed", str(folder / "launch.jsonl"), "--wait"]
-    assert words[3][2:] == ["my-model", 'Where\'s "it"? Now']
+    assert words[3][2:] == ["my-model", 'Where\'s "it"?']
+    dashed = init_cli.next_commands(folder, "m", "- no parcel")[3]
+    assert shlex.split(dashed)[2:] == ["m", "--", "- no parcel"]
+    clear = [Case("don't\nask", "a"), Case("a long text", "a"), Case("short one", "b")]
+    assert init_cli.example(clear) == "short one"
 
 
 def test_check_tells_what_the_launch_rows_cannot_lead_to(
@@ -223,45 +228,64 @@ def test_texts_under_several_labels_are_told(
 
 
 @pytest.fixture(scope="module")
-def config() -> model_repo.ModelYaml:
-    return model_repo.read(EXAMPLE).config
+def repo() -> model_repo.ModelRepo:
+    return model_repo.read(EXAMPLE)
 
 
 def test_any_file_may_be_the_seed_and_its_labels_get_the_declared_spelling(
-    messages: list[dict[str, str]], config: model_repo.ModelYaml, tmp_path: Path
+    messages: list[dict[str, str]], repo: model_repo.ModelRepo, tmp_path: Path
 ) -> None:
-    rows = [row for row in messages if row["label"] in config.task.labels][:600]
+    rows = [row for row in messages if row["label"] in repo.config.task.labels][:600]
     shouted = [row | {"label": row["label"].upper()} for row in rows]
-    found = seed.seed_of(write(tmp_path / "a.csv", shouted), Asked(), config, NOW, first=True)
+    found = seed.seed_of(write(tmp_path / "a.csv", shouted), Asked(), repo, NOW, first=True)
     stored = [json.loads(line) for line in found.rows.decode().split("\n")[:-1]]
-    assert {row["label"] for row in stored} <= set(config.task.labels)
-    assert {row["text"] for row in stored} == {row["text"].strip() for row in rows}
+    assert {row["label"] for row in stored} <= set(repo.config.task.labels)
+    assert {row["text"] for row in stored} <= {row["text"].strip() for row in rows}
     assert found.reading["rows"] == 600
     assert any("600 rows read" in line for line in found.words)
 
 
-def test_rows_without_dates_are_of_now(
-    messages: list[dict[str, str]], config: model_repo.ModelYaml, tmp_path: Path
+def test_the_cases_of_the_suites_are_not_learned_from_and_that_is_told(
+    messages: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [row for row in messages if row["label"] in config.task.labels][:600]
+    monkeypatch.chdir(tmp_path)
+    write(Path("a.csv"), undated(messages, 500, 7))
+    assert run("init", "m", "--data", "a.csv")[0] == 0
+    declared = model_repo.read(Path("m"))
+    found = seed.seed_of(Path("a.csv"), Asked(), declared, NOW, first=True)
+    (regression, _) = suites.frozen(Path("m"), declared.config.task.labels)
+    texts = {json.loads(line)["text"] for line in found.rows.decode().split("\n")[:-1]}
+    assert not texts & {case.text for case in regression.cases}
+    assert any(seed.FROZEN in line for line in found.words)
+    whole = seed.seed_of(Path("m"), Asked(), declared, NOW, first=True)  # its launch file
+    assert whole.rows == Path("m/launch.jsonl").read_bytes()
+    assert whole.words == ()
+
+
+def test_rows_without_dates_are_of_now(
+    messages: list[dict[str, str]], repo: model_repo.ModelRepo, tmp_path: Path
+) -> None:
+    rows = [row for row in messages if row["label"] in repo.config.task.labels][:600]
     bare = [{k: row[k] for k in ("text", "label", "language")} for row in rows]
-    found = seed.seed_of(write(tmp_path / "a.csv", bare), Asked(), config, NOW, first=True)
+    found = seed.seed_of(write(tmp_path / "a.csv", bare), Asked(), repo, NOW, first=True)
     assert {json.loads(line)["time"] for line in found.rows.decode().split("\n")[:-1]} == {NOW}
 
 
 def test_a_seed_that_cannot_lead_to_a_first_release_is_refused_before_the_training(
-    messages: list[dict[str, str]], config: model_repo.ModelYaml, tmp_path: Path
+    messages: list[dict[str, str]], repo: model_repo.ModelRepo, tmp_path: Path
 ) -> None:
-    english = [r for r in messages if r["language"] == "en" and r["label"] in config.task.labels]
+    english = [
+        r for r in messages if r["language"] == "en" and r["label"] in repo.config.task.labels
+    ]
     path = write(tmp_path / "a.csv", english[:600])
     with pytest.raises(BadConfig, match="protected slice language=es has 0 of"):
-        seed.seed_of(path, Asked(), config, NOW, first=True)
-    assert seed.seed_of(path, Asked(), config, NOW, first=False).rows
+        seed.seed_of(path, Asked(), repo, NOW, first=True)
+    assert seed.seed_of(path, Asked(), repo, NOW, first=False).rows
 
 
 def test_a_seed_with_a_label_that_is_not_declared_names_the_nearest(
-    messages: list[dict[str, str]], config: model_repo.ModelYaml, tmp_path: Path
+    messages: list[dict[str, str]], repo: model_repo.ModelRepo, tmp_path: Path
 ) -> None:
     rows = [row | {"label": row["label"] + "s"} for row in messages[:300]]
     with pytest.raises(BadConfig, match=r"is not among task.labels: did you mean"):
-        seed.seed_of(write(tmp_path / "a.csv", rows), Asked(), config, NOW, first=True)
+        seed.seed_of(write(tmp_path / "a.csv", rows), Asked(), repo, NOW, first=True)

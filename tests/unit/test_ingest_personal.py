@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from driftgate.model_repo import Mask
+from driftgate.personal.masking import PLACEHOLDER, Masker, emails
+from driftgate.personal.patterns import EMAIL, MARKS
 from driftgate.subjects import subject_hash, subject_hashes
-from services.ingest_logger.personal import PLACEHOLDER, Masker, emails
-from services.ingest_logger.personal_patterns import EMAIL, MARKS
 
 TESTS = Path(__file__).resolve().parents[1]
 DOC = TESTS.parent / "docs" / "personal-data.md"

@@ -15,19 +15,22 @@ from hypothesis import strategies as st
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts
 from driftgate.errors import BadConfig
-from driftgate.labelled.findings import Findings
+from driftgate.labelled.reading import Labelled, read
 from driftgate.labelled.rows import Row
+from driftgate.model_repo import Mask
 from driftgate.scaffold import launch, proposal, writing
 from driftgate.scaffold.baseline import Guess
 from driftgate.scaffold.proposal import Wanted, propose
-from driftgate.suites import frozen
+from driftgate.suites import MIN_SLICE_CASES, frozen
+from services.trainer.curation import Dataset, Wish, curate
+from services.trainer.rows import seed_rows
 
 NOW = 1_760_000_000_000
 
 
 def rows(count: int, labels: int = 4, spanish: float = 0.0) -> list[Row]:
     draw = random.Random(count)
-    return [
+    bare = [
         Row(
             f"text number {n}",
             f"label {n % labels}",
@@ -35,6 +38,7 @@ def rows(count: int, labels: int = 4, spanish: float = 0.0) -> list[Row]:
         )
         for n in range(count)
     ]
+    return proposal.identified(bare, NOW)
 
 
 def guesses(found: list[Row], accuracy: float = 0.9) -> list[Guess]:
@@ -54,18 +58,48 @@ def proposed(found: list[Row], accuracy: float = 0.9, **wanted: object) -> propo
 def test_what_is_proposed_can_be_declared_and_lead_to_a_release(
     count: int, labels: int, accuracy: float, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """The trainer's own curation gives the gate the cases that it asks for."""
     found = proposed(rows(count, labels, spanish=0.4), accuracy)
     folder = tmp_path_factory.mktemp("repo") / "m"
-    repo = writing.write(folder, found.declaration, found.suite)
-    launched = [(row.label, row.slices) for row in found.launch]
-    assert launch.problems(repo.config, launched) == []
-    texts = {row.text for row in found.launch}
-    regression, probes = frozen(folder, repo.config.task.labels)
+    config = writing.write(folder, found.declaration, found.suite).config
+    assert launch.problems(config, found.launch) == []
+    dataset = curated(found, config)
+    assert len(dataset.test) >= config.gate.min_cases
+    for name in config.gate.protected:
+        cases = sum(launch.is_in(row.slices, name) for row in dataset.test)
+        assert cases >= MIN_SLICE_CASES
+    regression, probes = frozen(folder, config.task.labels)
     assert regression.cases
     assert probes.cases
+    texts = {row.text for row in found.launch}
     assert not texts & {case.text for case in regression.cases}, "a frozen case is learned from"
     assert len(texts) + len(regression.cases) == count
     assert found == proposed(rows(count, labels, spanish=0.4), accuracy)
+
+
+def curated(found: proposal.Proposal, config: model_repo.ModelYaml) -> Dataset:
+    artifacts = Artifacts("memory://scaffold")
+    uri = launch.put(artifacts, launch.lines(found.launch), None)
+    wish = Wish(NOW, True, config.task.labels, frozenset(), None, "s", config.data)
+    made = curate(seed_rows(artifacts, uri), wish)
+    assert isinstance(made, Dataset)
+    return made
+
+
+def test_the_same_text_stays_on_its_side_of_the_split_when_a_file_grows() -> None:
+    """What one version was tested on, the next one does not learn from."""
+    before = {row.text: row.id for row in rows(800)}
+    grown = proposal.identified([Row("a new text", "label 1"), *rows(800)[::-1]], NOW)
+    assert all(before.get(row.text, row.id) == row.id for row in grown)
+    own = proposal.identified([Row("a text", "label 1", id="T-17")], NOW)
+    assert own[0].id == "T-17"
+
+
+def test_a_text_and_label_are_launched_with_once() -> None:
+    twice = [*rows(300), *rows(300)[:40]]
+    made = proposed(twice, rows=340)
+    assert len(made.launch) + len(made.suite) == 300
+    assert any("40 rows are not in the launch file" in note for note in made.notes)
 
 
 def test_texts_that_hardly_tell_the_labels_have_bars_that_a_fair_version_passes() -> None:
@@ -100,9 +134,9 @@ def test_a_slice_is_protected_only_where_it_is_in_the_rows_and_can_be_judged() -
 @pytest.mark.parametrize(
     ("protect", "says"),
     [
-        ("language=fr", r"0 launch rows are in it, expected 80 or more.*did you mean"),
+        ("language=fr", r"0 launch rows are in it, 0 of them held out.*did you mean"),
         ("length=short", r"0 launch rows.*Slices are language=en"),
-        ("language=es", r"--protect language=es: \d+ launch rows are in it, expected 80"),
+        ("language=es", r"--protect language=es: \d+ launch rows are in it, \d of them held out"),
     ],
 )
 def test_a_slice_that_cannot_be_judged_is_not_protected(protect: str, says: str) -> None:
@@ -118,10 +152,9 @@ def test_a_label_of_few_rows_keeps_them_to_be_learned_from() -> None:
     assert "rare" in made.declaration.labels
 
 
-def test_a_file_sorted_by_label_is_not_launched_label_by_label() -> None:
-    sorted_rows = sorted(rows(1000), key=lambda row: row.label)
-    ids = proposal.with_ids(proposed(sorted_rows).launch, "m", NOW)
-    newest = sorted(ids, key=lambda row: (-(row.time or 0), row.id))[:100]
+def test_a_file_sorted_by_label_is_not_learned_from_label_by_label() -> None:
+    found = sorted(rows(1000), key=lambda row: row.label)
+    newest = sorted(proposed(found).launch, key=lambda row: (-(row.time or 0), row.id))[:100]
     assert len({row.label for row in newest}) == 4
 
 
@@ -130,7 +163,7 @@ def test_a_huge_file_launches_with_its_newest_rows() -> None:
     made = propose(dated, guesses(dated[:500]), Wanted("m"), 7)
     assert len(made.launch) == proposal.MOST_LAUNCH
     assert min(row.time or 0 for row in made.launch) > NOW - 25_000
-    assert any("older rows are not in the launch file" in note for note in made.notes)
+    assert any("9,920 rows are not in the launch file" in note for note in made.notes)
 
 
 def test_a_world_with_few_labels_a_day_waits_for_fewer_pairs() -> None:
@@ -183,9 +216,9 @@ def config(tmp_path: Path, protected: str = "") -> model_repo.ModelYaml:
 @pytest.mark.parametrize(
     ("count", "labels", "says"),
     [
-        (400, 2, "protected slice language=es has 0 of 400 rows, and 80 are needed"),
+        (400, 2, "protected slice language=es has 0 of 400 rows, 0 of them held out"),
         (100, 2, "100 rows, and data.min_rows asks for 150"),
-        (200, 2, "about 50 of 200 rows will be held out, and gate.min_cases asks for 80"),
+        (200, 2, "of 200 rows (of 200 persons) are held out, and gate.min_cases asks for 80"),
         (400, 3, "label 'label 2' is not among task.labels"),
     ],
 )
@@ -193,24 +226,43 @@ def test_launch_rows_that_cannot_lead_to_a_release_are_told_before_the_training(
     count: int, labels: int, says: str, tmp_path: Path
 ) -> None:
     declared = config(tmp_path, "language=es")
-    found = [(row.label, {"shop": "a"}) for row in rows(count, labels)]
+    found = [replace(row, slices={"shop": "a"}) for row in rows(count, labels)]
     assert any(says in problem for problem in launch.problems(declared, found))
 
 
+def test_rows_of_few_persons_are_told_since_persons_are_held_out(tmp_path: Path) -> None:
+    agents = [replace(row, subject=f"agent{n % 2}") for n, row in enumerate(rows(400, 2))]
+    (problem,) = launch.problems(config(tmp_path), agents)
+    assert "(of 2 persons)" in problem
+
+
 def test_a_launch_file_knows_where_it_came_from_until_it_is_changed(tmp_path: Path) -> None:
-    path = launch.write(tmp_path, proposal.with_ids(rows(3), "m", NOW), {"source": "a.csv"})
+    path = launch.write(tmp_path, rows(3), {"source": "a.csv"})
     assert launch.reading_of(path) == {"source": "a.csv"}
-    assert launch.rows_in(path) == [(f"label {n}", {}) for n in range(3)]
+    assert launch.rows_in(path) == rows(3)
     path.write_text(path.read_text() + "\n")
     assert launch.reading_of(path) is None
 
 
+@pytest.mark.parametrize("card", ["{", "[]", '{"sha256": "x"}', "null"])
+def test_a_card_that_is_none_of_ours_says_nothing(card: str, tmp_path: Path) -> None:
+    path = launch.write(tmp_path, rows(3), {})
+    path.with_suffix(launch.CARD_SUFFIX).write_text(card)
+    assert launch.reading_of(path) is None
+
+
+def test_a_launch_file_in_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "launch.jsonl").write_bytes('{"text": "é", "label": "a"}'.encode("cp1252"))
+    with pytest.raises(BadConfig, match="cannot be read as UTF-8"):
+        launch.rows_in(tmp_path / "launch.jsonl")
+
+
 def test_a_launch_file_keeps_texts_with_other_line_ends(tmp_path: Path) -> None:
     text = "one\u2028two\x85three\x0bfour"
-    path = launch.write(tmp_path, [Row(text, "a", NOW)], {})
+    path = launch.write(tmp_path, [Row(text, "a", NOW, id="r")], {})
     (line,) = path.read_text(encoding="utf-8").split("\n")[:-1]
     assert json.loads(line)["text"] == text
-    assert launch.rows_in(path) == [("a", {})]
+    assert [row.text for row in launch.rows_in(path)] == [text]
 
 
 def test_how_launch_rows_were_read_is_kept_beside_them(tmp_path: Path) -> None:
@@ -220,18 +272,67 @@ def test_how_launch_rows_were_read_is_kept_beside_them(tmp_path: Path) -> None:
     assert launch.reading_kept(artifacts, artifacts.put(b"other")) is None
 
 
-def test_rows_of_the_future_are_left_out_or_refused_when_many() -> None:
-    findings = Findings("a.csv", rows=10, kept=10)
-    dated = [row.at(NOW + n - 8) for n, row in enumerate(rows(10))]
-    assert len(launch.until(dated, NOW, findings)) == 9
-    assert (findings.kept, findings.left_out[launch.FUTURE].rows) == (9, 1)
-    with pytest.raises(BadConfig, match="5 of 10 rows are dated after now"):
-        launch.until(dated, NOW - 4, Findings("a.csv"))
+def labelled(tmp_path: Path) -> Labelled:
+    days = [f"2025-10-{day:02d}" for day in range(1, 11)]
+    lines = [f"text {n},label {n % 2},{day}" for n, day in enumerate(days)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label,time", *lines]))
+    return read(tmp_path / "a.csv")
+
+
+def test_rows_of_the_future_are_left_out_or_refused_when_many(tmp_path: Path) -> None:
+    found = labelled(tmp_path)
+    last = found.times[-1] or 0
+    assert launch.until(found, last - 1) == list(range(9))
+    left = found.findings.left_out[launch.FUTURE]
+    assert (found.findings.kept, left.rows, left.places) == (9, 1, ["a.csv, line 11"])
+    with pytest.raises(BadConfig, match=r"a.csv, line 7: 5 of 10 rows are dated after now"):
+        launch.until(labelled(tmp_path), found.times[4] or 0)
+
+
+@pytest.mark.parametrize("name", ["model.yaml", "evals", "launch.jsonl"])
+def test_nothing_of_the_users_is_overwritten(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir() if name == "evals" else (tmp_path / name).touch()
+    with pytest.raises(BadConfig, match=f"{name} exists: move it away"):
+        writing.check_free(tmp_path)
+
+
+def test_what_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    with pytest.raises(ZeroDivisionError), writing.beside(folder) as partial:
+        writing.write(partial, writing.Declaration("m", ["a", "b"]), [writing.Case("x", "a")])
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_of_the_folder_stay(tmp_path: Path) -> None:
+    (tmp_path / "README").write_text("mine")
+    with writing.beside(tmp_path) as partial:
+        writing.write(partial, writing.Declaration("m", ["a", "b"]), [writing.Case("x", "a")])
+    assert (tmp_path / "README").read_text() == "mine"
+    assert model_repo.read(tmp_path).config.model == "m"
 
 
 @pytest.mark.parametrize(
     ("name", "model"),
-    [("My Model", "my-model"), ("Größe_2", "grosse-2"), ("日本", "my-model"), ("--x--", "x")],
+    [
+        ("My Model", "my-model"),
+        ("Größe_2", "grosse-2"),
+        ("日本", "my-model"),
+        ("--x--", "x"),
+        ("2024", "2024"),
+    ],
 )
 def test_a_models_name_is_made_of_the_folders(name: str, model: str) -> None:
     assert proposal.slug(name) == model
+
+
+@pytest.mark.parametrize("name", ["2024", "true", "null", "1e5", "2024-01-02"])
+def test_a_models_name_may_look_like_another_yaml_scalar(name: str, tmp_path: Path) -> None:
+    declaration = writing.Declaration(name, ["a", "b"])
+    repo = writing.write(tmp_path / "m", declaration, [writing.Case("x", "a")])
+    assert repo.config.model == name
+
+
+def test_personal_data_does_not_come_into_launch_rows() -> None:
+    (row,) = proposal.masked([Row("Mail me: ann@example.com", "a")], Mask())
+    assert row.text == "Mail me: [EMAIL]"

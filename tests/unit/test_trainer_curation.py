@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS
 from driftgate.model_repo import Data
+from driftgate.split import held_out
 from services.trainer.curation import (
     MIN_CLASS_ROWS,
     MIN_TEST_ROWS,
@@ -21,7 +22,6 @@ from services.trainer.curation import (
     Row,
     Wish,
     curate,
-    held_out,
 )
 
 NOW = 100 * DAY_MS
@@ -121,8 +121,8 @@ def test_limits_hold(rows):
 
 def test_a_smaller_test_share_holds_out_some_of_the_same_persons():
     rows = pool(500, 1)
-    few = {row.id for row in rows if held_out(row, 0.1)}
-    many = {row.id for row in rows if held_out(row, 0.3)}
+    few = {row.id for row in rows if held_out(row.person, 0.1)}
+    many = {row.id for row in rows if held_out(row.person, 0.3)}
     assert few < many
     assert 0.05 < len(few) / 500 < 0.15
 
@@ -134,7 +134,7 @@ def test_the_newest_rows_are_taken_but_every_class_keeps_some():
     assert len(curated.train) == 200
     assert Counter(row.label for row in curated.train)["refund"] == MIN_CLASS_ROWS
     common = [row.time for row in curated.train if row.label != "refund"]
-    left = [r.time for r in rows if r.label != "refund" and not held_out(r, 0.25)]
+    left = [r.time for r in rows if r.label != "refund" and not held_out(r.person, 0.25)]
     assert min(common) >= sorted(left, reverse=True)[len(common) - 1]
 
 
@@ -160,7 +160,7 @@ def test_too_few_recent_test_rows_are_topped_up_with_the_newest_older_ones():
     older = [row for row in curated.test if row.time < curated.since]
     assert len(curated.test) == MIN_TEST_ROWS
     assert older
-    assert ids(older) <= {row.id for row in rows if held_out(row, 0.25)}
+    assert ids(older) <= {row.id for row in rows if held_out(row.person, 0.25)}
 
 
 def test_a_launch_learns_from_all_rows_whatever_their_age():

@@ -23,9 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from driftgate.model_repo import Mask
-from services.ingest_logger import check_digits
-from services.ingest_logger import personal_patterns as patterns
-from services.ingest_logger.personal_patterns import MARKS
+from driftgate.personal import check_digits, patterns
+from driftgate.personal.patterns import MARKS
 
 PLACEHOLDER = re.compile(r"\[(" + "|".join(kind.upper() for kind in MARKS) + r")\]")
 TO_PLACEHOLDER = {mark: f"[{kind.upper()}]" for kind, mark in MARKS.items()}

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftgate.errors import BadConfig
-from driftgate.labelled.findings import Findings
 from driftgate.labelled.rows import Row
 from driftgate.model_repo import ModelYaml
+from driftgate.split import held_out
+from driftgate.suites import MIN_SLICE_CASES, text_of
 
 if TYPE_CHECKING:  # fsspec takes longer than all of `driftgate check`
     from driftgate.artifacts import Artifacts
+    from driftgate.labelled.reading import Labelled
 
 LAUNCH = "launch.jsonl"
 CARD_SUFFIX = ".card.json"
-MIN_SLICE_CASES = 20
-"""Held-out cases without which the gate does not judge a slice (services/evaluator/gate.py)."""
-
 FUTURE = "its date lies in the future"
 MOST_FUTURE = 0.2
+MOST_SEEN = 8
 
 
 def lines(rows: Iterable[Row]) -> bytes:
@@ -50,9 +50,12 @@ def reading_of(path: Path) -> dict[str, Any] | None:
     card = path.with_suffix(CARD_SUFFIX)
     if not (path.is_file() and card.is_file()):
         return None
-    found = json.loads(card.read_text(encoding="utf-8"))
-    unchanged = hashlib.sha256(path.read_bytes()).hexdigest() == found["sha256"]
-    return dict(found["reading"]) if unchanged else None
+    try:
+        found = json.loads(card.read_bytes())
+        unchanged = hashlib.sha256(path.read_bytes()).hexdigest() == found["sha256"]
+        return dict(found["reading"]) if unchanged else None
+    except (ValueError, KeyError, TypeError):  # no card of ours
+        return None
 
 
 def put(artifacts: Artifacts, rows: bytes, reading: Mapping[str, Any] | None) -> str:
@@ -73,83 +76,109 @@ def ref_of(uri: str) -> str:
     return f"seeds/{uri.partition(':')[2]}"
 
 
-def until(rows: Sequence[Row], now: int, findings: Findings) -> list[Row]:
-    """The rows that are not dated after `now` (ms); the others are counted.
+def until(labelled: Labelled, now: int) -> list[int]:
+    """The places of rows that are not dated after `now` (ms); the others are counted as left out.
 
     Raises:
         BadConfig: they are too many to be slips.
     """
-    kept = [row for row in rows if row.time is None or row.time <= now]
-    late = [row for row in rows if row.time is not None and row.time > now]
-    if len(late) > MOST_FUTURE * len(rows):
+    times, findings = labelled.times, labelled.findings
+    late = [place for place, time in enumerate(times) if time is not None and time > now]
+    if len(late) > MOST_FUTURE * len(labelled):
         raise BadConfig(
-            f"{findings.source}: {len(late):,} of {len(rows):,} rows are dated after now, such as "
-            f"{stamp(late[0].time)}; say how dates are written by --dates, or --time none"
+            f"{labelled.places[late[0]]}: {len(late):,} of {len(labelled):,} rows are dated after "
+            f"now, such as {stamp(times[late[0]])}; say how dates are written by --dates, or use "
+            "--time none"
         )
-    for row in late:
-        findings.leave_out(FUTURE, stamp(row.time))
+    for place in late:
+        findings.leave_out(FUTURE, labelled.places[place])
     findings.kept -= len(late)
-    return kept
+    return [place for place, time in enumerate(times) if time is None or time <= now]
 
 
 def stamp(time: int | None) -> str:
     return datetime.fromtimestamp((time or 0) / 1000, UTC).strftime("%Y-%m-%d")
 
 
-def problems(config: ModelYaml, rows: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
-    """Why these launch rows cannot lead to a first release of the model, in words; a row is its
-    label and its slices."""
-    labels: Counter[str] = Counter()
-    slices: Counter[str] = Counter()
-    for label, own in rows:
-        labels[label] += 1
-        slices.update(f"{name}={value}" for name, value in own.items())
-    total, share = labels.total(), config.data.test_share
-    found = []
-    unknown = [label for label in labels if label not in config.task.labels]
+def problems(config: ModelYaml, rows: Iterable[Row]) -> list[str]:
+    """Why these launch rows cannot lead to a first release of the model, in words. The split is
+    the trainer's own, so what is counted here is what the gate will get."""
+    found = list(rows)
+    share, gate = config.data.test_share, config.gate
+    tested = [row for row in found if held_out(person(row), share)]
+    told = []
+    unknown = sorted({row.label for row in found} - set(config.task.labels))
     if unknown:
-        found.append(
-            f"label {unknown[0]!r}"
-            + (f" and {len(unknown) - 1} others are" if len(unknown) > 1 else " is")
-            + " not among task.labels of model.yaml: add it there, or take the rows out"
+        more = f" and {len(unknown) - 1} others are" if len(unknown) > 1 else " is"
+        told.append(
+            f"label {unknown[0]!r}{more} not among task.labels of model.yaml: add it there, or "
+            "take the rows out"
         )
-    if total < config.data.min_rows:
-        found.append(
-            f"{total} rows, and data.min_rows asks for {config.data.min_rows}: add rows, or lower "
-            "it in model.yaml"
+    if len(found) < config.data.min_rows:
+        told.append(
+            f"{len(found)} rows, and data.min_rows asks for {config.data.min_rows}: add rows, or "
+            "lower it in model.yaml"
         )
-    if total * share < config.gate.min_cases:
-        found.append(
-            f"about {total * share:.0f} of {total} rows will be held out, and gate.min_cases asks "
-            f"for {config.gate.min_cases}: add rows, or lower it in model.yaml"
+    if len(tested) < gate.min_cases:
+        persons = len({person(row) for row in found})
+        told.append(
+            f"{len(tested)} of {len(found)} rows (of {persons} persons) are held out, and "
+            f"gate.min_cases asks for {gate.min_cases}: add rows, or lower it in model.yaml"
         )
-    for name in config.gate.protected:
-        if slices[name] * share < MIN_SLICE_CASES:
-            seen = ", ".join(f"{one} {n}" for one, n in slices.most_common(8)) or "no slices"
-            found.append(
-                f"protected slice {name} has {slices[name]} of {total} rows, and "
-                f"{round(MIN_SLICE_CASES / share)} are needed to judge it (a share of "
-                f"{share:g} is held out); seen are {seen}: correct gate.protected in model.yaml"
+    for name in gate.protected:
+        cases = sum(is_in(row.slices, name) for row in tested)
+        if cases < MIN_SLICE_CASES:
+            told.append(
+                f"protected slice {name} has {sum(is_in(row.slices, name) for row in found)} of "
+                f"{len(found)} rows, {cases} of them held out, and {MIN_SLICE_CASES} are needed to "
+                f"judge it; seen are {seen(found)}: correct gate.protected in model.yaml"
             )
-    return found
+    return told
 
 
-def rows_in(path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Label and slices of each row of a launch file.
+def person(row: Row) -> str:
+    """Whom a row is about; a row about nobody stands for itself."""
+    return row.subject or row.id or row.text
+
+
+def is_in(slices: Mapping[str, str], slice_name: str) -> bool:
+    """Whether a row of these slices is in one, `name=value`."""
+    name, _, value = slice_name.partition("=")
+    return slices.get(name) == value
+
+
+def seen(rows: Iterable[Row]) -> str:
+    """The largest slices with their rows."""
+    counts = Counter(f"{name}={value}" for row in rows for name, value in row.slices.items())
+    return ", ".join(f"{name} {n}" for name, n in counts.most_common(MOST_SEEN)) or "no slices"
+
+
+def rows_in(path: Path) -> list[Row]:
+    """The rows of a launch file.
 
     Raises:
         BadConfig: a line is no such row; names it.
     """
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(text_of(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            found.append((str(row["label"]), dict(row.get("slices") or {})))
-        except (ValueError, KeyError, TypeError) as error:
+            said = json.loads(line)
+            found.append(
+                Row(
+                    str(said["text"]),
+                    str(said["label"]),
+                    None if said.get("time") is None else int(said["time"]),
+                    said.get("subject"),
+                    {str(k): str(v) for k, v in (said.get("slices") or {}).items()},
+                    str(said.get("id", f"line-{number}")),
+                )
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadConfig(
-                f'{path}, line {number}: expected an object with "text" and "label" ({error!r}); '
-                "`driftgate init` writes this file"
+                f'{path}, line {number}: expected an object with "text" and "label", and "id", '
+                f'"time" (ms), "subject", "slices" if there are any ({error!r}); `driftgate init` '
+                "writes such a file"
             ) from error
     return found

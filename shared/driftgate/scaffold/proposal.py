@@ -3,6 +3,7 @@ slice. It all hangs on the launch rows alone, and each choice comes with its rea
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import unicodedata
@@ -12,8 +13,13 @@ from dataclasses import dataclass, replace
 
 from driftgate.errors import BadConfig, nearest
 from driftgate.labelled.rows import Row
+from driftgate.model_repo import Mask
+from driftgate.personal.masking import Masker
 from driftgate.scaffold.baseline import Guess
+from driftgate.scaffold.launch import is_in, person, seen
 from driftgate.scaffold.writing import MINIMUM_CASES, Case, Declaration
+from driftgate.split import held_out, normalised
+from driftgate.suites import MIN_SLICE_CASES
 
 SEED = 7
 LEAST_ROWS = 100
@@ -35,10 +41,6 @@ CLEARER, MOST_CERTAIN = 0.1, 0.99
 Z = 1.64
 LOWEST_BAR = 0.05
 FEW_CASES = 60
-MIN_SLICE_CASES = 20
-"""Held-out cases that the gate needs to judge a slice."""
-
-SURE_SLICE_CASES = 30
 LEAST_SLICE_SHARE = 0.1
 MOST_LAUNCH = 20_000
 LEAST_TRAINED, MOST_TRAINED = 2400, 8000
@@ -64,12 +66,14 @@ class Wanted:
 
     Attributes:
         labels: every label to declare; those of the rows if empty.
+        rows: in the user's file, of which those proposed from may be a part.
         protect: `name=value`, `none`, or None: chosen by rule.
         labelled_per_day: answers that will get a label; None: as many as is usual.
     """
 
     model: str
     labels: tuple[str, ...] = ()
+    rows: int = 0
     purpose: str = "Sorts texts."
     protect: str | None = None
     one_off: bool = False
@@ -78,7 +82,7 @@ class Wanted:
 
 
 def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: int) -> Proposal:
-    """The proposal for these rows, given the guesses of the baseline on a sample of them.
+    """The proposal for these rows, which have ids, given the baseline's guesses on a sample.
 
     Raises:
         BadConfig: too few rows, or the slice to protect is not among them.
@@ -90,32 +94,33 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         )
     suite = suite_of(rows, found)
     frozen = {normalised(case.text) for case in suite}
-    launch = [row for row in rows if normalised(row.text) not in frozen]
-    kept = newest(launch, MOST_LAUNCH, seed)
-    held_out = round(TEST_SHARE * len(kept))
+    left = {row.id: row for row in rows if normalised(row.text) not in frozen}
+    launch = newest(list(left.values()), MOST_LAUNCH, seed)
+    held = [row for row in launch if held_out(person(row), TEST_SHARE)]
     accuracy = share_right(found)
-    protected = protected_slice(kept, wanted.protect)
-    gate = bar(accuracy, held_out, ROOM)
-    max_rows = wanted.max_rows or training_rows(len(kept))
     clear = min(MOST_CERTAIN, accuracy + CLEARER)
+    protected = protected_slice(launch, held, wanted.protect)
+    gate = bar(accuracy, len(held), ROOM)
+    max_rows = wanted.max_rows or training_rows(len(launch))
     declaration = Declaration(
         model=wanted.model,
         labels=wanted.labels or tuple(sorted({row.label for row in rows})),
         purpose=wanted.purpose,
         protected=protected,
         gate=gate,
-        slice_gate=slice_bar(protected, kept, found, gate),
+        slice_gate=slice_bar(protected, held, found, gate),
         regression_gate=min(DEFAULTS.regression_gate, bar(clear, len(suite), 0)),
         probe_gate=min(DEFAULTS.probe_gate, bar(clear, MINIMUM_CASES, 0)),
-        min_cases=min(80, max(10, held_out // 2)),
-        min_rows=min(150, max(40, len(kept) // 2)),
+        min_cases=min(80, max(10, len(held) // 2)),
+        min_rows=min(150, max(40, len(launch) // 2)),
         min_pairs=pairs(wanted.labelled_per_day),
         one_off=wanted.one_off,
         max_rows=max_rows,
         replay_rows=max_rows // 2,
     )
-    notes = tuple(reasons(declaration, suite, launch, kept, accuracy, held_out))
-    return Proposal(declaration, suite, tuple(kept), notes)
+    unused = max(wanted.rows, len(rows)) - len(launch) - len(suite)
+    notes = reasons(declaration, len(suite), launch, len(held), accuracy, unused)
+    return Proposal(declaration, suite, tuple(launch), tuple(notes))
 
 
 def training_rows(rows: int) -> int:
@@ -173,46 +178,43 @@ def bar(accuracy: float, cases: int, room: float) -> float:
     return round(max(LOWEST_BAR, accuracy - max(room, chance)), 2)
 
 
-def slice_bar(protected: str, rows: Sequence[Row], found: Sequence[Guess], gate: float) -> float:
-    inside = [guess for guess in found if is_in(guess.row, protected)]
+def slice_bar(protected: str, held: Sequence[Row], found: Sequence[Guess], gate: float) -> float:
+    inside = [guess for guess in found if is_in(guess.row.slices, protected)]
     if len(inside) < MIN_SLICE_CASES:
         return max(LOWEST_BAR, round(gate - SLICE_ROOM, 2))
-    cases = round(TEST_SHARE * sum(is_in(row, protected) for row in rows))
+    cases = sum(is_in(row.slices, protected) for row in held)
     return bar(share_right(inside), cases, SLICE_ROOM)
 
 
-def protected_slice(rows: Sequence[Row], asked: str | None) -> str:
-    """The slice asked for, or the smallest that is a tenth of the rows and has enough of them to
-    be judged; empty where there is none.
+def protected_slice(launch: Sequence[Row], held: Sequence[Row], asked: str | None) -> str:
+    """The slice asked for, or the smallest that is a tenth of the rows and has enough held-out ones
+    to be judged; empty where there is none.
 
     Raises:
-        BadConfig: the slice asked for has too few rows.
+        BadConfig: the slice asked for has too few held-out rows.
     """
-    counts = slice_counts(rows)
     if asked == NONE:
         return ""
+    rows, cases = slice_counts(launch), slice_counts(held)
     if asked is not None:
-        if counts[asked] * TEST_SHARE < MIN_SLICE_CASES:
-            seen = ", ".join(f"{name} {n:,}" for name, n in counts.most_common(8)) or "none"
-            hint = "" if asked in counts else f"{nearest(asked, list(counts))} "
+        if cases[asked] < MIN_SLICE_CASES:
+            hint = "" if asked in rows else f"{nearest(asked, list(rows))} "
             raise BadConfig(
-                f"--protect {asked}: {counts[asked]} launch rows are in it, expected "
-                f"{round(MIN_SLICE_CASES / TEST_SHARE)} or more, since a quarter is held out to "
-                f"judge it. {hint}Slices are {seen}; `--protect none` protects none"
+                f"--protect {asked}: {rows[asked]} launch rows are in it, {cases[asked]} of them "
+                f"held out to judge it, expected {MIN_SLICE_CASES} or more. {hint}Slices are "
+                f"{seen(launch)}; `--protect none` protects none"
             )
         return asked
-    least = max(SURE_SLICE_CASES / TEST_SHARE, LEAST_SLICE_SHARE * len(rows))
-    large = [(n, name) for name, n in counts.items() if n >= least]
+    large = [
+        (n, name)
+        for name, n in rows.items()
+        if n >= LEAST_SLICE_SHARE * len(launch) and cases[name] >= MIN_SLICE_CASES
+    ]
     return min(large)[1] if large else ""
 
 
 def slice_counts(rows: Sequence[Row]) -> Counter[str]:
     return Counter(f"{name}={value}" for row in rows for name, value in row.slices.items())
-
-
-def is_in(row: Row, slice_name: str) -> bool:
-    name, _, value = slice_name.partition("=")
-    return row.slices.get(name) == value
 
 
 def pairs(labelled_per_day: float | None) -> tuple[int, ...]:
@@ -225,17 +227,17 @@ def pairs(labelled_per_day: float | None) -> tuple[int, ...]:
 
 def reasons(
     declared: Declaration,
-    suite: Sequence[Case],
+    suite: int,
     launch: Sequence[Row],
-    kept: Sequence[Row],
+    held: int,
     accuracy: float,
-    held_out: int,
+    unused: int,
 ) -> list[str]:
-    """The proposal in words."""
-    most = Counter(row.label for row in kept).most_common(1)[0][1] / max(1, len(kept))
+    """The proposal in words. unused: rows that are neither frozen nor launched with."""
+    most = Counter(row.label for row in launch).most_common(1)[0][1] / max(1, len(launch))
     told = [
-        f"{len(kept):,} rows to launch with, about {held_out:,} of them held out; "
-        f"{len(suite)} clear cases are frozen as the regression suite and not learned from",
+        f"{len(launch):,} rows to launch with, {held:,} of them held out; {suite} clear cases are "
+        "frozen as the regression suite and not learned from",
         f"gate {declared.gate:.0%}: the frozen base alone gets {accuracy:.0%} right, "
         f"the most frequent label would get {most:.0%}; regression suite "
         f"{declared.regression_gate:.0%}, probes {declared.probe_gate:.0%}",
@@ -247,8 +249,11 @@ def reasons(
         told.append(
             "the texts hardly tell the labels: look at the label column before you rely on this"
         )
-    if len(launch) > len(kept):
-        told.append(f"{len(launch) - len(kept):,} older rows are not in the launch file")
+    if unused:
+        told.append(
+            f"{unused:,} rows are not in the launch file: it takes the newest {MOST_LAUNCH:,}, and "
+            "each text and label once"
+        )
     if declared.min_cases < FEW_CASES:
         told.append(
             f"a verdict rests on {declared.min_cases} cases or more instead of 80: only large "
@@ -260,17 +265,29 @@ def reasons(
     return told
 
 
-def normalised(text: str) -> str:
-    """A text as far as two people would call it the same."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def with_ids(rows: Sequence[Row], model: str, now: int) -> list[Row]:
-    """Launch rows under ids of their own, in their order; those without a date are of now (ms)."""
+def identified(rows: Sequence[Row], now: int) -> list[Row]:
+    """Rows under ids that follow from their content, unless the file has its own: the same text and
+    label is the same row in any file, so that it stays on its side of the split, and an exclusion
+    by id stays one. Rows without a date are of now (ms)."""
     return [
-        replace(row, id=f"{model}-launch-{number:05d}", time=now if row.time is None else row.time)
-        for number, row in enumerate(rows)
+        replace(
+            row,
+            id=row.id or content_id(row),
+            time=now if row.time is None else row.time,
+        )
+        for row in rows
     ]
+
+
+def masked(rows: Sequence[Row], mask: Mask) -> list[Row]:
+    """Rows with placeholders for the personal data in their texts."""
+    masker = Masker.of(mask)
+    return [replace(row, text=masker.text(row.text)) for row in rows]
+
+
+def content_id(row: Row) -> str:
+    said = f"{normalised(row.text)}\n{row.label}"
+    return f"seed-{hashlib.sha256(said.encode()).hexdigest()[:20]}"
 
 
 def slug(name: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from driftgate.errors import BadConfig
 from driftgate.model_repo import MODEL_YAML, ModelRepo, read
 from driftgate.suites import PROBES, REGRESSION
 
+WRITTEN = (MODEL_YAML, "evals", "launch.jsonl", "launch.card.json")
 INVARIANCE_TEXTS = 24
 MINIMUM_CASES = 12
 # Changes of a text after which any label should stand, in any language.
@@ -96,11 +99,24 @@ def write(folder: Path, declaration: Declaration, cases: Sequence[Case]) -> Mode
 
 
 def check_free(folder: Path) -> None:
-    """Raises: BadConfig where the folder has a model.yaml, or is a file."""
-    if (folder / MODEL_YAML).exists():
-        raise BadConfig(f"{folder / MODEL_YAML} exists: remove it first, or choose another folder")
+    """Raises: BadConfig where the folder has a file that would be written, or is a file."""
     if folder.exists() and not folder.is_dir():
         raise BadConfig(f"{folder} is a file; expected the name of a folder to write: choose one")
+    taken = [name for name in WRITTEN if (folder / name).exists()]
+    if taken:
+        raise BadConfig(f"{folder / taken[0]} exists: move it away, or choose another folder")
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[Path]:
+    """A folder to write to, whose content then comes to its place: all of it, or nothing."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+        partial = Path(name) / "repo"
+        yield partial
+        folder.mkdir(exist_ok=True)
+        for entry in partial.iterdir():
+            entry.rename(folder / entry.name)
 
 
 def quoted(text: str) -> str:
