@@ -117,6 +117,14 @@ class StackConfig:
         return f"127.0.0.1:{self.ports['ray']}"
 
     @property
+    def healthz(self) -> dict[str, str]:
+        """Where each service says how it does and what it is doing, by the service's name."""
+        return {
+            name.replace("_", "-"): f"http://127.0.0.1:{self.ports[f'{name}_http']}/healthz"
+            for name in self.services
+        }
+
+    @property
     def log(self) -> Path:
         return self.state_dir / "log"
 

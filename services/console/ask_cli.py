@@ -11,7 +11,7 @@ import typer
 
 from driftgate.errors import BadConfig, DriftgateError, RouterUnavailable
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from services.console.terminal import HERE, ROUTER, State, console, say, settings, told
+from services.console.terminal import HERE, ROUTER, State, console, reaching, say, settings, told
 
 DEADLINE_SECONDS = 30.0
 
@@ -31,7 +31,7 @@ def ask(
     slices = parsed(slice_ or ())
     address = settings(state, ROUTER).router
     question = router_pb2.PredictRequest(model=model, text=text, subject=subject, slices=slices)
-    reply = predict(address, question)
+    reply = predict(address, question, reaching(state))
     answer = {
         "label": reply.label,
         "confidence": reply.confidence,
@@ -59,8 +59,8 @@ def parsed(slices: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def predict(address: str, question: Any) -> Any:
-    """The router's answer.
+def predict(address: str, question: Any, options: str) -> Any:
+    """The router's answer. `options`: see `reaching`.
 
     Raises:
         BadConfig: the router refuses the question, or serves no such model.
@@ -71,19 +71,20 @@ def predict(address: str, question: Any) -> Any:
             stub = router_pb2_grpc.RouterStub(channel)
             return stub.Predict(question, timeout=DEADLINE_SECONDS)
         except grpc.RpcError as error:
-            raise refusal(error.code(), error.details() or "", question.model) from error
+            raise refusal(error.code(), error.details() or "", question.model, options) from error
 
 
-def refusal(code: Any, details: str, model: str) -> DriftgateError:
+def refusal(code: Any, details: str, model: str, options: str) -> DriftgateError:
     """The router's refusal as an error that says what to do."""
     match code:
         case grpc.StatusCode.INVALID_ARGUMENT:
             return BadConfig(details)
         case grpc.StatusCode.FAILED_PRECONDITION:
-            return BadConfig(f"{details} (`driftgate audit MODEL` shows a model's versions)")
+            command = f"`driftgate audit MODEL{options}`"
+            return BadConfig(f"{details} ({command} shows a model's versions)")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             details = f"the router did not answer in {DEADLINE_SECONDS:g} s"
     return RouterUnavailable(
-        f"{details}; `driftgate audit {model}` shows how far its versions are, "
-        f"`driftgate retrain {model} --wait` makes one"
+        f"{details}; `driftgate audit {model}{options}` shows how far its versions are, "
+        f"`driftgate retrain {model} --wait{options}` makes one"
     )

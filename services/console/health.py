@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import json
 from http.client import HTTPException
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-if TYPE_CHECKING:
-    from deploy.local.stack import StackConfig
-
 TIMEOUT_SECONDS = 2.0
-
-
-def urls(config: StackConfig) -> dict[str, str]:
-    """Address of each service's /healthz, by the service's name."""
-    return {
-        name: f"http://127.0.0.1:{config.ports[f'{name}_http']}/healthz" for name in config.services
-    }
 
 
 def body(url: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftgate.errors import BadConfig
+from driftgate.labelled.rows import Asked
 from services.console import reading_cli as reading
 from services.console.terminal import HERE, Status, console, say, told
 
@@ -27,6 +28,7 @@ MOST_CHARACTERS = 60
 
 
 @told
+@reading.reads
 def init(
     folder: Path,
     data: Annotated[
@@ -37,14 +39,8 @@ def init(
         typer.Option(help="slice with a bar of its own, such as language=es; none: no slice"),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing")] = False,
-    text: reading.Text = None,
-    label: reading.Label = None,
-    time: reading.Time = None,
-    subject: reading.Subject = None,
-    slices: reading.Slices = None,
-    dates: reading.Dates = None,
-    encoding: reading.Encoding = None,
-    left_out: reading.LeftOut = 0.2,
+    *,
+    asked: Asked,
 ) -> None:
     """Writes a model repo: model.yaml, evals, and the launch file that goes with them."""
     from driftgate.clock import LiveClock
@@ -53,9 +49,9 @@ def init(
 
     writing.check_free(folder)
     if data is None:
+        reading.refuse_without("--data", asked)
         starter(folder)
         return
-    asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
     labelled = read(data, asked)
     now = LiveClock().now()
     places = launch.until(labelled, now)

@@ -23,10 +23,10 @@ from driftgate.labelled.rows import Asked
 from driftgate.runner import newest, readable
 from driftgate.scaffold import launch
 from driftgate.scaffold.launch import LAUNCH
-from services.console import health, waiting
 from services.console import reading_cli as reading
+from services.console import waiting
 from services.console.check_cli import launch_problems
-from services.console.following import Course
+from services.console.following import Course, audit_command
 from services.console.operators import describe
 from services.console.orders import declared, order, send
 from services.console.terminal import (
@@ -38,6 +38,7 @@ from services.console.terminal import (
     complain,
     console,
     now,
+    reaching,
     say,
     settings,
     told,
@@ -67,6 +68,7 @@ def apply(folder: Path, state: State = HERE) -> None:
 
 
 @told
+@reading.reads
 def retrain(
     model: str,
     reason: Reason = ASKED,
@@ -81,27 +83,23 @@ def retrain(
         float, typer.Option(min=0, help="minutes after which --wait gives up waiting")
     ] = 30,
     state: State = HERE,
-    text: reading.Text = None,
-    label: reading.Label = None,
-    time: reading.Time = None,
-    subject: reading.Subject = None,
-    slices: reading.Slices = None,
-    dates: reading.Dates = None,
-    encoding: reading.Encoding = None,
-    left_out: reading.LeftOut = 0.2,
+    *,
+    asked: Asked,
 ) -> None:
     """Asks for a new version now."""
+    if seed is None:
+        reading.refuse_without("--seed", asked)
     found = settings(state, KAFKA)
     args = {"drill": drill} if drill else {}
     if seed:
-        asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
         args |= {"reason": "launch", "seed_uri": stored_seed(found, model, seed, asked)}
     command_id = order(found, model, "retrain", reason, args)
     if not wait:
-        say_ordered("retrain", model)
+        say_ordered("retrain", model, state)
         return
     say(f"retrain of {model} is ordered")
-    follow(found, Course(model, command_id), deadline * 60, urls(state))
+    course = Course(model, command_id, options=reaching(state))
+    follow(found, course, deadline * 60, healthz(state))
 
 
 @told
@@ -154,11 +152,12 @@ def audit(
 
 def tell(model: str, kind: str, reason: str, state: Path) -> None:
     order(settings(state, KAFKA), model, kind, reason)
-    say_ordered(kind, model)
+    say_ordered(kind, model, state)
 
 
-def say_ordered(kind: str, model: str) -> None:
-    say(f"{kind} of {model} is ordered; `driftgate audit {model}` shows what came of it")
+def say_ordered(kind: str, model: str, state: Path) -> None:
+    command = f"`driftgate audit {model}{reaching(state)}`"
+    say(f"{kind} of {model} is ordered; {command} shows what came of it")
 
 
 def stored_seed(found: Settings, model: str, seed: Path, asked: Asked) -> str:
@@ -181,13 +180,13 @@ def stored_seed(found: Settings, model: str, seed: Path, asked: Asked) -> str:
     return launch.put(artifacts, rows.rows, rows.reading)
 
 
-def urls(state: Path) -> Mapping[str, str]:
+def healthz(state: Path) -> Mapping[str, str]:
     """Where the services of the local stack say what they do; none where it runs elsewhere."""
     config = stack.running(state)
-    return {} if config is None else health.urls(config)
+    return {} if config is None else config.healthz
 
 
-def follow(found: Settings, course: Course, deadline_s: float, healthz: Mapping[str, str]) -> None:
+def follow(found: Settings, course: Course, deadline_s: float, urls: Mapping[str, str]) -> None:
     """Waits for a version that was ordered.
 
     Raises:
@@ -195,12 +194,12 @@ def follow(found: Settings, course: Course, deadline_s: float, healthz: Mapping[
         NotInTime, BusUnavailable
     """
     codec = Codec.load(found.schemas, found.registry)
-    doing = partial(waiting.activities, healthz, course.model)
+    doing = partial(waiting.activities, urls, course.model)
     try:
         with closing(KafkaBus(found.kafka)) as bus:
             course = waiting.wait(bus, codec, course, deadline_s, doing, console)
     except KeyboardInterrupt:
-        complain(f"the order stands: `driftgate audit {course.model}` shows how it goes on")
+        complain(f"the order stands: {audit_command(course)} shows how it goes on")
         raise
     if course.passed:
         say(course.words)

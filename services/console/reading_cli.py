@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import functools
+from collections.abc import Callable
+from dataclasses import fields
+from inspect import Parameter, signature
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from driftgate.labelled.rows import Asked
+from driftgate.errors import BadConfig
+from driftgate.labelled.rows import Asked
 
 NONE = "none"
 PANEL = "How the file is read (found by rules otherwise; docs/files.md)"
 
 
-def option(says: str, *names: str) -> Any:
-    return typer.Option(*names, help=says, rich_help_panel=PANEL)
+def option(says: str, min: float | None = None, max: float | None = None) -> Any:
+    return typer.Option(help=says, min=min, max=max, rich_help_panel=PANEL)
 
 
-Text = Annotated[list[str] | None, option("column with the text; twice: joined", "--text")]
-Label = Annotated[str | None, option("column with the label")]
-Time = Annotated[str | None, option("column with the date; none: without dates", "--time")]
-Subject = Annotated[str | None, option("column that says whom a row is about")]
-Slices = Annotated[list[str] | None, option("column that is a slice; none: no slices", "--slice")]
-Dates = Annotated[str | None, option("dmy, mdy, ymd, or a format such as '%d.%m.%Y %H:%M'")]
-Encoding = Annotated[str | None, option("of a text file, such as cp1252")]
-LeftOut = Annotated[float, option("largest share of rows that may be left out")]
-
-
-def asked(
-    text: list[str] | None,
-    label: str | None,
-    time: str | None,
-    subject: str | None,
-    slices: list[str] | None,
-    dates: str | None,
-    encoding: str | None,
-    left_out: float,
+def options(
+    text: Annotated[list[str] | None, option("column with the text; twice: joined")] = None,
+    label: Annotated[str | None, option("column with the label")] = None,
+    time: Annotated[str | None, option("column with the date; none: without dates")] = None,
+    subject: Annotated[str | None, option("column that says whom a row is about")] = None,
+    slice: Annotated[list[str] | None, option("column that is a slice; none: no slices")] = None,
+    dates: Annotated[
+        str | None, option("dmy, mdy, ymd, or a format such as '%d.%m.%Y %H:%M'")
+    ] = None,
+    encoding: Annotated[str | None, option("of a text file, such as cp1252")] = None,
+    left_out: Annotated[
+        float, option("largest share of rows that may be left out", min=0, max=1)
+    ] = 0.2,
 ) -> Asked:
-    """What the options say."""
-    from driftgate.labelled.rows import Asked
+    """What the options say. Each has the name of its parameter."""
+    slices = None if slice is None else tuple(name for name in slice if name != NONE)
+    return Asked(tuple(text or ()), label, time, subject, slices, dates, encoding, left_out)
 
-    chosen = None if slices is None else tuple(name for name in slices if name != NONE)
-    return Asked(tuple(text or ()), label, time, subject, chosen, dates, encoding, left_out)
+
+def reads(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command these options; it gets what they say as `asked`."""
+    ours = signature(options, eval_str=True).parameters
+    own = signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        asked = options(**{name: given.pop(name) for name in ours})
+        command(**given, asked=asked)
+
+    parameters = [one for one in own.parameters.values() if one.name != "asked"]
+    every = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*parameters, *ours.values())]
+    wrapped.__signature__ = own.replace(parameters=every)  # type: ignore[attr-defined]
+    return wrapped
+
+
+def refuse_without(option: str, asked: Asked) -> None:
+    """Where there is no file to read, as `option` would name one.
+
+    Raises:
+        BadConfig: an option says how to read it.
+    """
+    usual = Asked()
+    for name in (one.name for one in fields(Asked)):
+        if getattr(asked, name) != getattr(usual, name):
+            said = "slice" if name == "slices" else name.replace("_", "-")
+            raise BadConfig(
+                f"--{said} says how a file is read, and no file is named: add {option} PATH, or "
+                f"leave --{said} out"
+            )

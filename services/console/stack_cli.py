@@ -16,7 +16,17 @@ from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.errors import NotRunning
 from services.console import health
-from services.console.terminal import HERE, KAFKA, State, Status, console, say, settings, told
+from services.console.terminal import (
+    HERE,
+    KAFKA,
+    State,
+    Status,
+    console,
+    reaching,
+    say,
+    settings,
+    told,
+)
 
 
 @told
@@ -30,7 +40,7 @@ def up(
     environment = {k: v for k, v in os.environ.items() if k != "DRIFTGATE_STATE_DIR"}
     config = stack.StackConfig.default(state, environment | {"DRIFTGATE_CLOCK": clock})
     stack.up(config, say)
-    say("`driftgate status` shows each part; README says how to connect an app")
+    say(f"`driftgate status{reaching(state)}` shows each part; README says how to connect an app")
 
 
 @told
@@ -47,7 +57,8 @@ def status(state: State = HERE) -> None:
     config = stack.running(state)
     if config is None:
         raise NotRunning(
-            f"no stack runs in {state}: start it with `driftgate up`, or name its folder by --state"
+            f"no stack runs in {state}: start it with `driftgate up{reaching(state)}`, or name its "
+            "folder by --state"
         )
     parts = stack.status(config)
     console.print(health_table(parts))
@@ -92,5 +103,5 @@ def lag_table(state: Path) -> Table:
 
 def held_partitions(config: stack.StackConfig) -> dict[str, str]:
     """Partitions that ingestion does not read on, and why; none if it does not answer."""
-    body = health.body(health.urls(config).get("ingest_logger", ""))
+    body = health.body(config.healthz.get("ingest-logger", ""))
     return dict(body.get("blocked", {}))

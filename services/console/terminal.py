@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shlex
 import socket
 import tempfile
 import traceback
@@ -51,7 +52,6 @@ UNREACHABLE = {
     ROUTER: ("the router", RouterUnavailable),
 }
 CONNECT_SECONDS = 2.0
-START_IT = "`driftgate status` says what runs here, `driftgate up` starts it"
 
 
 class Status(IntEnum):
@@ -78,21 +78,22 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as error:
             raise fail("interrupted", Status.INTERRUPTED) from error
         except Exception as error:
-            line, status = explain(error)
+            state = kwargs.get("state", HERE)
+            line, status = explain(error, reaching(state))
             if status is Status.BUG:
-                log = write_trace(kwargs.get("state", HERE))
+                log = write_trace(state)
                 line += f"; this is a fault of driftgate, please report it with {log}"
             raise fail(line, status) from error
 
     return wrapped
 
 
-def explain(error: Exception) -> tuple[str, Status]:
-    """An error in words, and the exit status that it leads to. Pure."""
-    words = str(error)
+def explain(error: Exception, options: str = "") -> tuple[str, Status]:
+    """An error in words, and the exit status that it leads to. Pure. `options`: see `reaching`."""
+    words, start = str(error), start_it(options)
     match error:
-        case BusUnavailable() | StoreUnavailable() if START_IT not in words:
-            return f"{words}: {START_IT}", Status.AWAY
+        case BusUnavailable() | StoreUnavailable() if start not in words:
+            return f"{words}: {start}", Status.AWAY
         case Retriable():
             return words, Status.AWAY
         case DriftgateError():
@@ -100,6 +101,16 @@ def explain(error: Exception) -> tuple[str, Status]:
         case OSError(filename=str() | Path() as path):
             return f"{path}: {error.strerror}: expected a path that can be used", Status.UNUSABLE
     return f"{type(error).__name__}: {words or 'no message'}", Status.BUG
+
+
+def start_it(options: str) -> str:
+    return f"`driftgate status{options}` says what runs here, `driftgate up{options}` starts it"
+
+
+def reaching(state: Path) -> str:
+    """What a printed command needs to reach the same system: ` --state X`, or nothing."""
+    usual = Path(os.environ.get("DRIFTGATE_STATE_DIR", HERE))
+    return "" if state == usual else f" --state {shlex.quote(str(state))}"
 
 
 def fail(line: str, status: Status) -> typer.Exit:
@@ -164,11 +175,11 @@ def settings(state: Path, *parts: str) -> Settings:
     else:
         found = config.service_settings
     for part in parts:
-        reach(part, getattr(found, part))
+        reach(part, getattr(found, part), reaching(state))
     return found
 
 
-def reach(part: str, where: str) -> None:
+def reach(part: str, where: str, options: str = "") -> None:
     """
     Raises:
         BusUnavailable, StoreUnavailable, RouterUnavailable: none of the addresses accepts a
@@ -179,7 +190,8 @@ def reach(part: str, where: str) -> None:
     name, error = UNREACHABLE[part]
     variable = f"DRIFTGATE_{part.upper()}"
     raise error(
-        f"{name} does not answer at {where}: {START_IT}; if it runs elsewhere, set {variable}"
+        f"{name} does not answer at {where}: {start_it(options)}; if it runs elsewhere, "
+        f"set {variable}"
     )
 
 

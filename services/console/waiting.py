@@ -128,7 +128,7 @@ class Progress:
 def activities(urls: Mapping[str, str], model: str) -> dict[str, str]:
     """What the services that work on a model's versions say that they are doing about it."""
     said = {name: str(health.body(urls[name]).get("activity")) for name in BUSY if name in urls}
-    return {name.replace("_", "-"): what for name, what in said.items() if names(what, model)}
+    return {name: what for name, what in said.items() if names(what, model)}
 
 
 def names(what: str, model: str) -> bool:

@@ -4,14 +4,19 @@ commands, so that their help does not wait for pandas and torch."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftgate import model_repo
 from driftgate.errors import NotRunning
+from driftgate.labelled.rows import Asked
 from services.console import reading_cli as reading
-from services.console.terminal import HERE, State, Status, console, told
+from services.console.terminal import HERE, State, Status, console, reaching, told
 from services.simulator.people import Habits
+
+if TYPE_CHECKING:
+    from deploy.local.plan import StackConfig
 
 USUAL = Habits()
 Share = Annotated[float, typer.Option(help="share of answers that get feedback")]
@@ -25,6 +30,7 @@ Praise = Annotated[float, typer.Option(help="share of feedback on right answers 
 
 
 @told
+@reading.reads
 def simulate(
     repo: Path,
     world: Path,
@@ -39,29 +45,18 @@ def simulate(
     wrong: Wrong = USUAL.wrong,
     praise: Praise = USUAL.praise,
     seed: int = 7,
-    text: reading.Text = None,
-    label: reading.Label = None,
-    time: reading.Time = None,
-    subject: reading.Subject = None,
-    slices: reading.Slices = None,
-    dates: reading.Dates = None,
-    encoding: reading.Encoding = None,
-    left_out: reading.LeftOut = 0.2,
+    *,
+    asked: Asked,
 ) -> None:
     """Plays a world of labelled text against the running stack (started with --clock world)."""
-    from deploy.local import stack
-
-    config = stack.running(state)
-    if config is None or config.clock != "world":
-        raise NotRunning(
-            f"no stack with a world's clock runs in {state}: `driftgate up --clock world` starts it"
-        )
     from driftgate.labelled.reading import read
     from services.simulator import demo as demo_world
     from services.simulator.schedule import Calendar, build
     from services.simulator.session import play
 
-    asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
+    config = world_stack(state)
+    model = model_repo.read(repo).config.model
+    habits = Habits(feedback, delay_hours, longest_days, wrong, praise)
     labelled = read(world, asked)
     demo_world.say(labelled.findings.lines(), console)
     found = build(world.stem, labelled.rows(), Calendar(launch_weeks, weeks, per_day, seed=seed))
@@ -71,17 +66,34 @@ def simulate(
         found,
         config.service_settings,
         report,
-        habits=Habits(feedback, delay_hours, longest_days, wrong, praise),
+        habits=habits,
         seed=seed,
         reading=labelled.findings.card(),
-        health=demo_world.health_of(config),
+        health=config.healthz,
         console=console,
+        look_further=f"`driftgate audit {model}{reaching(state)}`",
     )
-    console.print(demo_world.summary(played, report, [f"open {report}"]))
+    demo_world.show(played, report, (), console)
     raise typer.Exit(Status.DONE if played.held else Status.NO)
 
 
+def world_stack(state: Path) -> StackConfig:
+    """The stack that a world can be played on.
+
+    Raises:
+        NotRunning: none that has a world's clock is up in this folder.
+    """
+    from deploy.local import stack
+
+    config = stack.running(state)
+    if config is None or config.clock != "world":
+        start = f"`driftgate up --clock world{reaching(state)}`"
+        raise NotRunning(f"no stack with a world's clock runs in {state}: {start} starts it")
+    return config
+
+
 @told
+@reading.reads
 def demo(
     data: Annotated[
         Path | None, typer.Option(help="labelled text; the shipped world if absent")
@@ -98,29 +110,19 @@ def demo(
     praise: Praise = USUAL.praise,
     seed: int = 7,
     shuffle: Annotated[bool, typer.Option(help="deal the dates anew: nothing changes")] = False,
-    text: reading.Text = None,
-    label: reading.Label = None,
-    time: reading.Time = None,
-    subject: reading.Subject = None,
-    slices: reading.Slices = None,
-    dates: reading.Dates = None,
-    encoding: reading.Encoding = None,
-    left_out: reading.LeftOut = 0.2,
+    *,
+    asked: Asked,
 ) -> None:
     """The whole loop on a world, unattended: from installation to a page."""
     from services.simulator import demo as demo_world
     from services.simulator.schedule import Calendar
 
+    if data is None:
+        reading.refuse_without("--data", asked)
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
     habits = Habits(feedback, delay_hours, longest_days, wrong, praise)
-    asked = reading.asked(text, label, time, subject, slices, dates, encoding, left_out)
     played = demo_world.run(
         data, state.resolve(), report, calendar, habits, console, shuffle, asked
     )
-    steps = [
-        f"open {report}",
-        "make up: an empty system, on this machine's clock",
-        "README.md, 'Connect your own app'",
-    ]
-    console.print(demo_world.summary(played, report, steps))
+    demo_world.show(played, report, demo_world.NEXT, console)
     raise typer.Exit(Status.DONE if played.held else Status.NO)

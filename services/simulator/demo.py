@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from deploy.local import stack
@@ -37,6 +37,12 @@ SHUFFLED, SHUFFLED_ROOM = "shuffle-labels:", 0.05
 # Of one training in a demo, which is to be over in minutes.
 MAX_ROWS = 2400
 
+INTERRUPTED = "interrupted: the demo's system is being stopped, which takes some seconds"
+# What to do after a demo.
+NEXT = (
+    "make up  # an empty system, on this machine's clock",
+    "README.md, 'Connect your own app'",
+)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -178,13 +184,12 @@ def run(
             drills=drills(plan.fault, plan.world.weeks),
             causes=plan.causes,
             reading=plan.reading,
-            health=health_of(config),
+            health=config.healthz,
             console=console,
-            look_further=f"`driftgate up --clock world --state {state}`, then `driftgate audit "
-            f"{model_repo.read(plan.repo).config.model} --state {state}`",
+            look_further=look_further(model_repo.read(plan.repo).config.model, state),
         )
     except KeyboardInterrupt:
-        console.print("interrupted: stopping the demo's system", style="dim")
+        say([INTERRUPTED], console)
         raise
     finally:
         stack.down(state)
@@ -214,16 +219,23 @@ def empty(state: Path) -> None:
     (state / MARKER).touch()
 
 
-def health_of(config: stack.StackConfig) -> dict[str, str]:
-    """Where each service says what it is doing."""
-    return {
-        service.replace("_", "-"): f"http://127.0.0.1:{config.ports[f'{service}_http']}/healthz"
-        for service in config.services
-    }
+def look_further(model: str, state: Path) -> str:
+    """What shows why a demo ended early: its system is down, and its folder is kept."""
+    where = f"--state {shlex.quote(str(state))}"
+    return f"`driftgate up --clock world {where}`, then `driftgate audit {model} {where}`"
 
 
-def summary(played: Played, report: Path, next_steps: Sequence[str]) -> Table:
-    """What came of it, as a table for the terminal."""
+def show(played: Played, report: Path, next_steps: Sequence[str], console: Console) -> None:
+    """What came of it: a table, and below it what can be copied, in lines that are not cut."""
+    console.print(summary(played))
+    if played.refused:
+        first = f"the first: {played.refused[0]}"
+        say([f"requests refused: {len(played.refused)}; {first}"], console)
+    say([f"page: {report.resolve()}", *(f"next: {step}" for step in next_steps)], console)
+
+
+def summary(played: Played) -> Table:
+    """What came of it, in numbers."""
     result = played.result
     table = Table(title="driftgate demo", title_justify="left", show_header=False)
     weeks = result.weeks
@@ -257,13 +269,6 @@ def summary(played: Played, report: Path, next_steps: Sequence[str]) -> Table:
     counts = played.facts.counts
     table.add_row("answers stored / doubled", f"{counts['answers']} / {counts['doubled']}")
     table.add_row("dead letters", str(counts["dead_letters"]))
-    if played.refused:
-        table.add_row(
-            "requests refused", f"{len(played.refused)}; the first: {escape(played.refused[0])}"
-        )
-    table.add_row("page", str(report))
-    for step in next_steps:
-        table.add_row("next", step)
     return table
 
 

@@ -139,8 +139,8 @@ class Player:
         ticks = newest(self.bus, self.codec, "clock").values()
         if any(tick["time"] > start for tick in ticks):
             raise BadConfig(
-                "this system has already lived past the world's first day: play it on an empty one "
-                "(`driftgate down`, `make clean`), or choose another state folder"
+                "this system has already lived past the world's first day: play it on an empty "
+                "one, such as `driftgate up --clock world --state NEW_FOLDER` starts"
             )
         declared = {
             "model": self.model,

@@ -66,9 +66,9 @@ def test_scripts_get_json(router: Router) -> None:
 @pytest.mark.parametrize(
     ("code", "status", "hint"),
     [
-        (grpc.StatusCode.UNAVAILABLE, 3, "`driftgate retrain triage --wait`"),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, 3, "`driftgate audit triage`"),
-        (grpc.StatusCode.FAILED_PRECONDITION, 2, "`driftgate audit MODEL`"),
+        (grpc.StatusCode.UNAVAILABLE, 3, "`driftgate retrain triage --wait --state /nowhere`"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 3, "`driftgate audit triage --state /nowhere`"),
+        (grpc.StatusCode.FAILED_PRECONDITION, 2, "`driftgate audit MODEL --state /nowhere`"),
         (grpc.StatusCode.INVALID_ARGUMENT, 2, "because"),
     ],
 )

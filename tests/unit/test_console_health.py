@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
+from deploy.local.plan import StackConfig
 from services.console import waiting
 from services.console.health import body
 
@@ -39,6 +41,12 @@ def address() -> Iterator[str]:
 
 def test_a_service_that_is_not_well_is_heard_all_the_same(address: str) -> None:
     assert body(f"{address}/evaluator")["activity"].startswith("judging")
+
+
+def test_a_stack_knows_where_each_service_answers(tmp_path: Path) -> None:
+    healthz = StackConfig(tmp_path, services=("ingest_logger", "router")).healthz
+    assert list(healthz) == ["ingest-logger", "router"]
+    assert healthz["router"] == "http://127.0.0.1:9406/healthz"
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:1/healthz"])

@@ -23,8 +23,8 @@ from driftgate.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from services.console import cli, terminal
-from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, told
+from services.console import cli, model_cli, terminal
+from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, reaching, told
 
 
 def run(body: Callable[[], object], state: Path) -> Result:
@@ -159,6 +159,58 @@ def test_without_a_system_each_command_says_what_starts_one(
     assert result.exit_code == 3, result.output
     (line,) = result.stderr.splitlines()
     assert "`driftgate up" in line
+
+
+READING = ("init m --data", "retrain m --seed", "demo --data", "simulate repo")
+
+
+@pytest.mark.parametrize("words", READING)
+@pytest.mark.parametrize("share", ["-0.1", "1.1", "much"])
+def test_a_share_that_is_none_is_refused_by_every_command_that_reads_a_file(
+    words: str, share: str
+) -> None:
+    result = CliRunner().invoke(cli.app, [*words.split(), "a.csv", "--left-out", share])
+    assert (result.exit_code, "--left-out" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", READING[:3])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("text", "body"), ("label", "team"), ("slice", "none"), ("left-out", "0.5")],
+)
+def test_how_a_file_is_read_is_not_ignored_where_none_is_named(
+    words: str, name: str, value: str, tmp_path: Path
+) -> None:
+    *command, wanted = words.replace(" m ", f" {tmp_path / 'm'} ").split()
+    result = CliRunner().invoke(cli.app, [*command, f"--{name}", value])
+    assert result.exit_code == 2
+    assert f"--{name} says how a file is read" in result.stderr
+    assert f"add {wanted} PATH" in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_is_printed_reaches_the_same_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DRIFTGATE_STATE_DIR", raising=False)
+    assert reaching(Path(".driftgate")) == ""
+    assert reaching(Path("my world")) == " --state 'my world'"
+    for words in (["status"], ["simulate", "examples/support-triage", "world.csv"]):
+        result = CliRunner().invoke(cli.app, [*words, "--state", str(tmp_path)])
+        assert f" --state {tmp_path}`" in result.stderr
+    refused = ConnectionRefusedError(111, "Connection refused")
+    monkeypatch.setattr(terminal.socket, "create_connection", raising(refused))
+    result = CliRunner().invoke(cli.app, ["pause", "m", "--state", str(tmp_path)])
+    assert f"`driftgate up --state {tmp_path}` starts it" in result.stderr
+    monkeypatch.setenv("DRIFTGATE_STATE_DIR", "my world")
+    assert reaching(Path("my world")) == ""
+
+
+def test_an_order_says_how_to_look_at_what_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model_cli.say_ordered("pause", "m", tmp_path)
+    assert f"`driftgate audit m --state {tmp_path}`" in capsys.readouterr().out
 
 
 def test_down_without_a_stack_is_done(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from driftgate.runner import publish, readable
 from driftgate.scaffold.proposal import Proposal
 from driftgate.scaffold.writing import Declaration
 from services.simulator import demo, play, session
-from services.simulator.demo import EXAMPLE, Plan, drills, summary, tell
+from services.simulator.demo import EXAMPLE, Plan, drills, tell
 from services.simulator.facts import Facts
 from services.simulator.people import Habits
 from services.simulator.play import (
@@ -214,7 +214,7 @@ def test_an_outage_that_ends_a_world_may_be_over_the_next_time(
     error: DriftgateError, bus: MemoryBus
 ) -> None:
     """The command line makes status 3 of it, and 2 of what fails again."""
-    with pytest.raises(PlayStoppedError, match="(?s)To look further: `driftgate audit m`") as told:
+    with pytest.raises(PlayStoppedError, match=r"(?s)To look further: `driftgate audit m`") as told:
         played_through(player(bus, world(), settler=Settled(error)), "`driftgate audit m`")
     assert told.value.retriable
     assert str(error) in str(told.value)
@@ -271,6 +271,24 @@ def test_a_failed_demo_keeps_its_files_and_says_how_to_look_at_them(
     )
     assert (taken_down, state.exists()) == ([state, state], True)
     assert "2 rows at launch" in shown.getvalue()
+
+
+def test_an_interrupted_demo_says_that_it_takes_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    shown = io.StringIO()
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "example_plan", lambda *_: Plan(world(), EXAMPLE))
+    monkeypatch.setattr(demo, "play", interrupted)
+    monkeypatch.setattr(stack, "up", lambda *_: None)
+    monkeypatch.setattr(stack, "down", lambda _: said.append(shown.getvalue()))
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(None, tmp_path, tmp_path / "r", Calendar(), Habits(), Console(file=shown))
+    assert "is being stopped, which takes some seconds" in said[-1]
 
 
 def test_a_worlds_notes_are_shown() -> None:
@@ -358,7 +376,7 @@ def facts(**kwargs: Any) -> Facts:
 
 def told(played: Played) -> str:
     out = Console(file=io.StringIO(), width=200)
-    out.print(summary(played, Path("report.html"), []))
+    demo.show(played, Path("report.html"), (), out)
     return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
@@ -370,8 +388,18 @@ def test_the_summary_of_a_world_without_a_refresh_or_an_answer() -> None:
     )
     assert "there was none" in found
     assert "weeks below the gate line itself" in found
-    assert "1; the first: request [x] no" in found
+    assert "requests refused: 1; the first: request [x] no\n" in found
     assert "90.0%" in found
+
+
+def test_what_is_to_be_copied_at_the_end_is_cut_by_no_border(tmp_path: Path) -> None:
+    out = io.StringIO()
+    played = Played(Result((), 0.8, None, (), None), facts(), (), True, ("no: " + "x" * 200,))
+    report = tmp_path / ("long" * 30) / "report.html"
+    demo.show(played, report, demo.NEXT, Console(file=out, width=80))
+    refused, *below = out.getvalue().splitlines()[-4:]
+    assert refused.endswith("x" * 200)
+    assert below == [f"page: {report}", *(f"next: {step}" for step in demo.NEXT)]
 
 
 @pytest.mark.parametrize("weeks", [(), (Week(1, 20, 0.7, None, 1, known=0.925),)])
