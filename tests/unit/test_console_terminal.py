@@ -12,6 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from deploy.local import stack
+from deploy.local.plan import StackConfig
 from driftgate import bus_kafka, store
 from driftgate.config import Settings
 from driftgate.errors import (
@@ -25,6 +27,8 @@ from driftgate.errors import (
 )
 from services.console import cli, model_cli, terminal
 from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, reaching, told
+from services.simulator import session
+from services.simulator.play import PlayStoppedError
 
 
 def run(body: Callable[[], object], state: Path) -> Result:
@@ -211,6 +215,25 @@ def test_an_order_says_how_to_look_at_what_came_of_it(
 ) -> None:
     model_cli.say_ordered("pause", "m", tmp_path)
     assert f"`driftgate audit m --state {tmp_path}`" in capsys.readouterr().out
+
+
+def test_a_world_that_ends_early_is_looked_at_in_its_own_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = tmp_path / "world.csv"
+    rows = [f"text {n} of {n % 2},{'ab'[n % 2]}" for n in range(400)]
+    world.write_text("\n".join(["text,label", *rows]))
+    here = StackConfig(tmp_path, clock="world")
+
+    def ends(*_: object, look_further: str, **__: object) -> None:
+        raise PlayStoppedError(look_further)
+
+    monkeypatch.setattr(stack, "running", lambda _: here)
+    monkeypatch.setattr(session, "play", ends)
+    words = ["simulate", "examples/support-triage", str(world), "--state", str(tmp_path)]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 3
+    assert f"`driftgate audit support-triage --state {tmp_path}`" in result.stderr
 
 
 def test_down_without_a_stack_is_done(tmp_path: Path) -> None:
