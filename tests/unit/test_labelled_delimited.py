@@ -12,6 +12,23 @@ from driftgate.labelled.reading import read
 from driftgate.labelled.rows import Asked
 
 TWO = ["the first one", "the second one"]
+QUOTED = [*(f"message {n},{'xy'[n % 2]}" for n in range(299)), '"hello, world",x']
+
+
+def with_lines(at: int, *changed: str) -> str:
+    """300 rows, one of them quoted, with other lines from the line `at` on."""
+    rows = ["text,label", *QUOTED]
+    rows[at - 1 : at - 1 + len(changed)] = changed
+    return lines(*rows)
+
+
+def half_broken(broken: int) -> bytes:
+    """A hundred lines beyond ASCII, of which some are cp1252 and the others UTF-8."""
+    rows = [f"schöne Grüße {n},{['größer', 'kleiner'][n % 2]}" for n in range(100)]
+    encoded = [row.encode("cp1252" if n < broken else "utf-8") for n, row in enumerate(rows)]
+    return b"\n".join([b"text,label", *encoded])
+
+
 POLISH = "Żółta łódź płynie, gdzieś źle i głęboko w Łodzi, proszę o zwrot pieniędzy"
 TURKISH = "Şikâyetim var: kargo gelmedi, paramı geri istiyorum, çok üzgünüm, teşekkür"
 RUSSIAN = "Здравствуйте, не работает интернет со вчерашнего вечера, помогите пожалуйста"
@@ -101,10 +118,27 @@ def read_in(text: str, encoding: str, *told: str, file: str = "data.csv") -> Cas
         told=("--encoding says otherwise",),
     ),
     Case(
+        "a tenth of the lines in another encoding is left out",
+        half_broken(10),
+        texts=[f"schöne Grüße {n}" for n in range(10, 100)],
+        labels=["größer", "kleiner"] * 45,
+        left_out={"its bytes are no text": 10},
+    ),
+    Case(
+        "a fifth of the lines in another encoding is too much, and no mojibake",
+        half_broken(21),
+        refused=("21 of 100 rows", "its bytes are no text", "line 2", "--encoding"),
+    ),
+    Case(
+        "half of the lines in another encoding",
+        half_broken(50),
+        asked=Asked(left_out=0.5),
+        labels=["größer", "kleiner"] * 25,
+        left_out={"its bytes are no text": 50},
+    ),
+    Case(
         "files that were put together, each with its mark and header",
-        (lines("text,label", "one,a", "two,b").encode("utf-8-sig") * 2).replace(
-            b"two,b\n", b"two,b\n"
-        ),
+        lines("text,label", "one,a", "two,b").encode("utf-8-sig") * 2,
         texts=["one", "two"],
         labels=["a", "b"],
         left_out={"it repeats the header": 1, "it repeats an earlier row": 2},
@@ -315,6 +349,99 @@ def test_encodings(case: Case, tmp_path: Path) -> None:
         + "".join(f"row {n},{'ab'[n % 2]}\n" for n in range(40))
         + '"two, three",b\nmore,a\n',
         refused=("line 2", "quotation mark", "close it"),
+    ),
+    Case(
+        "a stray quotation mark leaves out the lines that it swallows",
+        with_lines(51, '"I want it now,x', "so do I,y", "and I too,x", 'he said "no",y'),
+        left_out={"a quotation mark": 4},
+        told=("300 rows read, 296 kept", "data.csv, line 51", "data.csv, line 52", "close it"),
+    ),
+    Case(
+        "a stray quotation mark that swallows no whole line",
+        with_lines(51, '"I want it now,x', 'he said "no",y'),
+        left_out={"a quotation mark": 2},
+    ),
+    Case(
+        "a stray quotation mark that is closed by another one before the delimiter",
+        with_lines(51, '"I want it now,x', "so do I,y", 'the screen has 5",y'),
+        left_out={"a quotation mark": 3},
+    ),
+    Case(
+        "a stray quotation mark in a row of another width",
+        with_lines(51, '"I want it now,x', "so do I,y", 'he said "no, never",y'),
+        left_out={"a quotation mark": 3},
+    ),
+    Case(
+        "a stray quotation mark after the label",
+        lines(
+            "label,text",
+            *(f"{'xy'[n % 2]},message {n}" for n in range(40)),
+            'x,"I want it now',
+            "y,so do I",
+            'x,he said "no"',
+            'y,"hello, world"',
+        ),
+        left_out={"a quotation mark": 3},
+    ),
+    Case(
+        "letters with as many commas in a line as a row has",
+        lines(
+            "text,label",
+            *(f'"Dear Ann {n},\nit is lost, again\nyours, Bob",{"xy"[n % 2]}' for n in range(9)),
+            *(f"message {n},{'xy'[n % 2]}" for n in range(9)),
+        ),
+        left_out={},
+        texts=[
+            *(f"Dear Ann {n},\nit is lost, again\nyours, Bob" for n in range(9)),
+            *(f"message {n}" for n in range(9)),
+        ],
+    ),
+    Case(
+        "a long letter with as many commas in a line as a row has",
+        with_lines(
+            51, '"Dear Ann,', *(f"line {n}, and more" for n in range(8)), "yours, Bob", 'Bob",x'
+        ),
+        left_out={},
+    ),
+    Case(
+        "no header, and the first label is a word that columns are called",
+        lines(
+            "title\tHow do I rename it",
+            *(f"{['translate', 'title', 'question'][n % 3]}\tHow do I do it {n}" for n in range(9)),
+        ),
+        texts=["How do I rename it", *(f"How do I do it {n}" for n in range(9))],
+        labels=["title", *["translate", "title", "question"] * 3],
+        told=("no header",),
+    ),
+    Case(
+        "a text that says what its column is called",
+        lines("text,label", "text,a", "two,b", "three,a"),
+        texts=["text", "two", "three"],
+    ),
+    Case(
+        "a column called ORCID",
+        lines("ORCID,text,label", *(f"0000-{n},message {n},{'ab'[n % 2]}" for n in range(9))),
+        texts=[f"message {n}" for n in range(9)],
+    ),
+    Case(
+        "a column called PAR1",
+        lines("PAR1,text,label", *(f"x{n},message {n},{'ab'[n % 2]}" for n in range(9))),
+        texts=[f"message {n}" for n in range(9)],
+    ),
+    Case(
+        "a column called BZh",
+        lines("BZh9,text,label", *(f"x{n},message {n},{'ab'[n % 2]}" for n in range(9))),
+        texts=[f"message {n}" for n in range(9)],
+    ),
+    Case(
+        "a text that begins like a web page",
+        lines(*(f"<html> is at the top of page {n},{'ab'[n % 2]}" for n in range(9))),
+        texts=[f"<html> is at the top of page {n}" for n in range(9)],
+    ),
+    Case(
+        "a text that begins like a table",
+        lines(*(f"<table> number {n} is broken;{'ab'[n % 2]}" for n in range(9))),
+        texts=[f"<table> number {n} is broken" for n in range(9)],
     ),
     Case(
         "a title above the header",

@@ -41,6 +41,33 @@ def choice(text: str, *answers: str, **more: Any) -> dict[str, Any]:
         slices={},
     ),
     a_line_each(
+        "Prodigy, with a word that is not its own",
+        *(
+            {
+                "text": f"message {n}",
+                "label": "ab"[n % 2],
+                "answer": ["accept", "reject"][n % 4 > 2],
+            }
+            for n in range(40)
+        ),
+        {"text": "message 40", "label": "a", "answer": "maybe"},
+        left_out={"the annotation was rejected": 10},
+        told=("'answer': says which annotations hold; 1 row says otherwise, such as 'maybe'",),
+    ),
+    a_line_each(
+        "an answer of which many words are no tool's",
+        *(
+            {
+                "text": f"message {n}",
+                "label": "ab"[n % 2],
+                "answer": ["accept", "reject", "accept", "maybe"][n % 4],
+            }
+            for n in range(40)
+        ),
+        left_out={},
+        told=("'answer': not used: holds 'maybe'",),
+    ),
+    a_line_each(
         "Prodigy, one of several",
         *(
             {
@@ -508,6 +535,52 @@ def test_tools(case: Case, tmp_path: Path) -> None:
         ],
         labels=["Bug", "Story", "Bug"],
         times=["2025-03-05 14:30", "2025-03-06 09:05", "2025-03-07 09:05"],
+    ),
+    document(
+        "Label Studio: annotations that disagree",
+        [
+            choice("message 0", "a"),
+            choice("message 1", "b"),
+            {
+                "id": 3,
+                "data": {"text": "message 2"},
+                "annotations": [
+                    {
+                        "result": [{"type": "choices", "value": {"choices": ["a"]}}],
+                        "created_at": "2025-03-06T09:05:00Z",
+                    },
+                    {
+                        "result": [{"type": "choices", "value": {"choices": ["b"]}}],
+                        "created_at": "2025-03-05T14:30:00Z",
+                    },
+                ],
+            },
+            {
+                "id": 4,
+                "data": {"text": "message 3"},
+                "annotations": choice("", "b")["annotations"] * 2,
+            },
+        ],
+        labels=["a", "b", "a", "b"],
+        told=("1 row has several annotations that disagree; the newest counts",),
+    ),
+    a_line_each(
+        "chats of several turns",
+        *(
+            {
+                "messages": [
+                    {"role": "user", "content": "hello"},
+                    {"role": "assistant", "content": "c"},
+                    {"role": "user", "content": f"message {n}"},
+                    {"role": "assistant", "content": "ab"[n % 2]},
+                    {"role": "user", "content": "thank you"},
+                ][: 5 - n % 2]
+            }
+            for n in range(4)
+        ),
+        texts=[f"message {n}" for n in range(4)],
+        labels=AB * 2,
+        told=("4 chats have several turns; only the last user turn that is answered is read",),
     ),
     document(
         "GitHub issues",

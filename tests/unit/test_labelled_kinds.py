@@ -303,7 +303,7 @@ ROWS = [[TWO[0], "a"], [TWO[1], "b"]]
         "several sheets",
         xlsx({"About": [["Tickets of the year"]], "Data": [HEAD, *ROWS], "More": [HEAD, *ROWS]}),
         "data.xlsx",
-        told=("sheet 'Data' of 3; the others are not read",),
+        told=("sheet 'Data' is read; not read: 'About', 'More'",),
     ),
     kept(
         "dates as cells",
@@ -557,6 +557,7 @@ PAGE = gzip.compress(CSV.encode())
         "data.png",
         refused=("data.png", "neither text"),
     ),
+    Case("ORC", b"ORC\x08\x03\x10\0" + bytes(50) + b"ORC", refused=("data.csv", "ORC", "Parquet")),
     Case("any bytes", bytes(range(256)) * 40, "data.bin", refused=("data.bin",)),
     Case("zeros", b"\0" * 5000, "data.csv", refused=("data.csv",)),
     Case(
@@ -653,6 +654,111 @@ WITH_CLASSES = pa.table({"text": TWO, "label": [0, 1]}).replace_schema_metadata(
         },
         "corpus",
         left_out={"the text is empty": 1},
+    ),
+    Case(
+        "texts in folders in an encoding that is said",
+        {f"{k}/{n}.txt": f"{k} schön {n}".encode("mac-roman") for k in "ab" for n in range(2)},
+        "corpus",
+        asked=Asked(encoding="mac-roman"),
+        texts=["a schön 0", "a schön 1", "b schön 0", "b schön 1"],
+    ),
+    Case(
+        "texts in folders in an encoding that is guessed",
+        {f"{k}/{n}.txt": f"{k} schön {n}".encode("cp1252") for k in "ab" for n in range(2)},
+        "corpus",
+        texts=["a schön 0", "a schön 1", "b schön 0", "b schön 1"],
+        told=("4 texts are not UTF-8 and read as cp1252", "--encoding says otherwise", "schön"),
+    ),
+    Case(
+        "tables in .txt files in folders of train and test",
+        {
+            "train/data.txt": lines("text\tlabel", "one\ta", "two\tb"),
+            "test/data.txt": lines("text\tlabel", "three\ta", "four\tb"),
+        },
+        "corpus",
+        texts=["three", "four", "one", "two"],
+        labels=AB * 2,
+    ),
+    Case(
+        "several tables in .txt files in folders of train and test",
+        {
+            f"{part}/{n}.txt": lines("text\tlabel", f"{part} {n}\ta", f"so {part} {n}\tb")
+            for part in ("dev", "train")
+            for n in range(2)
+        },
+        "corpus",
+        labels=AB * 4,
+    ),
+    Case(
+        "one table in a .txt file in each of two folders",
+        {
+            "en/data.txt": lines("text\tlabel", "one\ta", "two\tb"),
+            "de/data.txt": lines("text\tlabel", "drei\ta", "vier\tb"),
+        },
+        "corpus",
+        labels=AB * 2,
+    ),
+    Case(
+        "a slice that says the same in each file",
+        {
+            f"{language}.csv": lines(
+                "text,label,language",
+                *(f"{language} {n},{'ab'[n % 2]},{language}" for n in range(4)),
+            )
+            for language in ("de", "en")
+        },
+        "languages",
+        slices={"language": ["de"] * 4 + ["en"] * 4},
+        told=("column 'language': slice 'language' (2 values)",),
+    ),
+    Case(
+        "a column that is few values in each file, and many in all",
+        {
+            f"{part}.csv": lines(
+                "text,label,city", *(f"{part} {n},{'ab'[n % 2]},{part}{n % 7}" for n in range(40))
+            )
+            for part in "xy"
+        },
+        "cities",
+        slices={},
+        told=("14 values, more than 12",),
+    ),
+    Case(
+        "slices of files where one lacks a column",
+        {
+            "1.csv": lines(
+                "text,label,plan", *(f"one {n},{'ab'[n % 2]},p{n % 3}" for n in range(6))
+            ),
+            "2.csv": lines("text,label", *(f"two {n},{'ab'[n % 2]}" for n in range(2))),
+        },
+        "plans",
+        slices={"plan": ["p0", "p1", "p2"] * 2 + ["", ""]},
+    ),
+    Case(
+        "a file without labels beside a good one",
+        {"test.csv": lines("text,label", "one,", "two,"), "train.csv": CSV},
+        "split",
+        texts=TWO,
+        labels=AB,
+        left_out={"no row of its file has a label": 2},
+        told=("4 rows read, 2 kept", "test.csv, line 2"),
+    ),
+    Case(
+        "a file whose labels are all -1 beside a good one with dates",
+        {
+            "test.csv": lines("text,label", "one,-1", "two,-1"),
+            "train.csv": lines("text,label,time", "three,0,2025-03-05", "four,1,2025-03-06"),
+        },
+        "split",
+        labels=["0", "1"],
+        times=["2025-03-05", "2025-03-06"],
+        left_out={"no row of its file has a label": 2},
+    ),
+    Case(
+        "no file has labels",
+        {"1.csv": lines("text,label", "one,", "two,"), "2.csv": lines("text,label", "x,", "y,")},
+        "split",
+        refused=("split", "no row is left"),
     ),
     Case(
         "a file of each month",

@@ -5,6 +5,7 @@
     records     JSON Lines, JSON, Parquet, Arrow, spreadsheets, folders of texts
     exports     what annotation tools write: Prodigy, Label Studio, doccano, spaCy, chat files
     roles       which column is the text, the label, the time, the subject, a slice
+    slices      which columns part the traffic, over all tables of a folder
     dates       a column of dates as milliseconds
     labels      spellings of one label
     reading     all of it together: `read(path, Asked()) -> Labelled`

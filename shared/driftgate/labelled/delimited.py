@@ -7,7 +7,7 @@ import csv
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,13 +19,19 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bar
 SAMPLE = 200_000  # characters that the delimiter is chosen by
 LEAST_SHARE = 0.5
 HEADER_CHARACTERS = 60
-# A cell that swallowed so many lines of the right number of fields began with a stray quote.
-SWALLOWED = 5
+# A stray quotation mark that swallows so many lines refuses the file; fewer lines are left out.
+MOST_SWALLOWED = 5
+ALIKE = 0.8  # share of swallowed lines that have as many fields as a row
 LOOKED_AT = 2_000  # rows that tell whether there is a header
 REPEATED_HEADER, RULE = "it repeats the header", "it is a rule below the header"
+UNCLOSED = (
+    "a quotation mark before it is not closed and swallows the row; close it, or double it if it "
+    "belongs to the text"
+)
 
 csv.field_size_limit(sys.maxsize)
 
+LINE_END = re.compile(r"\r\n|\r|\n")
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 Numbered = tuple[int, list[str]]
@@ -69,7 +75,7 @@ def read(text: str, name: str) -> Table:
     """The table of a delimited text.
 
     Raises:
-        BadConfig: it has one column only, or a quotation mark that is never closed.
+        BadConfig: it has one column only, or a quotation mark that swallows many rows.
     """
     given, text = hint(text)
     dialect, rows = right_quotes(given or delimiter(text, name), text)
@@ -78,7 +84,7 @@ def read(text: str, name: str) -> Table:
     first = next(at for at, (_, row) in enumerate(rows) if len(row) == width)
     notes = [f"{rows[0][0]} to {rows[first][0] - 1}: lines above the header"] if first else []
     rows = rows[first:]
-    unclosed(rows, dialect, name, width)
+    rows, swallowed = without_unclosed(rows, dialect, name, width)
     head = header([row for _, row in rows if len(row) == width])
     if head is not None:
         top, rows = rows[0][1], rows[1:]
@@ -98,6 +104,7 @@ def read(text: str, name: str) -> Table:
         [number for number, _ in good],
         left_out=[(number, RULE) for number in ruled]
         + [(number, REPEATED_HEADER) for number in again]
+        + [(number, UNCLOSED) for number in swallowed]
         + [
             (number, f"has other than {width} fields (quote texts that contain the delimiter)")
             for number, row in rows
@@ -114,9 +121,11 @@ def is_rule(row: Sequence[str]) -> bool:
 
 def repeats(row: Sequence[str], top: Sequence[str]) -> bool:
     """Whether a row is the header once more, where files were put together."""
-    return row[-1] == top[-1] and [cell.strip("\ufeff ") for cell in row] == [
-        cell.strip() for cell in top
-    ]
+    return row[-1] == top[-1] and same_cells(row, top)
+
+
+def same_cells(row: Sequence[str], top: Sequence[str]) -> bool:
+    return [cell.strip("\ufeff ") for cell in row] == [cell.strip() for cell in top]
 
 
 def full_header(rows: list[Numbered], width: int) -> list[Numbered]:
@@ -192,35 +201,83 @@ def right_quotes(dialect: Dialect, text: str) -> tuple[Dialect, list[Numbered]]:
     return dialect, rows
 
 
-def unclosed(rows: Sequence[Numbered], dialect: Dialect, name: str, width: int) -> None:
-    """Raises: BadConfig where a quotation mark swallows the rows below it."""
-    for number, row in rows:
-        for cell in row:
-            if cell.count("\n") < SWALLOWED:
-                continue
-            inner = [line for line in cell.splitlines()[1:-1] if line.strip()]
-            alike = sum(line.count(dialect.delimiter) == width - 1 for line in inner)
-            if alike >= SWALLOWED - 1 and alike >= 0.8 * len(inner):
-                raise BadConfig(
-                    f"{name}, line {number}: a quotation mark is opened there and the next "
-                    f"{cell.count(chr(10))} lines lie inside it; close it, or double it if it "
-                    "belongs to the text"
-                )
+def without_unclosed(
+    rows: list[Numbered], dialect: Dialect, name: str, width: int
+) -> tuple[list[Numbered], list[int]]:
+    """The rows without those in which a stray quotation mark swallows others, and the lines that
+    these stand on. The lines of a letter may have as many commas as a row; those that were
+    swallowed also say what other rows say, such as their labels.
+
+    Raises:
+        BadConfig: it swallows many lines.
+    """
+    inside = [swallowed(row, dialect, width) for _, row in rows]
+    if not any(inside):
+        return rows, []
+    ordinary = (row for (_, row), found in zip(rows, inside, strict=True) if not found)
+    seen = values_seen(inside, (row for row in ordinary if len(row) == width))
+    kept: list[Numbered] = []
+    lost: list[int] = []
+    for (number, row), found in zip(rows, inside, strict=True):
+        said = any((at, cell) in seen for line in found for at, cell in enumerate(line))
+        if not found or not (said or len(row) != width):
+            kept.append((number, row))
+            continue
+        height = sum(len(LINE_END.findall(cell)) for cell in row)
+        if height >= MOST_SWALLOWED:
+            raise BadConfig(
+                f"{name}, line {number}: a quotation mark is opened there and the next {height} "
+                "lines lie inside it; close it, or double it if it belongs to the text"
+            )
+        lost += range(number, number + height + 1)
+    return kept, lost
+
+
+def values_seen(
+    inside: Iterable[Sequence[Sequence[str]]], ordinary: Iterable[Sequence[str]]
+) -> set[tuple[int, str]]:
+    """Cells of swallowed lines, by column, that ordinary rows have too."""
+    cells = {
+        (at, cell) for found in inside for line in found for at, cell in enumerate(line) if cell
+    }
+    columns = {at for at, _ in cells}
+    return cells & {(at, row[at]) for row in ordinary for at in columns}
+
+
+def swallowed(row: list[str], dialect: Dialect, width: int) -> list[list[str]]:
+    """The lines inside a cell as rows, where they have as many fields as a row. Cells that tell
+    nothing are empty: those of the column in which the text would stand, and those before it on the
+    first line, which are cells anyway."""
+    at = next((at for at, cell in enumerate(row) if "\n" in cell or "\r" in cell), None)
+    if at is None or at >= width:
+        return []
+    first, *inner = LINE_END.split(row[at])[:-1]
+    cells = [line.split(dialect.delimiter) for line in inner if line.strip()]
+    alike = [line for line in cells if len(line) == width]
+    if len(alike) < ALIKE * len(cells):
+        return []
+    after = first.split(dialect.delimiter)[1:]
+    opened = [[*[""] * (at + 1), *after]] if at + 1 + len(after) == width else []
+    return opened + [[*line[:at], "", *line[at + 1 :]] for line in alike]
 
 
 def header(rows: Sequence[list[str]]) -> list[str] | None:
-    """The names of the columns; None where the first row is data."""
+    """The names of the columns; None where the first row is data: where one of its values recurs in
+    its column, unless others of them are names of columns. A text may say `text`."""
     names = [cell.strip() for cell in rows[0]]
-    if any(is_known(name) for name in names):
+    known = {at for at, name in enumerate(names) if is_known(name)}
+    looked_at = [[cell.strip() for cell in row] for row in rows[1:LOOKED_AT]]
+    if known:  # files may have been put together, each with its header
+        looked_at = [row for row in looked_at if not same_cells(row, names)]
+    recurring = {
+        at for at, name in enumerate(names) if name and any(row[at] == name for row in looked_at)
+    }
+    if known and (not recurring or (len(known) > 1 and known - recurring)):
         return distinct(names)
-    looked_at = rows[1:LOOKED_AT]
-    recurs = any(
-        name and any(row[at].strip() == name for row in looked_at) for at, name in enumerate(names)
-    )
     like_names = all(len(name) <= HEADER_CHARACTERS for name in names) and not any(
         name.replace(".", "").replace("-", "").isdigit() for name in names
     )
-    return distinct(names) if like_names and not recurs else None
+    return distinct(names) if like_names and not recurring else None
 
 
 def distinct(names: Sequence[str]) -> list[str]:

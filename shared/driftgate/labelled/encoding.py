@@ -6,6 +6,7 @@ import codecs
 import io
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import chardet
@@ -20,8 +21,9 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 SAMPLE, SAMPLE_LINES = 200_000, 5_000  # bytes of lines that are not ASCII
-# So few broken lines among those that are not ASCII are broken lines, not another encoding.
-BROKEN_SHARE = 0.1
+# Text of another encoding is hardly ever UTF-8 by chance. Where so many of the lines that are not
+# ASCII are, the others are broken lines.
+UTF8_SHARE = 0.5
 # A zero byte may stand in a text; UTF-16 has them in every second place.
 MOST_NULS = 0.05
 WESTERN = "cp1252"
@@ -50,22 +52,31 @@ BROKEN = "driftgate.surrogates"
 codecs.register_error(BROKEN, surrogates)
 
 
-def decode(data: bytes, name: str, asked: str | None) -> tuple[str, list[str]]:
-    """The text and what to tell about it. Bytes that cannot be decoded become lone surrogates, so
-    that the rows they stand in are found and left out.
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A text. guess: the encoding, where it was guessed; words: some that show the guess."""
+
+    text: str
+    guess: str = ""
+    words: str = ""
+
+
+def decode(data: bytes, name: str, asked: str | None) -> Decoded:
+    """The text and how it was decoded. Bytes that cannot be decoded become lone surrogates, so that
+    the rows they stand in are found and left out.
 
     Raises:
         BadConfig: the encoding asked for does not exist, or the bytes are no text.
     """
     if asked:
-        return data.decode(known(asked), BROKEN).removeprefix("\ufeff"), []
+        return Decoded(data.decode(known(asked), BROKEN).removeprefix("\ufeff"))
     for mark, encoding in MARKS.items():
         if data.startswith(mark):
-            return data.decode(encoding, BROKEN), []
+            return Decoded(data.decode(encoding, BROKEN))
     try:
         begin = data[:SAMPLE]
         if begin.count(0) <= MOST_NULS * len(begin) and ISO_2022 not in begin:
-            return data.decode("utf-8"), []
+            return Decoded(data.decode("utf-8"))
     except UnicodeDecodeError:
         pass
     return guessed(data, name)
@@ -81,11 +92,11 @@ def known(encoding: str) -> str:
         ) from None
 
 
-def guessed(data: bytes, name: str) -> tuple[str, list[str]]:
+def guessed(data: bytes, name: str) -> Decoded:
     """Text that is not UTF-8, by the letters and languages that occur in it."""
     whole = Counter(map(is_utf8, odd_lines(data)))
-    if 0 < whole[False] < BROKEN_SHARE * whole.total():
-        return data.decode("utf-8", BROKEN), []
+    if whole[False] and whole[True] >= UTF8_SHARE * whole.total():
+        return Decoded(data.decode("utf-8", BROKEN))
     begin = data[:SAMPLE]
     if b"\0" in begin or ISO_2022 in begin:
         sample, encoding = begin, likely(begin)
@@ -100,8 +111,7 @@ def guessed(data: bytes, name: str) -> tuple[str, list[str]]:
     text = data.decode(encoding, BROKEN)
     words = sample.decode(encoding, BROKEN).split()
     letters = [word for word in words if not word.isascii() and word.isprintable()][:5]
-    shown = " ".join(dict.fromkeys(letters))[:60]
-    return text, [f"read as {encoding}, by its letters ({shown}); --encoding says otherwise"]
+    return Decoded(text, encoding, " ".join(dict.fromkeys(letters))[:60])
 
 
 def likely(sample: bytes) -> str | None:

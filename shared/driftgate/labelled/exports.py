@@ -24,7 +24,7 @@ VOID = {
     "status": {"discarded", "rejected", "skipped"},
     "was_cancelled": {"true", "1"},
 }
-# `answer` and the like say so only where their values are all an annotation tool's.
+# `answer` and the like say so only where nearly all of their values are an annotation tool's.
 TOOLS_WORDS = {
     "answer": {"accept", "reject", "ignore", ""},
     "status": {
@@ -33,6 +33,8 @@ TOOLS_WORDS = {
     },
     "was_cancelled": {"true", "false", "0", "1", ""},
 }
+TOOLS_SHARE, SOME_SHARE = 0.9, 0.5  # of the values that have to be a tool's words
+MOST_SHOWN = 20  # characters of a value
 ANNOTATORS = {"annotator", "annotator_id", "annotation_id", "annotated_by", "worker_id", "labeler"}
 
 
@@ -64,14 +66,26 @@ def scores(value: Any) -> Mapping[str, float]:
 
 
 def chat(record: Record, name: str) -> Record | None:
-    """The last turn of a user and the answer to it."""
-    said = [(turn.get("role", turn.get("from")), content(turn)) for turn in record[name]]
-    users = [text for role, text in said if role in ("user", "human")]
-    answers = [text for role, text in said if role in ("assistant", "gpt")]
-    if not users or not answers:
+    """The last turn of a user that is answered, and the answer to it."""
+    answered = answered_turns(record[name])
+    if not answered:
         return None
     rest = {key: value for key, value in record.items() if key != name}
-    return {**rest, "text": users[-1], "label": answers[-1]}
+    text, label = answered[-1]
+    return {**rest, "text": text, "label": label}
+
+
+def answered_turns(turns: Sequence[Record]) -> list[tuple[Any, Any]]:
+    """What a user said last before each answer, with the answer."""
+    found: list[tuple[Any, Any]] = []
+    asked: Any = None
+    for turn in turns:
+        role = turn.get("role", turn.get("from"))
+        if role in ("user", "human"):
+            asked = content(turn)
+        elif role in ("assistant", "gpt") and asked is not None:
+            found.append((asked, content(turn)))
+    return found
 
 
 def content(turn: Record) -> Any:
@@ -84,16 +98,48 @@ def content(turn: Record) -> Any:
 
 def label_studio(record: Record) -> Record | None:
     """The newest annotation that was not cancelled."""
+    valid = valid_annotations(record)
+    return {**record["data"], "label": choices(valid[-1])} if valid else None
+
+
+def valid_annotations(record: Record) -> list[Record]:
+    """Those that were not cancelled, the newest last."""
     valid = [one for one in record["annotations"] if not one.get("was_cancelled")]
-    if not valid:
-        return None
-    chosen = [
+    return sorted(valid, key=lambda one: str(one.get("updated_at") or one.get("created_at") or ""))
+
+
+def choices(annotation: Record) -> list[Any]:
+    return [
         choice
-        for result in valid[-1].get("result") or []
+        for result in annotation.get("result") or []
         if isinstance(result, Mapping) and isinstance(result.get("value"), Mapping)
         for choice in result["value"].get("choices") or []
     ]
-    return {**record["data"], "label": chosen}
+
+
+def loses(record: Record) -> str | None:
+    """What of a record is not read, as a key of `LOSSES`; None where all is."""
+    for name in ("messages", "conversations"):
+        turns: Any = record.get(name)
+        if mappings(turns):
+            users = sum(turn.get("role", turn.get("from")) in ("user", "human") for turn in turns)
+            return "turns" if users > 1 and answered_turns(turns) else None
+    if mappings(record.get("annotations")) and isinstance(record.get("data"), Mapping):
+        chosen = [set(map(str, choices(one))) for one in valid_annotations(record)]
+        return "annotations" if any(one != chosen[0] for one in chosen) else None
+    return None
+
+
+def losses(counts: Mapping[str, int]) -> list[str]:
+    """What records lost, in words."""
+    told = []
+    if count := counts.get("annotations", 0):
+        have = "1 row has" if count == 1 else f"{count:,} rows have"
+        told.append(f"{have} several annotations that disagree; the newest counts")
+    if count := counts.get("turns", 0):
+        have = "1 chat has" if count == 1 else f"{count:,} chats have"
+        told.append(f"{have} several turns; only the last user turn that is answered is read")
+    return told
 
 
 def ground_truth(record: Record) -> Record:
@@ -118,11 +164,36 @@ def void(names: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> list[boo
     found = [False] * size
     for name in names:
         words = VOID[last(name)]
-        cells = map(one_label, columns[name])
-        said = [str(cell if cell is not None else "").strip().lower() for cell in cells]
-        if set(said) <= TOOLS_WORDS[last(name)]:
-            found = [old or word in words for old, word in zip(found, said, strict=True)]
+        said = answers(columns[name])
+        found = [old or word in words for old, word in zip(found, said, strict=True)]
     return found
+
+
+def answers(cells: Sequence[Any]) -> list[str]:
+    return [str(c if c is not None else "").strip().lower() for c in map(one_label, cells)]
+
+
+def holds(name: str, cells: Sequence[Any]) -> tuple[bool, str]:
+    """Whether a column says which annotations hold, by its values, and why, in words.
+
+    >>> holds("answer", ["accept"] * 9 + ["reject", "maybe"])
+    (True, "says which annotations hold; 1 row says otherwise, such as 'maybe', and is kept")
+    >>> holds("answer", ["accept"] * 9 + ["maybe"] * 3)
+    (False, "not used: holds 'maybe'")
+    >>> holds("answer", ["it is in Paris", "it is in Rome"])
+    (False, '')
+    """
+    said = [word for word in answers(cells) if word]
+    others = [word for word in said if word not in TOOLS_WORDS[last(name)]]
+    if not others:
+        return True, "says which annotations hold"
+    shown = f"{others[0][:MOST_SHOWN]!r}"
+    if len(others) <= (1 - TOOLS_SHARE) * len(said):
+        are = "1 row says" if len(others) == 1 else f"{len(others):,} rows say"
+        kept = "is kept" if len(others) == 1 else "are kept"
+        return True, f"says which annotations hold; {are} otherwise, such as {shown}, and {kept}"
+    known = len(others) <= (1 - SOME_SHARE) * len(said)
+    return False, f"not used: holds {shown}" if known else ""
 
 
 def one_label(value: Any) -> Any:

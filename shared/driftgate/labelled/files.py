@@ -37,28 +37,34 @@ SIDE_FILES = {
     "config.json",
 }
 REFUSED = {
-    b"%PDF": "a PDF: copy its table into a CSV or XLSX file",
-    b"SQLite format 3": "an SQLite database: export the table as CSV",
+    b"%PDF-": "a PDF: copy its table into a CSV or XLSX file",
+    b"SQLite format 3\0": "an SQLite database: export the table as CSV",
     b"\x80\x04": "a pickle, which is never read, since it can run code: save it as Parquet or CSV",
     b"\x80\x05": "a pickle, which is never read, since it can run code: save it as Parquet or CSV",
     b"\x80\x03": "a pickle, which is never read, since it can run code: save it as Parquet or CSV",
     b"\x89HDF": "HDF5: save it as Parquet or CSV",
     b"\x93NUMPY": "a NumPy array: save it as Parquet or CSV",
     b"{\\rtf": "a rich text document: save it as plain CSV",
+    b"version https://git-lfs": "a Git LFS pointer, not the file: fetch it by `git lfs pull`",
+    b"7z\xbc\xaf": "a 7z archive: unpack it and give the file inside",
+    b"Rar!\x1a\x07": "a RAR archive: unpack it and give the file inside",
+    b"Obj\x01": "Avro: save it as Parquet or JSON Lines",
+}
+# Beginnings that a text may have too: refused where control characters follow.
+REFUSED_IF_BINARY = {b"ORC": "ORC: save it as Parquet or CSV"}
+# Refused where the file also ends in a tag; a row of a table ends in its last cell.
+REFUSED_IF_MARKUP = {
     b"<?xml": "XML: export it as CSV or JSON",
     b"<!doc": "a web page: export the data as CSV or XLSX",
     b"<html": "a web page: export the data as CSV or XLSX",
-    b"version https://git-lfs": "a Git LFS pointer, not the file: fetch it by `git lfs pull`",
     b"<table": "a web page that is named like a spreadsheet: open it and save it as XLSX or CSV",
-    b"7z\xbc\xaf": "a 7z archive: unpack it and give the file inside",
-    b"Rar!": "a RAR archive: unpack it and give the file inside",
-    b"ORC": "ORC: save it as Parquet or CSV",
-    b"Obj\x01": "Avro: save it as Parquet or JSON Lines",
 }
+CONTROL = bytes({*range(9), *range(14, 32)} - {27})  # not blanks, nor what ISO-2022 shifts by
 MOST_BYTES = 4 * 2**30
+BZIP2 = (b"1AY&SY", b"\x17rE8P\x90")  # a first block, and the end of an empty file
 OPENED: dict[bytes, Callable[[io.BytesIO], Any]] = {
     b"\x1f\x8b": lambda data: gzip.GzipFile(fileobj=data),
-    b"BZh": bz2.BZ2File,
+    **{b"BZh%d%s" % (n, magic): bz2.BZ2File for n in range(1, 10) for magic in BZIP2},
     b"\xfd7zXZ": lzma.LZMAFile,
 }
 DAMAGED = (
@@ -133,11 +139,10 @@ def unpacked(name: str, parent: str, data: bytes) -> Iterator[Content]:
     Raises:
         BadConfig: it is of a kind that is not read.
     """
-    begin = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")
-    for magic, what in REFUSED.items():
-        if begin.startswith(magic) or begin.lower().startswith(magic):
-            raise BadConfig(f"{name}: this is {what}. {READ} can be read")
-    if data[257:262] == b"ustar":
+    what = refused_kind(data)
+    if what:
+        raise BadConfig(f"{name}: this is {what}. {READ} can be read")
+    if data[257:262] == b"ustar" and is_binary(data):
         raise BadConfig(f"{name}: this is a tar archive: unpack it and give the folder")
     try:
         inner = decompressed(data)
@@ -149,6 +154,23 @@ def unpacked(name: str, parent: str, data: bytes) -> Iterator[Content]:
             yield Content(name, parent, data)
     except DAMAGED as error:
         raise BadConfig(f"{name}: the archive is damaged: {error}; fetch it again") from error
+
+
+def refused_kind(data: bytes) -> str | None:
+    """What a file is that is not read, and what to do; None for others."""
+    begin = data[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")
+    kinds = dict(REFUSED)
+    if is_binary(begin):
+        kinds |= REFUSED_IF_BINARY
+    if data[-1000:].rstrip(b" \t\r\n\0").endswith(b">"):
+        begin, kinds = begin[:5].lower() + begin[5:], kinds | REFUSED_IF_MARKUP
+    return next((what for magic, what in kinds.items() if begin.startswith(magic)), None)
+
+
+def is_binary(data: bytes) -> bool:
+    """Whether control characters stand at its beginning."""
+    begin = data[:1000]
+    return len(begin.translate(None, CONTROL)) < len(begin)
 
 
 def decompressed(data: bytes) -> bytes | None:

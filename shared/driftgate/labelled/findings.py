@@ -31,6 +31,7 @@ class Findings:
         proposed: what the user may want to mend in the file.
         columns: column → what it is, and why.
         notes: how the file was read.
+        screen: notes that hold words of the texts; they are shown, and not kept in the card.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Findings:
     proposed: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    screen: list[str] = field(default_factory=list)
 
     def leave_out(self, cause: str, place: str) -> None:
         found = self.left_out.setdefault(cause, Cause())
@@ -51,7 +53,7 @@ class Findings:
     def lines(self) -> Iterator[str]:
         """For people, a line each."""
         yield f"{self.source}: {self.rows:,} rows read, {self.kept:,} kept"
-        yield from (f"  {note}" for note in self.notes)
+        yield from (f"  {note}" for note in (*self.notes, *self.screen))
         for column, role in self.columns.items():
             yield f"  column {column!r}: {role}"
         for cause, found in by_size(self.left_out):
@@ -65,8 +67,8 @@ class Findings:
         yield from (f"  note: {proposal}" for proposal in self.proposed[:MOST_JOINED])
 
     def card(self) -> dict[str, Any]:
-        """For the dataset card."""
-        return asdict(self)
+        """For the dataset card, which others read."""
+        return {name: value for name, value in asdict(self).items() if name != "screen"}
 
 
 def by_size(causes: Mapping[str, Cause]) -> Iterable[tuple[str, Cause]]:
@@ -97,4 +99,5 @@ def merged(source: str, parts: Sequence[Findings]) -> Findings:
         total.proposed += part.proposed
         total.columns |= part.columns
         total.notes += [note for note in part.notes if note not in total.notes]
+        total.screen += [note for note in part.screen if note not in total.screen]
     return total

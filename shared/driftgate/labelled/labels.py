@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 # What cannot be seen: zero-width characters, byte-order marks, soft hyphens, and what joins or
@@ -16,6 +16,8 @@ STRAY = re.compile("[\u200b\u2060\ufeff\u00ad]")
 UNSEEN = re.compile("[\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f\u00ad]")
 TURKISH = re.compile("[İı]")
 DIVIDED = re.compile("[,;|/+]")
+# More labels than this share of the rows are none: most of them occur once.
+MOST_LABEL_SHARE = 0.5
 MISSING = {"nan", "null", "none", "n/a", "#n/a", "na", "-", "?", "unknown", "undefined"}
 
 
@@ -86,6 +88,14 @@ def same(label: str, turkish: bool) -> str:
     if turkish:
         form = form.replace("İ", "i").replace("I", "ı")
     return unicodedata.normalize("NFC", form.lower())
+
+
+def folded(values: Sequence[str]) -> list[str]:
+    """Values of a column, equal where they are spellings of one label."""
+    distinct = set(values)
+    turkish = any(TURKISH.search(value) for value in distinct)
+    form = {value: same(value, turkish) for value in distinct}
+    return [form[value] for value in values]
 
 
 def loosely(label: str) -> str:

@@ -83,6 +83,21 @@ NOT_SLICES = words(
 )
 
 
+BIRTHDAY = (
+    *("birth", "geburt", "nacimiento", "naissance", "nascimento", "nascita", "urodzenia", "doğum"),
+    *("рожден", "出生", "生年月日", "생년월일", "생일"),
+)
+BIRTHDAY_WORDS = {"dob", "bday", "born"}
+
+
+def is_birthday(name: str) -> bool:
+    """Whether a date of that name is a person's, not the row's."""
+    called = plain(name)
+    return any(part in called for part in BIRTHDAY) or bool(
+        BIRTHDAY_WORDS & set(called.replace(".", "_").split("_"))
+    )
+
+
 def last(name: str) -> str:
     """The part after the last dot, since exports nest: `data.text` is a text."""
     return plain(name).rpartition(".")[2]

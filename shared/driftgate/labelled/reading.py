@@ -7,23 +7,26 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from driftgate.errors import BadConfig, shown
 from driftgate.labelled import dates, delimited, exports, files, labels, names, records, roles
-from driftgate.labelled.encoding import decode
+from driftgate.labelled import slices as parting
+from driftgate.labelled.encoding import Decoded, decode
 from driftgate.labelled.files import Content
 from driftgate.labelled.findings import Findings, by_size, merged, where
-from driftgate.labelled.roles import Roles, as_text, is_number
+from driftgate.labelled.roles import Roles, as_text
 from driftgate.labelled.rows import MAX_TEXT, Asked, Row
+from driftgate.labelled.slices import Slices
 from driftgate.labelled.table import Places, Table
 
 MAX_LABEL = 200
-MAX_SLICE_VALUES = 12
-MAX_SLICE_CHARACTERS = 60
-MOST_SLICES = 8
-OUR_SLICES = "slices."  # as a launch file has them
+FEW_ROWS = 20  # of which each may have a label of its own
+SPLITS = {"train", "training", "test", "testing", "dev", "val", "valid", "validation", "eval"}
+MOST_GUESSES = 5  # texts of which words are shown
+NO_LABEL = {"", "-1"}  # as files without labels have it in each row
 
 DELIMITED = {".csv", ".tsv", ".tab", ".psv", ".txt"}
 
@@ -34,11 +37,17 @@ LONG_LABEL = f"the label has more than {MAX_LABEL} characters"
 NOT_UNICODE = "its bytes are no text in the file's encoding"
 REPEATED = "it repeats an earlier row"
 NO_DATE = "its date cannot be read"
+NESTED = "is nested too deeply; expected rows of cells"
+UNLABELLED = "no row of its file has a label"
+Made = TypeVar("Made")
 # Left out on purpose, or without a loss: not a sign of a file that was misread.
 EXPECTED = {
     *(REPEATED, delimited.REPEATED_HEADER, delimited.RULE),
-    *(exports.REJECTED, exports.NO_ANNOTATION),
+    *(exports.REJECTED, exports.NO_ANNOTATION, UNLABELLED),
 }
+# What helps against a cause, where it is not another column.
+REMEDIES = {NOT_UNICODE: "mend these lines, say the file's encoding by --encoding"}
+REMEDY = "mend the file, say by --text and --label which columns are meant"
 
 
 @dataclass
@@ -94,8 +103,10 @@ def read(path: Path, asked: Asked | None = None) -> Labelled:
     """
     asked = asked or Asked()
     found, others = files.contents(path)
-    in_folders = text_folders(found)
-    parts, unfit = ([labelled(in_folders, asked)], []) if in_folders else each_file(found, asked)
+    in_folders = text_folders(found, asked)
+    parts, unfit = each_part(found, asked, in_folders)
+    if not parts:
+        raise BadConfig(unfit[0])
     result = with_one_spelling(joined(parts, path.name))
     result.findings.notes += [f"not read: {why}" for why in unfit]
     if others:
@@ -104,20 +115,40 @@ def read(path: Path, asked: Asked | None = None) -> Labelled:
     return result
 
 
-def each_file(found: Sequence[Content], asked: Asked) -> tuple[list[Labelled], list[str]]:
-    """The rows of each file, and why others have none: beside good ones they stop nothing."""
-    parts, unfit = [], []
-    for content in found:
-        try:
-            parts.append(labelled(table_of(content, asked), asked))
-        except (BadConfig, RecursionError) as error:
-            if isinstance(error, RecursionError):
-                error = BadConfig(f"{content.name}: is nested too deeply; expected rows of cells")
-            if len(found) == 1:
-                raise error from None
-            unfit.append(str(error))
-    if not parts:
-        raise BadConfig(unfit[0])
+def tried(source: str, make: Callable[[], Made], unfit: list[str]) -> list[Made]:
+    """What is made of one file of several; one that cannot be read stops nothing, and is told."""
+    try:
+        return [make()]
+    except BadConfig as error:
+        unfit.append(str(error))
+    except RecursionError:
+        unfit.append(f"{source}: {NESTED}")
+    return []
+
+
+def each_part(
+    found: Sequence[Content], asked: Asked, in_folders: Table | None
+) -> tuple[list[Labelled], list[str]]:
+    """The rows of each file, and why others have none. What is a slice, all files tell."""
+    unfit: list[str] = []
+    tables = [in_folders] if in_folders else []
+    for one in found if in_folders is None else ():
+        tables += tried(one.name, partial(table_of, one, asked), unfit)
+    several = len(found) > 1
+    understood: list[tuple[Table, Roles | None]] = []
+    for table in tables:
+        understood += tried(table.source, partial(with_roles, table, asked, several), unfit)
+    with_labels = [(table, known) for table, known in understood if known]
+    try:
+        chosen = parting.choose(with_labels, asked)
+    except RecursionError:
+        raise BadConfig(f"{with_labels[0][0].source}: {NESTED}") from None
+    parts: list[Labelled] = []
+    for table, known in understood:
+        make = (
+            partial(labelled, table, known, chosen, asked) if known else partial(unlabelled, table)
+        )
+        parts += tried(table.source, make, unfit)
     return parts, unfit
 
 
@@ -132,16 +163,25 @@ def table_of(content: Content, asked: Asked) -> Table:
         raise BadConfig(content.fault)
     if not data.strip():
         raise BadConfig(f"{name}: the file is empty; expected rows with a text and a label")
-    if data.startswith(b"PAR1"):
+    if data.startswith(b"PAR1") and files.is_binary(data):
         return records.parquet(data, name)
     if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return records.arrow(data, name)
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         return records.spreadsheet(data, name)
-    text, notes = decode(data, name, asked.encoding)
-    table = text_reader(text, content.suffix)(text, name)
-    table.notes = [*notes, *table.notes]
+    decoded = decode(data, name, asked.encoding)
+    table = text_reader(decoded.text, content.suffix)(decoded.text, name)
+    if decoded.guess:
+        said = f"read as {decoded.guess}, by its letters; --encoding says otherwise"
+        table.notes.insert(0, said)
+        table.screen = in_words([decoded])
     return table
+
+
+def in_words(guessed: Sequence[Decoded]) -> list[str]:
+    """Words of the texts that show whether an encoding was guessed well."""
+    words = " ".join(one.words for one in guessed[:MOST_GUESSES] if one.words)
+    return [f"words of it in that encoding: {words}"] if words else []
 
 
 def text_reader(text: str, suffix: str) -> Callable[[str, str], Table]:
@@ -154,41 +194,88 @@ def text_reader(text: str, suffix: str) -> Callable[[str, str], Table]:
     return delimited.read
 
 
-def text_folders(found: Sequence[Content]) -> Table | None:
-    """Texts that are sorted into folders named after their labels; None where it is otherwise."""
-    folders = Counter(content.parent for content in found)
-    if len(folders) < 2 or any(one.suffix != ".txt" or one.fault for one in found):
+def text_folders(found: Sequence[Content], asked: Asked) -> Table | None:
+    """Texts that are sorted into folders named after their labels; None where it is otherwise: one
+    file in each folder, or folders for training and testing, hold tables."""
+    folders = {content.parent for content in found}
+    if len(folders) < 2 or len(found) <= len(folders) or SPLITS & {one.lower() for one in folders}:
         return None
-    decoded = [decode(content.data, content.name, None)[0] for content in found]
+    if any(one.suffix != ".txt" or one.fault for one in found):
+        return None
+    decoded = [decode(content.data, content.name, asked.encoding) for content in found]
     columns: dict[str, list[Any]] = {
-        "text": decoded,
+        "text": [one.text for one in decoded],
         "label": [content.parent for content in found],
         "file": [content.name for content in found],
     }
-    note = "labels are the names of folders"
-    return Table("the folder", "file", columns, list(range(1, len(found) + 1)), notes=[note])
+    notes = ["labels are the names of folders"]
+    guessed = [one for one in decoded if one.guess]
+    if guessed:
+        encodings = ", ".join(sorted({one.guess for one in guessed}))
+        notes.append(
+            f"{len(guessed):,} texts are not UTF-8 and read as {encodings}, by their letters; "
+            "--encoding says otherwise"
+        )
+    numbers, screen = list(range(1, len(found) + 1)), in_words(guessed)
+    return Table("the folder", "file", columns, numbers, notes=notes, screen=screen)
 
 
-def labelled(table: Table, asked: Asked) -> Labelled:
-    """The rows of one table.
+def findings_of(table: Table) -> Findings:
+    """What is known of a table before its columns are."""
+    findings = Findings(table.source, len(table) + len(table.left_out), notes=list(table.notes))
+    findings.screen = list(table.screen)
+    for number, cause in table.left_out:
+        findings.leave_out(cause, f"{table.source}, {table.unit} {number}")
+    return findings
+
+
+def with_roles(table: Table, asked: Asked, several: bool) -> tuple[Table, Roles | None]:
+    """A table with its columns' roles; without, where it is one of several and has no labels.
 
     Raises:
-        BadConfig: its header is no text, or see `read`.
+        BadConfig: the header is no text, or see `roles.find`.
     """
     if SURROGATE.search("".join(table.names)):
         raise BadConfig(f"{table.source}: names of columns: {NOT_UNICODE}; say it by --encoding")
-    found = roles.find(table, asked)
-    findings = Findings(table.source, len(table) + len(table.left_out), notes=list(table.notes))
+    if several and is_unlabelled(table, asked):
+        return table, None
+    return table, roles.find(table, asked)
+
+
+def is_unlabelled(table: Table, asked: Asked) -> bool:
+    """Whether columns that are called like a label say nothing in each row, as in a test set."""
+    called = [n for n in table.columns if names.rank(n, names.LABEL) is not None]
+    called = [asked.label] if asked.label in table.columns else called
+    return bool(called) and all(
+        as_text(exports.one_label(cell)) in NO_LABEL for n in called for cell in table.columns[n]
+    )
+
+
+def unlabelled(table: Table) -> Labelled:
+    """No rows, and why."""
+    findings = findings_of(table)
+    for place in range(len(table)):
+        findings.leave_out(UNLABELLED, table.where(place))
+    return Labelled([], [], [], [], [], {}, table.places.only([]), findings)
+
+
+def labelled(table: Table, found: Roles, chosen: Slices, asked: Asked) -> Labelled:
+    """The rows of one table.
+
+    Raises:
+        BadConfig: see `days_of`.
+    """
+    findings = findings_of(table)
     findings.columns = dict(found.why)
-    for number, cause in table.left_out:
-        findings.leave_out(cause, f"{table.source}, {table.unit} {number}")
+    findings.notes += found.notes
     texts = text_of(table, found)
     given = [exports.one_label(cell) for cell in table.columns[found.label]]
     void = exports.void(found.void, table.columns)
     subjects, ids = column(table, found.subject), column(table, found.id)
     if len(set(ids)) < len(ids):
         ids = [None] * len(table)
-    slices = slices_of(table, found, asked, findings)
+    slices = chosen.of(table, found)
+    chosen.tell(found, findings)
     spoilt = not_unicode([subjects, ids, *slices.values()])
     kept: list[int] = []
     for place in range(len(table)):
@@ -297,65 +384,12 @@ def column(table: Table, name: str | None) -> list[str | None]:
     return [as_text(cell) or None for cell in table.columns[name]]
 
 
-def slices_of(table: Table, found: Roles, asked: Asked, findings: Findings) -> dict[str, list[str]]:
-    """Columns that part the traffic: few values, known of a request, not the label in disguise."""
-    given = [as_text(exports.one_label(cell)) for cell in table.columns[found.label]]
-    chosen: dict[str, list[str]] = {}
-    for name in found.rest:
-        if name in table.moments:
-            findings.columns.setdefault(name, "ignored: a second date")
-            continue
-        cells = [as_text(cell) for cell in table.columns[name]]
-        wanted = name in (asked.slices or ()) or name.startswith(OUR_SLICES)
-        why = None if wanted else no_slice(name, cells, given, asked)
-        if why is None and len(chosen) >= MOST_SLICES and not wanted:
-            why = f"{MOST_SLICES} slices are enough; --slice chooses"
-        if why:
-            findings.columns.setdefault(name, f"ignored: {why}")
-            continue
-        called = slice_name(name)
-        called = f"{called}_{len(chosen) + 1}" if called in chosen else called
-        chosen[called] = cells
-        findings.columns[name] = f"slice {called!r} ({len(set(filter(None, cells)))} values)"
-    return chosen
-
-
-def no_slice(name: str, cells: Sequence[str], given: Sequence[str], asked: Asked) -> str | None:
-    """Why a column is no slice; None where it is one."""
-    values = set(filter(None, cells))
-    administrative = names.rank(name, names.NOT_SLICES) is not None
-    causes = (
-        ("--slice names others", asked.slices is not None),
-        ("it is empty", not values),
-        ("it says the same in each row", len(values) == 1),
-        (f"{len(values):,} values, more than {MAX_SLICE_VALUES}", len(values) > MAX_SLICE_VALUES),
-        ("no app can say it of a request", administrative or name.lower().startswith("unnamed")),
-        ("its values are long", any(len(v) > MAX_SLICE_CHARACTERS or "\n" in v for v in values)),
-        ("it is a measured number", all(is_number(v) and "." in v for v in values)),
-        ("it follows from the label, which no app knows beforehand", follows(cells, given)),
-    )
-    return next((cause for cause, holds in causes if holds), None)
-
-
-def follows(cells: Sequence[str], given: Sequence[str]) -> bool:
-    """Whether rows of one label all say the same."""
-    of_label: dict[str, str] = {}
-    return all(
-        of_label.setdefault(label, cell) == cell for label, cell in zip(given, cells, strict=True)
-    )
-
-
-def slice_name(name: str) -> str:
-    """A name without blanks and equal signs, which divide a slice's name from its value."""
-    return "_".join(name.removeprefix(OUR_SLICES).replace("=", " ").split())
-
-
 def joined(parts: Sequence[Labelled], source: str) -> Labelled:
     """Several files as one."""
     if len(parts) == 1:
         return parts[0]
     every = dict.fromkeys(name for part in parts for name in part.slices)
-    dated = all(part.dated for part in parts)
+    dated = all(part.dated for part in parts if len(part))
     if not dated and any(part.dated for part in parts):
         parts[0].findings.notes.append("dates are not used: not every file has them")
     return Labelled(
@@ -413,12 +447,12 @@ def check(found: Labelled, asked: Asked) -> None:
     findings = found.findings
     lost = {cause: one for cause, one in findings.left_out.items() if cause not in EXPECTED}
     rows = sum(one.rows for one in lost.values())
-    if rows > asked.left_out * findings.rows:
+    if lost and rows > asked.left_out * findings.rows:
         cause, most = next(iter(by_size(lost)))
         raise BadConfig(
             f"{findings.source}: {rows:,} of {findings.rows:,} rows cannot be used, mostly since "
-            f"{cause} ({where(most)}); mend the file, say by --text and --label which columns are "
-            f"meant, or allow it by --left-out {min(1.0, rows / findings.rows + 0.01):.2f}"
+            f"{cause} ({where(most)}); {REMEDIES.get(cause, REMEDY)}, or allow it by --left-out "
+            f"{min(1.0, rows / findings.rows + 0.01):.2f}"
         )
     counts = found.label_counts
     if len(counts) < 2:
@@ -432,15 +466,11 @@ def check(found: Labelled, asked: Asked) -> None:
                 else "no row is left; expected rows with a text and a label"
             )
         )
-    if len(counts) > MOST_LABEL_SHARE * len(found) and len(found) > FEW_ROWS:
+    if len(counts) > labels.MOST_LABEL_SHARE * len(found) and len(found) > FEW_ROWS:
         raise BadConfig(
             f"{findings.source}: {len(counts):,} labels in {len(found):,} rows, so most occur "
-            f"once, such as {next(iter(counts))!r}; choose the column by --label"
+            "once; choose the column by --label"
         )
-
-
-MOST_LABEL_SHARE = 0.5
-FEW_ROWS = 20
 
 
 def summary(counts: Mapping[str, int], most: int = 12) -> str:

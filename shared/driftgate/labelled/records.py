@@ -33,6 +33,7 @@ BLANKS = " \t\r\n\ufeff"  # marks of UTF-8 also stand between files that were pu
 PROBED = 20  # lines that tell whether a broken document is JSON Lines
 SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
 CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"')
+SHEETS_NAMED = 8
 MOST_CELLS = 200_000_000
 IN_MS = pc.CastOptions(pa.timestamp("ms"), allow_time_truncate=True)
 ROWS_EXPECTED = 'expected [{"text": …, "label": …}, …], one such object a line, or columns as lists'
@@ -200,6 +201,7 @@ def by_column(node: Mapping[str, Any]) -> list[Any]:
 def table_of(name: str, unit: str, numbered: Iterable[tuple[int, Any]]) -> Table:
     """A table of JSON rows: objects, or lists such as [text, label]."""
     left_out: list[tuple[int, str]] = []
+    lost: Counter[str] = Counter()
 
     def records() -> Iterator[tuple[int, Record]]:
         for number, row in numbered:
@@ -207,10 +209,13 @@ def table_of(name: str, unit: str, numbered: Iterable[tuple[int, Any]]) -> Table
             if isinstance(record, str):
                 left_out.append((number, record))
             else:
+                if (loss := exports.loses(row) if isinstance(row, Mapping) else None) is not None:
+                    lost[loss] += 1
                 yield number, record
 
     table = of_records(name, unit, records())
     table.left_out = left_out
+    table.notes += exports.losses(lost)
     return table
 
 
@@ -328,7 +333,10 @@ def spreadsheet(data: bytes, name: str) -> Table:
     title, rows = next(iter(filled.items()))
     table = of_cells(rows, name)
     if len(sheets) > 1:
-        table.notes.append(f"sheet {title!r} of {len(sheets)}; the others are not read")
+        others = [repr(other) for other in sheets if other != title]
+        more = ["…"] if len(others) > SHEETS_NAMED else []
+        named = ", ".join(others[:SHEETS_NAMED] + more)
+        table.notes.append(f"sheet {title!r} is read; not read: {named}")
     return table
 
 

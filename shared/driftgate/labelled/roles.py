@@ -4,22 +4,24 @@ choice has a reason that is shown before anything is written. Pure."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from driftgate.errors import BadConfig, nearest
 from driftgate.labelled import dates, names
-from driftgate.labelled.exports import one_label, says_what_holds
+from driftgate.labelled.exports import holds, one_label, says_what_holds
+from driftgate.labelled.labels import MOST_LABEL_SHARE, folded
 from driftgate.labelled.rows import Asked
 from driftgate.labelled.table import Table
 
 LOOKED_AT = 5_000  # rows that tell what a column holds
 LONG_LABEL = 80  # characters; longer ones are texts
-MOST_LABEL_SHARE = 0.5
 WORDS, TITLE_WORDS = 2.0, 2.5
 MOST_RECURRING = 12  # values; a title says more different things
 LONGEST_DATE = 40
+# Who wrote is one of many, or of a good part of a small file; two agents are a part of the traffic.
+FEW_PERSONS, PERSONS_SHARE = 12, 0.25
 SHOWN = 12
 NO_TIME = "none"
 
@@ -27,7 +29,8 @@ NO_TIME = "none"
 @dataclass(frozen=True, slots=True)
 class Roles:
     """Names of columns. why: what each is and how that was found; clock: the time of day of dates
-    without one; void: columns that say that an annotation does not hold."""
+    without one; void: columns that say that an annotation does not hold; notes: what else is to be
+    told."""
 
     text: tuple[str, ...]
     label: str
@@ -38,6 +41,7 @@ class Roles:
     void: tuple[str, ...] = ()
     rest: tuple[str, ...] = ()
     why: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,12 @@ class Profile:
         return not self.numeric and (self.words >= least or (wide and self.length >= 6))
 
     @property
+    def is_persons(self) -> bool:
+        """Whether it may name persons: several, and not one of few kinds in a long file."""
+        few = self.distinct <= FEW_PERSONS and self.distinct < PERSONS_SHARE * self.values
+        return self.distinct > 1 and self.words < WORDS + 1 and not few
+
+    @property
     def is_classes(self) -> bool:
         """Whether few values recur."""
         few = 2 <= self.distinct <= MOST_LABEL_SHARE * max(4, self.values)
@@ -93,13 +103,24 @@ def find(table: Table, asked: Asked) -> Roles:
     taken |= {time} if time else set()
     clock = clock_column(profiles, time, taken, why)
     taken |= {clock} if clock else set()
-    subject = subject_column(profiles, asked, taken, why)
+    notes: list[str] = []
+    subject = subject_column(profiles, asked, taken, why, notes)
     taken |= {subject} if subject else set()
     own_id = id_column(profiles, asked, taken, why)
-    void = tuple(n for n in profiles if says_what_holds(n, profiles) and n not in taken)
+    void = void_columns(table, {n for n in profiles if n not in taken}, why)
     left = [n for n in table.names if n not in {*taken, own_id, *void}]
-    why |= dict.fromkeys(void, "says which annotations hold")
-    return Roles(text, label, time, clock, subject, own_id, void, tuple(left), why)
+    return Roles(text, label, time, clock, subject, own_id, void, tuple(left), why, tuple(notes))
+
+
+def void_columns(table: Table, free: Set[str], why: dict[str, str]) -> tuple[str, ...]:
+    """Columns that say which annotations hold."""
+    found = []
+    for name in table.columns:
+        if name in free and says_what_holds(name, table.columns):
+            good, reason = holds(name, table.columns[name])
+            found += [name] if good else []
+            why |= {name: reason} if reason else {}
+    return tuple(found)
 
 
 def profile(name: str, cells: Sequence[Any]) -> Profile:
@@ -183,7 +204,8 @@ def label_column(
             why[name] = f"ignored: numbers for {words!r}"
             return words
     if usable:
-        why[usable[0]] = "label, by its name"
+        before = f", before {' and '.join(map(repr, usable[1:SHOWN]))}" if usable[1:] else ""
+        why[usable[0]] = f"label, by its name{before}"
         return usable[0]
     classes = [
         n
@@ -204,17 +226,21 @@ def others_prose(profiles: Mapping[str, Profile], name: str) -> bool:
 
 
 def in_words(table: Table, profiles: Mapping[str, Profile], name: str) -> str | None:
-    """The column whose words stand one to one for the numbers of a label."""
+    """The column whose words, however they are spelt, stand one to one for the numbers of a
+    label."""
     if not profiles[name].numeric:
         return None
     numbers = [as_text(cell) for cell in table.columns[name]]
     for other, found in profiles.items():
-        if other == name or found.numeric or found.distinct != profiles[name].distinct:
+        if other == name or found.numeric:
             continue
         named = names.rank(other, names.LABEL) is not None
         if found.is_prose or not (named or found.distinct < found.values):
             continue
-        pairs = set(zip(numbers, map(as_text, table.columns[other]), strict=True))
+        if len(set(folded(found.cells))) != profiles[name].distinct:
+            continue
+        words = folded([as_text(cell) for cell in table.columns[other]])
+        pairs = set(zip(numbers, words, strict=True))
         if len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}):
             return other
     return None
@@ -263,25 +289,43 @@ def time_column(
     taken: set[str],
     why: dict[str, str],
 ) -> str | None:
-    """The date: typed as one, called so, or the only column of texts that are dates."""
+    """The date; never a birthday, unless it is asked for."""
     if asked.time:
-        if asked.time != NO_TIME:
-            why[asked.time] = "time, as --time says"
-        return None if asked.time == NO_TIME else asked.time
-    typed = dict.fromkeys(table.moments, profile("", []))
-    called = [n for n in by_name({**typed, **profiles}, names.TIME) if n not in taken]
-    for name in [n for n in called if n in table.moments] + list(table.moments):
-        why[name] = "time, by its type"
-        return name
-    filled = [n for n in called if profiles[n].filled]
-    for name in [n for n in filled if holds_dates(profiles[n], asked)] or filled[:1]:
-        why[name] = "time, by its name"
-        return name
-    texts = [n for n, p in profiles.items() if n not in taken and is_dates(p, asked)]
-    if len(texts) == 1:
-        why[texts[0]] = "time: the only column of dates"
-        return texts[0]
-    return None
+        name, reason = None if asked.time == NO_TIME else asked.time, "time, as --time says"
+    else:
+        free = [n for n in table.names if n not in taken and not names.is_birthday(n)]
+        name, reason = found_time(table, {n: profiles.get(n) for n in free}, asked)
+    why |= {n: no_time(n, name, asked) for n in table.moments if n != name}
+    if name is not None:
+        why[name] = reason
+    return name
+
+
+def found_time(
+    table: Table, free: Mapping[str, Profile | None], asked: Asked
+) -> tuple[str | None, str]:
+    """The date and how it was found: called so and full of dates, else the only one that is typed
+    as one, else called so only, else the only column of texts that are dates. Columns that are
+    typed have no profile."""
+    text = {n: p for n, p in free.items() if p is not None}
+    typed = [n for n, p in free.items() if p is None]
+    empty = profile("", [])
+    called = by_name({**dict.fromkeys(typed, empty), **text}, names.TIME)
+    called = [n for n in called if n in typed or text[n].filled]
+    good = [n for n in called if n in typed or holds_dates(text[n], asked)]
+    for name in good[:1] or (typed if len(typed) == 1 else called[:1]):
+        return name, "time, by its type" if name in typed else "time, by its name"
+    dated = [n for n, p in text.items() if is_dates(p, asked)]
+    return (dated[0] if len(dated) == 1 else None), "time: the only column of dates"
+
+
+def no_time(name: str, time: str | None, asked: Asked) -> str:
+    """Why a column that is a date by its type is not the date."""
+    if names.is_birthday(name):
+        return "ignored: a birthday, not the row's date; --time says otherwise"
+    if time is None and asked.time is None:
+        return "ignored: several columns are dates by type; --time chooses one"
+    return "ignored: a second date"
 
 
 def clock_column(
@@ -314,17 +358,28 @@ def holds_dates(found: Profile, asked: Asked) -> bool:
 
 
 def subject_column(
-    profiles: Mapping[str, Profile], asked: Asked, taken: set[str], why: dict[str, str]
+    profiles: Mapping[str, Profile],
+    asked: Asked,
+    taken: set[str],
+    why: dict[str, str],
+    notes: list[str],
 ) -> str | None:
-    """Whom a row is about: ids, not sentences."""
+    """Whom a row is about: ids of many, not sentences and not the names of two desks."""
     if asked.subject:
         why[asked.subject] = "subject, as --subject says"
         return asked.subject
     for name in by_name(profiles, names.SUBJECT):
         found = profiles[name]
-        if name not in taken and found.filled and found.distinct > 1 and found.words < WORDS + 1:
+        if name in taken or not found.filled:
+            continue
+        if found.is_persons:
             why[name] = "subject (whom a row is about), by its name"
             return name
+        if 1 < found.distinct <= FEW_PERSONS:
+            notes.append(
+                f"column {name!r} names no persons: it holds {found.distinct} values only; "
+                "--subject says otherwise"
+            )
     return None
 
 
@@ -348,11 +403,9 @@ def cannot_tell(what: str, candidates: Sequence[str]) -> str:
 
 
 def listing(profiles: Mapping[str, Profile]) -> str:
-    """Columns with what stands in them, for messages."""
+    """Columns with how many values they hold, for messages; no values, which may be personal."""
     shown = [
-        f"{name} ({found.distinct} values, such as {found.cells[0][:30]!r})"
-        if found.cells
-        else f"{name} (empty)"
+        f"{name} ({found.distinct} values)" if found.cells else f"{name} (empty)"
         for name, found in list(profiles.items())[:SHOWN]
     ]
     return "columns are " + ", ".join(shown) + (" …" if len(profiles) > SHOWN else "")

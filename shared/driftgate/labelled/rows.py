@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from driftgate.errors import BadConfig
+
 MAX_TEXT = 20_000
 """Characters of the longest text that a model is asked about; the router refuses longer ones."""
 
@@ -34,6 +36,9 @@ class Asked:
         dates: dmy, mdy or ymd, the order of day, month and year; or a format of `strptime`.
         encoding: of text files, such as cp1252.
         left_out: largest share of rows that may be left out before the file is refused, 0..1.
+
+    Raises:
+        BadConfig: `left_out` is no share.
     """
 
     text: tuple[str, ...] = ()
@@ -44,3 +49,9 @@ class Asked:
     dates: str | None = None
     encoding: str | None = None
     left_out: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.left_out <= 1:
+            raise BadConfig(
+                f"--left-out {self.left_out}: expected a share of the rows from 0 to 1, such as 0.2"
+            )

@@ -21,6 +21,7 @@ class Table:
         moments: columns that are dates by their type, as ms since 1970.
         left_out: rows that could not be taken over, as (number, cause).
         notes: how the file was read, in words.
+        screen: such notes that hold words of the texts, see `Findings`.
     """
 
     source: str
@@ -30,6 +31,7 @@ class Table:
     moments: dict[str, list[int | None]] = field(default_factory=dict)
     left_out: list[tuple[int, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    screen: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.numbers)

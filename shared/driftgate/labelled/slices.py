@@ -1,0 +1,129 @@
+"""Which columns part the traffic: few values, known of a request, not the label in disguise. All
+tables of a folder are looked at together: a file of each language says one language. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from driftgate.labelled import exports, names
+from driftgate.labelled.findings import Findings
+from driftgate.labelled.labels import folded
+from driftgate.labelled.roles import Roles, as_text, is_number
+from driftgate.labelled.rows import Asked
+from driftgate.labelled.table import Table
+
+MAX_VALUES = 12
+MAX_CHARACTERS = 60
+MOST = 8
+OURS = "slices."  # as a launch file has them
+# One column follows from another although so many rows say otherwise, if these are also few of
+# those that do not have its most frequent value: where 99 % of rows have one label, each column
+# would tell it.
+EXCEPTIONS, OF_OTHERS = 0.02, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """called: column → its name as a slice. why: what is told of each column."""
+
+    called: Mapping[str, str]
+    why: Mapping[str, str]
+
+    def of(self, table: Table, found: Roles) -> dict[str, list[str]]:
+        """The values of each slice in a table, as it has them."""
+        return {
+            called: [as_text(cell) for cell in table.columns[column]]
+            for column, called in self.called.items()
+            if column in found.rest and column in table.columns
+        }
+
+    def tell(self, found: Roles, findings: Findings) -> None:
+        """What became of a table's columns that are nothing else."""
+        for column in found.rest:
+            if column in self.why:
+                findings.columns.setdefault(column, self.why[column])
+
+
+def choose(tables: Sequence[tuple[Table, Roles]], asked: Asked) -> Slices:
+    """The slices of all tables."""
+    called: dict[str, str] = {}
+    why: dict[str, str] = {}
+    for column in dict.fromkeys(name for _, found in tables for name in found.rest):
+        having = [(t, r) for t, r in tables if column in r.rest and column in t.columns]
+        if not having:
+            continue  # a date by its type
+        cells = [as_text(cell) for table, _ in having for cell in table.columns[column]]
+        wanted = column in (asked.slices or ()) or column.startswith(OURS)
+        cause = None if wanted else no_slice(column, cells, having, asked)
+        if cause is None and len(called) >= MOST and not wanted:
+            cause = f"{MOST} slices are enough; --slice chooses"
+        if cause:
+            why[column] = f"ignored: {cause}"
+            continue
+        name = slice_name(column)
+        called[column] = f"{name}_{len(called) + 1}" if name in called.values() else name
+        why[column] = f"slice {called[column]!r} ({len(set(filter(None, cells)))} values)"
+    return Slices(called, why)
+
+
+def no_slice(
+    name: str, cells: Sequence[str], having: Sequence[tuple[Table, Roles]], asked: Asked
+) -> str | None:
+    """Why a column is no slice; None where it is one."""
+    values = set(filter(None, cells))
+    administrative = names.rank(name, names.NOT_SLICES) is not None
+    causes = (
+        ("--slice names others", asked.slices is not None),
+        ("it is empty", not values),
+        ("it says the same in each row", len(values) == 1),
+        (f"{len(values):,} values, more than {MAX_VALUES}", len(values) > MAX_VALUES),
+        ("no app can say it of a request", administrative or name.lower().startswith("unnamed")),
+        ("its values are long", any(len(v) > MAX_CHARACTERS or "\n" in v for v in values)),
+        ("it is a measured number", all(is_number(v) and "." in v for v in values)),
+    )
+    cause = next((cause for cause, holds in causes if holds), None)
+    return cause or like_the_label(cells, having)
+
+
+def like_the_label(cells: Sequence[str], having: Iterable[tuple[Table, Roles]]) -> str | None:
+    """Why a column is the label once more, in part or in finer words; None where it is not."""
+    labels = folded(
+        [
+            as_text(exports.one_label(cell))
+            for table, found in having
+            for cell in table.columns[found.label]
+        ]
+    )
+    said = folded(cells)
+    if follows(zip(labels, said, strict=True)):
+        return "it follows from the label, which no app knows beforehand"
+    rows = [(cell, label) for cell, label in zip(said, labels, strict=True) if cell]
+    count = Counter(cell for cell, _ in rows)
+    recurring = [(cell, label) for cell, label in rows if count[cell] > 1]
+    if recurring and follows(recurring):
+        return "the label follows from it, and no app knows that beforehand"
+    return None
+
+
+def follows(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Whether rows that say one thing first nearly all say one thing second.
+
+    >>> follows([("a", "x"), ("a", "x"), ("b", "y")])
+    True
+    >>> follows([("a", "x"), ("a", "y"), ("b", "y")])
+    False
+    """
+    of_first: dict[str, Counter[str]] = defaultdict(Counter)
+    for first, second in pairs:
+        of_first[first][second] += 1
+    seconds = sum(of_first.values(), Counter[str]())
+    rows, others = seconds.total(), seconds.total() - max(seconds.values(), default=0)
+    exceptions = rows - sum(max(found.values()) for found in of_first.values())
+    return exceptions <= min(EXCEPTIONS * rows, OF_OTHERS * others)
+
+
+def slice_name(name: str) -> str:
+    """A name without blanks and equal signs, which divide a slice's name from its value."""
+    return "_".join(name.removeprefix(OURS).replace("=", " ").split())
