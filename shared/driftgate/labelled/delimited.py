@@ -211,7 +211,11 @@ def without_unclosed(
     Raises:
         BadConfig: it swallows many lines.
     """
-    inside = [swallowed(row, dialect, width) for _, row in rows]
+    below = [*(number for number, _ in rows[1:]), sys.maxsize]
+    inside = [
+        swallowed(row, dialect, width) if next_number > number + 1 else []
+        for (number, row), next_number in zip(rows, below, strict=True)
+    ]
     if not any(inside):
         return rows, []
     ordinary = (row for (_, row), found in zip(rows, inside, strict=True) if not found)

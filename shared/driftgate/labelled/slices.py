@@ -3,9 +3,10 @@ tables of a folder are looked at together: a file of each language says one lang
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from driftgate.labelled import exports, names
 from driftgate.labelled.findings import Findings
@@ -23,6 +24,8 @@ OURS = "slices."  # as a launch file has them
 # would tell it.
 EXCEPTIONS, OF_OTHERS = 0.02, 0.1
 
+Pair = tuple[str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Slices:
@@ -36,7 +39,7 @@ class Slices:
         return {
             called: [as_text(cell) for cell in table.columns[column]]
             for column, called in self.called.items()
-            if column in found.rest and column in table.columns
+            if has(table, found, column)
         }
 
     def tell(self, found: Roles, findings: Findings) -> None:
@@ -46,17 +49,27 @@ class Slices:
                 findings.columns.setdefault(column, self.why[column])
 
 
+def has(table: Table, found: Roles, column: str) -> bool:
+    """Whether a table has the column, and it is nothing else there."""
+    return column in found.rest and column in table.columns
+
+
 def choose(tables: Sequence[tuple[Table, Roles]], asked: Asked) -> Slices:
     """The slices of all tables."""
+    labels = [
+        [as_text(exports.one_label(cell)) for cell in table.columns[found.label]]
+        for table, found in tables
+    ]
     called: dict[str, str] = {}
     why: dict[str, str] = {}
     for column in dict.fromkeys(name for _, found in tables for name in found.rest):
-        having = [(t, r) for t, r in tables if column in r.rest and column in t.columns]
+        having = [at for at, (table, found) in enumerate(tables) if has(table, found, column)]
         if not having:
             continue  # a date by its type
-        cells = [as_text(cell) for table, _ in having for cell in table.columns[column]]
+        cells = [as_text(cell) for at in having for cell in tables[at][0].columns[column]]
+        given = chain.from_iterable(labels[at] for at in having)
         wanted = column in (asked.slices or ()) or column.startswith(OURS)
-        cause = None if wanted else no_slice(column, cells, having, asked)
+        cause = None if wanted else no_slice(column, cells, given, asked)
         if cause is None and len(called) >= MOST and not wanted:
             cause = f"{MOST} slices are enough; --slice chooses"
         if cause:
@@ -68,9 +81,7 @@ def choose(tables: Sequence[tuple[Table, Roles]], asked: Asked) -> Slices:
     return Slices(called, why)
 
 
-def no_slice(
-    name: str, cells: Sequence[str], having: Sequence[tuple[Table, Roles]], asked: Asked
-) -> str | None:
+def no_slice(name: str, cells: Sequence[str], labels: Iterable[str], asked: Asked) -> str | None:
     """Why a column is no slice; None where it is one."""
     values = set(filter(None, cells))
     administrative = names.rank(name, names.NOT_SLICES) is not None
@@ -84,44 +95,51 @@ def no_slice(
         ("it is a measured number", all(is_number(v) and "." in v for v in values)),
     )
     cause = next((cause for cause, holds in causes if holds), None)
-    return cause or like_the_label(cells, having)
+    return cause or like_the_label(Counter(zip(cells, labels, strict=True)))
 
 
-def like_the_label(cells: Sequence[str], having: Iterable[tuple[Table, Roles]]) -> str | None:
-    """Why a column is the label once more, in part or in finer words; None where it is not."""
-    labels = folded(
-        [
-            as_text(exports.one_label(cell))
-            for table, found in having
-            for cell in table.columns[found.label]
-        ]
-    )
-    said = folded(cells)
-    if follows(zip(labels, said, strict=True)):
+def like_the_label(pairs: Mapping[Pair, int]) -> str | None:
+    """Why a column is the label once more, in part or in finer words; None where it is not.
+
+    Args:
+        pairs: the column's value and the label → rows.
+    """
+    said = folded([cell for cell, _ in pairs])
+    labels = folded([label for _, label in pairs])
+    counts: Counter[Pair] = Counter()
+    for cell, label, rows in zip(said, labels, pairs.values(), strict=True):
+        counts[cell, label] += rows
+    if follows({(label, cell): rows for (cell, label), rows in counts.items()}):
         return "it follows from the label, which no app knows beforehand"
-    rows = [(cell, label) for cell, label in zip(said, labels, strict=True) if cell]
-    count = Counter(cell for cell, _ in rows)
-    recurring = [(cell, label) for cell, label in rows if count[cell] > 1]
+    of_cell = totals(counts, 0)
+    recurring = {pair: n for pair, n in counts.items() if pair[0] and of_cell[pair[0]] > 1}
     if recurring and follows(recurring):
         return "the label follows from it, and no app knows that beforehand"
     return None
 
 
-def follows(pairs: Iterable[tuple[str, str]]) -> bool:
+def follows(counts: Mapping[Pair, int]) -> bool:
     """Whether rows that say one thing first nearly all say one thing second.
 
-    >>> follows([("a", "x"), ("a", "x"), ("b", "y")])
+    >>> follows({("a", "x"): 2, ("b", "y"): 1})
     True
-    >>> follows([("a", "x"), ("a", "y"), ("b", "y")])
+    >>> follows({("a", "x"): 2, ("a", "y"): 2, ("b", "y"): 1})
     False
     """
-    of_first: dict[str, Counter[str]] = defaultdict(Counter)
-    for first, second in pairs:
-        of_first[first][second] += 1
-    seconds = sum(of_first.values(), Counter[str]())
-    rows, others = seconds.total(), seconds.total() - max(seconds.values(), default=0)
-    exceptions = rows - sum(max(found.values()) for found in of_first.values())
-    return exceptions <= min(EXCEPTIONS * rows, OF_OTHERS * others)
+    most: dict[str, int] = {}
+    for (first, _), rows in counts.items():
+        most[first] = max(rows, most.get(first, 0))
+    total, usual = sum(counts.values()), max(totals(counts, 1).values(), default=0)
+    exceptions = total - sum(most.values())
+    return exceptions <= min(EXCEPTIONS * total, OF_OTHERS * (total - usual))
+
+
+def totals(counts: Mapping[Pair, int], side: int) -> Counter[str]:
+    """Rows of each value on one side of the pairs."""
+    found: Counter[str] = Counter()
+    for pair, rows in counts.items():
+        found[pair[side]] += rows
+    return found
 
 
 def slice_name(name: str) -> str:
