@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftgate import model_repo
 from driftgate.errors import NotRunning
 from driftgate.labelled.rows import Asked
 from services.console import reading_cli as reading
@@ -49,29 +48,15 @@ def simulate(
     asked: Asked,
 ) -> None:
     """Plays a world of labelled text against the running stack (started with --clock world)."""
-    from driftgate.labelled.reading import read
     from services.simulator import demo as demo_world
-    from services.simulator.schedule import Calendar, build
-    from services.simulator.session import play
+    from services.simulator.schedule import Calendar
 
     config = world_stack(state)
-    model = model_repo.read(repo).config.model
+    calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
     habits = Habits(feedback, delay_hours, longest_days, wrong, praise)
-    labelled = read(world, asked)
-    demo_world.say(labelled.findings.lines(), console)
-    found = build(world.stem, labelled.rows(), Calendar(launch_weeks, weeks, per_day, seed=seed))
-    demo_world.tell(found, console)
-    played = play(
-        repo,
-        found,
-        config.service_settings,
-        report,
-        habits=habits,
-        seed=seed,
-        reading=labelled.findings.card(),
-        health=config.healthz,
-        console=console,
-        look_further=f"`driftgate audit {model}{reaching(state)}`",
+    options = reaching(state)
+    played = demo_world.play_file(
+        config, repo, world, report, calendar, habits, console, asked, options
     )
     demo_world.show(played, report, (), console)
     raise typer.Exit(Status.DONE if played.held else Status.NO)

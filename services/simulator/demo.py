@@ -36,7 +36,6 @@ DRILL_WEEK = 9
 SHUFFLED, SHUFFLED_ROOM = "shuffle-labels:", 0.05
 # Of one training in a demo, which is to be over in minutes.
 MAX_ROWS = 2400
-
 INTERRUPTED = "interrupted: the demo's system is being stopped, which takes some seconds"
 # What to do after a demo.
 NEXT = (
@@ -45,6 +44,7 @@ NEXT = (
 )
 
 @dataclass(frozen=True, slots=True)
+
 class Plan:
     """What to play: a world, the model repo for it, and what is known about it. reading: what was
     found out when the user's file was read. fault: what is rehearsed, None: nothing."""
@@ -198,6 +198,40 @@ def run(
 def tell(world: World, console: Console) -> None:
     """Says how a world was fitted to its rows, before anything starts."""
     asked = sum(map(len, world.days))
+def play_file(
+    config: stack.StackConfig,
+    repo: Path,
+    data: Path,
+    report: Path,
+    calendar: Calendar,
+    habits: Habits,
+    console: Console,
+    asked: Asked,
+    options: str,
+) -> Played:
+    """Plays a file against a model repo on a stack that is up; `options` are what a printed command
+    needs to reach it.
+
+    Raises: see `play`.
+    """
+    labelled = read(data, asked)
+    say(labelled.findings.lines(), console)
+    world = build(data.stem, labelled.rows(), calendar)
+    tell(world, console)
+    return play(
+        repo,
+        world,
+        config.service_settings,
+        report,
+        habits=habits,
+        seed=calendar.seed,
+        reading=labelled.findings.card(),
+        health=config.healthz,
+        console=console,
+        look_further=f"`driftgate audit {model_repo.read(repo).config.model}{options}`",
+    )
+
+
     first = (
         f"{world.name}: {len(world.launch):,} rows at launch, then {asked:,} requests in "
         f"{world.weeks} weeks, {len(world.labels)} labels"

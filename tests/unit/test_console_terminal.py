@@ -27,7 +27,7 @@ from driftgate.errors import (
 )
 from services.console import cli, model_cli, terminal
 from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, reaching, told
-from services.simulator import session
+from services.simulator import demo
 from services.simulator.play import PlayStoppedError
 
 
@@ -229,7 +229,7 @@ def test_a_world_that_ends_early_is_looked_at_in_its_own_state_folder(
         raise PlayStoppedError(look_further)
 
     monkeypatch.setattr(stack, "running", lambda _: here)
-    monkeypatch.setattr(session, "play", ends)
+    monkeypatch.setattr(demo, "play", ends)
     words = ["simulate", "examples/support-triage", str(world), "--state", str(tmp_path)]
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 3
