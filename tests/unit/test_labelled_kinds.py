@@ -670,6 +670,18 @@ WITH_CLASSES = pa.table({"text": TWO, "label": [0, 1]}).replace_schema_metadata(
         told=("4 texts are not UTF-8 and read as cp1252", "--encoding says otherwise", "schön"),
     ),
     Case(
+        "a text above the folders of texts has no label",
+        {
+            **{f"{label}/{n}.txt": f"text {label} {n}" for label in ("a", "b") for n in range(3)},
+            "README.txt": "What this is.",
+        },
+        "corpus",
+        labels=["a"] * 3 + ["b"] * 3,
+        slices={},
+        left_out={"it stands above the folders": 1},
+        told=("the folder, file 1",),
+    ),
+    Case(
         "tables in .txt files in folders of train and test",
         {
             "train/data.txt": lines("text\tlabel", "one\ta", "two\tb"),

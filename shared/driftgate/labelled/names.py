@@ -78,7 +78,7 @@ NOT_SLICES = words(
     split set fold subset partition annotator annotator_id annotation_id worker worker_id
     reviewer labeler labeller annotated_by completed_by answer status confidence score
     agreement lead_time index unnamed _view_id _input_hash _task_hash _session_id
-    _annotator_id was_cancelled rating gold
+    _annotator_id was_cancelled rating gold file filename file_name path
     """
 )
 

@@ -38,6 +38,7 @@ NOT_UNICODE = "its bytes are no text in the file's encoding"
 REPEATED = "it repeats an earlier row"
 NO_DATE = "its date cannot be read"
 NESTED = "is nested too deeply; expected rows of cells"
+NO_FOLDER = "it stands above the folders that are labels"
 UNLABELLED = "no row of its file has a label"
 Made = TypeVar("Made")
 # Left out on purpose, or without a loss: not a sign of a file that was misread.
@@ -197,10 +198,14 @@ def text_reader(text: str, suffix: str) -> Callable[[str, str], Table]:
 def text_folders(found: Sequence[Content], asked: Asked) -> Table | None:
     """Texts that are sorted into folders named after their labels; None where it is otherwise: one
     file in each folder, or folders for training and testing, hold tables."""
+    if any(one.suffix != ".txt" or one.fault for one in found):
+        return None
+    above = {folder for one in found for folder in Path(one.name).parent.parents}
+    loose = [at for at, one in enumerate(found, 1) if Path(one.name).parent in above]
+    numbers = [at for at in range(1, len(found) + 1) if at not in set(loose)]
+    found = [found[at - 1] for at in numbers]
     folders = {content.parent for content in found}
     if len(folders) < 2 or len(found) <= len(folders) or SPLITS & {one.lower() for one in folders}:
-        return None
-    if any(one.suffix != ".txt" or one.fault for one in found):
         return None
     decoded = [decode(content.data, content.name, asked.encoding) for content in found]
     columns: dict[str, list[Any]] = {
@@ -216,8 +221,11 @@ def text_folders(found: Sequence[Content], asked: Asked) -> Table | None:
             f"{len(guessed):,} texts are not UTF-8 and read as {encodings}, by their letters; "
             "--encoding says otherwise"
         )
-    numbers, screen = list(range(1, len(found) + 1)), in_words(guessed)
-    return Table("the folder", "file", columns, numbers, notes=notes, screen=screen)
+    left_out = [(at, NO_FOLDER) for at in loose]
+    screen = in_words(guessed)
+    return Table(
+        "the folder", "file", columns, numbers, left_out=left_out, notes=notes, screen=screen
+    )
 
 
 def findings_of(table: Table) -> Findings:
