@@ -174,7 +174,7 @@ def stored_seed(found: Settings, model: str, seed: Path, asked: Asked) -> str:
         uri = declared(bus, codec, model)["repo_uri"]
         first = model not in newest(bus, codec, "routing")
     repo = model_repo.fetch(uri, artifacts, found.state_dir / "repos")
-    rows = seed_of(seed, asked, repo.config, now(found), first)
+    rows = seed_of(seed, asked, repo, now(found), first)
     for line in rows.words:
         say(line)
     return launch.put(artifacts, rows.rows, rows.reading)

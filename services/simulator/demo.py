@@ -19,8 +19,9 @@ from driftgate import model_repo
 from driftgate.errors import BadConfig
 from driftgate.labelled.reading import read
 from driftgate.labelled.rows import Asked
+from driftgate.model_repo import Mask
 from driftgate.scaffold.baseline import guesses
-from driftgate.scaffold.proposal import Proposal, Wanted, propose, slug
+from driftgate.scaffold.proposal import Proposal, Wanted, identified, masked, propose, slug
 from driftgate.scaffold.writing import write
 from services.simulator.people import Habits
 from services.simulator.play import Drill
@@ -43,8 +44,8 @@ NEXT = (
     "README.md, 'Connect your own app'",
 )
 
-@dataclass(frozen=True, slots=True)
 
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to play: a world, the model repo for it, and what is known about it. reading: what was
     found out when the user's file was read. fault: what is rehearsed, None: nothing."""
@@ -103,13 +104,15 @@ def prepare(
     wanted = Wanted(
         model=slug(data.stem),
         labels=tuple(world.labels),
+        rows=len(world.launch),
         purpose=f"Sorts the texts of {data.name}.",
         one_off=True,
         labelled_per_day=requests_per_day * habits.share,
         max_rows=MAX_ROWS,
     )
-    found = guesses(world.launch, calendar.seed)
-    proposal = propose(world.launch, found, wanted, calendar.seed)
+    launch = identified(masked(world.launch, Mask()), world.start)
+    found = guesses(launch, calendar.seed)
+    proposal = propose(launch, found, wanted, calendar.seed)
     say((f"  {note}" for note in proposal.notes), console)
     return Prepared(world, proposal, labelled.findings.card())
 
@@ -195,9 +198,6 @@ def run(
         stack.down(state)
 
 
-def tell(world: World, console: Console) -> None:
-    """Says how a world was fitted to its rows, before anything starts."""
-    asked = sum(map(len, world.days))
 def play_file(
     config: stack.StackConfig,
     repo: Path,
@@ -232,6 +232,9 @@ def play_file(
     )
 
 
+def tell(world: World, console: Console) -> None:
+    """Says how a world was fitted to its rows, before anything starts."""
+    asked = sum(map(len, world.days))
     first = (
         f"{world.name}: {len(world.launch):,} rows at launch, then {asked:,} requests in "
         f"{world.weeks} weeks, {len(world.labels)} labels"

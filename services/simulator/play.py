@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -19,11 +19,11 @@ from driftgate.bus import Bus
 from driftgate.codec import Codec
 from driftgate.errors import BadConfig, Retriable, RouterUnavailable, Terminal
 from driftgate.events import Emit, Event
+from driftgate.labelled.rows import Row
 from driftgate.model_repo import ModelRepo
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runner import newest, publish
 from driftgate.scaffold import launch
-from driftgate.scaffold.proposal import with_ids
 from services.simulator.people import Answered, Habits, feedback, sending_order
 from services.simulator.schedule import World
 from services.simulator.scoring import Heard, Truth
@@ -285,4 +285,12 @@ async def answered(stub: Any, request: router_pb2.PredictRequest) -> router_pb2.
 
 def seed_file(world: World, model: str) -> bytes:
     """The launch data, one JSON object a line."""
-    return launch.lines(with_ids(world.launch, model, world.start))
+    return launch.lines(launch_rows(world, model))
+
+
+def launch_rows(world: World, model: str) -> list[Row]:
+    """The launch data under the ids that they are told by."""
+    return [
+        replace(row, id=row.id or f"{model}-launch-{number:05d}")
+        for number, row in enumerate(world.launch)
+    ]

@@ -32,6 +32,7 @@ from services.simulator.play import (
     Player,
     PlayFailedError,
     PlayStoppedError,
+    launch_rows,
 )
 from services.simulator.reasons import read_reasons, with_reasons
 from services.simulator.report import Cause, write_report
@@ -199,7 +200,7 @@ def check(world: World, repo: ModelRepo) -> None:
             f"world {world.name}: label {shown(unknown[0])} is not among task.labels of "
             f"{where}{more}: {nearest(unknown[0], declared)}"
         )
-    problems = launch.problems(repo.config, ((row.label, row.slices) for row in world.launch))
+    problems = launch.problems(repo.config, launch_rows(world, repo.config.model))
     if problems:
         raise BadConfig(
             f"world {world.name}: its launch cannot lead to a version of {where}: "

@@ -319,7 +319,7 @@ def launchable(count: int) -> tuple[Row, ...]:
 def test_a_world_whose_launch_cannot_lead_to_a_version_is_refused_before_anything_is_sent() -> None:
     repo = model_repo.read(EXAMPLE)
     session.check(replace(world(), launch=launchable(400)), repo)
-    says = r"about 25 of 100 rows will be held out, and gate.min_cases asks for 80"
+    says = r"of 100 rows \(of 100 persons\) are held out, and gate.min_cases asks for 80"
     with pytest.raises(BadConfig, match=says):
         session.check(replace(world(), launch=launchable(100)), repo)
 
