@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import test_labelled_dates
 import test_labelled_delimited
@@ -107,3 +109,14 @@ def test_a_slice_or_person_that_is_no_text(tmp_path: Path) -> None:
         "data.csv, line 32",
         "data.csv, line 33",
     ]
+
+
+def test_an_arrow_file_with_offsets_that_lead_backwards(tmp_path: Path) -> None:
+    offsets = pa.py_buffer(struct.pack("<3i", 0, 5, 2))
+    texts = pa.Array.from_buffers(pa.utf8(), 2, [None, offsets, pa.py_buffer(b"seven letters")])
+    found = pa.table({"text": texts, "label": ["a", "b"]})
+    path = tmp_path / "data.arrow"
+    with pa.ipc.new_file(path, found.schema) as writer:
+        writer.write_table(found)
+    with pytest.raises(BadConfig, match="the Arrow file is damaged"):
+        read(path)

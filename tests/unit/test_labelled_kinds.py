@@ -767,10 +767,30 @@ WITH_CLASSES = pa.table({"text": TWO, "label": [0, 1]}).replace_schema_metadata(
         left_out={"no row of its file has a label": 2},
     ),
     Case(
+        "a file whose labels are all -1, with another column that is called like a label",
+        {
+            "test.csv": lines("text,label,rating", "one,-1,5", "two,-1,4"),
+            "train.csv": lines("text,label,rating", "three,0,5", "four,1,4", "five,1,5"),
+        },
+        "split",
+        labels=["0", "1", "1"],
+        left_out={"no row of its file has a label": 2},
+    ),
+    Case(
+        "a file whose labels are empty, with another column that is called like a label",
+        {
+            "test.csv": lines("text,label,rating", "one,,5", "two,,4"),
+            "train.csv": lines("text,label,rating", "three,a,5", "four,b,4", "five,b,5"),
+        },
+        "split",
+        labels=["a", "b", "b"],
+        left_out={"no row of its file has a label": 2},
+    ),
+    Case(
         "no file has labels",
         {"1.csv": lines("text,label", "one,", "two,"), "2.csv": lines("text,label", "x,", "y,")},
         "split",
-        refused=("split", "no row is left"),
+        refused=("1.csv", "no column looks like the label"),
     ),
     Case(
         "a file of each month",

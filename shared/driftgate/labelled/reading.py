@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from driftgate.errors import BadConfig, shown
-from driftgate.labelled import dates, delimited, exports, files, labels, names, records, roles
+from driftgate.labelled import dates, delimited, exports, files, labels, records, roles
 from driftgate.labelled import slices as parting
 from driftgate.labelled.encoding import Decoded, decode
 from driftgate.labelled.files import Content
@@ -105,7 +105,10 @@ def read(path: Path, asked: Asked | None = None) -> Labelled:
     asked = asked or Asked()
     found, others = files.contents(path)
     in_folders = text_folders(found, asked)
-    parts, unfit = each_part(found, asked, in_folders)
+    try:
+        parts, unfit = each_part(found, asked, in_folders)
+    except RecursionError:  # of a cell that no single file's reading looks at
+        raise BadConfig(f"{path.name}: {NESTED}") from None
     if not parts:
         raise BadConfig(unfit[0])
     result = with_one_spelling(joined(parts, path.name))
@@ -135,22 +138,32 @@ def each_part(
     tables = [in_folders] if in_folders else []
     for one in found if in_folders is None else ():
         tables += tried(one.name, partial(table_of, one, asked), unfit)
-    several = len(found) > 1
-    understood: list[tuple[Table, Roles | None]] = []
-    for table in tables:
-        understood += tried(table.source, partial(with_roles, table, asked, several), unfit)
-    with_labels = [(table, known) for table, known in understood if known]
-    try:
-        chosen = parting.choose(with_labels, asked)
-    except RecursionError:
-        raise BadConfig(f"{with_labels[0][0].source}: {NESTED}") from None
-    parts: list[Labelled] = []
+    understood, without = with_roles(tables, asked, unfit)
+    chosen = parting.choose(understood, asked)
+    parts = [unlabelled(table) for table in without]
     for table, known in understood:
-        make = (
-            partial(labelled, table, known, chosen, asked) if known else partial(unlabelled, table)
-        )
-        parts += tried(table.source, make, unfit)
+        parts += tried(table.source, partial(labelled, table, known, chosen, asked), unfit)
     return parts, unfit
+
+
+def with_roles(
+    tables: Sequence[Table], asked: Asked, unfit: list[str]
+) -> tuple[list[tuple[Table, Roles]], list[Table]]:
+    """Tables with the roles of their columns, and those without labels, as a test set may be: the
+    column that is the label in another table says nothing in theirs."""
+    found: list[tuple[Table, list[Roles], list[str]]] = []
+    for table in tables:
+        why: list[str] = []
+        found.append((table, tried(table.source, partial(roles_of, table, asked), why), why))
+    used = {known.label for _, roles_found, _ in found for known in roles_found}
+    understood, without = [], []
+    for table, roles_found, why in found:
+        if len(tables) > 1 and says_no_label(table, used):
+            without.append(table)
+        else:
+            understood += [(table, known) for known in roles_found]
+            unfit += why
+    return understood, without
 
 
 def table_of(content: Content, asked: Asked) -> Table:
@@ -237,25 +250,18 @@ def findings_of(table: Table) -> Findings:
     return findings
 
 
-def with_roles(table: Table, asked: Asked, several: bool) -> tuple[Table, Roles | None]:
-    """A table with its columns' roles; without, where it is one of several and has no labels.
-
-    Raises:
-        BadConfig: the header is no text, or see `roles.find`.
-    """
+def roles_of(table: Table, asked: Asked) -> Roles:
+    """Raises: BadConfig where the header is no text, or see `roles.find`."""
     if SURROGATE.search("".join(table.names)):
         raise BadConfig(f"{table.source}: names of columns: {NOT_UNICODE}; say it by --encoding")
-    if several and is_unlabelled(table, asked):
-        return table, None
-    return table, roles.find(table, asked)
+    return roles.find(table, asked)
 
 
-def is_unlabelled(table: Table, asked: Asked) -> bool:
-    """Whether columns that are called like a label say nothing in each row, as in a test set."""
-    called = [n for n in table.columns if names.rank(n, names.LABEL) is not None]
-    called = [asked.label] if asked.label in table.columns else called
-    return bool(called) and all(
-        as_text(exports.one_label(cell)) in NO_LABEL for n in called for cell in table.columns[n]
+def says_no_label(table: Table, used: Set[str]) -> bool:
+    """Whether the column of labels is empty or -1 in each row."""
+    return any(
+        all(as_text(exports.one_label(cell)) in NO_LABEL for cell in table.columns[name])
+        for name in used & table.columns.keys()
     )
 
 

@@ -35,6 +35,8 @@ SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
 CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"')
 SHEETS_NAMED = 8
 MOST_CELLS = 200_000_000
+# What pyarrow says of damaged files; `SystemError` of offsets that lead backwards.
+DAMAGED = (pa.ArrowException, OSError, SystemError)
 IN_MS = pc.CastOptions(pa.timestamp("ms"), allow_time_truncate=True)
 ROWS_EXPECTED = 'expected [{"text": …, "label": …}, …], one such object a line, or columns as lists'
 NOT_JSON, NO_OBJECT = "is not JSON", 'is not an object such as {"text": …, "label": …}'
@@ -236,7 +238,7 @@ def parquet(data: bytes, name: str) -> Table:
     """Raises: BadConfig where it is damaged."""
     try:
         return of_arrow(pq.ParquetFile(io.BytesIO(data)).read(), name)
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise BadConfig(f"{name}: the Parquet file is damaged: {error}; write it again") from None
 
 
@@ -246,7 +248,7 @@ def arrow(data: bytes, name: str) -> Table:
         if data.startswith(b"ARROW1"):
             return of_arrow(ipc.open_file(pa.py_buffer(data)).read_all(), name)
         return of_arrow(ipc.open_stream(pa.py_buffer(data)).read_all(), name)
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise BadConfig(f"{name}: the Arrow file is damaged: {error}; write it again") from None
 
 
