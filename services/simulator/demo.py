@@ -67,8 +67,10 @@ def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Pl
     if shuffle:
         rows, causes = shuffled_dates(rows, calendar.seed), ()
     world = build("support-triage", rows, calendar)
+    (protected, *_) = model_repo.read(EXAMPLE).config.gate.protected
     # The causes are told by their weeks, which are others in a world of another length.
-    return Plan(world, EXAMPLE, causes if world.weeks == WEEKS else ())
+    told = causes if world.weeks == WEEKS else ()
+    return Plan(world, EXAMPLE, told, fault=None if shuffle else SHUFFLED + protected)
 
 
 @dataclass(frozen=True, slots=True)

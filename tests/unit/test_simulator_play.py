@@ -460,6 +460,12 @@ def test_a_fault_is_rehearsed_half_way_and_only_where_the_gate_would_see_it() ->
     assert "no fault is rehearsed" in shown.getvalue()
 
 
+def test_the_shipped_world_rehearses_a_fault_of_its_protected_slice(tmp_path: Path) -> None:
+    plan = demo.example_plan(tmp_path, Calendar())
+    assert plan.fault == "shuffle-labels:language=es"
+    assert demo.example_plan(tmp_path, Calendar(), shuffle=True).fault is None
+
+
 def test_a_file_that_cannot_be_played_removes_nothing_of_an_earlier_demo(tmp_path: Path) -> None:
     state = tmp_path / "state"
     demo.empty(state)
