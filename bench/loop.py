@@ -52,11 +52,12 @@ def run(args: list[str]) -> list[Figure]:
         Figure("one-off, first → last week", f"{launch.one_off:.1%} → {last.one_off:.1%}"),
         Figure("gate line", f"{result.gate:.0%}"),
         Figure(
-            "weeks below the gate after the first refresh",
+            "weeks below gate × share of known labels, after the first refresh",
             str(len(result.below)),
             "0",
             not result.below,
         ),
+        Figure("weeks below the gate line itself", str(len(result.below_line))),
         Figure(
             "loop above the one-off, last four weeks",
             f"{gain:+.1%}",
