@@ -1,7 +1,7 @@
 """From a clean clone to the first answer of a version that passed its gate, on a file of one's own:
-the README's own commands in their order, installation included, in a new folder with a new virtual
-environment. The file has 600 rows of the shipped world, with semicolons, a byte-order mark and
-labels in several spellings."""
+the README's own commands in their order, in a new folder with a new virtual environment; `make up`
+installs, from the cache of packages where there is one. The file has 600 rows of the shipped world,
+with semicolons, a byte-order mark and labels in several spellings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def run(_: list[str]) -> list[Figure]:
 
 def steps(readme: str) -> list[str]:
     """The commands from `make up` to the first answer."""
-    shown = re.findall(r"^    ((?:make up|\.venv/bin/driftgate) ?.*?)(?:\s+# .*)?$", readme, re.M)
+    found = re.findall(r"^    ((?:make up|\.venv/bin/driftgate).*?)(?: +# .*)?$", readme, re.M)
+    shown = [command.strip() for command in found]
     begin = shown.index("make up")
     end = next(n for n, command in enumerate(shown) if command.startswith(LAST))
     return shown[begin : end + 1]
