@@ -15,8 +15,8 @@ from bench.figure import Figure
 from bench.parts.memory import Memory
 from deploy.local import stack
 from services.simulator import demo
+from services.simulator.lengths import Calendar
 from services.simulator.people import Habits
-from services.simulator.schedule import Calendar
 
 GIB = 2**30
 

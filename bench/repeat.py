@@ -9,8 +9,8 @@ from rich.console import Console
 
 from bench.figure import Figure
 from services.simulator import demo
+from services.simulator.lengths import Calendar
 from services.simulator.people import Habits
-from services.simulator.schedule import Calendar
 from services.simulator.session import Played
 
 RUNS = 3

@@ -49,7 +49,7 @@ def simulate(
 ) -> None:
     """Plays a world of labelled text against the running stack (started with --clock world)."""
     from services.simulator import demo as demo_world
-    from services.simulator.schedule import Calendar
+    from services.simulator.lengths import Calendar
 
     config = world_stack(state)
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
@@ -100,7 +100,7 @@ def demo(
 ) -> None:
     """The whole loop on a world, unattended: from installation to a page."""
     from services.simulator import demo as demo_world
-    from services.simulator.schedule import Calendar
+    from services.simulator.lengths import Calendar
 
     if data is None:
         reading.refuse_without("--data", asked)

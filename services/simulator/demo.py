@@ -23,11 +23,14 @@ from driftgate.model_repo import Mask
 from driftgate.scaffold.baseline import guesses
 from driftgate.scaffold.proposal import Proposal, Wanted, identified, masked, propose, slug
 from driftgate.scaffold.writing import write
+from services.simulator.dated import shuffled_dates
+from services.simulator.lengths import PER_DAY, WEEKS, Calendar
 from services.simulator.people import Habits
 from services.simulator.play import Drill
 from services.simulator.report import Cause
-from services.simulator.schedule import PER_DAY, WEEKS, Calendar, World, build, shuffled_dates
+from services.simulator.schedule import build
 from services.simulator.session import Played, play
+from services.simulator.world import World
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
 # Says that a folder belongs to a demo, which may empty it.

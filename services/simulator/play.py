@@ -25,9 +25,9 @@ from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runner import newest, publish
 from driftgate.scaffold import launch
 from services.simulator.people import Answered, Habits, feedback, sending_order
-from services.simulator.schedule import World
 from services.simulator.scoring import Heard, Truth
 from services.simulator.settle import Settler
+from services.simulator.world import World
 
 IN_FLIGHT = 32
 CALL_SECONDS = 30

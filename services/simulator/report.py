@@ -14,8 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from driftgate.events import DAY_MS
 from driftgate.model_repo import ModelYaml
 from services.simulator.facts import Facts
-from services.simulator.schedule import World
 from services.simulator.scoring import Result
+from services.simulator.world import World
 
 LOOP, ONE_OFF, GATE, KNOWN = "#0b6e4f", "#b3541e", "#777777", "#8a6fb0"
 MAX_AXES = 14

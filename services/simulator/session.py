@@ -36,9 +36,9 @@ from services.simulator.play import (
 )
 from services.simulator.reasons import read_reasons, with_reasons
 from services.simulator.report import Cause, write_report
-from services.simulator.schedule import World
 from services.simulator.scoring import Result, false_alarms
 from services.simulator.settle import Settler
+from services.simulator.world import World
 
 FALSE_ALARM_WINDOW_MS = 14 * DAY_MS
 FALSE_ALARM_TOLERANCE = 0.03

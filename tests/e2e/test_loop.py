@@ -28,10 +28,12 @@ from driftgate.store import Store
 from services.console.operators import command_event
 from services.console.orders import send
 from services.simulator.demo import EXAMPLE
+from services.simulator.lengths import Calendar
 from services.simulator.people import Habits
 from services.simulator.play import Drill
-from services.simulator.schedule import WEEK_MS, Calendar, World, build
+from services.simulator.schedule import build
 from services.simulator.session import Played, play
+from services.simulator.world import WEEK_MS, World
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -38,6 +38,7 @@ from driftgate.scaffold.writing import Declaration
 from services.simulator import demo, play, session
 from services.simulator.demo import EXAMPLE, Plan, drills, tell
 from services.simulator.facts import Facts
+from services.simulator.lengths import Calendar
 from services.simulator.people import Habits
 from services.simulator.play import (
     AnswerRefusedError,
@@ -49,10 +50,10 @@ from services.simulator.play import (
 )
 from services.simulator.reasons import reasons
 from services.simulator.report import write_report
-from services.simulator.schedule import START, Calendar, World
 from services.simulator.scoring import Heard, Result, Week
 from services.simulator.session import Played, drills_stopped, log_to, played_through
 from services.simulator.settle import NotSettledError
+from services.simulator.world import START, World
 from services.trainer.rows import seed_rows
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")

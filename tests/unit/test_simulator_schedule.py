@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.labelled.rows import Row
-from services.simulator.schedule import START, Calendar, World, build, shuffled_dates
+from services.simulator.dated import shuffled_dates
+from services.simulator.lengths import Calendar
+from services.simulator.schedule import build
+from services.simulator.world import START, World
 
 WEEK = 7 * DAY_MS
 YEAR = 365 * DAY_MS

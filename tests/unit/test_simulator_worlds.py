@@ -11,11 +11,12 @@ from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS
 from driftgate.labelled.rows import Row
-from services.simulator import people, schedule
+from services.simulator import people
 from services.simulator.demo import EXAMPLE
+from services.simulator.lengths import Calendar
+from services.simulator.schedule import build
 from services.simulator.session import play
-
-START = schedule.START
+from services.simulator.world import START
 
 
 def test_people_give_late_and_partly_wrong_feedback_on_a_share() -> None:
@@ -43,7 +44,7 @@ def test_habits_that_nobody_has_are_refused(name: str, value: float, wanted: str
 
 def test_a_world_with_a_label_that_the_model_does_not_know_is_not_played(tmp_path: Path) -> None:
     found = [Row(f"text {n}", f"refund{n % 3}") for n in range(2000)]
-    world = schedule.build("w", found, schedule.Calendar())
+    world = build("w", found, Calendar())
     says = "'refund0' is not among task.labels of .*model.yaml, nor are 2 others: .*'refund'"
     with pytest.raises(BadConfig, match=says):
         play(
