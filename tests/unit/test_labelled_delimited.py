@@ -181,6 +181,110 @@ def test_encodings(case: Case, tmp_path: Path) -> None:
         texts=["one", "two", "three"],
         slices={},
     ),
+    Case(
+        "a comment above the header with as many fields as a row",
+        lines("# tickets, 2025", "text,label", "one,a", "two,b", "three,a"),
+        texts=["one", "two", "three"],
+        told=("1 to 1: lines above the header",),
+    ),
+    Case(
+        "titles above the header with as many fields as a row",
+        lines("Report:,Tickets", "Date:,2025-03-01", "message,category", "one,a", "two,b"),
+        texts=["one", "two"],
+        labels=["a", "b"],
+        told=("1 to 2: lines above the header",),
+    ),
+    Case(
+        "a comment above a header of names that are not known",
+        lines(
+            "# tickets, 2025", "what,where", *(f"it is late {n},{'ab'[n % 2]}" for n in range(9))
+        ),
+        texts=[f"it is late {n}" for n in range(9)],
+        asked=Asked(text=["what"], label="where"),
+        told=("1 to 1: lines above the header",),
+    ),
+    Case(
+        "a header that begins with #",
+        lines("# text,label", "one,a", "two,b", "three,a"),
+        texts=["one", "two", "three"],
+    ),
+    Case(
+        "a comment between rows",
+        lines(
+            "text,label",
+            "1,a",
+            "2,b",
+            "# more, of May",
+            *(f"{n},{'ab'[n % 2]}" for n in range(3, 9)),
+        ),
+        left_out={"it begins with # and is a comment": 1},
+        told=("data.csv, line 4",),
+    ),
+    Case(
+        "texts that begin with #",
+        lines("text,label", "one,a", "# two,b", "#three,c", "four,b"),
+        texts=["one", "# two", "#three", "four"],
+    ),
+    Case(
+        "SurveyMonkey: kinds of answers below the header",
+        lines(
+            "id,What happened?,Which topic?",
+            ",Open-Ended Response,Response",
+            *(f"{n},it is late {n},{'ab'[n % 2]}" for n in range(9)),
+        ),
+        asked=Asked(text=["What happened?"], label="Which topic?"),
+        texts=[f"it is late {n}" for n in range(9)],
+        left_out={"it describes the columns": 1},
+    ),
+    Case(
+        "Qualtrics: questions and ids below the header",
+        lines(
+            "Progress,Q1,Q2",
+            "Progress,Please describe it,Which area?",
+            *['"{""ImportId"":""_recordId""}","{""ImportId"":""QID1""}","{""ImportId"":""QID2""}"'],
+            *(f"R_{n},it is late {n},{'ab'[n % 2]}" for n in range(9)),
+        ),
+        asked=Asked(text=["Q1"], label="Q2"),
+        texts=[f"it is late {n}" for n in range(9)],
+        left_out={"it describes the columns": 2},
+        told=("data.csv, line 2, data.csv, line 3",),
+    ),
+    Case(
+        "types below the header",
+        lines(
+            "text,label,n", "string,string,int", *(f"no {n},{'ab'[n % 2]},{n}" for n in range(9))
+        ),
+        texts=[f"no {n}" for n in range(9)],
+        left_out={"it describes the columns": 1},
+    ),
+    Case(
+        "words that are types and labels",
+        lines("text,label", "date,int", "number,int", "string,text"),
+        texts=["date", "number", "string"],
+    ),
+    Case(
+        "blanks before quotation marks",
+        lines(
+            "text, label", '"it is late, again", "billing"', '"no", "account"', '"yes", "account"'
+        ),
+        texts=["it is late, again", "no", "yes"],
+        labels=["billing", "account", "account"],
+    ),
+    Case(
+        "blanks before quotation marks that enclose commas",
+        lines("label, text", *(f'{"ab"[n % 2]}, "late, again, {n}"' for n in range(9))),
+        texts=[f"late, again, {n}" for n in range(9)],
+    ),
+    Case(
+        "blanks before quotation marks that belong to the text",
+        lines("label\ttext", "a\tone", 'b\t "two" she said', 'a\t "three', 'b\tfour"', "a\tfive"),
+        texts=["one", '"two" she said', '"three', 'four"', "five"],
+    ),
+    Case(
+        "tabs, and one comma in each text",
+        lines(*(f"{['ham', 'spam'][n % 2]}\tHey there {n}, call me" for n in range(9))),
+        texts=[f"Hey there {n}, call me" for n in range(9)],
+    ),
     Case("lone carriage returns", "text,label\rone,a\rtwo,b\r", texts=["one", "two"]),
     Case(
         "carriage returns and line feeds mixed",

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from driftgate.errors import BadConfig
-from driftgate.labelled.names import is_known
+from driftgate.labelled.names import ID, LABEL, SUBJECT, TEXT, TIME, TITLE, is_known, plain, words
 from driftgate.labelled.table import Table
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+# Texts have commas more often than tabs: of two that divide alike, the one that stands first here.
+RARE_IN_TEXTS = ("\t", ";", "|", ",")
 SAMPLE = 200_000  # characters that the delimiter is chosen by
 LEAST_SHARE = 0.5
 HEADER_CHARACTERS = 60
@@ -23,7 +25,19 @@ HEADER_CHARACTERS = 60
 MOST_SWALLOWED = 5
 ALIKE = 0.8  # share of swallowed lines that have as many fields as a row
 LOOKED_AT = 2_000  # rows that tell whether there is a header
+PROBED = 10  # rows among which a header of known names is looked for
+NAMES = {*TEXT, *TITLE, *LABEL, *TIME, *SUBJECT, *ID}
 REPEATED_HEADER, RULE = "it repeats the header", "it is a rule below the header"
+DESCRIBES, COMMENT = "it describes the columns", "it begins with # and is a comment"
+COMMENTED = re.compile(r"#+\s")
+# What survey tools and databases write below a header.
+MOST_DESCRIBING = 3  # rows
+IMPORT_ID = re.compile(r'\{"ImportId"')
+ANSWERS = {"open-ended response", "response", "other (please specify)"}
+TYPES = words(
+    "string str text varchar char object int integer int64 bigint float float64 double decimal "
+    "number numeric bool boolean date datetime timestamp time category categorical nominal"
+)
 UNCLOSED = (
     "a quotation mark before it is not closed and swallows the row; close it, or double it if it "
     "belongs to the text"
@@ -48,6 +62,7 @@ class Dialect:
     delimiter: str
     quoted: bool = True
     escaped: bool = False
+    spaced: bool = False  # a blank may stand before a quotation mark
 
     def reader(self, text: str) -> Any:
         return csv.reader(
@@ -56,6 +71,7 @@ class Dialect:
             quoting=csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE,
             doublequote=not self.escaped,
             escapechar="\\" if self.escaped else None,
+            skipinitialspace=self.spaced,
         )
 
     def rows(self, text: str) -> Iterator[Numbered]:
@@ -81,14 +97,18 @@ def read(text: str, name: str) -> Table:
     dialect, rows = right_quotes(given or delimiter(text, name), text)
     width, _ = usual(Counter(len(row) for _, row in rows))
     rows = full_header(rows, width)
-    first = next(at for at, (_, row) in enumerate(rows) if len(row) == width)
+    first = top_row(rows, width)
     notes = [f"{rows[0][0]} to {rows[first][0] - 1}: lines above the header"] if first else []
     rows = rows[first:]
     rows, swallowed = without_unclosed(rows, dialect, name, width)
-    head = header([row for _, row in rows if len(row) == width])
+    described = describing([row for _, row in rows[1:]])
+    head = header([row for _, row in [rows[0], *rows[described + 1 :]] if len(row) == width])
     if head is not None:
         top, rows = rows[0][1], rows[1:]
     ruled = [rows.pop(0)[0]] if head and rows and is_rule(rows[0][1]) else []
+    describes = [number for number, _ in rows[:described]] if head else []
+    rows = rows[len(describes) :]
+    rows, commented = without_comments(rows, width)
     again = [number for number, row in rows if head and repeats(row, top)]
     good = [one for one in rows if len(one[1]) == width and not (again and repeats(one[1], top))]
     if not good:
@@ -103,6 +123,8 @@ def read(text: str, name: str) -> Table:
         dict(zip(head or numbered(width), cells, strict=True)),
         [number for number, _ in good],
         left_out=[(number, RULE) for number in ruled]
+        + [(number, DESCRIBES) for number in describes]
+        + [(number, COMMENT) for number in commented]
         + [(number, REPEATED_HEADER) for number in again]
         + [(number, UNCLOSED) for number in swallowed]
         + [
@@ -112,6 +134,59 @@ def read(text: str, name: str) -> Table:
         ],
         notes=notes,
     )
+
+
+def top_row(rows: Sequence[Numbered], width: int) -> int:
+    """The place of the header, or of the first row of data: titles and comments above it may have
+    as many fields as a row."""
+    wide = [at for at, (_, row) in enumerate(rows) if len(row) == width]
+    if names_columns(rows[wide[0]][1]):
+        return wide[0]
+    named = (at for at in wide[1:PROBED] if names_columns(rows[at][1]))
+    comments = [COMMENTED.match(rows[at][1][0]) for at in wide[:PROBED]]
+    below = (at for at, comment in zip(wide, comments, strict=False) if not comment)
+    return next(named, next(below, wide[0]))
+
+
+def names_columns(row: Sequence[str]) -> bool:
+    """Whether two or more of its cells are names of columns, and one can be nothing else."""
+    cells = [cell.strip("# ") for cell in row]
+    return sum(plain(cell) in NAMES for cell in cells) > 1 and any(map(is_known, cells))
+
+
+def describing(rows: Sequence[Sequence[str]]) -> int:
+    """How many rows below the header say what the columns are: questions and ids of a survey, or
+    types."""
+    begin = rows[:MOST_DESCRIBING]
+    ids = [at for at, row in enumerate(begin, 1) if any(map(IMPORT_ID.match, row))]
+    return max(ids, default=1 if begin and says_types(begin[0], rows[1:LOOKED_AT]) else 0)
+
+
+def says_types(row: Sequence[str], below: Iterable[Sequence[str]]) -> bool:
+    """Whether its cells are types or kinds of answers, and none of them is one of the values."""
+    cells = {at: cell.strip().lower() for at, cell in enumerate(row) if cell.strip()}
+    if len(cells) < 2 or not any(set(cells.values()) <= set(kind) for kind in (ANSWERS, TYPES)):
+        return False
+    return not any(at < len(other) and other[at] == row[at] for other in below for at in cells)
+
+
+def without_comments(rows: list[Numbered], width: int) -> tuple[list[Numbered], list[int]]:
+    """The rows without comments between them, and the lines of these. A text may begin with `#` and
+    a blank too, but has a label that other rows have."""
+    odd = [at for at, (_, row) in enumerate(rows) if COMMENTED.match(row[0]) and len(row) == width]
+    if not odd:
+        return rows, []
+    ordinary = [row for _, row in rows if len(row) == width and not row[0].startswith("#")]
+    seen = {(column, row[column].strip()) for row in ordinary for column in range(1, width)}
+    lost = {
+        at
+        for at in odd
+        if not any((column, rows[at][1][column].strip()) in seen for column in range(1, width))
+    }
+    if not ordinary:
+        return rows, []
+    kept = [one for at, one in enumerate(rows) if at not in lost]
+    return kept, [rows[at][0] for at in sorted(lost)]
 
 
 def is_rule(row: Sequence[str]) -> bool:
@@ -170,7 +245,19 @@ def delimiter(text: str, name: str) -> Dialect:
             f"{name}: only one column is found in it; expected a text and a label in each row, "
             f"divided by {', '.join(DELIMITERS.values())}"
         )
-    return max(found, key=lambda one: one[:2])[2]
+    return rarest(max(found, key=lambda one: one[:2])[2], [one[2] for one in found], sample)
+
+
+def rarest(chosen: Dialect, others: Iterable[Dialect], sample: str) -> Dialect:
+    """Of dialects that divide as well as the chosen one, and into as many fields, the one whose
+    delimiter is rarest in texts."""
+    best = usual(chosen.widths(sample))
+    alike = [
+        one
+        for one in others
+        if one.delimiter in RARE_IN_TEXTS and usual(one.widths(sample)) == best
+    ]
+    return min(alike, key=lambda one: RARE_IN_TEXTS.index(one.delimiter), default=chosen)
 
 
 def usual(widths: Mapping[int, int]) -> tuple[int, float]:
@@ -184,6 +271,8 @@ def usual(widths: Mapping[int, int]) -> tuple[int, float]:
 def right_quotes(dialect: Dialect, text: str) -> tuple[Dialect, list[Numbered]]:
     """Quotation marks are what encloses fields, or plain characters where only that gives every
     line the same number of fields, or doubled by backslashes."""
+    if dialect.delimiter != " " and f'{dialect.delimiter} "' in text:
+        dialect = right_blanks(dialect, text)
     rows = list(dialect.rows(text))
     widths = Counter(len(row) for _, row in rows)
     width, share = usual(widths)
@@ -199,6 +288,15 @@ def right_quotes(dialect: Dialect, text: str) -> tuple[Dialect, list[Numbered]]:
         if usual(escaped.widths(text))[1] > share:
             return escaped, list(escaped.rows(text))
     return dialect, rows
+
+
+def right_blanks(dialect: Dialect, text: str) -> Dialect:
+    """Quotation marks behind a blank enclose fields where the rows agree at least as well then."""
+    spaced = replace(dialect, spaced=True)
+    widths, candidate = dialect.widths(text), spaced.widths(text)
+    share, with_blanks = usual(widths)[1], usual(candidate)[1]
+    same = with_blanks == share and candidate.total() == widths.total()
+    return spaced if same or with_blanks > share else dialect
 
 
 def without_unclosed(
@@ -269,10 +367,12 @@ def header(rows: Sequence[list[str]]) -> list[str] | None:
     """The names of the columns; None where the first row is data: where one of its values recurs in
     its column, unless others of them are names of columns. A text may say `text`."""
     names = [cell.strip() for cell in rows[0]]
+    if names_columns(names):
+        names[0] = names[0].lstrip("# ") or names[0]
     known = {at for at, name in enumerate(names) if is_known(name)}
     looked_at = [[cell.strip() for cell in row] for row in rows[1:LOOKED_AT]]
     if known:  # files may have been put together, each with its header
-        looked_at = [row for row in looked_at if not same_cells(row, names)]
+        looked_at = [row for row in looked_at if not same_cells(row, rows[0])]
     recurring = {
         at for at, name in enumerate(names) if name and any(row[at] == name for row in looked_at)
     }
