@@ -1,4 +1,4 @@
-"""A column of dates as milliseconds since 1970, UTC. Pure.
+"""A column of dates as milliseconds since 1970, UTC. Pure, but for a note on dates in the future.
 
 Numbers tell their unit by their size: seconds, milliseconds, microseconds, nanoseconds, years, days
 as spreadsheets count them, and digits such as 20250301. The order of day, month and year is the one
@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -30,22 +31,37 @@ UNITS = {
     "nanoseconds": (315_532_800_000_000_000, 4_102_444_800_000_000_000, 1e-6),
 }
 DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-PARTS = re.compile(
-    r"^(?:\w{2,10}\.?,?\s+)?(?P<a>\d{1,4})\s?[./\-年 ]\s?(?P<b>\d{1,2})"
-    r"\s?[./\-月 ]\s?(?P<c>\d{1,4})[日.]?"
-    r"(?:[ T,]+(?P<h>\d{1,2})[:h.時](?P<m>\d{2})(?:[:.](?P<s>\d{2})(?:[.,]\d+)?)?"
-    r"\s*(?P<half>[AaPp])?\.?\s?(?:[Mm]\.?)?)?\s*(?:Uhr|UTC|Z|GMT)?$"
-)
-CLOCK = re.compile(
-    r"^(?P<h>\d{1,2})[:h.時시](?P<m>\d{2})(?:[:.](?P<s>\d{2})(?:[.,]\d+)?)?"
-    r"\s*(?P<half>[AaPp])?\.?\s?(?:[Mm]\.?)?\s*(?:Uhr)?$"
-)
 # Zones that mail has names for (RFC 822); others are not unique.
 ZONES = {
     **{"UTC": "+0000", "GMT": "+0000", "EST": "-0500", "EDT": "-0400", "CST": "-0600"},
     **{"CDT": "-0500", "MST": "-0700", "MDT": "-0600", "PST": "-0800", "PDT": "-0700"},
 }
 ZONE = re.compile(rf"\b(?:{'|'.join(ZONES)})\b")
+OFFSET = re.compile(r"(?:UTC|GMT)?\s?(?P<sign>[+-])(?P<h>\d{1,2}):?(?P<m>\d{2})?")
+OTHER_ZONE = re.compile(
+    r"^.{4,30}\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(?:[AaPp]\.?[Mm]\.?|Uhr)?"
+    r"\s+\(?(?P<zone>[A-Z]{2,5})\)?(?:\s+\d{4})?$"
+)
+# Marks of direction and of UTF-8, which are not seen.
+UNSEEN = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# What stands for AM and PM in Greece and Vietnam.
+HALVES = {"π.μ.": "AM", "μ.μ.": "PM", "SA": "AM", "CH": "PM"}
+HALF = re.compile(r"(?<=\d) ?(π\.μ\.|μ\.μ\.|SA|CH)$")
+AT = r"(?:klo|kl\.?|às|as|à|ore|ora|orele|um|om|at|в)"  # between a date and a time
+PARTS = re.compile(
+    r"^(?:\w{2,10}\.?,?\s+)?(?P<a>\d{1,4})\s?[./\-年 ]\s?(?P<b>\d{1,2})"
+    r"\s?[./\-月 ]\s?(?P<c>\d{1,4})[日.]?"
+    r"(?:\s?[гr]\.)?"
+    rf"(?:[ T,]+(?:{AT}\s+)?"
+    r"(?P<h>\d{1,2})[:h.時](?P<m>\d{2})(?:[:.](?P<s>\d{2})(?:[.,]\d+)?)?"
+    r"\s*(?P<half>[AaPp])?\.?\s?(?:[Mm]\.?)?\s*(?:Uhr|uur)?"
+    rf"(?:\s*(?P<zone>{'|'.join(ZONES)}|(?:UTC|GMT)\s?[+-]\d{{1,2}}(?::?\d{{2}})?)"
+    r"|\s+(?P<offset>[+-]\d{2}:?\d{2}))?)?\s*(?:UTC|Z|GMT)?$"
+)
+CLOCK = re.compile(
+    r"^(?P<h>\d{1,2})[:h.時시](?P<m>\d{2})(?:[:.](?P<s>\d{2})(?:[.,]\d+)?)?"
+    r"\s*(?P<half>[AaPp])?\.?\s?(?:[Mm]\.?)?\s*(?:Uhr)?$"
+)
 # With names of months or days, as mail, Twitter, Oracle and people in English write them.
 FORMATS = (
     "%a, %d %b %Y %H:%M:%S %z",
@@ -66,12 +82,18 @@ FORMATS = (
     "%d/%b/%Y:%H:%M:%S %z",
     "%d-%b-%y %I.%M.%S.%f %p",
     "%d-%b-%Y %I:%M:%S %p",
+    "%d%b%Y",
+    "%d%b%Y:%H:%M:%S",
+    "%d%b%Y:%H:%M:%S.%f",
     "%d/%b/%y %I:%M %p",
     "%G-W%V-%u",
 )
 PROBED = 200  # values that choose the format
 # Reading any language's dates takes milliseconds each.
 MOST_IN_WORDS = 5_000
+ROUNDED = re.compile(r"\d([.,]\d+)?[eE]\+?\d+")  # as spreadsheets show long numbers
+FEW = 20  # rows that may all be of one moment
+YEAR = 366 * 86_400_000
 USUAL_SHARE = 0.8
 """So many values have to be dates for a column to be one."""
 
@@ -96,13 +118,31 @@ def read(values: Sequence[Any], where: str, order: str | None) -> Dates:
         order: what the user says, see `Asked.dates` and `check_order`.
 
     Raises:
-        BadConfig: day and month cannot be told apart.
+        BadConfig: day and month, or the zone, cannot be told, or digits were lost.
     """
     texts = [plain(value) for value in values]
     distinct = pd.Series([text for text in dict.fromkeys(texts) if text], dtype=object)
     found = of_distinct(distinct, where, order)
     by_text = dict(zip(distinct, found.times, strict=True))
-    return Dates([by_text.get(text) for text in texts], found.how)
+    times = [by_text.get(text) for text in texts]
+    moments = {time for time in times if time is not None}
+    one = len(moments) == 1 and len(times) > 1
+    if one and len(times) > FEW and all(map(ROUNDED.fullmatch, distinct)):
+        raise BadConfig(
+            f"{where}: {shown(distinct[0])} stands in all {len(times):,} rows: a spreadsheet has "
+            "rounded the numbers; export them anew with all digits, or read the file without dates "
+            "by --time none"
+        )
+    return Dates(times, f"{found.how}{'; all are one moment' if one else ''}{future(moments)}")
+
+
+def future(moments: Collection[int]) -> str:
+    """A note on moments that nobody can have written at: unit or epoch may be others."""
+    last = max(moments, default=0)
+    if last < datetime.now(UTC).timestamp() * 1000 + YEAR:
+        return ""
+    day = datetime.fromtimestamp(last / 1000, UTC).date()
+    return f"; some lie in the future, up to {day}: the unit or its beginning may be another"
 
 
 def of_distinct(texts: Any, where: str, order: str | None) -> Dates:
@@ -117,7 +157,7 @@ def of_distinct(texts: Any, where: str, order: str | None) -> Dates:
         return found[0]
     found.append(in_parts(texts, where, order))
     if max(one.share for one in found) < USUAL_SHARE:
-        found += [in_words(texts, order)]
+        found += [in_words(texts, where, order)]
     return max(found, key=lambda one: one.share)
 
 
@@ -158,7 +198,9 @@ def plain(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     text = value.strip() if isinstance(value, str) else str(value)
-    return text if text.isascii() else unicodedata.normalize("NFKC", decimal(text)).strip()
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFKC", decimal(UNSEEN.sub("", text))).strip()
 
 
 def decimal(text: str) -> str:
@@ -206,7 +248,7 @@ def of_numbers(numbers: Any) -> Dates:
 
 def in_parts(texts: Any, where: str, order: str | None) -> Dates:
     """Dates of three numbers, and a time of day if there is one."""
-    parts = texts.str.extract(PARTS)
+    parts = texts.str.replace(HALF, half, regex=True).str.extract(PARTS)
     numbers = parts[["a", "b", "c"]].apply(pd.to_numeric)
     fits = numbers["a"].notna()
     if not fits.any():
@@ -229,17 +271,31 @@ def in_parts(texts: Any, where: str, order: str | None) -> Dates:
         }
     )
     plausible = pieces.where(years.between(1970, 2100))
-    moments = pd.to_datetime(plausible, errors="coerce", utc=True)
+    east = pd.to_timedelta(parts["zone"].fillna(parts["offset"]).map(minutes_east), unit="min")
+    moments = pd.to_datetime(plausible, errors="coerce", utc=True) - east
     names = {"d": "day", "m": "month", "y": "year"}
     how = f"dates as {', '.join(names[part] for part in chosen)}"
     return made(moments, how)
+
+
+def half(found: re.Match[str]) -> str:
+    return f" {HALVES[found[1]]}"
+
+
+def minutes_east(zone: Any) -> int:
+    """Minutes that a zone such as EST, +0530 or GMT+1 is ahead of UTC."""
+    found = OFFSET.fullmatch(ZONES.get(zone, zone)) if isinstance(zone, str) else None
+    if not found:
+        return 0
+    minutes = int(found["h"]) * 60 + int(found["m"] or 0)
+    return -minutes if found["sign"] == "-" else minutes
 
 
 def order_of(numbers: Any, texts: Any, where: str) -> str:
     """The order that the values allow.
 
     Raises:
-        BadConfig: they allow two.
+        BadConfig: they allow two, or prove two.
     """
     if (numbers["a"] > 31).mean() >= USUAL_SHARE:
         return "ymd"
@@ -250,6 +306,15 @@ def order_of(numbers: Any, texts: Any, where: str) -> str:
             f"{where}: {shown(texts.iloc[0])} may be year or day first; say --dates ymd or "
             "--dates dmy"
         )
+    if day_first and month_first:
+        by_day = texts[numbers["a"].between(13, 31) & (numbers["b"] <= 12)]
+        by_month = texts[numbers["b"].between(13, 31) & (numbers["a"] <= 12)]
+        if len(by_day) and len(by_month):
+            raise BadConfig(
+                f"{where}: {shown(by_day.iloc[0])} has the day first and "
+                f"{shown(by_month.iloc[0])} the month; write all rows in one order, or say "
+                "--dates dmy or --dates mdy, so that rows that do not fit are left out"
+            )
     if day_first or month_first:
         return "dmy" if day_first >= month_first else "mdy"
     if texts.str.contains(r"^\d{1,2}\.\s?\d{1,2}\.", regex=True).all():
@@ -267,8 +332,21 @@ def year_may_lead(numbers: Any) -> bool:
     return bool(last.between(1, 31).all() and first.max() - first.min() < last.max() - last.min())
 
 
-def in_words(texts: Any, order: str | None) -> Dates:
-    """Dates with names of months, in English by their format, else in any language."""
+def in_words(texts: Any, where: str, order: str | None) -> Dates:
+    """Dates with names of months, in English by their format, else in any language.
+
+    Raises:
+        BadConfig: a zone is called by a name that has several meanings.
+    """
+    zones = texts.str.extract(OTHER_ZONE)["zone"]
+    other = zones.notna() & ~zones.isin([*ZONES, "AM", "PM"])
+    if other.mean() > 1 - USUAL_SHARE:
+        raise BadConfig(
+            f"{where}: {shown(texts[other].iloc[0])}: names of zones such as "
+            f"{zones[other].iloc[0]} are not read, since many have several meanings; write "
+            "the offset instead (+0530), or read the file without dates by --time none"
+        )
+    texts = texts.where(~other, "")
     zoned = texts.str.replace(ZONE, lambda found: ZONES[found[0]], regex=True)
     zoned = zoned.str.replace(r"^(\d{4}-W\d\d)$", r"\1-1", regex=True)  # a week begins on Monday
     form = max(FORMATS, key=lambda one: by_format(zoned[:PROBED], one).notna().sum())
