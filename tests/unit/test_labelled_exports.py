@@ -818,6 +818,59 @@ def test_tools(case: Case, tmp_path: Path) -> None:
         ),
         slices={"city": ["", "x", "y"] * 2},
     ),
+    Case(
+        "Mechanical Turk: rejected work is not learned from",
+        lines(
+            "HITId,WorkerId,AssignmentStatus,Input.text,Answer.label",
+            *(
+                f"3X{n},A{n % 9},{'Rejected' if n % 5 == 0 else 'Approved'},"
+                f"My parcel {n} is late,{'ab'[n % 2]}"
+                for n in range(40)
+            ),
+        ),
+        left_out={"the annotation was rejected": 8},
+        slices={},
+    ),
+    *(
+        Case(
+            f"approved and rejected beside an annotator: {name}",
+            lines(
+                f"text,label,annotator,{name}",
+                *(
+                    f"My parcel {n} is late,{'ab'[n % 2]},w{n % 3},"
+                    f"{'rejected' if n % 5 == 0 else 'approved'}"
+                    for n in range(40)
+                ),
+            ),
+            left_out={"the annotation was rejected": 8},
+            slices={},
+        )
+        for name in ("status", "review_status", "reviewStatus")
+    ),
+    Case(
+        "a status without an annotator is told",
+        lines(
+            "text,label,status",
+            *(
+                f"My parcel {n} is late,{'ab'[n % 2]},{['approved', 'rejected'][n % 5 == 0]}"
+                for n in range(40)
+            ),
+        ),
+        left_out={},
+        told=("'status': not used: 8 rows say 'rejected', but no column names an annotator",),
+    ),
+    Case(
+        "a status of mostly other words is told",
+        lines(
+            "text,label,annotator,status",
+            *(
+                f"My parcel {n} is late,{'ab'[n % 2]},w{n % 3},{['red', 'rejected'][n % 5 == 0]}"
+                for n in range(40)
+            ),
+        ),
+        left_out={},
+        told=("'status': not used: 8 rows say 'rejected', but most values are no annotation",),
+    ),
 )
 def test_trackers_and_collections(case: Case, tmp_path: Path) -> None:
     holds(case, tmp_path)

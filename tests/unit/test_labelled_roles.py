@@ -166,6 +166,139 @@ TYPED = {"text": [text(n) for n in range(20)], "label": [label(n) for n in range
         labels=[label(n) for n in range(40)],
         told=("'intent': label, by its name, before 'category'",),
     ),
+    *(
+        Case(
+            f"a column of dates of an unknown format is not the text: {header}",
+            rows(header, lambda n: f"{n % 12 + 1:02}/2025 - quinzena {n}", text, label).replace(
+                ",", ";"
+            ),
+            asked=Asked(time="none"),
+            texts=[text(n) for n in range(400)],
+        )
+        for header in (
+            *("Data,Mensagem,Categoria", "Data,Testo,Categoria", "Data,Treść,Kategoria"),
+            *("Data,Mesaj,Categorie", "Data,written words,label"),
+        )
+    ),
+    Case(
+        "dates of an unknown format in a column called data",
+        rows(
+            "Data,Mensagem,Categoria", lambda n: f"{n % 12 + 1:02}/2025 - quinzena {n}", text, label
+        ),
+        refused=("data.csv, line 2", "column 'Data'", "no dates", "--time none"),
+    ),
+    Case(
+        "data may be the text",
+        rows("data,label", text, label),
+        texts=[text(n) for n in range(400)],
+    ),
+    *(
+        Case(
+            f"a title is joined with a body of another name: {header}",
+            rows(
+                header,
+                lambda n: f"A bad shop {n}",
+                lambda n: f"I waited {n} days and nobody answers",
+                label,
+                count=40,
+            ),
+            texts=[f"A bad shop {n}\n\nI waited {n} days and nobody answers" for n in range(40)],
+            told=("joined by an empty line; --text says otherwise",),
+        )
+        for header in (
+            *("Review Title,Review Content,Review Stars", "title,full review,label"),
+            *("Subject,Last customer message,Category", "title,words,label"),
+        )
+    ),
+    Case(
+        "a title and two bodies of other names",
+        rows(
+            "title,first words,other words,label",
+            lambda n: f"A bad shop {n}",
+            lambda n: f"I waited {n} days and nobody answers",
+            lambda n: f"We are sorry about these {n} long days",
+            label,
+            count=40,
+        ),
+        refused=("'first words' or 'other words'", "'title'", "--text"),
+    ),
+    Case(
+        "mailboxes are persons",
+        rows("From,Body,Category", lambda n: f"Ann Lee <a{n % 20}@x.io>", text, label),
+        texts=[text(n) for n in range(400)],
+        subjects=[f"Ann Lee <a{n % 20}@x.io>" for n in range(400)],
+    ),
+    Case(
+        "callers are persons",
+        rows("caller_id,description,category", lambda n: f"User {n % 20}", text, label),
+        subjects=[f"User {n % 20}" for n in range(400)],
+    ),
+    Case(
+        "two columns of dates as text",
+        rows(
+            "text,label,Ticket opened up,Ticket closed",
+            text,
+            label,
+            lambda n: f"2025-03-{n % 28 + 1:02}",
+            lambda n: f"2025-04-{n % 28 + 1:02}",
+        ),
+        times=[""] * 400,
+        told=(
+            "'Ticket opened up': ignored: one of several dates; --time chooses one",
+            "'Ticket closed': ignored: one of several dates; --time chooses one",
+        ),
+    ),
+    *(
+        Case(
+            f"when something ends is not the row's time: {name}",
+            rows(f"text,label,{name}", text, label, lambda n: f"2031-03-{n % 28 + 1:02}"),
+            times=[""] * 400,
+            told=(f"'{name}': ignored: when something ends, not the row's date",),
+        )
+        for name in ("due_date", "expires_at", "expiryDate")
+    ),
+    Case(
+        "two columns of a few dates are no slices, unless they are asked for",
+        rows(
+            "text,label,opened on,closed on",
+            text,
+            label,
+            lambda n: f"2025-03-{n % 5 + 1:02}",
+            lambda n: f"2025-04-{n % 7 + 1:02}",
+        ),
+        slices={},
+        told=("'opened on': ignored: one of several dates; --time chooses one",),
+    ),
+    Case(
+        "a column of a few dates is a slice that is asked for",
+        rows("text,label,expires on", text, label, lambda n: f"2025-03-{n % 5 + 1:02}"),
+        asked=Asked(slices=("expires on",)),
+        slices={"expires_on": [f"2025-03-{n % 5 + 1:02}" for n in range(400)]},
+        told=("'expires on': slice 'expires_on' (5 values)",),
+    ),
+    Case(
+        "tags are labels",
+        rows("title,tags,score", text, label, lambda n: n % 7 - 2),
+        labels=[label(n) for n in range(400)],
+    ),
+    *(
+        Case(
+            f"what an annotation says is no slice: {name}",
+            rows(f"text,label,{name}", text, label, lambda n: f"x{n % 3}"),
+            slices={},
+            told=(f"'{name}': ignored: no app can say it of a request",),
+        )
+        for name in (
+            *("prediction", "predicted", "gold_label", "label_1", "label_9", "is_deleted"),
+            *("needs_review", "workerid", "WorkerId", "reactions"),
+        )
+    ),
+    Case(
+        "a column that is mostly empty is no slice",
+        rows("text,label,team", text, label, lambda n: f"t{n % 7}" if n % 3 == 0 else ""),
+        slices={},
+        told=("'team': ignored: more than half of its cells are empty",),
+    ),
 )
 def test_roles(case: Case, tmp_path: Path) -> None:
     holds(case, tmp_path)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import ast
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
-from driftgate.labelled.names import last, plain
+from driftgate.labelled.names import spellings
 from driftgate.labelled.table import Record
 
 REJECTED = "the annotation was rejected, skipped or cancelled"
@@ -21,7 +21,7 @@ NO_ANNOTATION = "nobody annotated it"
 # Columns whose values say that an annotation does not hold.
 VOID = {
     "answer": {"reject", "ignore"},
-    "status": {"discarded", "rejected", "skipped"},
+    "status": {"discarded", "rejected", "reject", "skipped", "invalid", "declined"},
     "was_cancelled": {"true", "1"},
 }
 # `answer` and the like say so only where nearly all of their values are an annotation tool's.
@@ -29,13 +29,22 @@ TOOLS_WORDS = {
     "answer": {"accept", "reject", "ignore", ""},
     "status": {
         *("discarded", "rejected", "skipped", "submitted", "validated", "accepted", "completed"),
-        *("draft", "pending", "default", ""),
+        *("draft", "pending", "default", "", "reject", "invalid", "declined", "valid"),
+        *("approved", "approve", "accept", "verified", "reviewed", "done"),
     },
     "was_cancelled": {"true", "false", "0", "1", ""},
 }
 TOOLS_SHARE, SOME_SHARE = 0.9, 0.5  # of the values that have to be a tool's words
 MOST_SHOWN = 20  # characters of a value
-ANNOTATORS = {"annotator", "annotator_id", "annotation_id", "annotated_by", "worker_id", "labeler"}
+ANNOTATORS = {
+    *("annotator", "annotator_id", "annotation_id", "annotated_by", "annotator_name"),
+    *("worker_id", "worker", "workerid", "labeler", "labeller"),
+}
+# Columns that say the same as one above.
+CALLED = {"review_status": "status", "assignment_status": "status"}
+NO_ANNOTATOR = "no column names an annotator"
+OTHER_WORDS = "most values are no annotation tool's"
+LABEL_KEYS = ("class", "name", "value", "label")  # of an object that is a label
 
 
 def unwrapped(record: Record) -> Record | None:
@@ -150,12 +159,18 @@ def ground_truth(record: Record) -> Record:
     return record
 
 
-def says_what_holds(name: str, names: Iterable[str]) -> bool:
-    """Whether a column may say that annotations do not hold. A ticket has a `status` too, so that
-    one has to stand beside its annotator, or inside of an answer."""
-    if last(name) == "status":
-        return ".responses." in name or any(plain(other) in ANNOTATORS for other in names)
-    return last(name) in VOID
+def kind(name: str) -> str | None:
+    """Which of the columns of `VOID` one is, None where it is none."""
+    found = (CALLED.get(one, one) for one in spellings(name))
+    return next((one for one in found if one in VOID), None)
+
+
+def has_annotator(name: str, names: Iterable[str]) -> bool:
+    """Whether a column of `VOID` is about annotations. A ticket has a `status` too, so that one
+    has to stand beside its annotator, or inside of an answer."""
+    if kind(name) != "status" or ".responses." in name or "assignment_status" in spellings(name):
+        return True
+    return any(not ANNOTATORS.isdisjoint(spellings(other)) for other in names)
 
 
 def void(names: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> list[bool]:
@@ -163,7 +178,7 @@ def void(names: Sequence[str], columns: Mapping[str, Sequence[Any]]) -> list[boo
     size = len(next(iter(columns.values()), ()))
     found = [False] * size
     for name in names:
-        words = VOID[last(name)]
+        words = VOID[kind(name) or ""]
         said = answers(columns[name])
         found = [old or word in words for old, word in zip(found, said, strict=True)]
     return found
@@ -173,7 +188,7 @@ def answers(cells: Sequence[Any]) -> list[str]:
     return [str(c if c is not None else "").strip().lower() for c in map(one_label, cells)]
 
 
-def holds(name: str, cells: Sequence[Any]) -> tuple[bool, str]:
+def holds(name: str, cells: Sequence[Any], annotated: bool = True) -> tuple[bool, str]:
     """Whether a column says which annotations hold, by its values, and why, in words.
 
     >>> holds("answer", ["accept"] * 9 + ["reject", "maybe"])
@@ -182,9 +197,14 @@ def holds(name: str, cells: Sequence[Any]) -> tuple[bool, str]:
     (False, "not used: holds 'maybe'")
     >>> holds("answer", ["it is in Paris", "it is in Rome"])
     (False, '')
+    >>> holds("status", ["approved", "rejected"], annotated=False)
+    (False, "not used: 1 row says 'rejected', but no column names an annotator")
     """
+    called = kind(name) or ""
     said = [word for word in answers(cells) if word]
-    others = [word for word in said if word not in TOOLS_WORDS[last(name)]]
+    if not annotated:
+        return False, unused(said, VOID[called], NO_ANNOTATOR)
+    others = [word for word in said if word not in TOOLS_WORDS[called]]
     if not others:
         return True, "says which annotations hold"
     shown = f"{others[0][:MOST_SHOWN]!r}"
@@ -193,23 +213,44 @@ def holds(name: str, cells: Sequence[Any]) -> tuple[bool, str]:
         kept = "is kept" if len(others) == 1 else "are kept"
         return True, f"says which annotations hold; {are} otherwise, such as {shown}, and {kept}"
     known = len(others) <= (1 - SOME_SHARE) * len(said)
-    return False, f"not used: holds {shown}" if known else ""
+    return False, f"not used: holds {shown}" if known else unused(said, VOID[called], OTHER_WORDS)
+
+
+def unused(said: Sequence[str], bad: Set[str], why: str) -> str:
+    """That a column is not used although it says that some annotations do not hold."""
+    found = [word for word in said if word in bad]
+    if not found:
+        return ""
+    say = "1 row says" if len(found) == 1 else f"{len(found):,} rows say"
+    return f"not used: {say} {found[0]!r}, but {why}"
 
 
 def one_label(value: Any) -> Any:
-    """A label out of a list of one, also where the list was written as text. Other lists, and
-    what is no list, are returned as they are."""
+    """A label out of a list of one, also where the list was written as text. Other lists, objects
+    that have not one name, and what is no list are returned as they are."""
     if isinstance(value, str) and value[:1] in "[{" and value[-1:] in "]}":
         value = parsed(value)
     if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
         value = value["choices"]
     if mappings(value):  # Argilla's answers, GitHub's labels
-        held = [one for one in value if one.get("status") not in VOID["status"]]
-        value = [one.get("value", one.get("name", one)) for one in held]
+        held = [one for one in value if str(one.get("status")).lower() not in VOID["status"]]
+        value = [named(one) for one in held]
+    if isinstance(value, Mapping):
+        return named(value) if value else ""
     if isinstance(value, (list, tuple)):
+        if objects := [one for one in value if isinstance(one, Mapping)]:
+            return objects[0]
         distinct = list(dict.fromkeys(map(str, value)))
         return "" if not distinct else distinct[0] if len(distinct) == 1 else distinct
     return value
+
+
+def named(one: Record) -> Any:
+    """The label that an object is, by the only name that it has; the object where it has none, or
+    holds other objects."""
+    values = [one[key] for key in LABEL_KEYS if one.get(key) is not None]
+    flat = not any(isinstance(value, (Mapping, list)) for value in one.values())
+    return values[0] if len(values) == 1 and flat else one
 
 
 def parsed(text: str) -> Any:

@@ -4,13 +4,14 @@ choice has a reason that is shown before anything is written. Pure."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from driftgate.errors import BadConfig, nearest
 from driftgate.labelled import dates, names
-from driftgate.labelled.exports import holds, one_label, says_what_holds
+from driftgate.labelled.exports import has_annotator, holds, kind, one_label
 from driftgate.labelled.labels import MOST_LABEL_SHARE, folded
 from driftgate.labelled.rows import Asked
 from driftgate.labelled.table import Table
@@ -23,7 +24,14 @@ LONGEST_DATE = 40
 # Who wrote is one of many, or of a good part of a small file; two agents are a part of the traffic.
 FEW_PERSONS, PERSONS_SHARE = 12, 0.25
 SHOWN = 12
+FIGURES_SHARE = 0.8  # of the cells, for a column to be figures or mailboxes
+LONGEST_FIGURE = 40
+DATE_LIKE = re.compile(r"\d+\D+\d")
+MAILBOX = re.compile(r"[^<>]*<[^<>@\s]+@[^<>@\s]+>")
+IGNORED = "ignored: "
+DATED_TWICE = "ignored: one of several dates; --time chooses one"
 NO_TIME = "none"
+AN_OBJECT = "{}"  # for any: their keys are no words
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +79,35 @@ class Profile:
 
     def in_words(self, least: float) -> bool:
         wide = any(ord(c) > 0x2E80 for cell in self.cells[:50] for c in cell)
-        return not self.numeric and (self.words >= least or (wide and self.length >= 6))
+        return not (self.numeric or self.is_mailboxes) and (
+            self.words >= least or (wide and self.length >= 6)
+        )
+
+    @property
+    def is_mailboxes(self) -> bool:
+        """Whether cells are such as `Ann Lee <ann@example.com>`."""
+        return self.mostly(lambda cell: MAILBOX.fullmatch(cell) is not None)
+
+    @property
+    def is_figures(self) -> bool:
+        """Whether cells are short and begin with a digit, as dates of an unknown format do."""
+        return self.mostly(lambda cell: cell[0].isdigit() and len(cell) <= LONGEST_FIGURE)
+
+    @property
+    def is_date_like(self) -> bool:
+        """Whether cells are such figures with several numbers."""
+        return self.is_figures and self.mostly(lambda cell: DATE_LIKE.match(cell) is not None)
+
+    def mostly(self, holds: Callable[[str], bool]) -> bool:
+        looked = self.cells[:200]
+        return bool(looked) and sum(map(holds, looked)) >= FIGURES_SHARE * len(looked)
 
     @property
     def is_persons(self) -> bool:
         """Whether it may name persons: several, and not one of few kinds in a long file."""
         few = self.distinct <= FEW_PERSONS and self.distinct < PERSONS_SHARE * self.values
-        return self.distinct > 1 and self.words < WORDS + 1 and not few
+        short = self.words < WORDS + 1 or self.is_mailboxes
+        return self.distinct > 1 and short and not few
 
     @property
     def is_classes(self) -> bool:
@@ -108,16 +138,23 @@ def find(table: Table, asked: Asked) -> Roles:
     taken |= {subject} if subject else set()
     own_id = id_column(profiles, asked, taken, why)
     void = void_columns(table, {n for n in profiles if n not in taken}, why)
-    left = [n for n in table.names if n not in {*taken, own_id, *void}]
+    other = {n for n in profiles if n not in taken and why.get(n, "").startswith(IGNORED)}
+    left = [n for n in table.names if n not in {*taken, own_id, *void, *(other - wanted(asked))}]
     return Roles(text, label, time, clock, subject, own_id, void, tuple(left), why, tuple(notes))
+
+
+def wanted(asked: Asked) -> set[str]:
+    """Columns that are slices since the user says so."""
+    return set(asked.slices or ())
 
 
 def void_columns(table: Table, free: Set[str], why: dict[str, str]) -> tuple[str, ...]:
     """Columns that say which annotations hold."""
     found = []
     for name in table.columns:
-        if name in free and says_what_holds(name, table.columns):
-            good, reason = holds(name, table.columns[name])
+        if name in free and kind(name):
+            annotated = has_annotator(name, table.columns)
+            good, reason = holds(name, table.columns[name], annotated)
             found += [name] if good else []
             why |= {name: reason} if reason else {}
     return tuple(found)
@@ -126,7 +163,8 @@ def void_columns(table: Table, free: Set[str], why: dict[str, str]) -> tuple[str
 def profile(name: str, cells: Sequence[Any]) -> Profile:
     """What a column holds."""
     step = max(1, len(cells) // LOOKED_AT)
-    texts = [as_text(one_label(cell)) for cell in cells[::step]]
+    given = [one_label(cell) for cell in cells[::step]]
+    texts = [AN_OBJECT if isinstance(one, Mapping) else as_text(one) for one in given]
     filled = [text for text in texts if text]
     size = max(1, len(filled))
     return Profile(
@@ -259,11 +297,15 @@ def text_columns(
         return asked.text
     free = {n: p for n, p in profiles.items() if n != label and n not in why}
     free = {n: p for n, p in free.items() if n not in {asked.time, asked.subject}}
-    free = {n: p for n, p in free.items() if not is_dates(p, asked)}  # `data` is a date in Italian
+    free = {n: p for n, p in free.items() if not is_dates(p, asked)}
+    words = {n: p for n, p in free.items() if not p.is_figures}
+    free = words if any(p.is_prose for p in words.values()) else free
     titles = [n for n in by_name(free, names.TITLE) if free[n].is_title]
     bodies = [n for n in by_name(free, names.TEXT) if n not in titles and free[n].filled]
     prose = [n for n in bodies if free[n].is_prose] or bodies
     parts = [*titles[:2], *prose[:1]]
+    if parts and not prose:
+        parts += body_of(table, parts, free)
     if len(parts) > 1:
         told = " and ".join(map(repr, parts))
         why.update(
@@ -282,6 +324,29 @@ def text_columns(
     )
 
 
+def body_of(table: Table, titles: Sequence[str], free: Mapping[str, Profile]) -> list[str]:
+    """The column of another name that goes on where titles end: prose that is longer than they.
+
+    Raises:
+        BadConfig: there are several.
+    """
+    longest = max(free[name].length for name in titles)
+    longer = [n for n, p in free.items() if p.is_prose and p.length > longest and not is_known(n)]
+    called = [n for n in longer if names.contains(n, names.TEXT)] or longer
+    if len(called) > 1:
+        raise BadConfig(
+            f"{table.source}: {titles[0]!r} is a title, and its text may be "
+            f"{' or '.join(map(repr, called[:SHOWN]))}; say --text COLUMN, twice to join two"
+        )
+    return called
+
+
+def is_known(name: str) -> bool:
+    """Whether a name says that a column is something other than a text."""
+    others = (*names.LABEL, *names.TIME, *names.SUBJECT, *names.ID, *names.NOT_SLICES)
+    return names.rank(name, (*names.TITLE, *others, *names.ANSWERS)) is not None
+
+
 def time_column(
     table: Table,
     profiles: Mapping[str, Profile],
@@ -293,12 +358,31 @@ def time_column(
     if asked.time:
         name, reason = None if asked.time == NO_TIME else asked.time, "time, as --time says"
     else:
-        free = [n for n in table.names if n not in taken and not names.is_birthday(n)]
+        free = [n for n in table.names if n not in taken and not other_date(n)]
         name, reason = found_time(table, {n: profiles.get(n) for n in free}, asked)
+        why |= not_the_time({n: p for n, p in profiles.items() if n not in taken}, name, asked)
     why |= {n: no_time(n, name, asked) for n in table.moments if n != name}
     if name is not None:
         why[name] = reason
     return name
+
+
+def other_date(name: str) -> str | None:
+    """Why a date of that name is never the row's, unless it is asked for."""
+    if names.is_birthday(name):
+        return "ignored: a birthday, not the row's date; --time says otherwise"
+    if names.is_deadline(name):
+        return "ignored: when something ends, not the row's date; --time says otherwise"
+    return None
+
+
+def not_the_time(free: Mapping[str, Profile], time: str | None, asked: Asked) -> dict[str, str]:
+    """Why columns of texts that are dates are not the date."""
+    free = {n: p for n, p in free.items() if n != time and n not in wanted(asked)}
+    dated = [n for n, p in free.items() if not n.startswith(names.OURS) and is_dates(p, asked)]
+    otherwise = None if time else DATED_TWICE
+    reasons = {n: other_date(n) or otherwise for n in dated}
+    return {n: reason for n, reason in reasons.items() if reason}
 
 
 def found_time(
@@ -312,6 +396,7 @@ def found_time(
     empty = profile("", [])
     called = by_name({**dict.fromkeys(typed, empty), **text}, names.TIME)
     called = [n for n in called if n in typed or text[n].filled]
+    called = [n for n in called if n in typed or may_be_time(n, text[n])]
     good = [n for n in called if n in typed or holds_dates(text[n], asked)]
     for name in good[:1] or (typed if len(typed) == 1 else called[:1]):
         return name, "time, by its type" if name in typed else "time, by its name"
@@ -319,10 +404,15 @@ def found_time(
     return (dated[0] if len(dated) == 1 else None), "time: the only column of dates"
 
 
+def may_be_time(name: str, found: Profile) -> bool:
+    """Whether a column that is called like a date is one; some names have another meaning too."""
+    return not names.TEXT_OR_DATE & set(names.spellings(name)) or found.is_date_like
+
+
 def no_time(name: str, time: str | None, asked: Asked) -> str:
     """Why a column that is a date by its type is not the date."""
-    if names.is_birthday(name):
-        return "ignored: a birthday, not the row's date; --time says otherwise"
+    if other := other_date(name):
+        return other
     if time is None and asked.time is None:
         return "ignored: several columns are dates by type; --time chooses one"
     return "ignored: a second date"

@@ -18,7 +18,7 @@ from driftgate.labelled.table import Table
 MAX_VALUES = 12
 MAX_CHARACTERS = 60
 MOST = 8
-OURS = "slices."  # as a launch file has them
+LEAST_FILLED = 0.5
 # One column follows from another although so many rows say otherwise, if these are also few of
 # those that do not have its most frequent value: where 99 % of rows have one label, each column
 # would tell it.
@@ -68,7 +68,7 @@ def choose(tables: Sequence[tuple[Table, Roles]], asked: Asked) -> Slices:
             continue  # a date by its type
         cells = [as_text(cell) for at in having for cell in tables[at][0].columns[column]]
         given = chain.from_iterable(labels[at] for at in having)
-        wanted = column in (asked.slices or ()) or column.startswith(OURS)
+        wanted = column in (asked.slices or ()) or column.startswith(names.OURS)
         cause = None if wanted else no_slice(column, cells, given, asked)
         if cause is None and len(called) >= MOST and not wanted:
             cause = f"{MOST} slices are enough; --slice chooses"
@@ -84,7 +84,7 @@ def choose(tables: Sequence[tuple[Table, Roles]], asked: Asked) -> Slices:
 def no_slice(name: str, cells: Sequence[str], labels: Iterable[str], asked: Asked) -> str | None:
     """Why a column is no slice; None where it is one."""
     values = set(filter(None, cells))
-    administrative = names.rank(name, names.NOT_SLICES) is not None
+    administrative = names.rank(name, (*names.NOT_SLICES, *names.ANSWERS)) is not None
     causes = (
         ("--slice names others", asked.slices is not None),
         ("it is empty", not values),
@@ -95,7 +95,9 @@ def no_slice(name: str, cells: Sequence[str], labels: Iterable[str], asked: Aske
         ("it is a measured number", all(is_number(v) and "." in v for v in values)),
     )
     cause = next((cause for cause, holds in causes if holds), None)
-    return cause or like_the_label(Counter(zip(cells, labels, strict=True)))
+    cause = cause or like_the_label(Counter(zip(cells, labels, strict=True)))
+    sparse = sum(map(bool, cells)) < LEAST_FILLED * len(cells)
+    return cause or ("more than half of its cells are empty" if sparse else None)
 
 
 def like_the_label(pairs: Mapping[Pair, int]) -> str | None:
@@ -144,4 +146,4 @@ def totals(counts: Mapping[Pair, int], side: int) -> Counter[str]:
 
 def slice_name(name: str) -> str:
     """A name without blanks and equal signs, which divide a slice's name from its value."""
-    return "_".join(name.removeprefix(OURS).replace("=", " ").split())
+    return "_".join(name.removeprefix(names.OURS).replace("=", " ").split())
