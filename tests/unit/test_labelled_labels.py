@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from labelled_files import Case, holds, json_lines, lines, table
 
+from driftgate.labelled.labels import loosely
 from driftgate.labelled.rows import Asked
 
 
@@ -197,6 +199,73 @@ def csv(*labels: str, header: str = "text,label") -> str:
         Asked(label="label.name"),
         labels=["a", "b", "a", "b"],
     ),
+    Case(
+        "labels joined by other signs are pointed out",
+        csv(*["a", "b"] * 3, "a#b", "a & b", "C#"),
+        told=("label 'a#b' (1 rows) is kept as one", "label 'a & b' (1 rows) is kept as one"),
+    ),
+    Case(
+        "marks of right-to-left writing do not make a label",
+        csv("لغو", "\u200eلغو", "\u202bلغو\u202c", "\u2067پرداخت\u2069", "پرداخت", "پرداخت"),
+        labels=["لغو"] * 3 + ["پرداخت"] * 3,
+    ),
+    Case(
+        "labels with one row are pointed out together",
+        csv(*["a", "b"] * 3, "c", "d"),
+        told=("2 labels have one row, such as 'c', 'd'",),
+    ),
+    Case(
+        "what a spreadsheet or a database writes for nothing",
+        csv(*["a", "b"] * 4, "\\N", "#REF!", "#VALUE!", "unsup"),
+        told=("label '\\\\N' (1 rows)", "label '#REF!'", "label '#VALUE!'", "label 'unsup'"),
+    ),
+    Case(
+        "objects with a name as labels",
+        json_lines(
+            *(
+                {"text": f"a text {n}", "label": [{key: "ab"[n % 2], "score": 0.9}]}
+                for n, key in enumerate(["class", "class", "name", "value", "label"])
+            )
+        ),
+        "data.jsonl",
+        labels=["a", "b", "a", "b", "a"],
+    ),
+    Case(
+        "an object without one name is no label",
+        json_lines(
+            *({"text": f"a text {n}", "label": [{"name": "ab"[n % 2]}]} for n in range(9)),
+            {"text": "several names", "label": [{"name": "x", "value": "y"}]},
+            {"text": "an answer inside", "label": [{"name": "x", "answer": {"name": "y"}}]},
+        ),
+        "data.jsonl",
+        left_out={"the label is an object: name the column of its name by --label": 2},
+    ),
+    Case(
+        "mostly objects as labels",
+        json_lines(*({"text": f"a text {n}", "label": [{"answers": [n]}]} for n in range(6))),
+        "data.jsonl",
+        refused=("6 of 6 rows", "the label is an object", "--label"),
+    ),
+    Case(
+        "a row of totals, label and text",
+        lines("label;text", *(f"{'ab'[n % 2]};message number {n}" for n in range(8)), "Total;8"),
+        labels=["a", "b"] * 4,
+        left_out={"it is a row of totals": 1},
+    ),
+    *(
+        Case(
+            f"a row of totals: {word}",
+            csv(*["a", "b"] * 4) + f"{word},8\n",
+            labels=["a", "b"] * 4,
+            left_out={"it is a row of totals": 1},
+        )
+        for word in ("Gesamt:", "Summe", "Итого", "合计", "TOTAL")
+    ),
+    Case(
+        "a text that says total, under a label that is a number",
+        lines("text,label", *(f"message number {n},{n % 2}" for n in range(8)), "total,1"),
+        labels=["0", "1"] * 4 + ["1"],
+    ),
 )
 def test_labels(case: Case, tmp_path: Path) -> None:
     holds(case, tmp_path)
@@ -272,6 +341,34 @@ def test_labels(case: Case, tmp_path: Path) -> None:
         lines("text,label,time", *(f",{'ab'[n % 2]},2025-01-{n + 10}" for n in range(10))),
         refused=("data.csv", "text"),
     ),
+    Case(
+        "a text under several labels is told by its place",
+        lines("text,label", "same,a", "other,b", "same,b", "more,a"),
+        told=("1 text stands under several labels, such as the one in data.csv, line 4",),
+    ),
+    Case(
+        "texts that say nothing are told",
+        lines("text,label", "NULL,a", "N/A,b", "-,a", "nan,b", "it works,a", "it fails,b"),
+        left_out={},
+        told=("4 texts are NULL, N/A or the like (data.csv, line 2",),
+    ),
 )
 def test_texts(case: Case, tmp_path: Path) -> None:
     holds(case, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "one, other, near",
+    [
+        ("-1", "1", False),
+        ("1.0", "10", False),
+        ("1-2", "12", False),
+        ("billing", '"billing"', True),
+        ("billing", "“billing”", True),
+        ("card-lost", "card lost", True),
+        ("top_1", "top 1", True),
+        ("1/2 price", "1/2_price", True),
+    ],
+)
+def test_what_may_be_one_label(one: str, other: str, near: bool) -> None:
+    assert (loosely(one) == loosely(other)) is near

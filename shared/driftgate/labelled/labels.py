@@ -12,13 +12,19 @@ from dataclasses import dataclass
 
 # What cannot be seen: zero-width characters, byte-order marks, soft hyphens, and what joins or
 # varies emoji. The latter stay in the label as it is written.
-STRAY = re.compile("[\u200b\u2060\ufeff\u00ad]")
-UNSEEN = re.compile("[\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f\u00ad]")
+DIRECTIONS = "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # of right-to-left writing
+STRAY = re.compile(f"[\u200b\u2060\ufeff\u00ad{DIRECTIONS}]")
+UNSEEN = re.compile(f"[\u200b\u200c\u200d\u2060\ufeff\ufe0e\ufe0f\u00ad{DIRECTIONS}]")
 TURKISH = re.compile("[İı]")
-DIVIDED = re.compile("[,;|/+]")
+DIVIDED = re.compile("[,;|/+#&]")
+# What divides words, but for signs and decimal points: -1 is not 1, and 1.0 is not 10.
+DIVIDERS = re.compile(r"(?<=[^\d\s_\-./])[\s_\-./]+|[\s_\-./]++(?!\d)")
+QUOTES = "\"'`“”„«»‘’"
 # More labels than this share of the rows are none: most of them occur once.
 MOST_LABEL_SHARE = 0.5
-MISSING = {"nan", "null", "none", "n/a", "#n/a", "na", "-", "?", "unknown", "undefined"}
+NOTHING = {"nan", "null", "none", "n/a", "#n/a", "na", "-", "\\n", "#ref!", "#value!"}
+MISSING = {*NOTHING, "?", "unknown", "undefined", "unsup"}
+MOST_SINGLE = 3  # labels with one row that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,9 @@ def proposals(totals: Mapping[str, int]) -> list[str]:
         for near in grouped(totals, loosely).values()
         if len(near) > 1
     ]
+    single = [label for label, rows in totals.items() if rows == 1]
+    if single and len(single) < len(totals):
+        found.insert(0, one_row(single))
     for label in totals:
         parts = [part.strip() for part in DIVIDED.split(label)]
         if len(parts) > 1 and all(part in totals for part in parts):
@@ -68,6 +77,14 @@ def proposals(totals: Mapping[str, int]) -> list[str]:
                 f"label {label!r} ({totals[label]} rows) is kept; empty the cells if it means none"
             )
     return found
+
+
+def one_row(single: Sequence[str]) -> str:
+    """Labels from which nothing can be learned, in words."""
+    examples = ", ".join(map(repr, single[:MOST_SINGLE]))
+    if len(single) == 1:
+        return f"1 label has one row: {examples}; mend it in the file if it is none"
+    return f"{len(single):,} labels have one row, such as {examples}; mend those that are none"
 
 
 def grouped(labels: Mapping[str, int], key: Callable[[str], str]) -> dict[str, list[str]]:
@@ -100,6 +117,7 @@ def folded(values: Sequence[str]) -> list[str]:
 
 def loosely(label: str) -> str:
     """Equal for labels that people may have meant as one."""
-    letters = unicodedata.normalize("NFKD", label.replace("ı", "i").casefold())
+    bare = label.strip(QUOTES + " ")
+    letters = unicodedata.normalize("NFKD", bare.replace("ı", "i").casefold())
     kept = "".join(c for c in letters if not unicodedata.combining(c))
-    return re.sub(r"[\s_\-./]+", "", kept) or label
+    return DIVIDERS.sub("", kept) or label

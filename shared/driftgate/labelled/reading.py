@@ -19,6 +19,7 @@ from driftgate.labelled.rows import Asked
 from driftgate.labelled.table import Places, Table
 from driftgate.labelled.table_rows import (
     NOT_UNICODE,
+    TOTALS,
     UNLABELLED,
     Labelled,
     labelled,
@@ -34,7 +35,7 @@ Made = TypeVar("Made")
 # Left out on purpose, or without a loss: not a sign of a file that was misread.
 EXPECTED = {
     *(REPEATED, delimited.REPEATED_HEADER, delimited.RULE),
-    *(exports.REJECTED, exports.NO_ANNOTATION, UNLABELLED),
+    *(exports.REJECTED, exports.NO_ANNOTATION, UNLABELLED, TOTALS),
 }
 # What helps against a cause, where it is not another column.
 REMEDIES = {NOT_UNICODE: "mend these lines, say the file's encoding by --encoding"}
@@ -145,6 +146,7 @@ def with_one_spelling(found: Labelled) -> Labelled:
     findings.joined = dict(spelt.joined)
     findings.proposed = list(spelt.proposed)
     one = [spelt.label_of[label] for label in found.labels]
+    findings.notes += [*several_labels(found, one), *texts_of_nothing(found)]
     seen: set[tuple[str, str, int | None, str | None]] = set()
     kept = []
     for place, row in enumerate(zip(found.texts, one, found.times, found.subjects, strict=True)):
@@ -167,6 +169,33 @@ def with_one_spelling(found: Labelled) -> Labelled:
         found.places.only(kept),
         findings,
     )
+
+
+def several_labels(found: Labelled, one: Sequence[str]) -> list[str]:
+    """That the same text stands under several labels, which no model can learn, by its place:
+    the words may be personal."""
+    label_of: dict[str, str] = {}
+    torn: dict[str, int] = {}
+    for place, (text, label) in enumerate(zip(found.texts, one, strict=True)):
+        if label_of.setdefault(text, label) != label:
+            torn.setdefault(text, place)
+    if not torn:
+        return []
+    stand = "1 text stands" if len(torn) == 1 else f"{len(torn):,} texts stand"
+    first = found.places[next(iter(torn.values()))]
+    return [f"{stand} under several labels, such as the one in {first}"]
+
+
+def texts_of_nothing(found: Labelled) -> list[str]:
+    """That texts are a word for none, such as NULL."""
+    bad = [place for place, text in enumerate(found.texts) if text.lower() in labels.NOTHING]
+    if not bad:
+        return []
+    are = "1 text is" if len(bad) == 1 else f"{len(bad):,} texts are"
+    return [
+        f"{are} NULL, N/A or the like ({found.places[bad[0]]}"
+        f"{' and others' if bad[1:] else ''}); empty the cells if they mean none"
+    ]
 
 
 def check(found: Labelled, asked: Asked) -> None:

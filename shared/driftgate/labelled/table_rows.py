@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,14 @@ SEVERAL = "it has several labels: a model of this kind answers with one"
 LONG_LABEL = f"the label has more than {MAX_LABEL} characters"
 NOT_UNICODE = "its bytes are no text in the file's encoding"
 NO_DATE = "its date cannot be read"
+OBJECT_LABEL = "the label is an object: name the column of its name by --label"
+TOTALS = "it is a row of totals"
+TOTAL_WORDS = {
+    *("total", "totals", "grand total", "sum", "gesamt", "summe", "gesamtsumme", "somme"),
+    *("total général", "suma", "razem", "toplam", "totale", "totaal", "итого", "всего"),
+    *("合计", "总计", "合計", "総計", "합계"),
+}
+AMOUNT = re.compile(r"[\d\s.,']*\d[\d\s.,']*")
 UNLABELLED = "no row of its file has a label"
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -93,9 +101,11 @@ def labelled(table: Table, found: Roles, chosen: Slices, asked: Asked) -> Labell
     slices = chosen.of(table, found)
     chosen.tell(found, findings)
     spoilt = not_unicode([subjects, ids, *slices.values()])
+    totals = {len(table) - 1} if given and is_total(texts[-1], given) else set()
     kept: list[int] = []
     for place in range(len(table)):
-        why = refused(texts[place], given[place], void[place])
+        why = TOTALS if place in totals else None
+        why = why or refused(texts[place], given[place], void[place])
         why = why or (NOT_UNICODE if place in spoilt else None)
         if why:
             findings.leave_out(why, table.where(place))
@@ -158,6 +168,7 @@ def refused(text: str, label: Any, void: bool) -> str | None:
     causes = (
         (exports.REJECTED, void),
         (SEVERAL, isinstance(label, list)),
+        (OBJECT_LABEL, isinstance(label, Mapping)),
         (EMPTY_TEXT, not text),
         (EMPTY_LABEL, not labels.blanks(name)),
         (TOO_LONG, len(text) > MAX_TEXT),
@@ -165,6 +176,16 @@ def refused(text: str, label: Any, void: bool) -> str | None:
         (NOT_UNICODE, SURROGATE.search(text) or SURROGATE.search(name)),
     )
     return next((cause for cause, holds in causes if holds), None)
+
+
+def is_total(text: str, given: Sequence[Any]) -> bool:
+    """Whether a file's last row counts the others: it has a word for that beside a number, and no
+    other row has its label."""
+    cells = [one.strip().rstrip(":").casefold() for one in (text, as_text(given[-1]))]
+    counts = any(
+        word in TOTAL_WORDS and AMOUNT.fullmatch(amount) for word, amount in (cells, cells[::-1])
+    )
+    return counts and given.count(given[-1]) == 1
 
 
 def not_unicode(columns: Iterable[Sequence[str | None]]) -> set[int]:
