@@ -277,6 +277,17 @@ HEAD = ["text", "label"]
 ROWS = [[TWO[0], "a"], [TWO[1], "b"]]
 
 
+def hidden_first() -> bytes:
+    """A workbook whose first sheet is hidden and has most rows."""
+    lists = [HEAD, *([f"option {n}", "c"] for n in range(9))]
+    with zipfile.ZipFile(io.BytesIO(xlsx({"Lists": lists, "Data": [HEAD, *ROWS]}))) as book:
+        parts = {one: book.read(one) for one in book.namelist()}
+    parts["xl/workbook.xml"] = parts["xl/workbook.xml"].replace(
+        b'name="Lists"', b'name="Lists" state="hidden"'
+    )
+    return zipped(parts)
+
+
 @table(
     kept("XLSX", xlsx({"Sheet1": [HEAD, *ROWS]}), "data.xlsx"),
     kept("XLSX named .csv", xlsx({"Sheet1": [HEAD, *ROWS]}), "data.csv"),
@@ -303,7 +314,39 @@ ROWS = [[TWO[0], "a"], [TWO[1], "b"]]
         "several sheets",
         xlsx({"About": [["Tickets of the year"]], "Data": [HEAD, *ROWS], "More": [HEAD, *ROWS]}),
         "data.xlsx",
-        told=("sheet 'Data' is read; not read: 'About', 'More'",),
+        told=("sheets 'Data', 'More' have the same header and are read; not read: 'About'",),
+        left_out={"it repeats an earlier row": 2},
+    ),
+    kept(
+        "a sheet of more rows whose header names no columns",
+        xlsx(
+            {
+                "Codes": [["Field", "Meaning"], *[[f"f{n}", f"it is {n}"] for n in range(9)]],
+                "Data": [HEAD, *ROWS],
+            }
+        ),
+        "data.xlsx",
+        told=("data.xlsx, sheet 'Data': 2 rows", "sheet 'Data' is read; not read: 'Codes'"),
+    ),
+    Case(
+        "sheets of one header",
+        xlsx(
+            {
+                month: [["Export"], HEAD, *([f"{month} {n}", "ab"[n % 2]] for n in range(9)), *more]
+                for month, more in (("Jan", []), ("Feb", [[None, "a"]]))
+            }
+        ),
+        "data.xlsx",
+        texts=[f"{month} {n}" for month in ("Jan", "Feb") for n in range(9)],
+        told=("sheets 'Jan', 'Feb' have the same header", "data.xlsx, row 12 of sheet 'Feb'"),
+        left_out={"the text is empty": 1},
+    ),
+    kept("a hidden sheet", hidden_first(), "data.xlsx", told=("not read: 'Lists' (hidden)",)),
+    Case(
+        "sheets of which no header names columns",
+        xlsx({"A": [["x", "y"], [1, 2], [3, 4], [5, 6]], "B": [["z", "y"], [1, 2]]}),
+        "data.xlsx",
+        refused=("data.xlsx, sheet 'A' (not read: 'B'): ",),
     ),
     kept(
         "dates as cells",
@@ -393,7 +436,7 @@ ROWS = [[TWO[0], "a"], [TWO[1], "b"]]
         "a Word document",
         zipped({"[Content_Types].xml": "<Types/>", "word/document.xml": "<b/>"}),
         "data.docx",
-        refused=("data.docx", "cannot be read"),
+        refused=("data.docx", "Word document", "XLSX"),
     ),
     Case(
         "an old binary that is none",
@@ -565,6 +608,47 @@ PAGE = gzip.compress(CSV.encode())
         "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
         "data.csv",
         refused=("data.csv", "Git LFS"),
+    ),
+    Case(
+        "Apple's Numbers",
+        zipped({"Index/Document.iwa": "x", "Data/preview.txt": "text,label"}),
+        "data.numbers",
+        refused=("data.numbers", "Numbers", "export it as CSV"),
+    ),
+    Case(
+        "YAML",
+        lines("- text: late, again", "  label: a", "- text: no", "  label: b"),
+        "data.yaml",
+        refused=("data.yaml", "YAML", "save its rows as JSON or CSV"),
+    ),
+    Case(
+        "Rasa's YAML",
+        lines('version: "3.1"', "", "nlu:", "- intent: late", "  examples: |", "    - is it late"),
+        "nlu.yml",
+        refused=("nlu.yml", "YAML"),
+    ),
+    Case(
+        "TOML",
+        lines("# rows", "[[row]]", 'text = "late"', 'label = "a"'),
+        "data.toml",
+        refused=("data.toml", "TOML", "save its rows as JSON or CSV"),
+    ),
+    Case(
+        "a comment above JSON",
+        lines("// by hand", '[{"text": "one", "label": "a"}]'),
+        "data.json",
+        refused=("data.json", "comments", "delete"),
+    ),
+    Case(
+        "a comment inside JSON",
+        lines("[", "  // by hand", '  {"text": "one", "label": "a"}', "]"),
+        "data.json",
+        refused=("data.json", "delete the comments"),
+    ),
+    Case(
+        "texts that begin with a hyphen",
+        lines("- note: late, again;a", "- note: no;b", "- note: yes;a"),
+        texts=["- note: late, again", "- note: no", "- note: yes"],
     ),
 )
 def test_archives_and_strangers(case: Case, tmp_path: Path) -> None:

@@ -59,6 +59,13 @@ REFUSED_IF_MARKUP = {
     b"<html": "a web page: export the data as CSV or XLSX",
     b"<table": "a web page that is named like a spreadsheet: open it and save it as XLSX or CSV",
 }
+# Zip files that are one document, by a file inside.
+REFUSED_DOCUMENTS = {
+    "word/document.xml": "a Word document: copy its table into a CSV or XLSX file",
+    "ppt/presentation.xml": "a PowerPoint document: copy its table into a CSV or XLSX file",
+    "Index/Document.iwa": "a document of Apple's Numbers or Pages: export it as CSV or XLSX",
+    "Index.zip": "a document of Apple's Numbers or Pages: export it as CSV or XLSX",
+}
 CONTROL = bytes({*range(9), *range(14, 32)} - {27})  # not blanks, nor what ISO-2022 shifts by
 MOST_BYTES = 4 * 2**30
 BZIP2 = (b"1AY&SY", b"\x17rE8P\x90")  # a first block, and the end of an empty file
@@ -146,6 +153,9 @@ def unpacked(name: str, parent: str, data: bytes) -> Iterator[Content]:
         raise BadConfig(f"{name}: this is a tar archive: unpack it and give the folder")
     try:
         inner = decompressed(data)
+        document = refused_document(data)
+        if document:
+            raise BadConfig(f"{name}: this is {document}. {READ} can be read")
         if inner is not None:
             yield from unpacked(str(Path(name).with_suffix("")), parent, inner)
         elif is_archive(data):
@@ -200,6 +210,15 @@ def limited(data: bytes) -> bytes:
     if len(data) > MOST_BYTES:
         raise ValueError("unpacked it has more than 4 GiB")
     return data
+
+
+def refused_document(data: bytes) -> str | None:
+    """What a zip file is that is one document, and what to do; None for others."""
+    if not data.startswith(b"PK\x03\x04"):
+        return None
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = set(archive.namelist())
+    return next((what for part, what in REFUSED_DOCUMENTS.items() if part in names), None)
 
 
 def is_archive(data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -20,6 +21,7 @@ NESTED = 3  # so deep inside a JSON document the list of rows is looked for
 PAIR = ("text", "label")
 BLANKS = " \t\r\n\ufeff"  # marks of UTF-8 also stand between files that were put together
 PROBED = 20  # lines that tell whether a broken document is JSON Lines
+COMMENT, SAMPLE = re.compile(r"^\s*//", re.MULTILINE), 10_000
 ROWS_EXPECTED = 'expected [{"text": …, "label": …}, …], one such object a line, or columns as lists'
 NOT_JSON, NO_OBJECT = "is not JSON", 'is not an object such as {"text": …, "label": …}'
 
@@ -43,11 +45,14 @@ def json_text(text: str, name: str) -> Table:
     except RecursionError:
         raise BadConfig(f"{name}: is nested too deeply; {ROWS_EXPECTED}") from None
     except ValueError as error:
-        if any(is_object(line) for line in islice(lines(text), PROBED)):
+        first, *more = islice((line for line in lines(text) if line.strip(BLANKS)), PROBED)
+        commented = bool(COMMENT.search(text[:SAMPLE])) and not is_object(first)
+        if not commented and any(map(is_object, [first, *more])):
             return json_lines(text, name)
-        raise BadConfig(
-            f"{name}: is not whole JSON: {error}; write the file anew, or mend it there"
-        ) from None
+        remedy = "write the file anew, or mend it there"
+        if commented:
+            remedy = "delete the comments (//), which JSON does not have"
+        raise BadConfig(f"{name}: is not whole JSON: {error}; {remedy}") from None
     if not text[end:].strip(BLANKS):
         return json_document(document, name)
     if "\n" in text[begin:end]:

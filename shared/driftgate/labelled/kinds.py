@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from driftgate.labelled.table import Table
 
 DELIMITED = {".csv", ".tsv", ".tab", ".psv", ".txt"}
 SPLITS = {"train", "training", "test", "testing", "dev", "val", "valid", "validation", "eval"}
+# Text of other kinds, by how it begins.
+REFUSED_TEXTS = {
+    re.compile(
+        r"(?:#.*\n|---\s*\n)*(?:version:.*\n\s*)?(?:[\w-]+:\s*\n\s*)?- [\w-]+:.*\n\s+[\w-]+:"
+    ): "YAML: save its rows as JSON or CSV",
+    re.compile(
+        r"(?:#.*\n\s*)*\[\[[\w.-]+\]\]\s*\n\s*[\w-]+ *="
+    ): "TOML: save its rows as JSON or CSV",
+    re.compile(r"(?:(?://.*\n|/\*(?s:.*?)\*/)\s*)+[\[{]"): "JSON with comments: delete these",
+}
 MOST_GUESSES = 5  # texts of which words are shown
 NO_FOLDER = "it stands above the folders that are labels"
 
@@ -37,6 +48,9 @@ def table_of(content: Content, asked: Asked) -> Table:
     if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         return spreadsheets.spreadsheet(data, name)
     decoded = decode(data, name, asked.encoding)
+    what = refused_text(decoded.text)
+    if what:
+        raise BadConfig(f"{name}: this is {what}. {files.READ} can be read")
     table = text_reader(decoded.text, content.suffix)(decoded.text, name)
     if decoded.guess:
         said = f"read as {decoded.guess}, by its letters; --encoding says otherwise"
@@ -49,6 +63,12 @@ def in_words(guessed: Sequence[Decoded]) -> list[str]:
     """Words of the texts that show whether an encoding was guessed well."""
     words = " ".join(one.words for one in guessed[:MOST_GUESSES] if one.words)
     return [f"words of it in that encoding: {words}"] if words else []
+
+
+def refused_text(text: str) -> str | None:
+    """What a text is that holds no rows that are read, and what to do; None for others."""
+    begin = text[:10_000].lstrip("\ufeff \t\r\n").replace("\r\n", "\n")
+    return next((what for found, what in REFUSED_TEXTS.items() if found.match(begin)), None)
 
 
 def text_reader(text: str, suffix: str) -> Callable[[str, str], Table]:
