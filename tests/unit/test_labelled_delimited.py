@@ -352,6 +352,11 @@ def test_encodings(case: Case, tmp_path: Path) -> None:
         refused=("8 of 17 rows", "quote texts that contain the delimiter", "line 11", "--left-out"),
     ),
     Case(
+        "rows of more fields than the header, since no text is quoted",
+        lines("text,label", *(f"well, so {n},{'ab'[n % 2]}" for n in range(9))),
+        refused=("data.csv, line 1: the header has 2 fields", "most rows have 3", "quote texts"),
+    ),
+    Case(
         "duplicate and empty names of columns",
         lines(
             "text,label,label,,",

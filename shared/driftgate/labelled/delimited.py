@@ -99,11 +99,13 @@ def read(text: str, name: str) -> Table:
     rows = full_header(rows, width)
     first = top_row(rows, width)
     notes = [f"{rows[0][0]} to {rows[first][0] - 1}: lines above the header"] if first else []
-    rows = rows[first:]
+    above, rows = rows[:first], rows[first:]
     rows, swallowed = without_unclosed(rows, dialect, name, width)
     described = describing([row for _, row in rows[1:]])
     head = header([row for _, row in [rows[0], *rows[described + 1 :]] if len(row) == width])
-    if head is not None:
+    if head is None:
+        check_narrow(above, name, width)
+    else:
         top, rows = rows[0][1], rows[1:]
     ruled = [rows.pop(0)[0]] if head and rows and is_rule(rows[0][1]) else []
     describes = [number for number, _ in rows[:described]] if head else []
@@ -189,6 +191,16 @@ def without_comments(rows: list[Numbered], width: int) -> tuple[list[Numbered], 
     return kept, [rows[at][0] for at in sorted(lost)]
 
 
+def check_narrow(above: Sequence[Numbered], name: str, width: int) -> None:
+    """Raises: BadConfig where a line above rows without a header is one of fewer fields."""
+    for number, row in above:
+        if names_columns(row):
+            raise BadConfig(
+                f"{name}, line {number}: the header has {len(row)} fields, and most rows have "
+                f"{width}; quote texts that contain the delimiter, or name each column"
+            )
+
+
 def is_rule(row: Sequence[str]) -> bool:
     """Whether it is the line below the header of a table in Markdown."""
     return all(set(cell.strip()) <= {"-", ":"} for cell in row)
@@ -230,7 +242,7 @@ def hint(text: str) -> tuple[Dialect | None, str]:
 
 def delimiter(text: str, name: str) -> Dialect:
     """The delimiter that gives most rows the same number of fields."""
-    sample = text[:SAMPLE].rpartition("\n")[0] if len(text) > SAMPLE else text
+    sample = sample_of(text)
     found: list[tuple[float, int, Dialect]] = []
     # R divides by blanks, and encloses what stands between them.
     marks = [*DELIMITERS, *([" "] if text.startswith('"') else [])]
@@ -246,6 +258,11 @@ def delimiter(text: str, name: str) -> Dialect:
             f"divided by {', '.join(DELIMITERS.values())}"
         )
     return rarest(max(found, key=lambda one: one[:2])[2], [one[2] for one in found], sample)
+
+
+def sample_of(text: str) -> str:
+    """Whole lines from its beginning."""
+    return text[:SAMPLE].rpartition("\n")[0] if len(text) > SAMPLE else text
 
 
 def rarest(chosen: Dialect, others: Iterable[Dialect], sample: str) -> Dialect:
@@ -272,7 +289,7 @@ def right_quotes(dialect: Dialect, text: str) -> tuple[Dialect, list[Numbered]]:
     """Quotation marks are what encloses fields, or plain characters where only that gives every
     line the same number of fields, or doubled by backslashes."""
     if dialect.delimiter != " " and f'{dialect.delimiter} "' in text:
-        dialect = right_blanks(dialect, text)
+        dialect = right_blanks(dialect, sample_of(text))
     rows = list(dialect.rows(text))
     widths = Counter(len(row) for _, row in rows)
     width, share = usual(widths)
@@ -290,10 +307,10 @@ def right_quotes(dialect: Dialect, text: str) -> tuple[Dialect, list[Numbered]]:
     return dialect, rows
 
 
-def right_blanks(dialect: Dialect, text: str) -> Dialect:
+def right_blanks(dialect: Dialect, sample: str) -> Dialect:
     """Quotation marks behind a blank enclose fields where the rows agree at least as well then."""
     spaced = replace(dialect, spaced=True)
-    widths, candidate = dialect.widths(text), spaced.widths(text)
+    widths, candidate = dialect.widths(sample), spaced.widths(sample)
     share, with_blanks = usual(widths)[1], usual(candidate)[1]
     same = with_blanks == share and candidate.total() == widths.total()
     return spaced if same or with_blanks > share else dialect
