@@ -103,13 +103,11 @@ def read(text: str, name: str) -> Table:
     rows, swallowed = without_unclosed(rows, dialect, name, width)
     described = describing([row for _, row in rows[1:]])
     head = header([row for _, row in [rows[0], *rows[described + 1 :]] if len(row) == width])
+    aside: list[tuple[int, str]] = []
     if head is None:
         check_narrow(above, name, width)
     else:
-        top, rows = rows[0][1], rows[1:]
-    ruled = [rows.pop(0)[0]] if head and rows and is_rule(rows[0][1]) else []
-    describes = [number for number, _ in rows[:described]] if head else []
-    rows = rows[len(describes) :]
+        top, (rows, aside) = rows[0][1], below_header(rows[1:], described)
     rows, commented = without_comments(rows, width)
     again = [number for number, row in rows if head and repeats(row, top)]
     good = [one for one in rows if len(one[1]) == width and not (again and repeats(one[1], top))]
@@ -124,8 +122,7 @@ def read(text: str, name: str) -> Table:
         "line",
         dict(zip(head or numbered(width), cells, strict=True)),
         [number for number, _ in good],
-        left_out=[(number, RULE) for number in ruled]
-        + [(number, DESCRIBES) for number in describes]
+        left_out=aside
         + [(number, COMMENT) for number in commented]
         + [(number, REPEATED_HEADER) for number in again]
         + [(number, UNCLOSED) for number in swallowed]
@@ -175,7 +172,9 @@ def says_types(row: Sequence[str], below: Iterable[Sequence[str]]) -> bool:
 def without_comments(rows: list[Numbered], width: int) -> tuple[list[Numbered], list[int]]:
     """The rows without comments between them, and the lines of these. A text may begin with `#` and
     a blank too, but has a label that other rows have."""
-    odd = [at for at, (_, row) in enumerate(rows) if COMMENTED.match(row[0]) and len(row) == width]
+    odd = [
+        at for at, (_, row) in enumerate(rows) if COMMENTED.match(row[0]) and len(row) in (1, width)
+    ]
     if not odd:
         return rows, []
     ordinary = [row for _, row in rows if len(row) == width and not row[0].startswith("#")]
@@ -183,7 +182,7 @@ def without_comments(rows: list[Numbered], width: int) -> tuple[list[Numbered], 
     lost = {
         at
         for at in odd
-        if not any((column, rows[at][1][column].strip()) in seen for column in range(1, width))
+        if not any((column, cell.strip()) in seen for column, cell in enumerate(rows[at][1]))
     }
     if not ordinary:
         return rows, []
@@ -199,6 +198,15 @@ def check_narrow(above: Sequence[Numbered], name: str, width: int) -> None:
                 f"{name}, line {number}: the header has {len(row)} fields, and most rows have "
                 f"{width}; quote texts that contain the delimiter, or name each column"
             )
+
+
+def below_header(
+    rows: list[Numbered], described: int
+) -> tuple[list[Numbered], list[tuple[int, str]]]:
+    """The rows below a header, and what stands between, with the causes that leave it out."""
+    if rows and is_rule(rows[0][1]):
+        return rows[1:], [(rows[0][0], RULE)]
+    return rows[described:], [(number, DESCRIBES) for number, _ in rows[:described]]
 
 
 def is_rule(row: Sequence[str]) -> bool:
