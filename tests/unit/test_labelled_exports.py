@@ -848,6 +848,21 @@ def test_tools(case: Case, tmp_path: Path) -> None:
         for name in ("status", "review_status", "reviewStatus")
     ),
     Case(
+        "Toloka: parts of names behind colons, rejected work is not learned from",
+        lines(
+            "INPUT:text\tOUTPUT:result\tASSIGNMENT:worker_id\tASSIGNMENT:status",
+            *(
+                f"My parcel {n} is late\t{'ab'[n % 2]}\tw{n % 3}\t"
+                f"{'REJECTED' if n % 5 == 0 else 'APPROVED'}"
+                for n in range(40)
+            ),
+        ),
+        "data.tsv",
+        labels=["ab"[n % 2] for n in range(40) if n % 5],
+        left_out={"the annotation was rejected": 8},
+        slices={},
+    ),
+    Case(
         "a status without an annotator is told",
         lines(
             "text,label,status",

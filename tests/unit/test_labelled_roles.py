@@ -188,6 +188,11 @@ TYPED = {"text": [text(n) for n in range(20)], "label": [label(n) for n in range
         refused=("data.csv, line 2", "column 'Data'", "no dates", "--time none"),
     ),
     Case(
+        "a column called text whose cells begin with a number, beside names",
+        rows("text,full name,label", lambda n: f"{n} pizzas", lambda n: f"Ann Lee {n}", label),
+        texts=[f"{n} pizzas" for n in range(400)],
+    ),
+    Case(
         "data may be the text",
         rows("data,label", text, label),
         texts=[text(n) for n in range(400)],

@@ -129,8 +129,8 @@ def is_deadline(name: str) -> bool:
 
 
 def last(name: str) -> str:
-    """The part after the last dot, since exports nest: `data.text` is a text."""
-    return plain(name).rpartition(".")[2]
+    """The part after the last dot or colon, since exports nest: `data.text` is a text."""
+    return plain(name).replace(":", ".").rpartition(".")[2]
 
 
 def is_known(name: str) -> bool:
@@ -148,7 +148,7 @@ def rank(name: str, names: tuple[str, ...]) -> int | None:
 def spellings(name: str) -> tuple[str, ...]:
     """What a name is compared as: whole and its last part, capitals inside ignored or dividing."""
     whole = split(name)
-    return plain(name), last(name), whole, whole.rpartition(".")[2]
+    return plain(name), last(name), whole, last(whole)
 
 
 def contains(name: str, names: tuple[str, ...]) -> bool:

@@ -26,7 +26,8 @@ FEW_PERSONS, PERSONS_SHARE = 12, 0.25
 SHOWN = 12
 FIGURES_SHARE = 0.8  # of the cells, for a column to be figures or mailboxes
 LONGEST_FIGURE = 40
-DATE_LIKE = re.compile(r"\d+\D+\d")
+SEVERAL_NUMBERS = re.compile(r"\d+\D+\d")
+DATE_LIKE = re.compile(r"\d+[./-]\d")
 MAILBOX = re.compile(r"[^<>]*<[^<>@\s]+@[^<>@\s]+>")
 IGNORED = "ignored: "
 DATED_TWICE = "ignored: one of several dates; --time chooses one"
@@ -93,10 +94,9 @@ class Profile:
         """Whether cells are short and begin with a digit, as dates of an unknown format do."""
         return self.mostly(lambda cell: cell[0].isdigit() and len(cell) <= LONGEST_FIGURE)
 
-    @property
-    def is_date_like(self) -> bool:
-        """Whether cells are such figures with several numbers."""
-        return self.is_figures and self.mostly(lambda cell: DATE_LIKE.match(cell) is not None)
+    def is_like(self, figure: re.Pattern[str]) -> bool:
+        """Whether cells are figures that begin so."""
+        return self.is_figures and self.mostly(lambda cell: figure.match(cell) is not None)
 
     def mostly(self, holds: Callable[[str], bool]) -> bool:
         looked = self.cells[:200]
@@ -298,7 +298,7 @@ def text_columns(
     free = {n: p for n, p in profiles.items() if n != label and n not in why}
     free = {n: p for n, p in free.items() if n not in {asked.time, asked.subject}}
     free = {n: p for n, p in free.items() if not is_dates(p, asked)}
-    words = {n: p for n, p in free.items() if not p.is_figures}
+    words = {n: p for n, p in free.items() if not is_no_text(n, p)}
     free = words if any(p.is_prose for p in words.values()) else free
     titles = [n for n in by_name(free, names.TITLE) if free[n].is_title]
     bodies = [n for n in by_name(free, names.TEXT) if n not in titles and free[n].filled]
@@ -322,6 +322,14 @@ def text_columns(
     raise BadConfig(
         f"{table.source}: {cannot_tell('text', [p.name for p in found])}; {listing(profiles)}"
     )
+
+
+def is_no_text(name: str, found: Profile) -> bool:
+    """Whether a column is figures rather than sentences. One that is called like a text may begin
+    with numbers (`2 pizzas`), but not with dates."""
+    called = names.rank(name, names.TEXT) is not None
+    may_be_date = not called or bool(names.TEXT_OR_DATE & set(names.spellings(name)))
+    return found.is_figures if may_be_date else found.is_like(DATE_LIKE)
 
 
 def body_of(table: Table, titles: Sequence[str], free: Mapping[str, Profile]) -> list[str]:
@@ -406,7 +414,7 @@ def found_time(
 
 def may_be_time(name: str, found: Profile) -> bool:
     """Whether a column that is called like a date is one; some names have another meaning too."""
-    return not names.TEXT_OR_DATE & set(names.spellings(name)) or found.is_date_like
+    return not names.TEXT_OR_DATE & set(names.spellings(name)) or found.is_like(SEVERAL_NUMBERS)
 
 
 def no_time(name: str, time: str | None, asked: Asked) -> str:
