@@ -216,6 +216,11 @@ TYPED = {"text": [text(n) for n in range(20)], "label": [label(n) for n in range
         )
     ),
     Case(
+        "a headline is not joined with who wrote it",
+        rows("headline,full name,label", text, lambda n: f"Mary Jane Watson Parker {n}", label),
+        texts=[text(n) for n in range(400)],
+    ),
+    Case(
         "a title and two bodies of other names",
         rows(
             "title,first words,other words,label",

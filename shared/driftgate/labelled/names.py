@@ -82,6 +82,7 @@ SUBJECT = words(
     kunde kundennummer kunden_nr cliente cliente_id klant müşteri клиент 用户 顧客
     """
 )
+PERSONS = (*SUBJECT, "name", "names", "authors", "byline")  # as words inside a name
 ID = words(
     """
     id uuid guid key ticket_id message_id tweet_id review_id request_id issue_id row_id

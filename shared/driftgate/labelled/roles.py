@@ -340,7 +340,8 @@ def body_of(table: Table, titles: Sequence[str], free: Mapping[str, Profile]) ->
     """
     longest = max(free[name].length for name in titles)
     longer = [n for n, p in free.items() if p.is_prose and p.length > longest and not is_known(n)]
-    called = [n for n in longer if names.contains(n, names.TEXT)] or longer
+    called = [n for n in longer if names.contains(n, names.TEXT)]
+    called = called or [n for n in longer if not names.contains(n, names.PERSONS)]
     if len(called) > 1:
         raise BadConfig(
             f"{table.source}: {titles[0]!r} is a title, and its text may be "
