@@ -92,9 +92,6 @@ def show(labelled: Labelled) -> None:
 
     counts = labelled.label_counts
     say(f"{len(counts)} labels: {summary(counts)}")
-    torn = several_labels(labelled)
-    if torn:
-        say(f"{len(torn):,} texts stand under several labels, such as {torn[0]!r}")
     moments = [moment for moment in labelled.times if moment is not None]
     say(f"dates: {stamp(min(moments))} to {stamp(max(moments))}" if moments else "dates: none")
     for name, values in labelled.slices.items():
@@ -102,16 +99,6 @@ def show(labelled: Labelled) -> None:
         for value in filter(None, values):
             found[value] = found.get(value, 0) + 1
         say(f"slice {name}: {summary(found)}")
-
-
-def several_labels(labelled: Labelled) -> list[str]:
-    """Texts that occur with more than one label, cut to a line."""
-    label_of: dict[str, str] = {}
-    torn: dict[str, None] = {}
-    for text, label in zip(labelled.texts, labelled.labels, strict=True):
-        if label_of.setdefault(text, label) != label:
-            torn[text] = None
-    return [" ".join(text.split())[:MOST_CHARACTERS] for text in torn]
 
 
 def newest(labelled: Labelled, places: Sequence[int]) -> Sequence[int]:

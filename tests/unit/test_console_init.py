@@ -211,19 +211,6 @@ def test_apply_tells_it_too_and_declares_all_the_same(
     assert "protected slice shop=x has 0 of" in said
 
 
-def test_texts_under_several_labels_are_told(
-    messages: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    rows = [dict(row) for row in messages[:300]]
-    rows[7] = rows[3] | {"label": "another"}
-    rows[9] = rows[3] | {"label": "another", "time": rows[9]["time"]}
-    write(Path("a.csv"), rows)
-    status, said = run("init", "m", "--data", "a.csv")
-    assert status == 0, said
-    assert "1 texts stand under several labels" in said
-
-
 # ---------------------------------------------------------------- rows for `retrain --seed`
 
 

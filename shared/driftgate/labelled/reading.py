@@ -34,7 +34,7 @@ NESTED = "is nested too deeply; expected rows of cells"
 Made = TypeVar("Made")
 # Left out on purpose, or without a loss: not a sign of a file that was misread.
 EXPECTED = {
-    *(REPEATED, delimited.REPEATED_HEADER, delimited.RULE),
+    *(REPEATED, delimited.REPEATED_HEADER, delimited.RULE, delimited.DESCRIBES, delimited.COMMENT),
     *(exports.REJECTED, exports.NO_ANNOTATION, UNLABELLED, TOTALS),
 }
 # What helps against a cause, where it is not another column.
