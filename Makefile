@@ -29,7 +29,7 @@ endif
 	@touch $@
 
 demo: $(INSTALLED)  ## plays a world through the whole loop; DATA=PATH plays labelled text of your own
-	@$(RUN)/driftgate demo $(if $(DATA),--data "$(DATA)") $(if $(TEXT),--text "$(TEXT)") $(if $(LABEL),--label "$(LABEL)") $(if $(TIME),--time "$(TIME)") $(ARGS)
+	@$(RUN)/driftgate demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: lint  ## lint, types and the tests, on ports of their own; ARGS="-m long" the longest ones
 	@$(RUN)/pytest $(ARGS)
