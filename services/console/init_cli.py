@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,25 +96,18 @@ def show(labelled: Labelled) -> None:
     moments = [moment for moment in labelled.times if moment is not None]
     say(f"dates: {stamp(min(moments))} to {stamp(max(moments))}" if moments else "dates: none")
     for name, values in labelled.slices.items():
-        found: dict[str, int] = {}
-        for value in filter(None, values):
-            found[value] = found.get(value, 0) + 1
-        say(f"slice {name}: {summary(found)}")
+        say(f"slice {name}: {summary(Counter(filter(None, values)))}")
 
 
 def newest(labelled: Labelled, places: Sequence[int]) -> Sequence[int]:
     """As many rows as a launch can use with its suite: the newest of a very large file, or any
     where there are no dates."""
-    import random
+    from driftgate.scaffold import proposal
 
-    from driftgate.scaffold.proposal import MOST_LAUNCH, MOST_SUITE
-
-    most = MOST_LAUNCH + MOST_SUITE
+    most = proposal.MOST_LAUNCH + proposal.MOST_SUITE
     if len(places) <= most:
         return places
-    mixed = random.Random(SEED).sample(places, len(places))
-    mixed.sort(key=lambda place: -(labelled.times[place] or 0))
-    return mixed[:most]
+    return proposal.newest(places, lambda place: labelled.times[place], most, SEED)
 
 
 def launchable(labelled: Labelled, places: Sequence[int], now: int) -> list[Row]:
@@ -148,12 +142,13 @@ def proposed(rows: Sequence[Row], wish: Wanted, asks: bool) -> Proposal:
     from rich.progress import Progress
 
     from driftgate.scaffold import baseline, proposal
+    from driftgate.scaffold.launch import slice_counts
 
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("what the base makes of the texts", total=1.0)
         found = baseline.guesses(rows, SEED, lambda done: progress.update(task, completed=done))
     made = proposal.propose(rows, found, wish, SEED)
-    counts = proposal.slice_counts(rows)
+    counts = slice_counts(rows)
     if not asks or not counts or wish.protect is not None:
         return made
     shown = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(MOST_SHOWN))

@@ -156,19 +156,8 @@ def with_one_spelling(found: Labelled) -> Labelled:
             seen.add(row)
             kept.append(place)
     findings.kept = len(kept)
-    if len(kept) == len(one):
-        found.labels = one
-        return found
-    return Labelled(
-        [found.texts[p] for p in kept],
-        [one[p] for p in kept],
-        [found.times[p] for p in kept],
-        [found.subjects[p] for p in kept],
-        [found.ids[p] for p in kept],
-        {name: [values[p] for p in kept] for name, values in found.slices.items()},
-        found.places.only(kept),
-        findings,
-    )
+    found.labels = one
+    return found if len(kept) == len(one) else found.only(kept)
 
 
 def several_labels(found: Labelled, one: Sequence[str]) -> list[str]:

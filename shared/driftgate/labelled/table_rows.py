@@ -74,6 +74,19 @@ class Labelled:
     def rows(self, places: Sequence[int] | None = None) -> list[Row]:
         return [self.row(place) for place in (range(len(self)) if places is None else places)]
 
+    def only(self, kept: Sequence[int]) -> Labelled:
+        """The rows at these places, with the same findings."""
+        return Labelled(
+            [self.texts[p] for p in kept],
+            [self.labels[p] for p in kept],
+            [self.times[p] for p in kept],
+            [self.subjects[p] for p in kept],
+            [self.ids[p] for p in kept],
+            {name: [values[p] for p in kept] for name, values in self.slices.items()},
+            self.places.only(kept),
+            self.findings,
+        )
+
     @property
     def dated(self) -> bool:
         return bool(self.times) and all(time is not None for time in self.times)
@@ -118,16 +131,9 @@ def labelled(table: Table, found: Roles, chosen: Slices, asked: Asked) -> Labell
             findings.leave_out(NO_DATE, table.where(place))
         kept = [place for place in kept if times[place] is not None]
     findings.kept = len(kept)
-    return Labelled(
-        [texts[p] for p in kept],
-        [as_text(given[p]) for p in kept],
-        [times[p] for p in kept],
-        [subjects[p] for p in kept],
-        [ids[p] for p in kept],
-        {name: [values[p] for p in kept] for name, values in slices.items()},
-        table.places.only(kept),
-        findings,
-    )
+    names = [as_text(one) for one in given]
+    every = Labelled(texts, names, list(times), subjects, ids, slices, table.places, findings)
+    return every.only(kept)
 
 
 def unlabelled(table: Table) -> Labelled:

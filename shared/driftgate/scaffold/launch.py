@@ -149,8 +149,13 @@ def is_in(slices: Mapping[str, str], slice_name: str) -> bool:
 
 def seen(rows: Iterable[Row]) -> str:
     """The largest slices with their rows."""
-    counts = Counter(f"{name}={value}" for row in rows for name, value in row.slices.items())
-    return ", ".join(f"{name} {n}" for name, n in counts.most_common(MOST_SEEN)) or "no slices"
+    largest = slice_counts(rows).most_common(MOST_SEEN)
+    return ", ".join(f"{name} {n}" for name, n in largest) or "no slices"
+
+
+def slice_counts(rows: Iterable[Row]) -> Counter[str]:
+    """Rows of each `name=value`."""
+    return Counter(f"{name}={value}" for row in rows for name, value in row.slices.items())
 
 
 def rows_in(path: Path) -> list[Row]:

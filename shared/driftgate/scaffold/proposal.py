@@ -8,23 +8,22 @@ import math
 import random
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from driftgate.errors import BadConfig, nearest
 from driftgate.labelled.rows import Row
-from driftgate.model_repo import Mask
+from driftgate.model_repo import Data, Mask
 from driftgate.personal.masking import Masker
 from driftgate.scaffold.baseline import Guess
-from driftgate.scaffold.launch import is_in, person, seen
+from driftgate.scaffold.launch import is_in, person, seen, slice_counts
 from driftgate.scaffold.writing import MINIMUM_CASES, Case, Declaration
 from driftgate.split import held_out, normalised
 from driftgate.suites import MIN_SLICE_CASES
 
-SEED = 7
 LEAST_ROWS = 100
-TEST_SHARE = 0.25
-"""Of the launch rows; the default of `data.test_share`."""
+TEST_SHARE = Data().test_share
 
 SUITE_SHARE = 0.125
 MOST_SUITE, LEAST_SUITE = 80, 12
@@ -48,6 +47,7 @@ NONE = "none"
 # Labelled answers a day for which the usual numbers of pairs in a rollout are meant.
 USUAL_LABELLED_PER_DAY = 30
 DEFAULTS = Declaration("", ())
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
     suite = suite_of(rows, found)
     frozen = {normalised(case.text) for case in suite}
     left = {row.id: row for row in rows if normalised(row.text) not in frozen}
-    launch = newest(list(left.values()), MOST_LAUNCH, seed)
+    launch = newest(list(left.values()), lambda row: row.time, MOST_LAUNCH, seed)
     held = [row for row in launch if held_out(person(row), TEST_SHARE)]
     accuracy = share_right(found)
     clear = min(MOST_CERTAIN, accuracy + CLEARER)
@@ -111,8 +111,8 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         slice_gate=slice_bar(protected, held, found, gate),
         regression_gate=min(DEFAULTS.regression_gate, bar(clear, len(suite), 0)),
         probe_gate=min(DEFAULTS.probe_gate, bar(clear, MINIMUM_CASES, 0)),
-        min_cases=min(80, max(10, len(held) // 2)),
-        min_rows=min(150, max(40, len(launch) // 2)),
+        min_cases=min(DEFAULTS.min_cases, max(10, len(held) // 2)),
+        min_rows=min(DEFAULTS.min_rows, max(40, len(launch) // 2)),
         min_pairs=pairs(wanted.labelled_per_day),
         one_off=wanted.one_off,
         max_rows=max_rows,
@@ -159,11 +159,13 @@ def in_turn(rows: Sequence[Row], guesses: Sequence[Guess], keep: int) -> list[Ro
     return chosen
 
 
-def newest(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
+def newest(
+    items: Sequence[Item], time: Callable[[Item], int | None], most: int, seed: int
+) -> list[Item]:
     """In a seeded order, so that a file sorted by label is not learned from label by label; the
     newest where there are more than one launch can use."""
-    shuffled = random.Random(seed).sample(list(rows), len(rows))
-    shuffled.sort(key=lambda row: -(row.time or 0))
+    shuffled = random.Random(seed).sample(items, len(items))
+    shuffled.sort(key=lambda item: -(time(item) or 0))
     return shuffled[:most]
 
 
@@ -213,10 +215,6 @@ def protected_slice(launch: Sequence[Row], held: Sequence[Row], asked: str | Non
     return min(large)[1] if large else ""
 
 
-def slice_counts(rows: Sequence[Row]) -> Counter[str]:
-    return Counter(f"{name}={value}" for row in rows for name, value in row.slices.items())
-
-
 def pairs(labelled_per_day: float | None) -> tuple[int, ...]:
     """Labelled requests that each stage of a rollout waits for; fewer where few are labelled."""
     usual = DEFAULTS.min_pairs
@@ -256,8 +254,8 @@ def reasons(
         )
     if declared.min_cases < FEW_CASES:
         told.append(
-            f"a verdict rests on {declared.min_cases} cases or more instead of 80: only large "
-            "losses will be seen until there is more"
+            f"a verdict rests on {declared.min_cases} cases or more instead of "
+            f"{DEFAULTS.min_cases}: only large losses will be seen until there is more"
         )
     if tuple(declared.min_pairs) != tuple(DEFAULTS.min_pairs):
         waits = ", ".join(map(str, declared.min_pairs))
