@@ -1,0 +1,44 @@
+"""Files that a crash cannot tear."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replaces the content of a file. When it returns, the new content survives a power cut.
+
+    Until then, whatever fails and whoever is killed, `path` holds its old content or the new,
+    never a part. Several processes may write the same path: one of them is the last. A killed
+    writer leaves a file `.NAME.….part` beside it, which nothing reads.
+
+    Raises:
+        OSError: the folder is missing or closed to us, or the disk is full or broken.
+    """
+    beside = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        with beside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        move_durably(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Renames a synced file, or a folder of synced files, within one file system."""
+    source.replace(target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
