@@ -21,7 +21,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@[ -x .venv/bin/python ] || $(UV) venv -q --python $(PYTHON) .venv
 	@echo "installing (the first time some minutes, mostly torch)"
 ifeq ($(TORCH),cpu)
-	@$(UV) pip install -q --python .venv --torch-backend cpu --group dev -r pyproject.toml
+	@$(UV) pip install -q --python .venv --torch-backend cpu --group dev --extra services -r pyproject.toml
 else
 	@$(UV) pip install -q --python .venv --require-hashes -r requirements.lock
 endif
@@ -49,7 +49,7 @@ lint: $(INSTALLED)  ## ruff and mypy
 	@$(RUN)/mypy
 
 lock: $(INSTALLED)  ## writes requirements.lock anew from pyproject.toml
-	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev --extra services pyproject.toml -o requirements.lock
 
 clean:  ## removes what was installed and stored
 	@for state in .driftgate .driftgate/demo .driftgate/bench; do [ ! -x $(RUN)/driftgate ] || $(RUN)/driftgate down --state $$state; done

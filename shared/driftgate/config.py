@@ -12,6 +12,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from driftgate.errors import BadConfig, nearest
 
 PREFIX = "DRIFTGATE_"
+PACKAGE = Path(__file__).resolve().parent
+
+
+def schemas_of(package: Path) -> Path:
+    """The folder of topics and schemas: a wheel has it inside the package, a checkout at its root."""
+    inside = package / "schemas"
+    return inside if inside.is_dir() else package.parents[1] / "schemas"
 
 
 class Settings(BaseSettings):
@@ -54,9 +61,7 @@ class Settings(BaseSettings):
     state_dir: Path = Field(
         Path(".driftgate"), description="folder for what a service may lose without harm"
     )
-    schemas: Path = Field(
-        Path(__file__).resolve().parents[2] / "schemas", description="folder of topics and schemas"
-    )
+    schemas: Path = Field(schemas_of(PACKAGE), description="folder of topics and schemas")
     threads: int = Field(1, ge=1, description="torch threads in one worker")
 
 
