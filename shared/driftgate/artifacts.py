@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from driftgate.codec import canonical
 from driftgate.errors import Corrupt
+from driftgate.files import move_durably, write_atomically
 
 SCHEME = "sha256:"
 
@@ -74,17 +76,19 @@ class Artifacts:
             return target
         listing = self._listing(uri)
         partial = into / f"{target.name}.{uuid4().hex}"
-        for name, blob in listing.items():
-            path = partial / name
-            if not path.resolve().is_relative_to(partial.resolve()):
-                raise Corrupt(f"artifact {uri} names a file outside its folder: {name!r}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.get(blob))
         try:
-            partial.rename(target)
-        except OSError:  # another process was first
-            if not target.exists():
+            for name, blob in listing.items():
+                path = partial / name
+                if not path.resolve().is_relative_to(partial.resolve()):
+                    raise Corrupt(f"artifact {uri} names a file outside its folder: {name!r}")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, self.get(blob))
+            move_durably(partial, target)
+        except OSError:
+            if not target.exists():  # another process may have been first
                 raise
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
         return target
 
     def ref(self, name: str) -> Any:
@@ -129,11 +133,13 @@ class Artifacts:
         return f"{self._root}/blobs/{digest[:2]}/{digest}"
 
     def _write(self, path: str, data: bytes) -> None:
-        """Whole or not at all: written beside, then moved (an object store's put is whole)."""
-        self._fs.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH120 - may be a URL path
-        beside = f"{path}.{uuid4().hex}.part"
-        self._fs.pipe_file(beside, data)
-        self._fs.mv(beside, path)
+        """Whole or not at all, and durable when it returns."""
+        if not isinstance(self._fs, LocalFileSystem):
+            self._fs.pipe_file(path, data)  # an object store's put is whole
+            return
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, data)
 
 
 def digest_of(uri: str) -> str:

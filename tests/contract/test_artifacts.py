@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -64,6 +66,30 @@ def test_a_folder_cannot_write_outside_itself(store: Artifacts, tmp_path: Path) 
     with pytest.raises(Corrupt, match="outside"):
         store.get_folder(uri, tmp_path / "cache")
     assert not (tmp_path / "outside.txt").exists()
+
+
+def test_a_folder_that_cannot_be_fetched_whole_leaves_nothing(
+    store: Artifacts, tmp_path: Path
+) -> None:
+    listing = {"a.bin": store.put(b"a"), "b.bin": "sha256:" + "0" * 64}
+    uri = store.put_json(listing)
+    with pytest.raises(Corrupt, match="is not stored"):
+        store.get_folder(uri, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_was_stored_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk at the last moment: no blob of that name, and the next try stores it."""
+    store = Artifacts(f"file://{tmp_path}")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            store.put(b"weights")
+    assert store.get(store.put(b"weights")) == b"weights"
 
 
 def test_a_ref_is_given_once(store: Artifacts) -> None:
