@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test up down bench lint clean lock
+.PHONY: help install demo test up down bench events lint clean lock
 
 help:  ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ down: $(INSTALLED)  ## stops them; what was stored stays
 
 bench: $(INSTALLED)  ## runs one benchmark, NAME=..., and writes its result into bench/RESULTS.md
 	@$(RUN)/python -m bench.run $(NAME) $(ARGS)
+
+events: $(INSTALLED)  ## writes the classes of events anew from schemas/
+	@$(RUN)/python -m driftgate.events.generate
 
 lint: $(INSTALLED)  ## ruff and mypy
 	@$(RUN)/ruff check .

@@ -16,7 +16,7 @@ from fastavro.read import SchemaResolutionError
 
 from driftgate.dead_letters import MALFORMED, UNKNOWN_SCHEMA
 from driftgate.errors import BadInput
-from driftgate.events import Event, Topics
+from driftgate.events import EVENTS, AnyEvent, Event, Topics, topic_of
 from driftgate.schema_registry import HttpRegistry
 from driftgate.schemas import MAGIC, LockFile, Registry, Schemas
 
@@ -76,14 +76,25 @@ class Codec:
         Raises:
             BadInput: a field is missing, unknown or of the wrong type.
         """
-        version = self.schemas.newest[self.topics[topic].subject]
-        buffer = BytesIO()
-        buffer.write(version.header)
-        try:
-            fastavro.schemaless_writer(buffer, version.schema, event, strict_allow_default=True)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise BadInput(MALFORMED, topic, dict(event), f"{version.subject}: {error}") from error
-        return buffer.getvalue()
+        return self._encoded(topic, event, strict_allow_default=True)
+
+    def value(self, event: AnyEvent) -> bytes:
+        """The record value of an event, in the newest version that the registry has: fields that
+        only the class has are left out, those that only the schema has get their default.
+
+        Raises:
+            BadInput: a field is of the wrong type.
+        """
+        return self._encoded(topic_of(event), event.as_dict())
+
+    def record(self, event: AnyEvent) -> tuple[str, bytes | None, bytes]:
+        """Topic, key and value of an event.
+
+        Raises:
+            BadInput: as `value`.
+        """
+        topic = topic_of(event)
+        return topic, self.topics.key(topic, event), self.value(event)
 
     def decode(self, topic: str, value: bytes | None) -> dict[str, Any]:
         """The event in a record value. Timestamps are ints, milliseconds.
@@ -134,6 +145,24 @@ class Codec:
                 raise
             self.refresh(error.value)
         return self.decode(topic, value)
+
+    def event(self, topic: str, value: bytes | None) -> AnyEvent:
+        """As `read`, as the class of the topic.
+
+        Raises:
+            BadInput, BadConfig, RegistryUnavailable: as `read`.
+        """
+        return EVENTS[topic].of(self.read(topic, value))
+
+    def _encoded(self, topic: str, event: Event, **strictness: bool) -> bytes:
+        version = self.schemas.newest[self.topics[topic].subject]
+        buffer = BytesIO()
+        buffer.write(version.header)
+        try:
+            fastavro.schemaless_writer(buffer, version.schema, event, **strictness)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise BadInput(MALFORMED, topic, dict(event), f"{version.subject}: {error}") from error
+        return buffer.getvalue()
 
 
 def canonical(value: Any) -> str:

@@ -1,8 +1,4 @@
-"""Events and the topics that carry them.
-
-An event is a plain mapping with exactly the fields of its Avro subject (`schemas/<subject>/`);
-the codec refuses any other shape, so the schema is the type.
-"""
+"""The topics that carry events, as `schemas/topics.yaml` declares them."""
 
 from __future__ import annotations
 
@@ -11,22 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-Event = Mapping[str, Any]
+from driftgate.events.generated import AnyEvent, DeadLetter
 
 DLQ = ".dlq"
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
+# An event whose class is not used yet: exactly the fields of its Avro subject.
+Event = Mapping[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """How one topic is kept. `retention_days` -1 keeps for ever."""
+    """How one topic is kept.
+
+    Attributes:
+        key: fields whose values, joined by "/", are the key of a record.
+        retention_days: -1 keeps for ever.
+    """
 
     name: str
     subject: str
-    key: str
+    key: tuple[str, ...]
     partitions: int
     cleanup: str
     retention_days: int
@@ -58,14 +60,18 @@ class Topics:
     @classmethod
     def load(cls, schemas: Path) -> Topics:
         """Reads `topics.yaml` in the folder `schemas`."""
+        # Here, since who only needs the classes need not wait for a YAML parser.
+        from ruamel.yaml import YAML
+
         declared = YAML(typ="safe").load((schemas / "topics.yaml").read_text())
         found: dict[str, Topic] = {}
         for name, own in declared["topics"].items():
             kept = {**declared["defaults"], **own}
+            key = kept["key"]
             found[name] = Topic(
                 name,
                 kept["subject"],
-                kept["key"],
+                (key,) if isinstance(key, str) else tuple(key),
                 kept["partitions"],
                 kept["cleanup"],
                 kept["retention_days"],
@@ -73,7 +79,7 @@ class Topics:
             if kept["dead_letters"]:
                 dead = declared["dead_letter"]
                 found[name + DLQ] = Topic(
-                    name + DLQ, dead["subject"], "key", 1, "delete", dead["retention_days"]
+                    name + DLQ, dead["subject"], ("key",), 1, "delete", dead["retention_days"]
                 )
         return cls(found)
 
@@ -84,7 +90,17 @@ class Topics:
         """Every topic's name, dead letters included."""
         return list(self.by_name)
 
-    def key(self, topic: str, event: Event) -> bytes | None:
-        """The record key of an event: the value of the topic's key field."""
-        value = event[self.by_name[topic].key]
-        return value if isinstance(value, bytes | None) else str(value).encode()
+    def key(self, topic: str, event: Event | AnyEvent) -> bytes | None:
+        """The record key of an event: the values of the topic's key fields."""
+        values = [
+            event[field] if isinstance(event, Mapping) else getattr(event, field)
+            for field in self.by_name[topic].key
+        ]
+        if isinstance(values[0], bytes | None):  # a dead letter has the key of its record
+            return values[0]
+        return "/".join(map(str, values)).encode()
+
+
+def topic_of(event: AnyEvent) -> str:
+    """The topic that an event belongs on."""
+    return event.topic + DLQ if isinstance(event, DeadLetter) else event.TOPIC

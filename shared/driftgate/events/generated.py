@@ -1,0 +1,691 @@
+"""A class for each Avro record in schemas/. Made by `make events`: do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, Literal
+
+from driftgate.events.record import AvroRecord
+
+# live: the app got this answer; shadow: nobody did.
+Role = Literal["live", "shadow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference(AvroRecord):
+    """One answer of one version to one request. Shadow versions answer the same request without
+    being heard.
+
+    Attributes:
+        request_id: Id of the request, chosen by the app or the router; unique for ever.
+        model: Name of the model, as in its model.yaml.
+        version: Version that answered, the number after the @.
+        digest: SHA-256 of the adapter that computed the answer, hex; empty when the app does not
+            know it.
+        role: Whether the app got this answer.
+        input: The text that was asked; null when only its hash may be kept.
+        input_hash: SHA-256 of the UTF-8 text, hex.
+        features: Numbers about the input that monitors may watch, such as words and similarity.
+        slices: Named parts of traffic that this request belongs to, such as language: es.
+        output: The answer; for a classifier its label.
+        confidence: Probability that the model gives its answer, 0 to 1; null when it has none.
+        latency_ms: Time from request to answer inside the server, milliseconds.
+        tokens: Tokens read and written.
+        cost: Cost of the answer in the currency that the model repo states.
+        subject: The person or account that the text is about; null when there is none.
+        epoch: Epoch of the routing record that chose the version; 0 when no router did.
+        propensity: Probability with which routing chose this version for a live answer, 0 to 1.
+        time: When the request was made. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "inferences"
+
+    request_id: str
+    model: str
+    version: int
+    digest: str = ""
+    role: Role = "live"
+    input: str | None = None
+    input_hash: str
+    features: Mapping[str, float] = field(default_factory=dict)
+    slices: Mapping[str, str] = field(default_factory=dict)
+    output: str
+    confidence: float | None = None
+    latency_ms: float = 0.0
+    tokens: int = 0
+    cost: float = 0.0
+    subject: str | None = None
+    epoch: int = 0
+    propensity: float = 1.0
+    time: int
+
+
+# rating: a number; correction: the right label by a user; edit: a better response; review: the
+# label by a reviewer.
+FeedbackKind = Literal["rating", "correction", "edit", "review"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback(AvroRecord):
+    """What a person or a check made of one answer.
+
+    Attributes:
+        feedback_id: Id of this feedback; the same id twice is the same feedback.
+        request_id: Request that it is about.
+        model: Name of the model, as in its model.yaml.
+        kind: What sort of feedback this is.
+        rating: Rating from 0 (bad) to 1 (good); for kind rating.
+        label: The right label; for kind correction and review.
+        edited: The response as it should have been; for kind edit.
+        reason: Why, in the words of who gave it.
+        reviewer: Who reviewed; null for end users.
+        time: When the feedback was given. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "feedback"
+
+    feedback_id: str
+    request_id: str
+    model: str
+    kind: FeedbackKind
+    rating: float | None = None
+    label: str | None = None
+    edited: str | None = None
+    reason: str | None = None
+    reviewer: str | None = None
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(AvroRecord):
+    """A feedback joined to the live inference that it is about.
+
+    Attributes:
+        outcome_id: The feedback_id; the same id twice is the same outcome.
+        request_id: Request that it is about.
+        model: Name of the model, as in its model.yaml.
+        version: Version that gave the live answer.
+        slices: Slices of the inference.
+        output: The live answer.
+        confidence: Confidence of the live answer.
+        kind: What sort of feedback this is.
+        label: The right label, when the feedback tells it.
+        rating: Rating from 0 to 1, when the feedback tells it.
+        edited: The better response, when the feedback tells it.
+        was_correct: Whether the answer was right: output = label, or rating >= 0.5; null when the
+            feedback does not tell.
+        inference_time: When the request was made. Milliseconds since 1970-01-01 UTC.
+        feedback_time: When the feedback was given. Milliseconds since 1970-01-01 UTC.
+        time: The later of the two: when the outcome could first be known. Milliseconds since
+            1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "outcomes"
+
+    outcome_id: str
+    request_id: str
+    model: str
+    version: int
+    slices: Mapping[str, str] = field(default_factory=dict)
+    output: str
+    confidence: float | None = None
+    kind: FeedbackKind
+    label: str | None = None
+    rating: float | None = None
+    edited: str | None = None
+    was_correct: bool | None = None
+    inference_time: int
+    feedback_time: int
+    time: int
+
+
+# quality: wrong answers; output: shares of answers and their confidence; input: features of the
+# text.
+Signal = Literal["quality", "output", "input"]
+# critical: may fire a retrain; warning: is only told.
+Severity = Literal["warning", "critical"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftAlert(AvroRecord):
+    """A monitored signal left its reference.
+
+    Attributes:
+        alert_id: Id of the alert: model, version, monitor, slice and window end.
+        model: Name of the model, as in its model.yaml.
+        version: Version that was live.
+        monitor: Name of the monitor in model.yaml.
+        signal: What is watched.
+        slice: Slice, as name=value, or all.
+        detector: Detector that fired.
+        statistic: Value of its statistic.
+        threshold: Value at which it fires.
+        events: Events seen by the detector since its reference was set.
+        window_start: First event in evidence. Milliseconds since 1970-01-01 UTC.
+        window_end: Last event in evidence. Milliseconds since 1970-01-01 UTC.
+        severity: How much it matters.
+        evidence: Numbers behind it, such as reference, tolerance and recent mean.
+        time: When it fired. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "drift.alerts"
+
+    alert_id: str
+    model: str
+    version: int
+    monitor: str
+    signal: Signal
+    slice: str
+    detector: str
+    statistic: float
+    threshold: float
+    events: int
+    window_start: int
+    window_end: int
+    severity: Severity
+    evidence: Mapping[str, float] = field(default_factory=dict)
+    time: int
+
+
+# Why a version is wanted.
+RetrainReason = Literal["launch", "drift", "cadence", "operator", "erasure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainRequest(AvroRecord):
+    """Train a new version of this model.
+
+    Attributes:
+        retrain_id: Id of the request; the same id twice is the same request.
+        model: Name of the model, as in its model.yaml.
+        reason: Why a version is wanted.
+        since: Since when the world has moved, as far as is known. Milliseconds since 1970-01-01
+            UTC.
+        focus_slices: Slices that drifted, as name=value.
+        exclusions: Request ids that must not be learned from.
+        alerts: Ids of the alerts behind it.
+        seed_uri: Artifact with labelled examples to learn from besides the logs; null for none.
+        drill: A fault rehearsed on purpose, such as shuffle-labels:language=es; null in earnest.
+        actor: Service or person that asked.
+        words: The reason in words, for people.
+        time: When it was asked; the data end here. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "retrain.requests"
+
+    retrain_id: str
+    model: str
+    reason: RetrainReason
+    since: int | None = None
+    focus_slices: tuple[str, ...] = ()
+    exclusions: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
+    seed_uri: str | None = None
+    drill: str | None = None
+    actor: str = ""
+    words: str = ""
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate(AvroRecord):
+    """A version was trained and may be judged.
+
+    Attributes:
+        retrain_id: Request that it answers.
+        model: Name of the model, as in its model.yaml.
+        version: Number of the new version.
+        parent: Version that was champion when it was trained; null for the first.
+        adapter_uri: Artifact folder of the adapter.
+        adapter_digest: SHA-256 of that folder's content, hex.
+        base: Base as named in model.yaml.
+        base_digest: SHA-256 of the base's weights, hex.
+        method: lora or qlora.
+        dataset_id: SHA-256 of the dataset's content, hex.
+        dataset_uri: Artifact folder of the dataset and its card.
+        model_card_uri: Artifact of the model card.
+        run_uri: Artifact of the run manifest.
+        repo_hash: Content hash of the model repo that it was trained under.
+        reason: Reason of the retrain request.
+        drill: Fault rehearsed on purpose; null in earnest.
+        train_rows: Rows learned from.
+        test_rows: Rows held out for the task layer.
+        train_seconds: Wall time of the training, seconds.
+        time: When the data of its request end. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "candidates"
+
+    retrain_id: str
+    model: str
+    version: int
+    parent: int | None = None
+    adapter_uri: str
+    adapter_digest: str
+    base: str
+    base_digest: str
+    method: str
+    dataset_id: str
+    dataset_uri: str
+    model_card_uri: str
+    run_uri: str
+    repo_hash: str
+    reason: str
+    drill: str | None = None
+    train_rows: int = 0
+    test_rows: int = 0
+    train_seconds: float = 0.0
+    time: int
+
+
+# insufficient: too few cases to tell; treated as fail by the promoter.
+Result = Literal["pass", "fail", "insufficient"]
+# Layer of the harness.
+Layer = Literal["task", "regression", "probe"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis(AvroRecord):
+    """One judged number.
+
+    Attributes:
+        layer: Layer of the harness.
+        name: What is measured, such as accuracy or invariance:typo.
+        slice: Slice, as name=value, or all.
+        cases: Cases behind it.
+        value: The candidate's value, 0 to 1.
+        low: Lower end of its 95 % interval.
+        high: Upper end of its 95 % interval.
+        champion: The champion's value on the same cases; null without a champion.
+        difference: Candidate less champion, paired; null without a champion.
+        p_value: P-value of harm (the candidate is worse), when tested.
+        threshold: What the value had to reach; null when it is only told.
+        passed: Whether this axis lets the candidate pass.
+        words: The axis in words, for people.
+    """
+
+    layer: Layer
+    name: str
+    slice: str
+    cases: int
+    value: float
+    low: float
+    high: float
+    champion: float | None = None
+    difference: float | None = None
+    p_value: float | None = None
+    threshold: float | None = None
+    passed: bool
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(AvroRecord):
+    """What the harness found of a candidate.
+
+    Attributes:
+        verdict_id: Id: model, version and hash of the suite and gate.
+        model: Name of the model, as in its model.yaml.
+        version: Version that was judged.
+        retrain_id: Request that it answers.
+        adapter_digest: SHA-256 of the adapter that was judged, hex.
+        adapter_uri: Artifact folder of the adapter.
+        champion: Version that it was paired with; null for a first release.
+        result: The verdict.
+        axes: Every number that was judged.
+        reference: Reference for monitors, measured on held-out cases: error, error|slice,
+            share|label, and so on.
+        repo_hash: Content hash of the model repo with the gate.
+        report_uri: Artifact of the full report.
+        words: The verdict in words, for people.
+        time: When the data of its request end. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "verdicts"
+
+    verdict_id: str
+    model: str
+    version: int
+    retrain_id: str
+    adapter_digest: str
+    adapter_uri: str
+    champion: int | None = None
+    result: Result
+    axes: tuple[Axis, ...]
+    reference: Mapping[str, float] = field(default_factory=dict)
+    repo_hash: str
+    report_uri: str
+    words: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout(AvroRecord):
+    """State of a model's rollout machine; the newest record of a key is the state.
+
+    Attributes:
+        model: Name of the model, as in its model.yaml.
+        epoch: Grows by one with every change; an older one is refused.
+        champion: Version at full traffic; null before the first release.
+        challenger: Version being tried; null when none is.
+        stage: idle, loading, or the name of the stage in model.yaml.
+        previous: Version to take back to.
+        since: When the stage began. Milliseconds since 1970-01-01 UTC.
+        paused: Whether an operator holds it.
+        quarantined: Digests of adapters that were taken back and are not tried again.
+        versions: Verdict of each passed version that is still of use, as JSON: digest and URI by
+            version number.
+        repo_hash: Content hash of the model repo in force.
+        words: Why it is in this state, for people.
+        time: When it changed. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "rollouts"
+
+    model: str
+    epoch: int
+    champion: int | None = None
+    challenger: int | None = None
+    stage: str
+    previous: int | None = None
+    since: int
+    paused: bool = False
+    quarantined: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    repo_hash: str = ""
+    words: str = ""
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm(AvroRecord):
+    """One version that answers.
+
+    Attributes:
+        version: Version number.
+        digest: SHA-256 of its adapter, hex.
+        adapter_uri: Artifact folder of its adapter.
+        weight: Share of live traffic in 1/10000; 0 for a shadow.
+    """
+
+    version: int
+    digest: str
+    adapter_uri: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing(AvroRecord):
+    """Which versions of a model answer; the newest record of a key is the desired state.
+
+    Attributes:
+        model: Name of the model, as in its model.yaml.
+        epoch: Epoch of the rollout that wrote it; an older one is refused.
+        base: Base as named in model.yaml.
+        base_digest: SHA-256 of the base's weights, hex.
+        arms: Versions that give live answers; weights add up to 10000. Order is stable: a growing
+            weight moves nobody back.
+        shadows: Versions that answer without being heard.
+        salt: Mixed into the bucket of a sticky key, so that models split independently.
+        sticky_by: Which request field keeps its version: subject or request_id.
+        rollback_to: Version that a rollback returns to.
+        scope: Slices that a request must have to be served, name to value; empty serves all.
+        repo_hash: Content hash of the model repo in force.
+        time: When it was decided. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "routing"
+
+    model: str
+    epoch: int
+    base: str
+    base_digest: str
+    arms: tuple[Arm, ...]
+    shadows: tuple[Arm, ...]
+    salt: str
+    sticky_by: str
+    rollback_to: int | None = None
+    scope: Mapping[str, str] = field(default_factory=dict)
+    repo_hash: str
+    time: int
+
+
+# refused: the router goes on with what it had.
+AckStatus = Literal["serving", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingAck(AvroRecord):
+    """A router tells which epoch it serves, or why it refuses one.
+
+    Attributes:
+        router: Name of the router replica.
+        model: Name of the model, as in its model.yaml.
+        epoch: Epoch of the routing record.
+        status: What became of the record.
+        digests: Adapters resident after it.
+        reason: Why it was refused.
+        time: When the router switched. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "routing.acks"
+
+    router: str
+    model: str
+    epoch: int
+    status: AckStatus
+    digests: tuple[str, ...]
+    reason: str | None = None
+    time: int
+
+
+# What to do.
+CommandKind = Literal["rollback", "pause", "resume", "promote", "retrain", "erase", "quarantine"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command(AvroRecord):
+    """An operator tells the system what to do.
+
+    Attributes:
+        command_id: Id; the same id twice is the same command.
+        model: Name of the model, as in its model.yaml.
+        kind: What to do.
+        version: Version that it is about.
+        args: Further arguments, such as drill or seed_uri for retrain and subject for erase.
+        actor: Who gave it.
+        reason: Why, for the audit.
+        time: When it was given. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "commands"
+
+    command_id: str
+    model: str
+    kind: CommandKind
+    version: int | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    actor: str
+    reason: str = ""
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model(AvroRecord):
+    """A model repo is in force; the newest record of a key is the desired state.
+
+    Attributes:
+        model: Name of the model, as in its model.yaml.
+        repo_hash: Content hash of the model repo.
+        repo_uri: Artifact folder of the model repo.
+        actor: Who declared it.
+        time: When it was declared. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "models"
+
+    model: str
+    repo_hash: str
+    repo_uri: str
+    actor: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry(AvroRecord):
+    """One decision with its evidence. Chained by hash per model and service.
+
+    Attributes:
+        audit_id: Id made from the decision's inputs; the same decision taken again has the same id.
+        model: Name of the model, as in its model.yaml.
+        service: Service that decided.
+        decision: What was decided, in one word, such as retrain, verdict, advance, rollback.
+        version: Version that it is about.
+        inputs: Everything that the pure decider was given, as canonical JSON.
+        result: What it returned, as canonical JSON.
+        words: The decision in words, for people.
+        previous_hash: Hash of the entry before in this chain; empty for the first.
+        hash: SHA-256 over previous_hash and the fields above, hex.
+        time: When it was decided. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "audit"
+
+    audit_id: str
+    model: str
+    service: str
+    decision: str
+    version: int | None = None
+    inputs: str
+    result: str
+    words: str
+    previous_hash: str
+    hash: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick(AvroRecord):
+    """Time went on in a simulated world. Nobody writes it where the clock is live.
+
+    Attributes:
+        world: Name of the simulated world.
+        time: What the time is now. Milliseconds since 1970-01-01 UTC.
+        positions: Next offset of each topic-partition that belongs to the time before, as
+            topic-partition.
+    """
+
+    TOPIC: ClassVar[str] = "clock"
+
+    world: str
+    time: int
+    positions: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter(AvroRecord):
+    """A record that could not be handled, with its bytes, to be looked at and replayed.
+
+    Attributes:
+        topic: Topic that it came from.
+        partition: Its partition.
+        offset: Its offset.
+        key: Its key.
+        value: Its value, unchanged.
+        reason: One word of a closed list.
+        message: Field, value and what was expected.
+        schema_id: Schema id that the value claims.
+        service: Service that gave up.
+        first_seen: When it was read. Milliseconds since 1970-01-01 UTC.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None = None
+    value: bytes | None = None
+    reason: str
+    message: str
+    schema_id: int | None = None
+    service: str
+    first_seen: int
+
+
+AnyEvent = (
+    Inference
+    | Feedback
+    | Outcome
+    | DriftAlert
+    | RetrainRequest
+    | Candidate
+    | Verdict
+    | Rollout
+    | Routing
+    | RoutingAck
+    | Command
+    | Model
+    | AuditEntry
+    | Tick
+    | DeadLetter
+)
+EVENTS: Final[Mapping[str, type[AnyEvent]]] = {
+    Inference.TOPIC: Inference,
+    Feedback.TOPIC: Feedback,
+    Outcome.TOPIC: Outcome,
+    DriftAlert.TOPIC: DriftAlert,
+    RetrainRequest.TOPIC: RetrainRequest,
+    Candidate.TOPIC: Candidate,
+    Verdict.TOPIC: Verdict,
+    Rollout.TOPIC: Rollout,
+    Routing.TOPIC: Routing,
+    RoutingAck.TOPIC: RoutingAck,
+    Command.TOPIC: Command,
+    Model.TOPIC: Model,
+    AuditEntry.TOPIC: AuditEntry,
+    Tick.TOPIC: Tick,
+    "inferences.dlq": DeadLetter,
+    "feedback.dlq": DeadLetter,
+    "outcomes.dlq": DeadLetter,
+    "drift.alerts.dlq": DeadLetter,
+    "retrain.requests.dlq": DeadLetter,
+    "candidates.dlq": DeadLetter,
+    "verdicts.dlq": DeadLetter,
+    "rollouts.dlq": DeadLetter,
+    "routing.dlq": DeadLetter,
+    "routing.acks.dlq": DeadLetter,
+    "commands.dlq": DeadLetter,
+    "models.dlq": DeadLetter,
+    "audit.dlq": DeadLetter,
+    "clock.dlq": DeadLetter,
+}
+__all__ = [
+    "EVENTS",
+    "AckStatus",
+    "AnyEvent",
+    "Arm",
+    "AuditEntry",
+    "Axis",
+    "Candidate",
+    "Command",
+    "CommandKind",
+    "DeadLetter",
+    "DriftAlert",
+    "Feedback",
+    "FeedbackKind",
+    "Inference",
+    "Layer",
+    "Model",
+    "Outcome",
+    "Result",
+    "RetrainReason",
+    "RetrainRequest",
+    "Role",
+    "Rollout",
+    "Routing",
+    "RoutingAck",
+    "Severity",
+    "Signal",
+    "Tick",
+    "Verdict",
+]
