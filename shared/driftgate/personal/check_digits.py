@@ -5,6 +5,12 @@ Sources: ISO/IEC 7812 (Luhn, issuer ranges), ISO 13616 (IBAN, mod 97) and its re
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
+from stdnum import luhn, numdb
+from stdnum.iso7064 import mod_97_10
+
 # The first four digits, from and to, and how many digits a card of this issuer has.
 ISSUERS: tuple[tuple[int, int, frozenset[int]], ...] = (
     (4000, 4999, frozenset({13, 16, 19})),  # Visa
@@ -27,15 +33,6 @@ ISSUERS: tuple[tuple[int, int, frozenset[int]], ...] = (
     (6759, 6769, frozenset(range(13, 20))),  # Maestro
 )
 
-IBANS = """
-AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18
-DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23
-IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27
-MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19
-SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
-"""
-IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in IBANS.split()}
-
 
 def card(run: str) -> int:
     """Length of the card number that a run of digits and separators begins with; 0 without one."""
@@ -44,17 +41,26 @@ def card(run: str) -> int:
     valid = {size for low, high, sizes in ISSUERS if low <= prefix <= high for size in sizes}
     for size in sorted(valid, reverse=True):
         end = ending(run, digits, size)
-        if end and luhn([int(run[at]) for at in digits[:size]]):
+        if end and luhn.is_valid("".join(run[at] for at in digits[:size])):
             return end
     return 0
 
 
 def iban(run: str) -> int:
     """Length of the IBAN that a run of letters, digits and separators begins with; or 0."""
-    size = IBAN_LENGTHS.get(run[:2].upper(), 0)
+    size = iban_length(run[:2].upper())
     places = [at for at, char in enumerate(run) if char.isalnum()]
     end = ending(run, places, size)
-    return end if end and mod_97([run[at] for at in places[:size]]) == 1 else 0
+    found = "".join(run[at] for at in places[:size])
+    return end if end and mod_97_10.is_valid(found[4:] + found[:4]) else 0
+
+
+@cache
+def iban_length(country: str) -> int:
+    """Characters of an IBAN of this country; 0 where there are none."""
+    ((_, entry),) = numdb.get("iban").info(country)
+    counts = re.findall(r"(\d+)!", entry.get("bban", ""))
+    return 4 + sum(map(int, counts)) if counts else 0
 
 
 def ending(run: str, places: list[int], size: int) -> int:
@@ -63,12 +69,3 @@ def ending(run: str, places: list[int], size: int) -> int:
         return 0
     end = places[size - 1] + 1
     return 0 if size < len(places) and places[size] == end else end
-
-
-def luhn(digits: list[int]) -> bool:
-    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2]]
-    return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
-
-
-def mod_97(chars: list[str]) -> int:
-    return int("".join(str(int(char, 36)) for char in chars[4:] + chars[:4])) % 97
