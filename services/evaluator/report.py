@@ -9,9 +9,11 @@ README.md     the model card, completed with the results
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
+
+from junitparser import Error, Failure, TestCase, TestSuite
 
 from driftgate.suites import ACCURACY
 from services.evaluator.card import About, completed
@@ -104,23 +106,21 @@ def lost_cases(found: Sequence[Result]) -> list[str]:
 
 def as_junit(name: str, verdict: Verdict, found: Sequence[Result]) -> bytes:
     """JUnit's XML as CI systems read it. What is too short to judge is an error, not a failure."""
-    suite = ET.Element(
-        "testsuite",
-        name=name,
-        tests=str(len(verdict.axes)),
-        failures=str(sum(not axis.passed and not axis.short for axis in verdict.axes)),
-        errors=str(sum(axis.short for axis in verdict.axes)),
-    )
-    for axis in verdict.axes:
-        title = printable(f"{axis.name} [{axis.slice}]")
-        case = ET.SubElement(suite, "testcase", classname=axis.layer, name=title)
-        if axis.passed:
-            ET.SubElement(case, "system-out").text = axis.words
-            continue
-        told = ET.SubElement(case, "error" if axis.short else "failure", message=axis.words)
-        told.text = "\n".join(printable(line) for line in wrong_cases(axis, found))
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
+    suite = TestSuite(name)
+    suite.add_testcases([junit_case(axis, found) for axis in verdict.axes])
+    content = BytesIO()
+    suite.write(content, pretty=True)
+    return content.getvalue()
+
+
+def junit_case(axis: Axis, found: Sequence[Result]) -> TestCase:
+    case = TestCase(printable(f"{axis.name} [{axis.slice}]"), axis.layer)
+    if axis.passed:
+        case.system_out = axis.words
+    else:
+        case.result = (Error if axis.short else Failure)(axis.words)
+        case.result[0].text = "\n".join(printable(line) for line in wrong_cases(axis, found))
+    return case
 
 
 def printable(text: str) -> str:
