@@ -24,7 +24,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from clickhouse_connect.driver.external import ExternalData
 from engine_process import HOST, served
 
-from deploy.local.clickhouse_engine import MERGE_NICENESS
+from deploy.local.clickhouse.engine import MERGE_NICENESS
 
 NASTY = 'it\'s a \\ back`tick\n\ttab "quoted" {x:y} % ü 日本 \\N'
 

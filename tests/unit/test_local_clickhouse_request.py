@@ -7,17 +7,11 @@ import os
 import lz4.frame
 import pytest
 
-from deploy.local.clickhouse_request import (
-    Encoder,
-    Refusal,
-    coding_for,
-    credentials,
-    decoded,
-    insert_of,
-    joined,
-    multipart,
-    read,
-)
+from deploy.local.clickhouse.coding import Encoder, coding_for, decoded
+from deploy.local.clickhouse.form import multipart
+from deploy.local.clickhouse.refusal import Refusal
+from deploy.local.clickhouse.request import credentials, joined, read
+from deploy.local.clickhouse.statement import insert_of
 
 
 def test_url_query_and_body_are_one_statement() -> None:
@@ -136,6 +130,28 @@ def test_form_parts_are_kept_byte_by_byte() -> None:
     fields, files = multipart('multipart/form-data; boundary="xyz"', body)
     assert fields == {"query": "SELECT ü"}
     assert files == {"t": data}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"--x--\r\n"),
+        ("multipart/form-data; boundary=x", b"no form"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="query"\r\n\r\nSELECT \xff\r\n--x--\r\n',
+        ),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="t"; filename="t"\r\n\r\n1\n2',
+        ),
+    ],
+    ids=["no boundary", "no form", "no UTF-8", "cut off"],
+)
+def test_a_broken_form_is_refused(content_type: str, body: bytes) -> None:
+    with pytest.raises(Refusal, match="multipart/form-data") as caught:
+        multipart(content_type, body)
+    assert caught.value.status == 400
 
 
 def test_external_tables_need_columns() -> None:

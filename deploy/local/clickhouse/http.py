@@ -13,19 +13,28 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from deploy.local.clickhouse_engine import Answer, Engine
-from deploy.local.clickhouse_request import (
-    CONTENT_TYPE,
-    MAX_BODY,
-    Encoder,
-    Refusal,
-    Request,
-    coding_for,
-    credentials,
-    read,
-)
+from deploy.local.clickhouse.coding import MAX_BODY, Encoder, coding_for
+from deploy.local.clickhouse.engine import Answer, Engine
+from deploy.local.clickhouse.refusal import Refusal
+from deploy.local.clickhouse.request import Request, credentials, read
 
 DISPLAY_NAME = "driftgate"
+CONTENT_TYPE = {
+    "TabSeparated": "text/tab-separated-values; charset=UTF-8",
+    "TSV": "text/tab-separated-values; charset=UTF-8",
+    "TabSeparatedWithNames": "text/tab-separated-values; charset=UTF-8",
+    "TabSeparatedWithNamesAndTypes": "text/tab-separated-values; charset=UTF-8",
+    "CSV": "text/csv; charset=UTF-8; header=absent",
+    "CSVWithNames": "text/csv; charset=UTF-8; header=present",
+    "JSON": "application/json; charset=UTF-8",
+    "JSONCompact": "application/json; charset=UTF-8",
+    "JSONEachRow": "application/x-ndjson; charset=UTF-8",
+    "Native": "application/octet-stream",
+    "Arrow": "application/octet-stream",
+    "ArrowStream": "application/octet-stream",
+    "Parquet": "application/octet-stream",
+    "RowBinary": "application/octet-stream",
+}
 # Blocks of these formats may be sent one after the other; the others have a head or a foot.
 STREAMED = frozenset(["Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"])
 

@@ -21,7 +21,10 @@ from typing import Any
 
 from chdb import _chdb
 
-from deploy.local.clickhouse_request import ExternalTable, Insert, Refusal, Request, SessionWish
+from deploy.local.clickhouse.form import ExternalTable
+from deploy.local.clickhouse.refusal import Refusal
+from deploy.local.clickhouse.request import Request, SessionOptions
+from deploy.local.clickhouse.statement import Insert
 from driftgate.sql import quoted, quoted_name
 
 MEBIBYTE = 2**20
@@ -255,26 +258,26 @@ class Engine:
         yield_to_queries()
 
     @contextmanager
-    def connection(self, wish: SessionWish | None) -> Iterator[Connection]:
+    def connection(self, options: SessionOptions | None) -> Iterator[Connection]:
         """A connection of one's own, or the session's until the block ends.
 
         Raises:
             Refusal: the session is in use, or had to exist and does not.
         """
-        if wish is None:
+        if options is None:
             connection = self._open()
             try:
                 yield connection
             finally:
                 connection.close()
             return
-        session = self._enter(wish)
+        session = self._enter(options)
         try:
             yield session.connection
         finally:
             with self._lock:
                 session.busy = False
-                session.expires = time.monotonic() + wish.timeout_s
+                session.expires = time.monotonic() + options.timeout_s
 
     def close(self) -> None:
         with self._lock:
@@ -286,17 +289,17 @@ class Engine:
     def _open(self) -> Connection:
         return Connection(self._location)
 
-    def _enter(self, wish: SessionWish) -> _Session:
+    def _enter(self, options: SessionOptions) -> _Session:
         with self._lock:
             self._forget_expired()
-            session = self._sessions.get(wish.id)
+            session = self._sessions.get(options.id)
             if session is None:
-                if wish.must_exist:
-                    raise Refusal("SESSION_NOT_FOUND", f"Session {wish.id} not found.")
-                session = self._sessions[wish.id] = _Session(self._open())
+                if options.must_exist:
+                    raise Refusal("SESSION_NOT_FOUND", f"Session {options.id} not found.")
+                session = self._sessions[options.id] = _Session(self._open())
             elif session.busy:
                 raise Refusal(
-                    "SESSION_IS_LOCKED", f"Session {wish.id} is locked by a concurrent client."
+                    "SESSION_IS_LOCKED", f"Session {options.id} is locked by a concurrent client."
                 )
             session.busy = True
             return session

@@ -26,8 +26,8 @@ def main() -> None:
     time.tzset()
     import uvicorn
 
-    from deploy.local.clickhouse_engine import Engine
-    from deploy.local.clickhouse_http import app
+    from deploy.local.clickhouse.engine import Engine
+    from deploy.local.clickhouse.http import app
 
     given.directory.mkdir(parents=True, exist_ok=True)
     engine = Engine(given.directory.resolve())
