@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from driftgate.bus import Bus
 from driftgate.codec import Codec, canonical
-from driftgate.events import Emit, Event
+from driftgate.events import AuditEntry, Emit, Event
 from driftgate.runner import readable
+
+if TYPE_CHECKING:
+    from driftgate.runtime.service import AuditDraft
 
 TOPIC = "audit"
 HASHED = ("audit_id", "model", "service", "decision", "version", "inputs", "result", "words")
@@ -38,6 +41,20 @@ class Audit:
                 audit.last[entry["model"]] = entry["hash"]
                 audit.known.add(entry["audit_id"])
         return audit
+
+    def chained(self, draft: AuditDraft) -> list[AuditEntry]:
+        """The entry to send, or nothing when this very decision stands in the log."""
+        emits = self.entry(
+            draft.model,
+            draft.decision,
+            inputs=draft.inputs,
+            result=draft.result,
+            words=draft.summary,
+            time=draft.time,
+            version=draft.version,
+            cause=draft.cause,
+        )
+        return [AuditEntry.of(emit.event) for emit in emits]
 
     def entry(
         self,

@@ -74,6 +74,10 @@ class Consumer(Protocol):
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
         """Durable position of the group: the next offset to read of each partition."""
 
+    def positions(self) -> Mapping[Position, int]:
+        """Next offset that `poll` would give, of each partition that this member holds. It also
+        passes what no record stands at, as where a topic was compacted or its retention ended."""
+
     def pause(self, positions: Iterable[Position]) -> None:
         """Reads no further here until `resume`, or until the partition is assigned anew."""
 
@@ -100,9 +104,11 @@ class Bus(Protocol):
         member: str,
         rebalance: Rebalance | None = None,
         max_work_seconds: float = 300,
+        exclusive: bool = False,
     ) -> Consumer:
         """Joins `group`. `member` is stable over restarts, so that a restart moves no partition;
-        `max_work_seconds` is the longest time between two polls."""
+        `max_work_seconds` is the longest time between two polls. In an `exclusive` group the member
+        whose name comes first holds every partition, and the others stand by."""
 
     def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
         """Every record from the beginning to the end as it is now, without a group."""

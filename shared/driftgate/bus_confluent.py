@@ -71,7 +71,10 @@ class ConfluentBus(KafkaBus):
         member: str,
         rebalance: Rebalance | None = None,
         max_work_seconds: float = 300,
+        exclusive: bool = False,
     ) -> Consumer:
+        if exclusive:  # who owns all is decided in Python, which this client cannot be told
+            return super().consumer(topics, group, member, rebalance, max_work_seconds, exclusive)
         return ConfluentMember(self.servers, topics, group, member, rebalance, max_work_seconds)
 
 
@@ -202,6 +205,20 @@ class ConfluentMember:
             for answer in done.result(COMMIT_MS / 1000):
                 if answer.error:
                     raise KafkaException(answer.error)
+
+    def positions(self) -> Mapping[Position, int]:
+        mine = [TopicPartition(*position) for position in self._mine]
+        with guarded("asking for positions"):
+            known = {Position(p.topic, p.partition): p for p in self._consumer.position(mine)}
+            return {at: self._position(found) for at, found in known.items()}
+
+    def _position(self, found: TopicPartition) -> int:
+        """Where nothing was read yet: what the group committed, or the beginning."""
+        if found.offset < 0:
+            (found,) = self._consumer.committed([found], timeout=COMMIT_MS / 1000)
+        if found.offset < 0:
+            return int(self._consumer.get_watermark_offsets(found, timeout=COMMIT_MS / 1000)[0])
+        return int(found.offset)
 
     def pause(self, positions: Iterable[Position]) -> None:
         self._consumer.pause([TopicPartition(*p) for p in positions])

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.abstract import (
+    AbstractPartitionAssignor,
+    ConsumerProtocolAssignment,
+    ConsumerProtocolSubscription,
+)
 from kafka.errors import FencedInstanceIdError, KafkaError, TopicAlreadyExistsError
 from kafka.structs import OffsetAndMetadata
 
@@ -85,8 +90,11 @@ class KafkaBus:
         member: str,
         rebalance: Rebalance | None = None,
         max_work_seconds: float = 300,
+        exclusive: bool = False,
     ) -> Consumer:
-        return KafkaMember(self.servers, topics, group, member, rebalance, max_work_seconds)
+        return KafkaMember(
+            self.servers, topics, group, member, rebalance, max_work_seconds, exclusive
+        )
 
     def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
         ends = self.ends(topics)
@@ -179,6 +187,7 @@ class KafkaMember(ConsumerRebalanceListener):
         member: str,
         rebalance: Rebalance | None,
         max_work_seconds: float,
+        exclusive: bool = False,
     ) -> None:
         self._name = member
         self._rebalance = rebalance
@@ -195,6 +204,7 @@ class KafkaMember(ConsumerRebalanceListener):
                 heartbeat_interval_ms=SESSION_MS // 4,
                 max_poll_interval_ms=int(max_work_seconds * 1000),
                 metadata_max_age_ms=METADATA_MS,
+                **({"partition_assignment_strategy": (OneOwner,)} if exclusive else {}),
                 **READING,
             )
             self._consumer.subscribe(list(topics), listener=self)
@@ -203,16 +213,27 @@ class KafkaMember(ConsumerRebalanceListener):
                 self._consumer.partitions_for_topic(topic)
 
     def poll(self, timeout: float, limit: int = 5000) -> Sequence[Record]:
-        return [r for batch in self.poll_batches(timeout, limit) for r in batch.records()]
+        return [as_record(r) for records in self._polled(timeout, limit).values() for r in records]
 
     def poll_batches(self, timeout: float, limit: int = 5000) -> Sequence[Batch]:
+        found = self._polled(timeout, limit)
+        return [batch_of(partition, records) for partition, records in found.items()]
+
+    def _polled(self, timeout: float, limit: int) -> Mapping[TopicPartition, Sequence[Any]]:
         with guarded("polling"):
             self._mend()
             found = self._consumer.poll(timeout_ms=int(timeout * 1000), max_records=limit)
         if self._new:
             self._start(found)
-            return []
-        return [batch_of(partition, records) for partition, records in found.items()]
+            return {}
+        return found
+
+    def positions(self) -> Mapping[Position, int]:
+        with guarded("asking for positions"):
+            return {Position(p.topic, p.partition): self._position(p) for p in self._mine}
+
+    def _position(self, partition: TopicPartition) -> int:
+        return int(self._consumer.position(partition))
 
     def _mend(self) -> None:
         """What kafka-python 3.0 leaves out. It forgets a join that a changed topic led to when a
@@ -271,6 +292,38 @@ class KafkaMember(ConsumerRebalanceListener):
         self._new -= set(revoked)
         if self._rebalance and known:
             self._rebalance.revoked([Position(*p) for p in sorted(known)])
+
+
+class OneOwner(AbstractPartitionAssignor):
+    """Gives every partition to one member: of those with a name the first by name, so that the
+    owner changes only when it goes, and when one with an earlier name comes."""
+
+    name = "one-owner"
+    version = 0
+
+    @classmethod
+    def assign(cls, cluster: Any, members: Sequence[Any]) -> dict[str, ConsumerProtocolAssignment]:
+        def rank(member: Any) -> tuple[bool, str, str]:
+            name = member.group_instance_id
+            return name is None, name or "", member.member_id
+
+        owner = min(members, key=rank).member_id
+        topics = sorted({topic for member in members for topic in member.metadata.topics})
+        known = [(topic, sorted(cluster.partitions_for_topic(topic) or ())) for topic in topics]
+        mine = [(topic, partitions) for topic, partitions in known if partitions]
+        return {
+            member.member_id: ConsumerProtocolAssignment(
+                cls.version, mine if member.member_id == owner else [], b""
+            )
+            for member in members
+        }
+
+    @classmethod
+    def metadata(cls, topics: Iterable[str]) -> ConsumerProtocolSubscription:
+        return ConsumerProtocolSubscription(cls.version, list(topics), b"")
+
+    @classmethod
+    def on_assignment(cls, assignment: Any, generation: int) -> None: ...
 
 
 def connected(client: Any, servers: Sequence[str], **settings: Any) -> Any:

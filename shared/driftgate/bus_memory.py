@@ -41,20 +41,24 @@ class MemoryBus:
         member: str,
         rebalance: Rebalance | None = None,
         max_work_seconds: float = 300,
+        exclusive: bool = False,
     ) -> MemoryConsumer:
-        consumer = MemoryConsumer(self, topics, group, member, rebalance)
+        consumer = MemoryConsumer(self, topics, group, member, rebalance, exclusive)
         others = [m for m in self.members[group] if m.member != member]
         self.members[group] = [*others, consumer]
         self.rebalance(group)
         return consumer
 
     def rebalance(self, group: str) -> None:
-        """Deals the partitions out to the members, in turn. Who loses some loses them now; who
-        gains some is asked at its next poll where to start."""
-        members = self.members[group]
+        """Deals the partitions out to the members, in turn, or all to the first by name. Who loses
+        some loses them now; who gains some is asked at its next poll where to start."""
+        members = sorted(self.members[group], key=lambda member: member.member)
         for number, member in enumerate(members):
             wanted = sorted(p for p in self.logs if p.topic in member.topics)
-            member.mine = wanted[number :: len(members)]
+            if member.exclusive:
+                member.mine = wanted if number == 0 else []
+            else:
+                member.mine = wanted[number :: len(members)]
             member.lose()
 
     def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
@@ -107,6 +111,7 @@ class MemoryConsumer:
     group: str
     member: str
     listener: Rebalance | None
+    exclusive: bool = False
     mine: list[Position] = field(default_factory=list)
     next: dict[Position, int] = field(default_factory=dict)
     paused: set[Position] = field(default_factory=set)
@@ -144,6 +149,9 @@ class MemoryConsumer:
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
         self.check()
         self.bus.groups[self.group].update(next_offsets)
+
+    def positions(self) -> Mapping[Position, int]:
+        return dict(self.next)
 
     def pause(self, positions: Iterable[Position]) -> None:
         self.paused.update(positions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftgate.bus import Record
 from driftgate.errors import BadInput
-from driftgate.events import DLQ, Emit
+from driftgate.events import DLQ, DeadLetter, Emit
 
 MALFORMED = "malformed"  # not the Confluent wire format, or the bytes do not follow their schema
 UNKNOWN_SCHEMA = "unknown_schema"  # the schema id is in no registry, or belongs to another subject
@@ -50,6 +50,11 @@ def letter(record: Record, error: BadInput, service: str, now: int) -> Emit:
             "first_seen": now,
         },
     )
+
+
+def dead_letter(record: Record, error: BadInput, service: str, now: int) -> DeadLetter:
+    """The dead letter of a record, with its original bytes. `now` in ms."""
+    return DeadLetter.of(letter(record, error, service, now).event)
 
 
 def claimed_schema_id(value: bytes | None) -> int | None:

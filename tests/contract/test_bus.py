@@ -285,6 +285,45 @@ def test_members_share_the_partitions_and_hand_them_over(bus: Bus) -> None:
     first.close()
 
 
+def test_in_an_exclusive_group_the_first_by_name_holds_all_and_the_others_stand_by(
+    bus: Bus,
+) -> None:
+    topic, other, name = new_topic(bus, partitions=3), new_topic(bus), group()
+    everything = {Position(topic, number) for number in range(3)} | {Position(other, 0)}
+    a, b, late = Listener(), Listener(), Listener()
+    second = bus.consumer([topic, other], name, "m-1", b, exclusive=True)
+    until(lambda: b.mine == everything, second)
+    first = bus.consumer([topic, other], name, "m-0", a, exclusive=True)
+    until(lambda: a.mine == everything and not b.mine, first, second)
+    third = bus.consumer([topic, other], name, "m-2", late, exclusive=True)
+    send(bus, topic, "a")
+    found: list[Record] = []
+    until(lambda: bool(found), Watched(first, found), second, third)
+    assert not b.mine | late.mine
+    first.close()
+    until(lambda: b.mine == everything, second, third)
+    assert not late.mine
+    second.close()
+    third.close()
+
+
+def test_a_member_knows_where_it_reads_on(bus: Bus) -> None:
+    topic, empty, name = new_topic(bus), new_topic(bus), group()
+    send(bus, topic, *"abcde")
+    consumer = bus.consumer([topic, empty], name, "m")
+    found: list[Record] = []
+    until(lambda: bool(found), Watched(consumer, found, limit=2))
+    wanted = {Position(topic, 0): len(found), Position(empty, 0): 0}
+    assert dict(consumer.positions()) == wanted
+    consumer.commit({Position(topic, 0): len(found)})
+    consumer.close()
+    successor = bus.consumer([topic, empty], name, "m")
+    until(lambda: bool(successor.positions()), Watched(successor, [], limit=1))
+    assert successor.positions()[Position(empty, 0)] == 0
+    assert successor.positions()[Position(topic, 0)] in (len(found), len(found) + 1)
+    successor.close()
+
+
 @dataclass
 class Watched:
     """A consumer that notes what it reads."""

@@ -1,0 +1,21 @@
+"""The one runtime of all services. A service declares (`service.Service`); `loop.Runtime` runs it.
+
+poll → order by time → decode → gather → decide → send → remember → commit
+"""
+
+from driftgate.runtime.clock import Clock
+from driftgate.runtime.loop import Runtime, stop_on_signals
+from driftgate.runtime.service import AuditDraft, Effect, Handler, Service
+from driftgate.runtime.views import View, Views
+
+__all__ = [
+    "AuditDraft",
+    "Clock",
+    "Effect",
+    "Handler",
+    "Runtime",
+    "Service",
+    "View",
+    "Views",
+    "stop_on_signals",
+]

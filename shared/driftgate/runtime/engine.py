@@ -1,0 +1,323 @@
+"""What the runtime does with each record, whoever polled it: decode, order, handle, send."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from driftgate import metrics
+from driftgate.audit import Audit
+from driftgate.bus import Bus, Position, Producer, Record
+from driftgate.codec import Codec
+from driftgate.dead_letters import UNHANDLED, dead_letter
+from driftgate.errors import BadInput, BusUnavailable, Retriable, Terminal
+from driftgate.events import AnyEvent, AuditEntry, Tick
+from driftgate.health import Health, Log
+from driftgate.runtime.backoff import Backoff
+from driftgate.runtime.clock import Clock
+from driftgate.runtime.order import Cut, Order
+from driftgate.runtime.service import AuditDraft, Effect, Handler, Service
+from driftgate.runtime.views import Views
+
+DEAD_LETTER = "dead-letter"
+CLOCK = Tick.TOPIC
+
+
+@dataclass
+class Engine:
+    """One replica of a service, between a consumer that gives records to `add` and takes from
+    `settle` how far the group may commit.
+
+    Attributes:
+        now: time of the last tick handled, ms; 0 before the first.
+        clock: told of each tick when it is handled; for those who need the time between ticks.
+        monotonic: seconds, for back-off alone.
+    """
+
+    service: Service
+    bus: Bus
+    codec: Codec
+    log: Log
+    health: Health
+    clock: Clock = field(default_factory=Clock)
+    monotonic: Callable[[], float] = time.monotonic
+    views: Views = field(init=False)
+    order: Order = field(init=False, default_factory=Order)
+    now: int = field(init=False, default=0)
+    _audit: Audit = field(init=False)
+    _producer: Producer = field(init=False)
+    _backoff: Backoff = field(init=False, default_factory=Backoff)
+    _handled: dict[Position, int] = field(init=False, default_factory=dict)
+    _settled: dict[Position, int] = field(init=False, default_factory=dict)
+
+    def begin(self) -> Mapping[Position, int]:
+        """Takes up the service's work, here or where another replica left it: views, memory and
+        the chain of its audit. Returns where to start partitions that are not to start where the
+        group committed.
+
+        Raises:
+            BusUnavailable
+        """
+        self._producer = self.bus.producer()
+        self._audit = Audit.resume(self.service.name, self.bus, self.codec)
+        ends, newest = self._materialise()
+        self.send(self.service.begin(self.views))
+        if self.service.every_replica:
+            for record in newest:
+                self.add(record)
+            last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([CLOCK]).items()}
+            return ends | last_tick
+        if self.service.memory is not None:
+            self._handled = dict(self.service.memory.restore())
+            self._settled = dict(self._handled)
+        return self._settled
+
+    def add(self, record: Record) -> None:
+        """Takes a record that was polled. Ticks are decoded at once, since they order the rest."""
+        metrics.RECORDS.labels(record.topic).inc()
+        if record.topic != CLOCK:
+            self.order.add(record)
+            return
+        tick = self._decoded(record)
+        if isinstance(tick, Tick):
+            self.order.add_tick(record, tick)
+        else:
+            self._done(record)
+
+    def advance(self, ticks_only: bool = False) -> None:
+        """Handles all that may be handled now, and sends what it leads to.
+
+        Raises:
+            BusUnavailable: what was decided could not be sent in time. Begin anew.
+        """
+        while (found := self.order.take(self.monotonic(), ticks_only)) is not None:
+            if isinstance(found, Cut):
+                self._tick(found)
+            else:
+                self._run(found)
+
+    def settle(self) -> Mapping[Position, int]:
+        """What may be committed: the next offset of each partition whose records have had their
+        effects since the last call. What the service remembers is kept before."""
+        new = {p: at for p, at in self._handled.items() if self._settled.get(p) != at}
+        if new and self.service.memory is not None:
+            try:
+                self.service.memory.keep(dict(self._handled))
+            except OSError as error:  # what was sent is sent: to begin anew would send it again
+                self._cannot_keep(error)
+                return {}
+        self._settled |= new
+        return new
+
+    def handled(self, position: Position, default: int) -> int:
+        """Next offset to be handled."""
+        return self._handled.get(position, default)
+
+    def drop(self, positions: Iterable[Position]) -> None:
+        """Partitions that went to another replica."""
+        gone = list(positions)
+        self.order.drop(gone)
+        for position in gone:
+            self._handled.pop(position, None)
+            self._settled.pop(position, None)
+
+    def close(self) -> None:
+        self._producer.close()
+
+    def _materialise(self) -> tuple[dict[Position, int], list[Record]]:
+        """Reads the views to their end; returns where that is, and the newest records."""
+        self.views = Views(self.service.views)
+        topics = [view.kind.TOPIC for view in self.service.views]
+        if not topics:
+            return {}, []
+        ends = dict(self.bus.ends(topics))
+        newest: dict[Any, Record] = {}
+        for record in self.bus.read_all(topics):
+            event = self._decoded(record)
+            if event is not None:
+                self.views.follow(event, record.position, record.offset)
+                newest[record.topic, self.views.key(event)] = record
+        return ends, sorted(newest.values(), key=lambda record: record.offset)
+
+    def _run(self, records: Sequence[Record]) -> None:
+        """Records of one partition, in their order."""
+        for index, record in enumerate(records):
+            try:
+                self._handle(record)
+            except BusUnavailable:
+                raise
+            except Retriable as error:
+                self.order.put_back(records[index:], self._again(record, error))
+                return
+            self._done(record)
+
+    def _tick(self, cut: Cut) -> None:
+        """Time passes. A tick at which it does not, as one that two clocks wrote, is nothing."""
+        if cut.tick.time > self.now:
+            try:
+                self._pass_time(cut)
+            except BusUnavailable:
+                raise
+            except Retriable as error:
+                self.order.put_back_tick(cut, self._again(cut.record, error))
+                return
+            self.now = cut.tick.time
+        self._done(cut.record)
+
+    def _pass_time(self, cut: Cut) -> None:
+        if self.now:
+            self.views.step = cut.tick.time - self.now
+        self.clock.advance(cut.tick, cut.record.timestamp)
+        metrics.CLOCK.set(cut.tick.time / 1000)
+        self._react(cut.tick, cut.record, cut.tick.time)
+
+    def _handle(self, record: Record) -> None:
+        event = self._decoded(record)
+        if event is None:
+            return
+        if type(event) in self.views:
+            self.views.follow(event, record.position, record.offset)
+        self._react(event, record)
+
+    def _decoded(self, record: Record) -> AnyEvent | None:
+        """None for a deletion, and for what ingest-logger, which reads every topic, makes a dead
+        letter of: two would count twice.
+
+        Raises:
+            RegistryUnavailable: whether its schema exists is not known.
+        """
+        if record.value is None:
+            return None
+        try:
+            return self.codec.event(record.topic, record.value)
+        except BadInput as error:
+            metrics.SKIPPED.labels(record.topic).inc()
+            self.log.warning("skipped", position=str(record.position), error=str(error))
+            return None
+
+    def _react(self, event: AnyEvent, record: Record, now: int = 0) -> None:
+        """Everything that an event leads to."""
+        handler = self.service.handlers.get(type(event))
+        if handler is None:
+            return
+        now = now or self.now or getattr(event, "time", 0)
+        waits: Retriable | None = None
+        for part in tuple(handler.each(event, self.views)):
+            try:
+                self.send(self._effects(handler, part, now))
+            except BusUnavailable:
+                raise
+            except Retriable as error:  # the other parts do not wait for it
+                waits = error
+            except Exception as error:  # noqa: BLE001 - what was not foreseen stays where it arose
+                self._failed(error, part, event, record, now)
+        if waits is not None:
+            raise waits
+
+    def _effects(self, handler: Handler, part: Any, now: int) -> list[Effect]:
+        """The effects of a part of an event. An error that nobody foresaw may pass by itself."""
+        for attempt in range(1, self.service.attempts + 1):
+            try:
+                gathered = handler.gather(part, self.views, now)
+                return list(handler.decide(gathered, self.views, now))
+            except (Retriable, Terminal):
+                raise
+            except Exception as error:
+                if attempt == self.service.attempts:
+                    raise
+                metrics.RETRIES.labels(type(error).__name__).inc()
+                self.log.exception("failed", attempt=attempt)
+        raise AssertionError("a service tries at least once")
+
+    def _failed(
+        self, error: Exception, part: Any, event: AnyEvent, record: Record, now: int
+    ) -> None:
+        """Gives up a part of an event: a dead letter where it is a whole record, and an entry in
+        the audit of its model."""
+        refused = error if isinstance(error, BadInput) else unforeseen(error, part)
+        effects: list[Effect] = []
+        if part is event:
+            metrics.DEAD.labels(record.topic, refused.reason).inc()
+            effects.append(dead_letter(record, refused, self.service.name, now))
+        if not isinstance(error, BadInput) or part is not event:
+            self.log.error("given up", error=str(refused), exc_info=error)
+            effects += given_up(part, event, refused, now)
+        else:
+            self.log.warning("dead letter", topic=event.TOPIC, error=str(refused))
+        self.send(effects)
+
+    def send(self, effects: Iterable[Effect]) -> None:
+        """Returns once all is acknowledged. Audit entries come first: a decision that is told and
+        then lost is taken again under the same id; one that is not told may never be.
+
+        Raises:
+            BusUnavailable: not acknowledged in time.
+        """
+        drafts: list[AuditEntry] = []
+        events: list[AnyEvent] = []
+        for effect in effects:
+            if isinstance(effect, AuditDraft):
+                drafts += self._audit.chained(effect)
+            else:
+                events.append(effect)
+        for part in (drafts, events):
+            if part:
+                self._publish(part)
+        for event in events:
+            self.views.sent(event)
+
+    def _publish(self, events: Sequence[AnyEvent]) -> None:
+        records = [self.codec.record(event) for event in events]
+        for topic, key, value in records:
+            self._producer.send(topic, key, value)
+        self._producer.flush()
+        for topic, _, _ in records:
+            metrics.EMITTED.labels(topic).inc()
+
+    def _done(self, record: Record) -> None:
+        self._handled[record.position] = record.offset + 1
+        if self._backoff.failures(record.position):
+            self._backoff.forget(record.position)
+            self.health.moved(waiting=None)
+
+    def _cannot_keep(self, error: OSError) -> None:
+        metrics.RETRIES.labels(type(error).__name__).inc()
+        self.log.error("memory not kept", error=str(error))
+        self.health.moved(waiting=f"memory: {error}")
+
+    def _again(self, record: Record, error: Retriable) -> float:
+        """When a record that waits is tried again. Outages are waited for, however long."""
+        pause = self._backoff.next(record.position)
+        tries = self._backoff.failures(record.position)
+        metrics.RETRIES.labels(type(error).__name__).inc()
+        self.log.warning("waits", position=str(record.position), seconds=pause, error=str(error))
+        self.health.moved(waiting=f"{record.position}, tried {tries} times: {error}")
+        return self.monotonic() + pause
+
+
+def unforeseen(error: Exception, part: Any) -> BadInput:
+    """An error that a dead letter can tell."""
+    told = str(error) if isinstance(error, Terminal) else f"{type(error).__name__}: {error}"
+    return BadInput(UNHANDLED, "event", type(part).__name__, f"one that can be handled ({told})")
+
+
+def given_up(part: Any, event: AnyEvent, error: BadInput, now: int) -> list[Effect]:
+    """The audit entry of a failure; the same failure of the same model is told once."""
+    model = getattr(part, "model", "")
+    if not model:
+        return []
+    cause: Any = {"error": str(error)} if part is not event else event.as_dict()
+    return [
+        AuditDraft(
+            model=model,
+            decision=DEAD_LETTER,
+            inputs={"event": event.as_dict()},
+            result={"reason": error.reason, "message": str(error)},
+            summary=f"not handled: {error}",
+            time=now,
+            version=getattr(part, "version", None),
+            cause=cause,
+        )
+    ]

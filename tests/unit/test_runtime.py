@@ -1,0 +1,400 @@
+"""What the runtime promises a service, with a bus in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driftgate.bus import Position, Record
+from driftgate.bus_memory import MemoryBus
+from driftgate.codec import Codec
+from driftgate.errors import BadInput, Corrupt, StoreUnavailable
+from driftgate.events import AnyEvent, AuditEntry, Command, Model, RoutingAck, Tick
+from driftgate.health import Health, log_for
+from driftgate.runtime import AuditDraft, Handler, Service, View
+from driftgate.runtime.engine import Engine
+
+CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
+
+
+def declared(model: str, repo_hash: str = "1", time: int = 1) -> Model:
+    return Model(model=model, repo_hash=repo_hash, repo_uri="", actor="", time=time)
+
+
+def ordered(model: str, kind: str = "pause", time: int = 1) -> Command:
+    return Command.of({"command_id": "c", "model": model, "kind": kind, "actor": "a", "time": time})
+
+
+def ack(model: str, epoch: int = 1) -> RoutingAck:
+    return RoutingAck(router="r", model=model, epoch=epoch, status="serving", digests=(), time=1)
+
+
+def answer(event: Any, views: Any, now: int) -> list[AnyEvent]:
+    return [ack(event.model)]
+
+
+@dataclass
+class System:
+    """A bus, and one replica of a service on it."""
+
+    service: Service
+    bus: MemoryBus = field(default_factory=MemoryBus)
+    at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.bus.ensure(CODEC.topics.by_name.values())
+
+    def write(self, *events: AnyEvent) -> None:
+        for event in events:
+            self.bus.producer().send(*CODEC.record(event))
+
+    def tick(self, time: int, before: Mapping[str, int] | None = None, pace: float = 0.0) -> None:
+        self.write(Tick(world="w", time=time, positions=before or {}, pace=pace))
+
+    def start(self) -> Engine:
+        health, log = Health(self.service.name), log_for(self.service.name)
+        engine = Engine(self.service, self.bus, CODEC, log, health, monotonic=lambda: self.at)
+        self.starts = engine.begin()
+        return engine
+
+    def poll(self, engine: Engine, *topics: str) -> None:
+        """Gives the engine all there is, topic after topic, and lets it work."""
+        committed = self.bus.committed("svc")
+        for topic in topics or self.service.topics():
+            for record in self.bus.read_all([topic]):
+                start = self.starts.get(record.position, committed.get(record.position, 0))
+                if record.offset >= max(start, engine.order.reached.get(record.position, 0)):
+                    engine.add(record)
+        engine.order.reached = dict(self.bus.ends(self.service.topics()))
+        engine.advance()
+
+    def run(self) -> Engine:
+        """The service starts, handles all there is, and commits."""
+        engine = self.start()
+        self.poll(engine)
+        self.bus.groups["svc"].update(engine.settle())
+        return engine
+
+    def sent(self, topic: str) -> list[AnyEvent]:
+        return [CODEC.event(topic, record.value) for record in self.bus.read_all([topic])]
+
+
+def service(**handlers: Callable[..., Iterable[Any]] | Handler) -> Service:
+    kinds = {"models": Model, "commands": Command, "tick": Tick}
+    table = {
+        kinds[name]: h if isinstance(h, Handler) else Handler(h) for name, h in handlers.items()
+    }
+    return Service(name="svc", handlers=table)
+
+
+def test_what_a_record_leads_to_is_sent_before_its_position_may_be_committed() -> None:
+    system = System(service(models=answer))
+    system.write(declared("a"))
+    engine = system.start()
+    system.poll(engine)
+    assert [event.model for event in system.sent("routing.acks")] == ["a"]
+    assert engine.settle() == {Position("models", 0): 1}
+    assert engine.settle() == {}
+
+
+def test_bad_input_becomes_a_dead_letter_and_the_next_record_is_handled() -> None:
+    def refuse_a(event: Model, views: Any, now: int) -> list[AnyEvent]:
+        if event.model == "a":
+            raise BadInput("unhandled", "model", "a", "anything but a")
+        return [ack(event.model)]
+
+    system = System(service(models=refuse_a))
+    system.write(declared("a"), declared("b"))
+    engine = system.run()
+    (dead,) = system.sent("models.dlq")
+    assert dead.message == "model: got 'a', expected anything but a"
+    assert dead.value == CODEC.value(declared("a"))
+    assert [event.model for event in system.sent("routing.acks")] == ["b"]
+    assert engine.settle() == {}
+
+
+def test_malformed_records_are_left_to_ingest_logger() -> None:
+    system = System(service(models=answer))
+    system.bus.producer().send("models", b"a", b"not avro")
+    system.run()
+    assert system.bus.committed("svc") == {Position("models", 0): 1}
+    assert system.sent("models.dlq") == []
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("odd"), Corrupt("the files are not theirs")])
+def test_what_nobody_foresaw_ends_as_a_dead_letter_with_an_entry_in_the_audit(
+    error: Exception,
+) -> None:
+    tries: list[str] = []
+
+    def fail(event: Model, views: Any, now: int) -> list[AnyEvent]:
+        tries.append(event.model)
+        if event.model == "a":
+            raise error
+        return [ack(event.model)]
+
+    system = System(service(models=fail))
+    system.write(declared("a"), declared("b"))
+    for _ in range(2):  # a crash before the commit repeats it all, and tells nothing twice
+        system.poll(system.start())
+    assert [event.model for event in system.sent("routing.acks")][-1] == "b"
+    assert str(error) in system.sent("models.dlq")[0].message
+    (entry,) = system.sent("audit")
+    assert (entry.model, entry.decision) == ("a", "dead-letter")
+    expected = 3 if isinstance(error, ZeroDivisionError) else 1
+    assert tries.count("a") == 2 * expected
+
+
+def test_an_outage_is_waited_for_and_holds_up_its_own_partition_alone() -> None:
+    away = True
+
+    def needs_the_store(event: Model, views: Any, now: int) -> Model:
+        if away:
+            raise StoreUnavailable("the store is away")
+        return event
+
+    system = System(service(models=Handler(answer, needs_the_store), commands=answer))
+    system.write(declared("a"), declared("b"))
+    system.tick(10, {"models-0": 2})
+    system.write(ordered("c", time=20))
+    engine = system.start()
+    for _ in range(50):
+        system.poll(engine)
+        system.at += 10
+    assert [event.model for event in system.sent("routing.acks")] == ["c"]
+    assert engine.settle() == {Position("commands", 0): 1, Position("clock", 0): 1}
+    away = False
+    system.poll(engine)
+    assert [event.model for event in system.sent("routing.acks")] == ["c", "a", "b"]
+    assert system.sent("models.dlq") == []
+
+
+def test_a_tick_comes_after_what_lies_before_it_and_before_all_else() -> None:
+    seen: list[str] = []
+
+    def note(event: Any, views: Any, now: int) -> list[AnyEvent]:
+        seen.append(f"{getattr(event, 'model', 'tick')}@{now}")
+        return []
+
+    system = System(service(models=note, commands=note, tick=note))
+    system.write(declared("a", time=5))
+    system.tick(10, {"models-0": 1, "commands-0": 0})
+    system.write(declared("b", time=15), ordered("c", time=16))
+    system.tick(20, {"models-0": 2, "commands-0": 1})
+    system.write(declared("d", time=25))
+    for topics in (("models", "commands", "clock"), ("clock", "commands", "models")):
+        seen.clear()
+        system.poll(system.start(), *topics)
+        assert seen[:2] == ["a@5", "tick@10"]
+        assert sorted(seen[2:4]) == ["b@10", "c@10"]
+        assert seen[4:] == ["tick@20", "d@20"]
+
+
+def test_a_tick_waits_for_records_that_are_not_polled_yet() -> None:
+    seen: list[str] = []
+
+    def note(event: Any, views: Any, now: int) -> list[AnyEvent]:
+        seen.append(getattr(event, "model", "tick"))
+        return []
+
+    system = System(service(models=note, tick=note))
+    system.write(declared("a"), declared("b"))
+    system.tick(10, {"models-0": 2})
+    engine = system.start()
+    (first, _) = system.bus.read_all(["models"])
+    engine.add(first)
+    engine.add(*system.bus.read_all(["clock"]))
+    engine.order.reached = {Position("models", 0): 1, Position("clock", 0): 1}
+    engine.advance()
+    assert seen == ["a"]
+    engine.order.reached = {Position("models", 0): 2, Position("clock", 0): 1}
+    engine.advance()  # nothing stands at offset 1 any more: the topic was compacted
+    assert seen == ["a", "tick"]
+
+
+def test_a_tick_that_two_clocks_wrote_passes_time_once() -> None:
+    times: list[int] = []
+    system = System(service(tick=lambda event, views, now: times.append(now) or []))
+    for time in (10, 10, 5, 20):
+        system.tick(time)
+    engine = system.run()
+    assert times == [10, 20]
+    assert engine.views.step == 10
+
+
+def test_a_part_of_an_event_that_fails_stops_no_other() -> None:
+    def each(tick: Tick, views: Any) -> list[Model]:
+        return [declared(model, time=tick.time) for model in ("a", "b", "c")]
+
+    def gather(part: Model, views: Any, now: int) -> Model:
+        if part.model == "a":
+            raise BadInput("unhandled", "repo_hash", "x", "a stored model repo")
+        if part.model == "b":
+            raise KeyError("odd")
+        return part
+
+    system = System(service(tick=Handler(answer, gather, each)))
+    system.tick(10)
+    system.tick(20)
+    system.run()
+    assert [event.model for event in system.sent("routing.acks")] == ["c", "c"]
+    entries = system.sent("audit")
+    assert [entry.model for entry in entries] == ["a", "b"]  # once for each cause, not each tick
+    assert system.sent("clock.dlq") == []
+
+
+def test_views_hold_the_newest_event_of_each_key_and_follow() -> None:
+    known: list[str] = []
+
+    def look(event: Command, views: Any, now: int) -> list[AnyEvent]:
+        known.append(views[Model][event.model].repo_hash)
+        return []
+
+    watching = Service(name="svc", handlers={Command: Handler(look)}, views=(View(Model),))
+    system = System(watching)
+    system.write(declared("a", "1"), declared("b", "1"), declared("a", "2"), ordered("a"))
+    engine = system.start()
+    system.poll(engine, "commands")
+    system.poll(engine, "models")  # history: passed over
+    system.write(declared("a", "3"), ordered("a"))
+    engine.add(list(system.bus.read_all(["models"]))[-1])
+    engine.advance()
+    engine.add(list(system.bus.read_all(["commands"]))[-1])
+    engine.advance()
+    assert known == ["2", "3"]
+
+
+def test_what_a_service_sends_is_in_its_own_view_at_once() -> None:
+    def count(event: Model, views: Any, now: int) -> list[AnyEvent]:
+        before = views[RoutingAck].get(event.model)
+        return [ack(event.model, before.epoch + 1 if before else 1)]
+
+    counting = Service(
+        name="svc", handlers={Model: Handler(count)}, views=(View(RoutingAck, own=True),)
+    )
+    system = System(counting)
+    system.write(declared("a"), declared("a"), declared("b"))
+    system.run()
+    system.write(declared("a"))
+    system.run()
+    assert [(e.model, e.epoch) for e in system.sent("routing.acks")] == [
+        ("a", 1),
+        ("a", 2),
+        ("b", 1),
+        ("a", 3),
+    ]
+
+
+def test_an_audit_entry_is_told_once_whoever_decides_again() -> None:
+    def decide(event: Model, views: Any, now: int) -> list[Any]:
+        return [
+            AuditDraft(
+                model=event.model,
+                decision="noted",
+                inputs=event.as_dict(),
+                result={},
+                summary="noted",
+                time=now,
+            ),
+            ack(event.model),
+        ]
+
+    system = System(service(models=decide))
+    system.write(declared("a"), declared("b"), declared("a"))
+    system.poll(system.start())
+    system.poll(system.start())  # after a kill before the commit
+    entries = system.sent("audit")
+    assert all(isinstance(entry, AuditEntry) for entry in entries)
+    assert [entry.model for entry in entries] == ["a", "b"]
+    assert [entry.previous_hash for entry in entries] == ["", ""]
+
+
+@dataclass
+class Kept:
+    """A memory that can be full."""
+
+    count: int = 0
+    kept: tuple[int, Mapping[Position, int]] = (0, field(default_factory=dict))  # type: ignore[assignment]
+    full: bool = False
+
+    def __post_init__(self) -> None:
+        self.kept = (0, {})
+
+    def restore(self) -> Mapping[Position, int]:
+        self.count, positions = self.kept
+        return positions
+
+    def keep(self, positions: Mapping[Position, int]) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        self.kept = (self.count, dict(positions))
+
+
+def test_a_service_goes_on_from_its_memory_whatever_the_group_committed() -> None:
+    memory = Kept()
+
+    def count(event: Model, views: Any, now: int) -> list[AnyEvent]:
+        memory.count += 1
+        return [ack(event.model, memory.count)]
+
+    system = System(Service(name="svc", handlers={Model: Handler(count)}, memory=memory))
+    system.write(declared("a"), declared("a"))
+    system.run()
+    memory.full = True
+    system.write(declared("a"))
+    engine = system.start()
+    system.poll(engine)
+    assert engine.settle() == {}  # not kept, so not committed
+    memory.full = False
+    system.poll(system.start())  # killed before there was room again
+    assert [event.epoch for event in system.sent("routing.acks")] == [1, 2, 3, 3]
+
+
+def test_every_replica_begins_with_the_newest_of_each_key() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def note(event: Model, views: Any, now: int) -> list[AnyEvent]:
+        seen.append((event.model, event.repo_hash))
+        return []
+
+    following = Service(
+        name="svc", handlers={Model: Handler(note)}, views=(View(Model),), every_replica=True
+    )
+    system = System(following)
+    system.write(declared("a", "1"), declared("b", "1"), declared("a", "2"))
+    for time in (1, 2, 3):
+        system.tick(time)
+    engine = system.start()
+    engine.advance()
+    assert seen == [("b", "1"), ("a", "2")]
+    assert system.starts == {Position("models", 0): 3, Position("clock", 0): 2}
+    system.write(declared("b", "2"))
+    system.poll(engine)
+    assert seen[2:] == [("b", "2")]
+    assert engine.clock.now() == 3
+
+
+def test_a_schema_that_appears_while_running_is_read(tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    folder = tmp_path / "schemas"
+    shutil.copytree(Path(__file__).resolve().parents[2] / "schemas", folder)
+    writer = Codec.load(folder)
+    system = System(service(models=answer))
+    schema = json.loads((folder / "model" / "v1.avsc").read_text())
+    schema["fields"].append({"name": "team", "type": "string", "default": "", "doc": "Whose."})
+    reading = Codec.load(folder)
+    engine = Engine(
+        system.service, system.bus, reading, log_for("svc"), Health("svc"), monotonic=lambda: 0.0
+    )
+    engine.begin()
+    writer.registry.add("model", json.dumps(schema))
+    value = writer.encode("models", declared("a").as_dict() | {"team": "red"})
+    engine.add(Record("models", 0, 0, b"a", value))
+    engine.advance()
+    assert [event.model for event in system.sent("routing.acks")] == ["a"]
