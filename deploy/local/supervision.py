@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from configparser import RawConfigParser
 from dataclasses import dataclass
 from http.client import HTTPException
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy
@@ -161,10 +163,15 @@ def ini(programs: Iterable[Program], run: Path, log: Path, directory: Path) -> s
         },
     }
     parts |= {f"program:{program.name}": section(program, log) for program in programs}
-    return "\n".join(
-        f"[{name}]\n" + "".join(f"{key}={plain(value)}\n" for key, value in values.items())
-        for name, values in parts.items()
+    parser, text = RawConfigParser(), StringIO()
+    parser.read_dict(
+        {
+            name: {key: plain(value) for key, value in values.items()}
+            for name, values in parts.items()
+        }
     )
+    parser.write(text)
+    return text.getvalue()
 
 
 def section(program: Program, log: Path) -> dict[str, Any]:

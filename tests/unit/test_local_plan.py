@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import socket
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from supervisor.options import UnhosedConfigParser
 
 from deploy.local import ray
 from deploy.local.plan import PORTS, SERVICES, StackConfig, programs, wanted_ports
@@ -63,7 +63,7 @@ def test_supervisor_reads_back_what_was_written(tmp_path: Path) -> None:
     nasty = 'a "b" 100% \\ c;d'
     program = Program("one", ("run", nasty), {"NAME": nasty}, stop_s=3)
     text = ini([program], tmp_path / "run", tmp_path / "log", tmp_path)
-    parser = configparser.RawConfigParser()
+    parser = UnhosedConfigParser()
     parser.read_string(text)
     section = parser["program:one"]
     assert section["autorestart"] == "true"
