@@ -17,17 +17,19 @@ from typer.testing import CliRunner
 
 from driftgate.codec import Codec
 from driftgate.errors import BadConfig, BadInput, RegistryUnavailable
+from driftgate.schemas import LockFile
 from services.console.schemas_cli import app
 
 FOLDER = Path(__file__).resolve().parents[2] / "schemas"
-TICK = {"world": "w", "time": 1_767_571_200_000, "positions": {"inferences-0": 3}}
-PACE = {"name": "pace", "type": "double", "default": 1.0, "doc": "Seconds a second."}
+TICK = {"world": "w", "time": 1_767_571_200_000, "positions": {"inferences-0": 3}, "pace": 0.0}
+NEWEST = LockFile(FOLDER).schemas.newest["tick"].number
+SPEED = {"name": "speed", "type": "double", "default": 1.0, "doc": "Seconds a second."}
 MOOD = {"name": "mood", "type": ["null", "string"], "default": None, "doc": "How it went."}
 
 
 def tick(*fields: dict[str, Any]) -> str:
     """The schema of subject `tick` with more fields."""
-    raw = json.loads((FOLDER / "tick" / "v1.avsc").read_text())
+    raw = json.loads((FOLDER / "tick" / f"v{NEWEST}.avsc").read_text())
     raw["fields"] += fields
     return json.dumps(raw)
 
@@ -46,8 +48,8 @@ class World:
         """Registers without our checks, as a colleague who knows better does."""
         if self.server:
             return self.server.put("tick", text)
-        (self.folder / "tick" / "v2.avsc").write_text(text)
-        line = f"99 tick 2 {hashlib.sha256(text.encode()).hexdigest()}\n"
+        (self.folder / "tick" / f"v{NEWEST + 1}.avsc").write_text(text)
+        line = f"99 tick {NEWEST + 1} {hashlib.sha256(text.encode()).hexdigest()}\n"
         with (self.folder / "registry.lock").open("a") as lock:
             lock.write(line)
         return 99
@@ -93,30 +95,31 @@ def test_a_version_that_appears_is_read_without_a_restart(world: World) -> None:
     before = old.encode("clock", TICK)
     assert not running.refresh()
 
-    added = world.codec().registry.add("tick", tick(PACE))
+    added = world.codec().registry.add("tick", tick(SPEED))
 
-    assert (added.number, added.subject) == (2, "tick")
-    after = world.codec().encode("clock", TICK | {"pace": 60.0})
+    assert (added.number, added.subject) == (NEWEST + 1, "tick")
+    after = world.codec().encode("clock", TICK | {"speed": 60.0})
     with pytest.raises(BadInput) as caught:
         running.decode("clock", after)
     assert (caught.value.reason, caught.value.value) == ("unknown_schema", added.id)
     assert running.refresh()
     assert not running.refresh()
-    assert running.decode("clock", after) == TICK | {"pace": 60.0}
-    assert running.decode("clock", before) == TICK | {"pace": 1.0}
+    assert running.decode("clock", after) == TICK | {"speed": 60.0}
+    assert running.decode("clock", before) == TICK | {"speed": 1.0}
     # A process that has not looked yet is told by the record.
     assert old.refresh(added.id)
-    assert old.read("clock", after) == TICK | {"pace": 60.0}
+    assert old.read("clock", after) == TICK | {"speed": 60.0}
     # Code that does not know the field writes its default.
-    assert running.decode("clock", running.encode("clock", TICK))["pace"] == 1.0
+    assert running.decode("clock", running.encode("clock", TICK))["speed"] == 1.0
 
 
 def test_versions_follow_each_other(world: World) -> None:
     codec = world.codec()
-    codec.registry.add("tick", tick(PACE))
-    third = codec.registry.add("tick", tick(PACE, MOOD))
-    assert third.number == 3
-    assert [v.number for v in world.codec().schemas.versions("tick")] == [1, 2, 3]
+    codec.registry.add("tick", tick(SPEED))
+    last = codec.registry.add("tick", tick(SPEED, MOOD))
+    assert last.number == NEWEST + 2
+    numbers = [version.number for version in world.codec().schemas.versions("tick")]
+    assert numbers == list(range(1, NEWEST + 3))
 
 
 def test_versions_that_are_added_at_once_are_all_there(world: World) -> None:
@@ -139,9 +142,12 @@ def test_a_version_that_may_not_follow_is_refused_and_nothing_is_written(world: 
     files = sorted(path for path in world.folder.rglob("*"))
     lock = (world.folder / "registry.lock").read_text()
     for text, reason in [
-        (tick(PACE | {"doc": ""}), "field pace: has no doc"),
-        (tick({"name": "pace", "type": "double", "doc": "."}), "field pace: is new and has no def"),
-        (tick(), "this is version 1, which is registered already"),
+        (tick(SPEED | {"doc": ""}), "field speed: has no doc"),
+        (
+            tick({"name": "speed", "type": "double", "doc": "."}),
+            "field speed: is new and has no def",
+        ),
+        (tick(), f"this is version {NEWEST}, which is registered already"),
         ("{", "not an Avro schema"),
     ]:
         for attempt in (codec.registry.check, codec.registry.add):
@@ -166,8 +172,8 @@ def test_the_command_checks_and_adds(world: World, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DRIFTGATE_SCHEMAS", str(world.folder))
     monkeypatch.setenv("DRIFTGATE_REGISTRY", world.server.url if world.server else "")
     new, bad = world.folder / "new.avsc", world.folder / "bad.avsc"
-    new.write_text(tick(PACE))
-    bad.write_text(tick(PACE | {"name": "offset"}))
+    new.write_text(tick(SPEED))
+    bad.write_text(tick(SPEED | {"name": "offset"}))
 
     def run(command: str, subject: str, file: Path) -> tuple[int, str]:
         state = str(world.folder / "state")
@@ -177,7 +183,7 @@ def test_the_command_checks_and_adds(world: World, monkeypatch: pytest.MonkeyPat
     running = world.codec()
     assert run("check", "tick", new) == (
         0,
-        "tick: may be version 2; reads all that older versions wrote\n",
+        f"tick: may be version {NEWEST + 1}; reads all that older versions wrote\n",
     )
     assert not running.refresh()
     for command, status in (("check", 1), ("add", 2)):
@@ -191,9 +197,10 @@ def test_the_command_checks_and_adds(world: World, monkeypatch: pytest.MonkeyPat
     code, said = run("add", "tick", new)
     assert code == 0
     assert running.refresh()
-    assert f"tick version 2 is registered with id {running.schemas.newest['tick'].id}" in said
+    new_id = running.schemas.newest["tick"].id
+    assert f"tick version {NEWEST + 1} is registered with id {new_id}" in said
     if world.server is None:
-        assert (world.folder / "tick" / "v2.avsc").read_bytes() == new.read_bytes()
+        assert (world.folder / "tick" / f"v{NEWEST + 1}.avsc").read_bytes() == new.read_bytes()
 
 
 def test_an_incompatible_lock_file_is_refused_at_the_start(tmp_path: Path) -> None:
@@ -256,8 +263,8 @@ def test_what_is_no_registry_is_named(server: RegistryServer) -> None:
 def test_the_registrys_own_refusal_is_told(server: RegistryServer, tmp_path: Path) -> None:
     """It may hold what another registered a moment ago."""
     codec = Codec.load(FOLDER, server.url)
-    server.put("tick", tick({"name": "pace", "type": "string", "default": "", "doc": "."}))
-    with pytest.raises(BadConfig, match="field pace: was string, is double"):
-        codec.registry.add("tick", tick(PACE))
+    server.put("tick", tick({"name": "speed", "type": "string", "default": "", "doc": "."}))
+    with pytest.raises(BadConfig, match="field speed: was string, is double"):
+        codec.registry.add("tick", tick(SPEED))
     with pytest.raises(BadConfig, match="409 409 Schema being registered is incompatible"):
-        codec.registry._register("tick", tick(PACE))  # as if the two came at once
+        codec.registry._register("tick", tick(SPEED))  # as if the two came at once

@@ -23,6 +23,10 @@ class Inference(AvroRecord):
         version: Version that answered, the number after the @.
         digest: SHA-256 of the adapter that computed the answer, hex; empty when the app does not
             know it.
+        base: Base of the version that answered, as named in model.yaml; empty when the app does not
+            know it.
+        base_digest: SHA-256 of that base, hex; empty when the app does not know it.
+        task: Task kind: what the version answers with.
         role: Whether the app got this answer.
         input: The text that was asked; null when only its hash may be kept.
         input_hash: SHA-256 of the UTF-8 text, hex.
@@ -45,6 +49,9 @@ class Inference(AvroRecord):
     model: str
     version: int
     digest: str = ""
+    base: str = ""
+    base_digest: str = ""
+    task: str = "text-classification"
     role: Role = "live"
     input: str | None = None
     input_hash: str
@@ -193,6 +200,27 @@ RetrainReason = Literal["launch", "drift", "cadence", "operator", "erasure"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Champion(AvroRecord):
+    """The version at full traffic, as the routing named it.
+
+    Attributes:
+        version: Version number.
+        digest: SHA-256 of its adapter, hex.
+        adapter_uri: Artifact folder of its adapter.
+        base: Base that the adapter was trained on, as named in model.yaml.
+        base_digest: SHA-256 of that base, hex.
+        task: Task kind: what the version answers with.
+    """
+
+    version: int
+    digest: str
+    adapter_uri: str
+    base: str
+    base_digest: str
+    task: str = "text-classification"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainRequest(AvroRecord):
     """Train a new version of this model.
 
@@ -209,6 +237,8 @@ class RetrainRequest(AvroRecord):
         drill: A fault rehearsed on purpose, such as shuffle-labels:language=es; null in earnest.
         actor: Service or person that asked.
         words: The reason in words, for people.
+        epoch: Epoch of the routing that the request was made under; 0 before the first release.
+        champion: Champion in that routing; null before the first release.
         time: When it was asked; the data end here. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -225,6 +255,8 @@ class RetrainRequest(AvroRecord):
     drill: str | None = None
     actor: str = ""
     words: str = ""
+    epoch: int = 0
+    champion: Champion | None = None
     time: int
 
 
@@ -252,6 +284,9 @@ class Candidate(AvroRecord):
         train_rows: Rows learned from.
         test_rows: Rows held out for the task layer.
         train_seconds: Wall time of the training, seconds.
+        task: Task kind: what the version answers with.
+        epoch: Epoch of the routing that the request was made under; 0 before the first release.
+        champion: Champion in that routing; null before the first release.
         time: When the data of its request end. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -276,6 +311,9 @@ class Candidate(AvroRecord):
     train_rows: int = 0
     test_rows: int = 0
     train_seconds: float = 0.0
+    task: str = "text-classification"
+    epoch: int = 0
+    champion: Champion | None = None
     time: int
 
 
@@ -331,6 +369,10 @@ class Verdict(AvroRecord):
         retrain_id: Request that it answers.
         adapter_digest: SHA-256 of the adapter that was judged, hex.
         adapter_uri: Artifact folder of the adapter.
+        base: Base of the version that was judged, as named in model.yaml; empty in records of
+            version 1.
+        base_digest: SHA-256 of that base, hex; empty in records of version 1.
+        task: Task kind: what the version answers with.
         champion: Version that it was paired with; null for a first release.
         result: The verdict.
         axes: Every number that was judged.
@@ -350,6 +392,9 @@ class Verdict(AvroRecord):
     retrain_id: str
     adapter_digest: str
     adapter_uri: str
+    base: str = ""
+    base_digest: str = ""
+    task: str = "text-classification"
     champion: int | None = None
     result: Result
     axes: tuple[Axis, ...]
@@ -407,12 +452,18 @@ class Arm(AvroRecord):
         digest: SHA-256 of its adapter, hex.
         adapter_uri: Artifact folder of its adapter.
         weight: Share of live traffic in 1/10000; 0 for a shadow.
+        base: Base of this version, as named in model.yaml; empty: that of the record.
+        base_digest: SHA-256 of that base, hex; empty: that of the record.
+        task: Task kind: what the version answers with.
     """
 
     version: int
     digest: str
     adapter_uri: str
     weight: int
+    base: str = ""
+    base_digest: str = ""
+    task: str = "text-classification"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -574,6 +625,8 @@ class Tick(AvroRecord):
         time: What the time is now. Milliseconds since 1970-01-01 UTC.
         positions: Next offset of each topic-partition that belongs to the time before, as
             topic-partition.
+        pace: How many times as fast as the machine's clock time runs until the next tick; 0: it
+            stands still.
     """
 
     TOPIC: ClassVar[str] = "clock"
@@ -581,6 +634,7 @@ class Tick(AvroRecord):
     world: str
     time: int
     positions: Mapping[str, int] = field(default_factory=dict)
+    pace: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -667,6 +721,7 @@ __all__ = [
     "AuditEntry",
     "Axis",
     "Candidate",
+    "Champion",
     "Command",
     "CommandKind",
     "DeadLetter",
