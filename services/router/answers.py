@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from driftgate.events import Event
+from driftgate.events import Event, Routing
 from driftgate.features import features_of
+from driftgate.routing import Arm, Choice, NotServed, choose, pick
 from services.router.requests import Request
-from services.router.routing import Arm, Choice, NotServed, choose, pick
 from services.router.snapshot import Answer, Engine, Served, Snapshot
 
 LIVE = "live"
@@ -53,7 +53,8 @@ def route(snapshot: Snapshot, ask: Ask) -> Routed | NotServed:
     request = ask.request
     try:
         served = pick(snapshot, request.model)
-        choice = choose(served.routing, request.request_id, request.subject, request.slices)
+        routing = Routing.of(served.routing)
+        choice = choose(routing, request.request_id, request.subject, request.slices)
     except NotServed as error:
         return error
     return Routed(ask, served, choice)

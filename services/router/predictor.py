@@ -16,9 +16,9 @@ from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.events import Event
 from driftgate.health import Log
+from driftgate.routing import NotServed
 from services.router.answers import Answered, Ask, answer
 from services.router.requests import Request
-from services.router.routing import NotServed
 from services.router.versions import Versions
 
 INFERENCES = "inferences"

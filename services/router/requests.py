@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from driftgate.dead_letters import BAD_TIME, EMPTY, TOO_LARGE
-from driftgate.errors import BadInput, shown
+from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, HOUR_MS
+from driftgate.limits import check_words
 from driftgate.model_repo import Data
 
 MAX_TEXT = 20_000
-MAX_WORD = 200
-MAX_SLICES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +43,3 @@ def check(request: Request, now: int, data: Data) -> None:
         expected = f"milliseconds since 1970, from {oldest}"
         expected += f" to {newest}" if now >= DAY_MS else ""
         raise BadInput(BAD_TIME, "time_ms", request.time, expected)
-
-
-def check_words(request_id: str, subject: str, slices: Mapping[str, str]) -> None:
-    """Holds ids and slices to their sizes.
-
-    Raises:
-        BadInput: names the field, its value and what was expected.
-    """
-    if len(slices) > MAX_SLICES:
-        raise BadInput(TOO_LARGE, "slices", len(slices), f"at most {MAX_SLICES} slices")
-    words = {"request_id": request_id, "subject": subject}
-    words |= {f"slices[{shown(name)}]": name + value for name, value in slices.items()}
-    for field, word in words.items():
-        if len(word) > MAX_WORD:
-            raise BadInput(TOO_LARGE, field, word, f"at most {MAX_WORD} characters")

@@ -13,10 +13,12 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from driftgate import metrics
 from driftgate.clock import Clock
 from driftgate.errors import BadInput, DriftgateError, Retriable
+from driftgate.events import Routing
+from driftgate.limits import check_words
 from driftgate.router_pb import router_pb2, router_pb2_grpc
+from driftgate.routing import NotReady, NotServed, choose, pick
 from services.router.predictor import Predictor, QueueFull
-from services.router.requests import Request, check, check_words
-from services.router.routing import NotServed, choose, pick
+from services.router.requests import Request, check
 from services.router.snapshot import Served
 from services.router.versions import Versions
 
@@ -27,10 +29,6 @@ STATUS = {
     QueueFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Retriable: grpc.StatusCode.UNAVAILABLE,
 }
-
-
-class NotReady(Retriable):
-    """No routing is served yet."""
 
 
 class Router(router_pb2_grpc.RouterServicer):
@@ -46,7 +44,7 @@ class Router(router_pb2_grpc.RouterServicer):
         request_id = asked.request_id or uuid4().hex
         try:
             check_words(request_id, asked.subject, asked.slices)
-            routing = self.served(asked.model).routing
+            routing = Routing.of(self.served(asked.model).routing)
             choice = choose(routing, request_id, asked.subject, asked.slices)
         except DriftgateError as error:
             await refuse(context, error)
@@ -90,8 +88,7 @@ class Router(router_pb2_grpc.RouterServicer):
         """Raises: NotReady, NotServed."""
         if not self._versions.snapshot:
             raise NotReady("no routing is served yet: ask again later")
-        found: Served = pick(self._versions.snapshot, model)
-        return found
+        return pick(self._versions.snapshot, model)
 
 
 async def refuse(context: Any, error: DriftgateError) -> NoReturn:

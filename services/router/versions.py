@@ -15,9 +15,9 @@ from pathlib import Path
 from driftgate import model_repo
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
 from driftgate.errors import Corrupt, Terminal
-from driftgate.events import Event
+from driftgate.events import Event, Routing
+from driftgate.routing import check
 from services.router import snapshot
-from services.router.routing import check
 from services.router.snapshot import Engine, Served, Snapshot
 
 
@@ -66,7 +66,7 @@ class Versions:
 
     def prepare(self, routing: Event) -> Served:
         """Everything that serving a record takes, resident and verified."""
-        check(routing)
+        check(Routing.of(routing))
         repo = model_repo.fetch(SCHEME + routing["repo_hash"], self.artifacts, self.cache)
         engine = self.engine(routing["base"], routing["base_digest"])
         for arm in (*routing["arms"], *routing["shadows"]):

@@ -1,9 +1,9 @@
-"""What an app needs: tell driftgate what a model answered, and what people made of it.
+"""What an app needs: tell driftgate what a model answered, and what people made of it; and, where
+the app computes the answers itself, learn which version gives them.
 
-    client = Client("127.0.0.1:9092")
-    request_id = client.inference("support-triage", 3, "Where is my parcel?", "delivery", 0.93)
-    client.feedback("support-triage", request_id, label="refund")
-    client.flush()
+    with Client("127.0.0.1:9092") as client:
+        request_id = client.inference("support-triage", 3, "Where is it?", "delivery", 0.93)
+        client.feedback("support-triage", request_id, label="refund")
 
 Apps that let the router answer (`Predict`) only send feedback: the router logs its own answers.
 """
@@ -12,35 +12,78 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Self
 from uuid import uuid4
 
-from driftgate.bus import Producer
+from driftgate import limits
+from driftgate.bus import Bus
 from driftgate.bus_kafka import KafkaBus
 from driftgate.clock import LiveClock
 from driftgate.codec import Codec
 from driftgate.config import Settings
+from driftgate.dead_letters import EMPTY
 from driftgate.errors import BadInput
+from driftgate.events import Event, Feedback, Inference
+from driftgate.model_repo import Data
+from driftgate.routing import Arm, choose
+from driftgate.routing_reader import RoutingReader
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which version answers one request.
+
+    Attributes:
+        digest: SHA-256 of its adapter, hex.
+        adapter_uri: where its adapter lies, see `driftgate.artifacts`.
+        epoch: of the routing record that says so.
+        propensity: probability with which this version was chosen, 0 to 1.
+        shadows: versions that answer the same request without being heard.
+    """
+
+    version: int
+    digest: str
+    adapter_uri: str
+    epoch: int
+    propensity: float
+    shadows: tuple[Arm, ...]
 
 
 class Client:
-    """Sends events. Nothing is promised before `flush` returns.
+    """Sends events and follows the routing. Safe to share between threads; a process that forks
+    makes its own afterwards. Nothing is promised before `flush` or `close` returns.
 
     Args:
         kafka: bootstrap servers, host:port,…
-        producer: another way to send, for tests.
+        schemas: folder of topics and schemas; the installed one when left out.
+        registry: Schema Registry, http://host:port; empty: `registry.lock` in `schemas`.
+        data: data policy of the models where their model.yaml says other than the default: how
+            old and how far ahead (`keep_days`, `ahead_hours`) a time may be.
+        bus: another way to send, for tests.
+
+    Raises:
+        BusUnavailable: Kafka does not answer.
+        BadConfig: `schemas` or `registry` cannot be used.
     """
 
     def __init__(
         self,
         kafka: str = "127.0.0.1:9092",
-        producer: Producer | None = None,
         schemas: Path | None = None,
+        registry: str = "",
+        data: Data | None = None,
+        bus: Bus | None = None,
     ) -> None:
-        self._codec = Codec.load(schemas or Settings.model_fields["schemas"].default)
-        self._producer = producer or KafkaBus(kafka).producer()
+        self._codec = Codec.load(schemas or Settings.model_fields["schemas"].default, registry)
+        self._bus = bus or KafkaBus(kafka)
+        self._producer = self._bus.producer()
+        self._data = data or Data()
         self._clock = LiveClock()
+        self._reader: RoutingReader | None = None
+        self._lock = Lock()
 
     def inference(
         self,
@@ -50,32 +93,40 @@ class Client:
         output: str,
         confidence: float | None = None,
         *,
-        request_id: str = "",
+        request_id: str | None = None,
         slices: Mapping[str, str] | None = None,
         subject: str | None = None,
         latency_ms: float = 0.0,
+        time: int | None = None,
         **more: Any,
     ) -> str:
-        """One answer; returns its request id. `more` are further fields of subject `inference`.
+        """One answer; returns its request id, a new one where none is given.
+
+        Args:
+            confidence: probability that the model gives its answer, 0 to 1.
+            time: when the request was made, ms since 1970; now when left out.
+            more: further fields of subject `inference`, such as digest, epoch and propensity of a
+                `Route`; `input=None` sends the text's hash alone.
 
         Raises:
-            BadInput: a field has the wrong type.
+            BadInput: a field cannot be used; names it, its value and what was expected.
         """
-        event = {
-            "request_id": request_id or uuid4().hex,
+        limits.check_text("input", text)
+        answer = {
+            "request_id": uuid4().hex if request_id is None else request_id,
             "model": model,
             "version": version,
             "input": text,
             "input_hash": hashlib.sha256(text.encode()).hexdigest(),
             "output": output,
             "confidence": confidence,
-            "slices": dict(slices or {}),
+            "slices": {} if slices is None else slices,
             "subject": subject,
             "latency_ms": latency_ms,
-            "time": self._clock.now(),
-            **more,
+            "time": self._clock.now() if time is None else time,
         }
-        self._send("inferences", event)
+        event = Inference.of(answer).as_dict() | more
+        self._send(Inference.TOPIC, event)
         return str(event["request_id"])
 
     def feedback(
@@ -86,32 +137,80 @@ class Client:
         label: str | None = None,
         rating: float | None = None,
         edited: str | None = None,
+        kind: str | None = None,
         reviewer: str | None = None,
         reason: str | None = None,
+        feedback_id: str | None = None,
+        time: int | None = None,
+        **more: Any,
     ) -> str:
         """What somebody made of an answer: a label, a rating from 0 to 1, or a better response.
-        May come before its inference, after it, or half a year later. Returns the feedback id.
+        May come before its inference, after it, or half a year later. Returns the feedback id; the
+        same id twice is the same feedback.
+
+        Args:
+            kind: rating, edit, correction (a label by a user) or review (one by a reviewer);
+                follows from the others when left out.
+            time: when the feedback was given, ms since 1970; now when left out.
+            more: further fields of subject `feedback`.
 
         Raises:
-            BadInput: none or several of label, rating and edited are given.
+            BadInput: a field cannot be used, or none or several of label, rating and edited are
+                given.
         """
         given = {"label": label, "rating": rating, "edited": edited}
         told = [name for name, value in given.items() if value is not None]
         if len(told) != 1:
-            raise BadInput("empty", "feedback", told, "one of label, rating and edited")
-        kinds = {"label": "review" if reviewer else "correction", "rating": "rating"}
-        event = {
-            "feedback_id": uuid4().hex,
+            raise BadInput(EMPTY, "feedback", told, "one of label, rating and edited")
+        label_kind = "review" if reviewer else "correction"
+        kinds = {"label": label_kind, "rating": "rating", "edited": "edit"}
+        feedback = {
+            "feedback_id": uuid4().hex if feedback_id is None else feedback_id,
             "request_id": request_id,
             "model": model,
-            "kind": kinds.get(told[0], "edit"),
+            "kind": kinds[told[0]] if kind is None else kind,
             **given,
             "reason": reason,
             "reviewer": reviewer,
-            "time": self._clock.now(),
+            "time": self._clock.now() if time is None else time,
         }
-        self._send("feedback", event)
-        return str(event["feedback_id"])
+        self._send(Feedback.TOPIC, feedback | more)
+        return str(feedback["feedback_id"])
+
+    def route(
+        self,
+        model: str,
+        request_id: str,
+        subject: str | None = None,
+        slices: Mapping[str, str] | None = None,
+    ) -> Route:
+        """Which version answers a request, as the router would decide. The first call begins to
+        follow topic `routing` and waits for it; later ones take microseconds and no network.
+
+        Raises:
+            BadInput: an id or a slice cannot be used.
+            NotReady: no routing is known yet; try again later.
+            NotServed: no such model, or the request is outside its scope.
+        """
+        limits.check_text("model", model)
+        limits.check_words(request_id, subject or "", slices or {})
+        limits.NotBlank().check("request_id", request_id)
+        routing = self._routing_reader().routing(model)
+        choice = choose(routing, request_id, subject or "", slices or {})
+        live = choice.live
+        return Route(
+            live.version,
+            live.digest,
+            live.adapter_uri,
+            choice.epoch,
+            live.propensity,
+            choice.shadows,
+        )
+
+    @property
+    def skipped(self) -> int:
+        """Routing records passed over, since they cannot be used; the log says why."""
+        return self._reader.skipped if self._reader else 0
 
     def flush(self) -> None:
         """Returns once everything sent is acknowledged.
@@ -121,6 +220,41 @@ class Client:
         """
         self._producer.flush()
 
-    def _send(self, topic: str, event: Mapping[str, Any]) -> None:
-        key = self._codec.topics.key(topic, event)
-        self._producer.send(topic, key, self._codec.encode(topic, event))
+    def close(self) -> None:
+        """Flushes and lets go of Kafka.
+
+        Raises:
+            BusUnavailable: as `flush`.
+        """
+        try:
+            self.flush()
+        finally:
+            if self._reader is not None:
+                self._reader.close()
+            self._producer.close()
+            self._bus.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _routing_reader(self) -> RoutingReader:
+        with self._lock:
+            if self._reader is None:
+                self._reader = RoutingReader(self._bus, self._codec)
+            return self._reader
+
+    def _send(self, topic: str, event: Event) -> None:
+        """
+        Raises:
+            BadInput: ingestion would refuse it.
+        """
+        limits.check_types(self._codec.schemas.newest[self._codec.topics[topic].subject], event)
+        limits.check_texts(event)
+        limits.check(topic, event)
+        limits.check_time(event["time"], self._data, self._clock.now())
+        key, value = self._codec.topics.key(topic, event), self._codec.encode(topic, event)
+        limits.check_size(key, value)
+        self._producer.send(topic, key, value)

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def schemas_of(package: Path) -> Path:
-    """The folder of topics and schemas: a wheel has it inside the package, a checkout at its root."""
+    """The folder of topics and schemas: within the package in a wheel, else at the root."""
     inside = package / "schemas"
     return inside if inside.is_dir() else package.parents[1] / "schemas"
 

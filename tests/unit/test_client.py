@@ -1,15 +1,32 @@
+"""The client: what it sends, what it refuses at the call, and which version it routes to."""
+
 from __future__ import annotations
 
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from driftgate.bus_memory import MemoryBus
-from driftgate.client import Client
+from driftgate.client import Client, Route
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
+from driftgate.events import DAY_MS, Arm, Routing
+from driftgate.model_repo import Data
+from driftgate.routing import NotReady, NotServed
+from services.router.answers import Ask, Routed, route
+from services.router.requests import Request
+from services.router.snapshot import Served
 
-CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+CODEC = Codec.load(SCHEMAS)
+NOW = time.time_ns() // 1_000_000
 
 
 @pytest.fixture
@@ -19,24 +36,303 @@ def bus() -> MemoryBus:
     return found
 
 
-def test_an_answer_and_its_correction_arrive_as_events(bus: MemoryBus) -> None:
-    client = Client(producer=bus.producer())
+@pytest.fixture
+def client(bus: MemoryBus) -> Iterator[Client]:
+    with Client(bus=bus) as found:
+        yield found
+
+
+def sent(bus: MemoryBus, topic: str) -> list[dict[str, Any]]:
+    return [CODEC.decode(topic, record.value) for record in bus.read_all([topic])]
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in 20 s"
+        time.sleep(0.01)
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+def test_an_answer_and_its_correction_arrive_as_events(bus: MemoryBus, client: Client) -> None:
     request = client.inference("m", 3, "Where is it?", "delivery", 0.9, slices={"language": "en"})
     client.feedback("m", request, label="refund", reviewer="ana")
-    (answer,) = [CODEC.decode("inferences", r.value) for r in bus.read_all(["inferences"])]
-    (said,) = [CODEC.decode("feedback", r.value) for r in bus.read_all(["feedback"])]
+    (answer,) = sent(bus, "inferences")
+    (said,) = sent(bus, "feedback")
     assert (answer["input"], answer["role"], answer["version"]) == ("Where is it?", "live", 3)
     assert (said["request_id"], said["kind"], said["label"]) == (request, "review", "refund")
 
 
-def test_feedback_tells_one_thing(bus: MemoryBus) -> None:
-    client = Client(producer=bus.producer())
-    with pytest.raises(BadInput, match="one of label, rating and edited"):
-        client.feedback("m", "r", label="a", rating=1.0)
-    with pytest.raises(BadInput, match="one of label"):
-        client.feedback("m", "r")
+def test_further_fields_of_the_subject_are_sent(bus: MemoryBus, client: Client) -> None:
+    client.inference("m", 3, "Where is it?", "delivery", input=None, digest="d", propensity=0.25)
+    (answer,) = sent(bus, "inferences")
+    assert (answer["input"], answer["digest"], answer["propensity"]) == (None, "d", 0.25)
+    assert len(answer["input_hash"]) == 64
 
 
-def test_a_wrong_type_is_told_before_it_is_sent(bus: MemoryBus) -> None:
-    with pytest.raises(BadInput, match="version"):
-        Client(producer=bus.producer()).inference("m", "three", "x", "y")  # type: ignore[arg-type]
+def test_the_same_feedback_sent_again_keeps_its_id(bus: MemoryBus, client: Client) -> None:
+    assert client.feedback("m", "r", rating=1, feedback_id="f") == "f"
+    assert client.feedback("m", "r", rating=1, feedback_id="f") == "f"
+    assert {event["feedback_id"] for event in sent(bus, "feedback")} == {"f"}
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": "three"}, ["version", "'three'", "an int"]),
+        ({"version": True}, ["version", "True", "an int"]),
+        ({"version": 0}, ["version", "0", "at least 1"]),
+        ({"version": 2**31}, ["version", "32 bits"]),
+        ({"confidence": 1.01}, ["confidence", "1.01", "0 to 1"]),
+        ({"confidence": float("nan")}, ["confidence", "nan", "0 to 1"]),
+        ({"confidence": "0.9"}, ["confidence", "'0.9'", "a number"]),
+        ({"latency_ms": float("inf")}, ["latency_ms", "inf", "finite"]),
+        ({"latency_ms": -1.0}, ["latency_ms", "-1.0", "at least 0"]),
+        ({"features": {"words": float("-inf")}}, ["features.words", "-inf", "finite"]),
+        ({"propensity": 2.0}, ["propensity", "2.0"]),
+        ({"tokens": -1}, ["tokens", "-1"]),
+        ({"text": " "}, ["input", "' '", "not blank"]),
+        ({"text": 7}, ["input", "7", "a text"]),
+        ({"text": "\ud83d, cut"}, ["input", "character 0 is a lone surrogate"]),
+        ({"output": "caf\udce9"}, ["output", "character 3 is a lone surrogate"]),
+        ({"subject": "\udfff"}, ["subject", "surrogate"]),
+        ({"slices": {"language": "\ud800"}}, ["slices['language']", "surrogate"]),
+        ({"slices": {"\ud800": "en"}}, ["slices", "surrogate"]),
+        ({"slices": {"language": 3}}, ["slices", "3", "a text"]),
+        ({"slices": [1]}, ["slices", "[1]", "a map to a text"]),
+        ({"request_id": ""}, ["request_id", "''", "not blank"]),
+        ({"model": ""}, ["model", "''", "not blank"]),
+        ({"output": ""}, ["output", "''", "not blank"]),
+        ({"role": "hidden"}, ["role", "'hidden'", "one of live, shadow"]),
+        ({"tokns": 3}, ["tokns", "did you mean 'tokens'"]),
+        ({"time": NOW + 2 * DAY_MS}, ["time", "ahead_hours 26"]),
+        ({"time": NOW // 1000}, ["time", "1970-01-", "keep_days 400"]),
+        ({"time": 2**62}, ["time", str(2**62)]),
+        ({"time": float(NOW)}, ["time", "an int"]),
+        ({"text": "x" * 1_000_000}, ["value", "at most 1000000 bytes"]),
+    ],
+)
+def test_an_answer_that_ingestion_would_refuse_is_refused_at_the_call(
+    bus: MemoryBus, client: Client, changes: dict[str, Any], words: list[str]
+) -> None:
+    good = {"model": "m", "version": 3, "text": "Where is it?", "output": "delivery"}
+    with pytest.raises(BadInput) as told:
+        client.inference(**(good | changes))
+    assert [word for word in words if word not in str(told.value)] == []
+    assert sent(bus, "inferences") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ["one of label, rating and edited"]),
+        ({"label": "a", "rating": 1.0}, ["['label', 'rating']", "one of label, rating and edited"]),
+        ({"rating": 5}, ["rating", "5", "0 to 1"]),
+        ({"rating": float("nan")}, ["rating", "nan"]),
+        ({"rating": True}, ["rating", "True", "a number"]),
+        ({"rating": 1, "kind": "thumbs"}, ["kind", "'thumbs'", "rating, correction, edit, review"]),
+        ({"rating": 1, "kind": "review"}, ["label", "kind is review"]),
+        ({"label": "a", "request_id": " "}, ["request_id", "not blank"]),
+        ({"label": "a", "feedback_id": ""}, ["feedback_id", "not blank"]),
+        ({"label": "a", "request_id": None}, ["request_id", "None", "a text"]),
+        ({"edited": "\udc00"}, ["edited", "surrogate"]),
+        ({"label": "a", "reason": "\ud83d"}, ["reason", "surrogate"]),
+        ({"label": "a", "time": NOW + 27 * 3_600_000}, ["time", "ahead_hours"]),
+    ],
+)
+def test_feedback_that_ingestion_would_refuse_is_refused_at_the_call(
+    bus: MemoryBus, client: Client, changes: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(BadInput) as told:
+        client.feedback(**({"model": "m", "request_id": "r"} | changes))
+    assert [word for word in words if word not in str(told.value)] == []
+    assert sent(bus, "feedback") == []
+
+
+def test_a_data_policy_of_ones_own_widens_the_times(bus: MemoryBus) -> None:
+    with Client(bus=bus, data=Data(ahead_hours=72)) as client:
+        client.inference("m", 1, "x", "y", time=NOW + 2 * DAY_MS)
+    assert len(sent(bus, "inferences")) == 1
+
+
+# ---------------------------------------------------------------- which version answers
+
+
+def arm(version: int, weight: int = 0) -> Arm:
+    return Arm(
+        version=version, digest=f"d{version}", adapter_uri=f"sha256:d{version}", weight=weight
+    )
+
+
+ROUTING = Routing(
+    model="triage",
+    epoch=4,
+    base="b",
+    base_digest="bd",
+    arms=(arm(2, 500), arm(1, 9500)),
+    shadows=(arm(3),),
+    salt="triage",
+    sticky_by="subject",
+    repo_hash="h",
+    time=NOW,
+)
+
+
+def publish(bus: MemoryBus, *routings: Routing, codec: Codec = CODEC) -> None:
+    for routing in routings:
+        bus.producer().send("routing", routing.model.encode(), codec.value(routing))
+
+
+def test_routes_are_the_routers(bus: MemoryBus, client: Client) -> None:
+    chance = random.Random(5)
+    shares = [(chance.randrange(10_001), f"m{n}") for n in range(20)]
+    routings = {
+        name: replace(
+            ROUTING,
+            model=name,
+            salt=name,
+            epoch=chance.randrange(1, 100),
+            arms=(arm(2, share), arm(1, 10_000 - share)),
+            shadows=(arm(2), arm(1), arm(3)),
+            sticky_by=chance.choice(("subject", "request_id")),
+            scope=chance.choice(({}, {"language": "es"})),
+        )
+        for share, name in shares
+    }
+    publish(bus, *routings.values())
+    served = {name: Served(one.as_dict(), None, Data()) for name, one in routings.items()}  # type: ignore[arg-type]
+    refused = 0
+    for n in range(10_000):
+        model = chance.choice([*routings, "m-unknown"])
+        subject = chance.choice(("", f"s{chance.randrange(500)}"))
+        slices = chance.choice(({}, {"language": "es"}, {"language": "en", "shop": "a"}))
+        theirs = route(served, Ask(Request(model, "x", f"r{n}", subject, slices, NOW), 0.0))
+        if isinstance(theirs, Routed):
+            choice, live = theirs.choice, theirs.choice.live
+            wanted = (live.version, live.digest, live.adapter_uri, live.propensity)
+            ours = client.route(model, f"r{n}", subject, slices)
+            assert (ours.version, ours.digest, ours.adapter_uri, ours.propensity) == wanted
+            assert (ours.epoch, ours.shadows) == (choice.epoch, choice.shadows)
+        else:
+            refused += 1
+            with pytest.raises(NotServed) as told:
+                client.route(model, f"r{n}", subject, slices)
+            assert str(told.value) == str(theirs)
+    assert 1000 < refused < 5000
+
+
+def test_a_newer_record_is_followed_and_a_stale_one_refused(bus: MemoryBus, client: Client) -> None:
+    publish(bus, ROUTING)
+    assert client.route("triage", "r").epoch == 4
+    publish(bus, replace(ROUTING, epoch=5, arms=(arm(2, 10_000),)))
+    until(lambda: client.route("triage", "r").version == 2)
+    assert client.route("triage", "r").epoch == 5
+    publish(bus, ROUTING, replace(ROUTING, model="other"))
+    until(lambda: epoch_of(client, "other"))
+    assert (client.route("triage", "r").epoch, client.skipped) == (5, 1)
+    with Client(bus=bus) as fresh:  # a restart changes nothing
+        assert fresh.route("triage", "r").epoch == 5
+
+
+def epoch_of(client: Client, model: str) -> int:
+    """0 while the model is not served."""
+    try:
+        return client.route(model, "r").epoch
+    except (NotServed, NotReady):
+        return 0
+
+
+def test_a_record_that_cannot_be_used_is_passed_over(bus: MemoryBus, client: Client) -> None:
+    publish(bus, ROUTING)
+    assert client.route("triage", "r").epoch == 4
+    bus.producer().send("routing", b"triage", b"junk")
+    bus.producer().send("routing", b"triage", None)
+    publish(bus, replace(ROUTING, epoch=9, arms=(arm(1, 9999),)))
+    publish(bus, ROUTING)  # the same record again is no fault
+    publish(bus, replace(ROUTING, model="other"))
+    until(lambda: epoch_of(client, "other"))
+    assert (client.route("triage", "r").epoch, client.skipped) == (4, 2)
+
+
+def test_a_new_field_on_routing_changes_nothing(bus: MemoryBus, tmp_path: Path) -> None:
+    """Registered while the app runs, and not known to its classes."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(SCHEMAS, folder)
+    with Client(bus=bus, schemas=folder) as client:
+        publish(bus, ROUTING)
+        before = client.route("triage", "r")
+        codec = Codec.load(folder)
+        schema = codec.schemas.newest["routing"].raw
+        field = {"name": "region", "type": "string", "default": "", "doc": "An example."}
+        grown = schema | {"fields": [*schema["fields"], field]}
+        version = codec.registry.add("routing", json.dumps(grown))
+        assert version.number > codec.schemas.versions("routing")[0].number
+        publish(bus, ROUTING, replace(ROUTING, model="other"), codec=codec)
+        until(lambda: epoch_of(client, "other"))
+        assert client.route("triage", "r") == before
+        assert client.skipped == 0
+
+
+def test_without_routing_a_route_is_not_ready(bus: MemoryBus, client: Client) -> None:
+    with pytest.raises(NotReady, match="topic routing has no record"):
+        client.route("triage", "r")
+    publish(bus, ROUTING)
+    until(lambda: epoch_of(client, "triage"))
+
+
+def test_an_outage_is_told_before_the_first_record_and_changes_nothing_after(
+    bus: MemoryBus, client: Client
+) -> None:
+    bus.down = True
+    with pytest.raises(NotReady, match="the bus is down") as told:
+        client.route("triage", "r")
+    assert told.value.retriable
+    bus.down = False
+    publish(bus, ROUTING)
+    until(lambda: epoch_of(client, "triage"))
+    bus.down = True
+    assert client.route("triage", "r").epoch == 4
+    bus.down = False
+
+
+def test_an_unknown_model_is_told_with_the_nearest(bus: MemoryBus, client: Client) -> None:
+    publish(bus, ROUTING)
+    with pytest.raises(NotServed, match="did you mean 'triage'"):
+        client.route("triag", "r")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("triage", ""), ["request_id", "not blank"]),
+        (("triage", None), ["request_id", "None", "a text"]),
+        ((3, "r"), ["model", "3", "a text"]),
+        (("triage", "r" * 201), ["request_id", "at most 200 characters"]),
+        (("triage", "r", "\ud800"), ["subject", "surrogate"]),
+        (("triage", "r", "s", {"language": 3}), ["slices['language']", "3", "a text"]),
+    ],
+)
+def test_a_request_that_the_router_would_refuse_is_refused(
+    bus: MemoryBus, client: Client, arguments: tuple[Any, ...], words: list[str]
+) -> None:
+    publish(bus, ROUTING)
+    with pytest.raises(BadInput) as told:
+        client.route(*arguments)
+    assert [word for word in words if word not in str(told.value)] == []
+
+
+def test_a_route_is_reported_with_its_answer(bus: MemoryBus, client: Client) -> None:
+    publish(bus, ROUTING)
+    found = client.route("triage", "r", "ana")
+    assert isinstance(found, Route)
+    client.inference(
+        "triage", found.version, "x", "y", epoch=found.epoch, propensity=found.propensity
+    )
+    (answer,) = sent(bus, "inferences")
+    assert (answer["version"], answer["epoch"]) == (found.version, 4)
+    assert answer["propensity"] in {0.05, 0.95}

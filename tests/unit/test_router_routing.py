@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from driftgate.errors import BadInput
-from driftgate.events import DAY_MS
+from driftgate.events import DAY_MS, Arm, Routing
 from driftgate.model_repo import Data
+from driftgate.routing import NotServed, choose, pick
+from driftgate.routing import check as check_routing
 from services.router.requests import MAX_TEXT, Request, check
-from services.router.routing import NotServed, choose, pick
 
 
-def arm(version: int, weight: int = 0) -> dict[str, Any]:
-    return {"version": version, "digest": f"d{version}", "adapter_uri": "u", "weight": weight}
+def arm(version: int, weight: int = 0) -> Arm:
+    return Arm(version=version, digest=f"d{version}", adapter_uri="u", weight=weight)
 
 
-def routing(**changes: Any) -> dict[str, Any]:
-    record = {
-        "model": "m",
-        "epoch": 4,
-        "arms": [arm(2, 500), arm(1, 9500)],
-        "shadows": [arm(2), arm(1)],
-        "salt": "m",
-        "sticky_by": "subject",
-        "scope": {},
-    }
-    return record | changes
+ROUTING = Routing(
+    model="m",
+    epoch=4,
+    base="b",
+    base_digest="bd",
+    arms=(arm(2, 500), arm(1, 9500)),
+    shadows=(arm(2), arm(1)),
+    salt="m",
+    sticky_by="subject",
+    repo_hash="h",
+    time=0,
+)
+
+
+def routing(**changes: Any) -> Routing:
+    return replace(ROUTING, **changes)
 
 
 def test_traffic_follows_the_weights() -> None:
@@ -39,12 +46,12 @@ def test_traffic_follows_the_weights() -> None:
 def test_a_subject_keeps_its_version_and_without_one_the_request_decides() -> None:
     same = {choose(routing(), f"r{n}", "ana", {}).live.version for n in range(50)}
     assert len(same) == 1
-    split = routing(arms=[arm(2, 5000), arm(1, 5000)])
+    split = routing(arms=(arm(2, 5000), arm(1, 5000)))
     assert {choose(split, f"r{n}", "", {}).live.version for n in range(50)} == {1, 2}
 
 
 def test_by_request_id_a_subject_does_not_matter() -> None:
-    split = routing(arms=[arm(2, 5000), arm(1, 5000)], sticky_by="request_id")
+    split = routing(arms=(arm(2, 5000), arm(1, 5000)), sticky_by="request_id")
     assert {choose(split, f"r{n}", "ana", {}).live.version for n in range(50)} == {1, 2}
 
 
@@ -61,7 +68,7 @@ def test_a_growing_challenger_takes_nobody_back() -> None:
     people = [f"s{n}" for n in range(2000)]
     had: set[str] = set()
     for weight in (0, 500, 5000, 10_000):
-        record = routing(arms=[arm(2, weight), arm(1, 10_000 - weight)])
+        record = routing(arms=(arm(2, weight), arm(1, 10_000 - weight)))
         now = {p for p in people if choose(record, "r", p, {}).live.version == 2}
         assert had <= now
         had = now
@@ -73,6 +80,23 @@ def test_outside_its_scope_a_model_does_not_answer() -> None:
     assert choose(record, "r", "", {"language": "es"}).epoch == 4
     with pytest.raises(NotServed, match=r"language.*'en'.*'es'"):
         choose(record, "r", "", {"language": "en"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": (arm(2, 500), arm(1, 9000))}, r"arms: got \[500, 9000\].*add up to 10000"),
+        ({"arms": (arm(2, -1), arm(1, 10_001))}, "weights of at least 0"),
+        ({"arms": ()}, "arms"),
+        ({"sticky_by": "cookie"}, "sticky_by: got 'cookie'"),
+    ],
+)
+def test_a_record_that_cannot_be_routed_by_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    check_routing(routing())
+    with pytest.raises(BadInput, match=message):
+        check_routing(routing(**changes))
 
 
 def test_an_unknown_model_is_named_with_the_nearest() -> None:
