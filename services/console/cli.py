@@ -126,9 +126,18 @@ class LazyCommands(TyperGroup):
 
 
 def load(entry: Entry) -> Any:
-    """The command itself."""
+    """The command itself.
+
+    Raises:
+        typer.Exit: an extra is not installed that the command needs; it was said.
+    """
     module, _, name = entry.where.partition(":")
-    found = getattr(import_module(f"services.console.{module}"), name)
+    try:
+        found = getattr(import_module(f"services.console.{module}"), name)
+    except ModuleNotFoundError as error:
+        from services.console.terminal import explain, fail
+
+        raise fail(*explain(error)) from error
     if isinstance(found, typer.Typer):
         return get_group(found)
     alone = typer.Typer(add_completion=False)

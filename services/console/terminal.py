@@ -44,6 +44,8 @@ State = Annotated[
 ]
 HERE = Path(".driftgate")
 TRACE = "driftgate-command.log"
+# What a wheel always has; another module that is missing belongs to the extra.
+OURS = frozenset({"driftgate", "services", "deploy"})
 
 KAFKA, STORE, ROUTER = "kafka", "store", "router"
 UNREACHABLE = {
@@ -100,6 +102,9 @@ def explain(error: Exception, options: str = "") -> tuple[str, Status]:
             return words, Status.UNUSABLE
         case OSError(filename=str() | Path() as path):
             return f"{path}: {error.strerror}: expected a path that can be used", Status.UNUSABLE
+        case ModuleNotFoundError(name=str() as name) if name.partition(".")[0] not in OURS:
+            wanted = "expected the extra that this command needs: pip install 'driftgate[services]'"
+            return f"{name} is not installed: {wanted}", Status.UNUSABLE
     return f"{type(error).__name__}: {words or 'no message'}", Status.BUG
 
 

@@ -61,6 +61,7 @@ def raising(error: BaseException) -> Callable[..., object]:
         (StoreUnavailable("away"), 3),
         (RouterUnavailable("away"), 3),
         (NotRunning("no stack"), 3),
+        (ModuleNotFoundError("No module named 'services.oops'", name="services.oops"), 70),
         (KeyboardInterrupt(), 130),
         (ZeroDivisionError("a fault of ours"), 70),
     ],
@@ -74,6 +75,19 @@ def test_an_error_is_one_line_on_standard_error_and_a_status(
     assert line.startswith("driftgate: ")
     assert str(error) in line or "seed.jsonl" in line
     assert "Traceback" not in line
+
+
+def test_what_an_extra_would_bring_is_named_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    missing = raising(ModuleNotFoundError("No module named 'chdb'", name="chdb"))
+    at_its_call = run(missing, tmp_path)
+    monkeypatch.setattr(cli, "import_module", missing)
+    at_its_import = CliRunner().invoke(cli.app, ["status"])
+    for result in (at_its_call, at_its_import):
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("driftgate: chdb is not installed: ")
+        assert (result.exit_code, line.endswith("pip install 'driftgate[services]'")) == (2, True)
 
 
 def test_a_command_that_says_no_ends_with_one(tmp_path: Path) -> None:
