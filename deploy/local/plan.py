@@ -20,10 +20,12 @@ from driftgate.config import PREFIX, Settings, load
 from driftgate.errors import BadConfig, nearest
 
 SERVICES = ("ingest_logger", "drift_detector", "trainer", "evaluator", "promoter", "router")
+# Says what time it is, unless a simulated world does.
+CLOCK = "clock"
 INFRASTRUCTURE = ("kafka", "clickhouse", "ray")
 ON_RAY = ("trainer",)
 # The router is ready once it has a version to serve, and a new stack has none.
-AWAITED = dict.fromkeys(SERVICES, "/readyz") | {"router": "/healthz"}
+AWAITED = dict.fromkeys((*SERVICES, CLOCK), "/readyz") | {"router": "/healthz"}
 PORTS = {
     "kafka": 9092,
     "kafka_controller": 9093,
@@ -31,7 +33,7 @@ PORTS = {
     "router": 50051,
     "ray": 6379,
     "ray_client": 10001,
-} | {f"{name}_http": 9401 + i for i, name in enumerate(SERVICES)}
+} | {f"{name}_http": 9401 + i for i, name in enumerate((*SERVICES, CLOCK))}
 PORT_VARIABLES = {f"{PREFIX}{name.upper()}_PORT": name for name in PORTS}
 OWNED_BY_STACK = ("kafka", "store", "ray", "router", "http_port", "state_dir", "clock")
 
@@ -56,7 +58,8 @@ class StackConfig:
     """All that distinguishes one local stack from another.
 
     `ports` has the names of `PORTS`; `settings` are `DRIFTGATE_*` variables for the services;
-    without `services` only the infrastructure runs.
+    without `services` only the infrastructure runs. `clock` is `live` where the service of that
+    name keeps time, `world` where a simulated world does.
     """
 
     state_dir: Path
@@ -99,6 +102,12 @@ class StackConfig:
         return cls(
             state_dir.resolve(), dict(zip(PORTS, free_ports(len(PORTS)), strict=True)), clock
         )
+
+    def __post_init__(self) -> None:
+        # The record of a stack that an older version started may lack a part.
+        object.__setattr__(self, "ports", PORTS | self.ports)
+        if self.clock == "live" and self.services and CLOCK not in self.services:
+            object.__setattr__(self, "services", (CLOCK, *self.services))
 
     @property
     def kafka(self) -> str:
@@ -214,7 +223,7 @@ def service(config: StackConfig, name: str) -> Program:
     return Program(
         name,
         (sys.executable, "-m", f"services.{name}.main"),
-        # Idle threads that spin cost more than they gain where six services share few cores.
+        # Idle threads that spin cost more than they gain where seven services share few cores.
         ray.ENVIRONMENT
         | {
             "OMP_NUM_THREADS": "1",
@@ -231,7 +240,7 @@ def service(config: StackConfig, name: str) -> Program:
 
 def wanted_ports(config: StackConfig) -> dict[str, int]:
     """The ports that this stack will listen on, by part."""
-    silent = {f"{name}_http" for name in SERVICES if name not in config.services}
+    silent = {f"{name}_http" for name in (*SERVICES, CLOCK) if name not in config.services}
     if "router" not in config.services:
         silent.add("router")
     return {name: port for name, port in config.ports.items() if name not in silent}

@@ -79,7 +79,7 @@ COMMANDS = (
         "up",
         "stack_cli:up",
         MACHINE,
-        "Starts Kafka, ClickHouse's engine, Ray and the six services on this machine.",
+        "Starts Kafka, ClickHouse's engine, Ray and the services on this machine.",
     ),
     Entry(
         "status",

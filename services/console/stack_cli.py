@@ -28,6 +28,9 @@ from services.console.terminal import (
     told,
 )
 
+# Where time runs faster, ticks must come more often: s of the machine's clock.
+PACED_TICK = "1"
+
 
 @told
 def up(
@@ -35,10 +38,17 @@ def up(
     clock: Annotated[
         Literal["live", "world"], typer.Option(help="the machine's, or that of a played world")
     ] = "live",
+    pace: Annotated[
+        float,
+        typer.Option(min=0.001, help="how many times as fast as the machine's clock time runs"),
+    ] = 1.0,
 ) -> None:
-    """Starts Kafka, ClickHouse's engine, Ray and the six services on this machine."""
+    """Starts Kafka, ClickHouse's engine, Ray and the services on this machine."""
     environment = {k: v for k, v in os.environ.items() if k != "DRIFTGATE_STATE_DIR"}
-    config = stack.StackConfig.default(state, environment | {"DRIFTGATE_CLOCK": clock})
+    environment |= {"DRIFTGATE_CLOCK": clock}
+    if pace != 1:
+        environment |= {"DRIFTGATE_PACE": f"{pace:g}", "DRIFTGATE_TICK_SECONDS": PACED_TICK}
+    config = stack.StackConfig.default(state, environment)
     stack.up(config, say)
     say(f"`driftgate status{reaching(state)}` shows each part; README says how to connect an app")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import mmh3
@@ -17,12 +17,14 @@ from driftgate.events import Topic
 
 @dataclass
 class MemoryBus:
-    """`down = True` makes every call fail as an unreachable broker does."""
+    """`down = True` makes every call fail as an unreachable broker does; `machine` is the broker's
+    clock, ms."""
 
     logs: dict[Position, list[Record]] = field(default_factory=dict)
     groups: dict[str, dict[Position, int]] = field(default_factory=lambda: defaultdict(dict))
     members: dict[str, list[MemoryConsumer]] = field(default_factory=lambda: defaultdict(list))
     down: bool = False
+    machine: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
     def ensure(self, topics: Iterable[Topic]) -> None:
         for topic in topics:
@@ -95,7 +97,7 @@ class MemoryProducer:
             raise BusUnavailable(f"topic {topic} does not exist")
         chosen = positions[mmh3.hash(key or b"", signed=False) % len(positions)]
         log = self.bus.logs[chosen]
-        now = time.time_ns() // 1_000_000
+        now = self.bus.machine()
         log.append(Record(topic, chosen.partition, len(log), key, value, now))
 
     def flush(self) -> None:

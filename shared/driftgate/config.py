@@ -49,7 +49,10 @@ class Settings(BaseSettings):
     clock: Literal["live", "world"] = Field(
         "live", description="live: the machine's clock; world: the ticks of a simulated world"
     )
-    tick_seconds: float = Field(10.0, gt=0, description="pause between ticks of the live clock, s")
+    tick_seconds: float = Field(
+        10.0, gt=0, description="pause between two ticks, s of the machine's clock"
+    )
+    pace: float = Field(1.0, gt=0, description="how many times as fast as the machine time runs")
     subject_key: SecretStr = Field(
         SecretStr(""), description="secret that persons' ids are hashed with before they are stored"
     )

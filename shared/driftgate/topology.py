@@ -14,6 +14,7 @@ TRAINER = "trainer"
 EVALUATOR = "evaluator"
 PROMOTER = "promoter"
 ROUTER = "router"
+CLOCK = "clock"
 
 READS: Mapping[str, tuple[str, ...]] = {
     DRIFT: ("inferences", "outcomes", "verdicts", "models", "commands", "clock"),

@@ -1,8 +1,8 @@
 """What time it is between ticks.
 
-A tick on topic `clock` says what the time is, and how fast it runs until the next (`pace`): 1 where
-the clock is the machine's, N on a paced one, 0 in a simulated world, where time stands still between
-ticks. Whoever asks does not know which. Decisions are made at the ticks' own times.
+A tick on topic `clock` says what the time is, and how fast it runs until the next one (`pace`): 1
+where the clock is the machine's, N on a paced one, 0 in a simulated world, where time stands still
+between ticks. Whoever asks does not know which. Decisions are made at the ticks' own times.
 """
 
 from __future__ import annotations
