@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test up down bench events lint clean lock
+.PHONY: help install demo test up down bench events lint clean lock hooks
 
 help:  ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,13 +46,17 @@ bench: $(INSTALLED)  ## runs one benchmark, NAME=..., and writes its result into
 events: $(INSTALLED)  ## writes the classes of events anew from schemas/
 	@$(RUN)/python -m driftgate.events.generate
 
-lint: $(INSTALLED)  ## ruff and mypy
+lint: $(INSTALLED)  ## ruff, mypy, and which module may import which
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .
 	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-logo --no-cache
 
 lock: $(INSTALLED)  ## writes requirements.lock anew from pyproject.toml
 	@$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev --extra services pyproject.toml -o requirements.lock
+
+hooks:  ## lets git check what is staged before each commit
+	@git config core.hooksPath .githooks
 
 clean:  ## removes what was installed and stored
 	@for state in .driftgate .driftgate/demo .driftgate/bench; do [ ! -x $(RUN)/driftgate ] || $(RUN)/driftgate down --state $$state; done

@@ -136,7 +136,7 @@ def fetch(cache: Path | None = None, lock: Path = LOCK) -> list[Path]:
                 locked.version
             )
             try:
-                path = component.artifact(locked.classifier or "", locked.packaging).resolve()
+                path: Path = component.artifact(locked.classifier or "", locked.packaging).resolve()
             except (OSError, RuntimeError) as error:
                 name = f"{locked.groupId}:{locked.artifactId}:{locked.version}"
                 raise Retriable(f"cannot download {name}: {error}") from error

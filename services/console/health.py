@@ -23,6 +23,7 @@ def body(url: str) -> dict[str, Any]:
 def opened(url: str) -> IO[bytes]:
     """The reply, also where its status is an error: it says why in its body."""
     try:
-        return urlopen(url, timeout=TIMEOUT_SECONDS)  # noqa: S310 - our own services
+        reply: IO[bytes] = urlopen(url, timeout=TIMEOUT_SECONDS)  # noqa: S310 - our own services
+        return reply
     except HTTPError as error:
         return error

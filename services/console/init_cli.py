@@ -18,8 +18,8 @@ from services.console import reading_cli as reading
 from services.console.terminal import HERE, Status, console, say, told
 
 if TYPE_CHECKING:
-    from driftgate.labelled.reading import Labelled
     from driftgate.labelled.rows import Row
+    from driftgate.labelled.table_rows import Labelled
     from driftgate.scaffold.proposal import Proposal, Wanted
     from driftgate.scaffold.writing import Case
 

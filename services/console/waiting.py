@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.status import Status as Spinner
 from rich.text import Text
 
+from driftgate.audit import TOPIC as AUDIT
 from driftgate.bus import Bus, Record
 from driftgate.codec import Codec
 from driftgate.errors import BadInput, NotInTime
@@ -71,7 +72,7 @@ def read_on(codec: Codec, course: Course, records: Iterable[Record], progress: P
     for topic, event in events(codec, records):
         after = one_more(codec, course, topic, event)
         # What ends it badly is left to the caller, who says it last.
-        if after != course and topic == following.AUDIT and after.passed is not False:
+        if after != course and topic == AUDIT and after.passed is not False:
             progress.print(*describe([event], numbers=False))
         course = after
     return course

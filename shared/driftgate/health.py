@@ -173,4 +173,5 @@ def log_for(service: str) -> Log:
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
-    return structlog.get_logger(service=service)
+    log: Log = structlog.get_logger(service=service)
+    return log

@@ -51,7 +51,8 @@ def _gunzip(body: io.BytesIO) -> bytes:
 
 def _unlz4(body: io.BytesIO) -> bytes:
     with lz4.frame.open(body) as file:
-        return file.read(MAX_BODY + 1)
+        plain: bytes = file.read(MAX_BODY + 1)
+    return plain
 
 
 def _unzstd(body: io.BytesIO) -> bytes:
@@ -73,6 +74,8 @@ class Encoder:
     def __init__(self, coding: str | None) -> None:
         self.coding = coding
         self._begin = b""
+        self._more: Callable[[bytes], bytes] = bytes
+        self._end: Callable[[], bytes] = bytes
         if coding == "lz4":
             frame = lz4.frame.LZ4FrameCompressor()
             self._begin = frame.begin()
@@ -83,8 +86,6 @@ class Encoder:
         elif coding in ("gzip", "deflate"):
             deflate = zlib.compressobj(1, wbits=31 if coding == "gzip" else 15)
             self._more, self._end = deflate.compress, deflate.flush
-        else:
-            self._more, self._end = lambda piece: piece, lambda: b""
 
     def more(self, piece: bytes) -> bytes:
         begin, self._begin = self._begin, b""

@@ -20,7 +20,7 @@ from driftgate.suites import MIN_SLICE_CASES, text_of
 
 if TYPE_CHECKING:  # fsspec takes longer than all of `driftgate check`
     from driftgate.artifacts import Artifacts
-    from driftgate.labelled.reading import Labelled
+    from driftgate.labelled.table_rows import Labelled
 
 LAUNCH = "launch.jsonl"
 CARD_SUFFIX = ".card.json"
