@@ -33,22 +33,15 @@ from driftgate.routing_reader import RoutingReader
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """Which version answers one request.
+class Route(Arm):
+    """The version that answers one request.
 
     Attributes:
-        digest: SHA-256 of its adapter, hex.
-        adapter_uri: where its adapter lies, see `driftgate.artifacts`.
         epoch: of the routing record that says so.
-        propensity: probability with which this version was chosen, 0 to 1.
         shadows: versions that answer the same request without being heard.
     """
 
-    version: int
-    digest: str
-    adapter_uri: str
     epoch: int
-    propensity: float
     shadows: tuple[Arm, ...]
 
 
@@ -199,12 +192,15 @@ class Client:
         choice = choose(routing, request_id, subject or "", slices or {})
         live = choice.live
         return Route(
-            live.version,
-            live.digest,
-            live.adapter_uri,
-            choice.epoch,
-            live.propensity,
-            choice.shadows,
+            version=live.version,
+            digest=live.digest,
+            adapter_uri=live.adapter_uri,
+            base=live.base,
+            base_digest=live.base_digest,
+            task=live.task,
+            propensity=live.propensity,
+            epoch=choice.epoch,
+            shadows=choice.shadows,
         )
 
     @property

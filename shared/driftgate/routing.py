@@ -29,11 +29,23 @@ class NotServed(Terminal):
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A version that answers. propensity: its chance of giving the live answer, 0 to 1."""
+    """A version that answers.
+
+    Attributes:
+        digest: SHA-256 of its adapter, hex.
+        adapter_uri: where its adapter lies, see `driftgate.artifacts`.
+        base: its base as model.yaml names it.
+        base_digest: SHA-256 of that base, hex.
+        task: what it answers with.
+        propensity: its chance of giving the live answer, 0 to 1.
+    """
 
     version: int
     digest: str
     adapter_uri: str
+    base: str
+    base_digest: str
+    task: str
     propensity: float
 
 
@@ -75,17 +87,24 @@ def choose(routing: Routing, request_id: str, subject: str, slices: Mapping[str,
     key = (subject or request_id) if routing.sticky_by == SUBJECT else request_id
     at = owner((arm.weight for arm in routing.arms), bucket(routing.salt, key))
     live = routing.arms[at]
-    weights = {arm.version: arm.weight for arm in routing.arms}
     shadows = (arm for arm in routing.shadows if arm.version != live.version)
     return Choice(
-        arm_of(live, weights), tuple(arm_of(arm, weights) for arm in shadows), routing.epoch
+        arm_of(live, routing), tuple(arm_of(arm, routing) for arm in shadows), routing.epoch
     )
 
 
-def arm_of(arm: events.Arm, weights: Mapping[int, int]) -> Arm:
-    """An arm or shadow of the record; `weights` are the live ones by version."""
-    propensity = weights.get(arm.version, 0) / BUCKETS
-    return Arm(arm.version, arm.digest, arm.adapter_uri, propensity)
+def arm_of(arm: events.Arm, routing: Routing) -> Arm:
+    """An arm or shadow of a record, with the record's base where it names none of its own."""
+    weight = next((live.weight for live in routing.arms if live.version == arm.version), 0)
+    return Arm(
+        arm.version,
+        arm.digest,
+        arm.adapter_uri,
+        arm.base or routing.base,
+        arm.base_digest or routing.base_digest,
+        arm.task,
+        weight / BUCKETS,
+    )
 
 
 def pick(models: Mapping[str, T], model: str) -> T:

@@ -75,6 +75,14 @@ def test_a_growing_challenger_takes_nobody_back() -> None:
     assert had == set(people)
 
 
+def test_a_version_on_a_base_of_its_own_names_it_and_the_others_have_the_records() -> None:
+    other = replace(arm(2, 10_000), base="b2", base_digest="bd2", task="text-generation")
+    choice = choose(routing(arms=(other,), shadows=(arm(1),)), "r", "", {})
+    live, (shadow,) = choice.live, choice.shadows
+    assert (live.base, live.base_digest, live.task) == ("b2", "bd2", "text-generation")
+    assert (shadow.base, shadow.base_digest, shadow.task) == ("b", "bd", "text-classification")
+
+
 def test_outside_its_scope_a_model_does_not_answer() -> None:
     record = routing(scope={"language": "es"})
     assert choose(record, "r", "", {"language": "es"}).epoch == 4
