@@ -18,6 +18,7 @@ from deploy.local import ray
 from deploy.local.supervision import Program
 from driftgate.config import PREFIX, Settings, load
 from driftgate.errors import BadConfig, nearest
+from driftgate.files import write_atomically
 
 SERVICES = ("ingest_logger", "drift_detector", "trainer", "evaluator", "promoter", "router")
 # Says what time it is, unless a simulated world does.
@@ -160,8 +161,7 @@ class StackConfig:
         path = self.state_dir / "subject.key"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_hex(32))
+            write_atomically(path, secrets.token_hex(32).encode(), mode=0o600)
         return path.read_text()
 
     @property

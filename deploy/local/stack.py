@@ -34,6 +34,7 @@ from deploy.local.plan import (
 from deploy.local.supervision import Process, Supervisor
 from driftgate.config import PREFIX
 from driftgate.errors import BadConfig, Retriable, nearest
+from driftgate.files import write_atomically
 
 __all__ = [
     "INFRASTRUCTURE",
@@ -109,7 +110,8 @@ def up(config: StackConfig, progress: Callable[[str], None] = print) -> None:
             end_members(config)
             check_ports(config)
             fetch(progress)
-            record_of(config.state_dir).write_text(json.dumps(asdict(config), default=str))
+            record = json.dumps(asdict(config), default=str)
+            write_atomically(record_of(config.state_dir), record.encode())
             supervisor.start(programs(config), config.work, not_ours())
             wait(supervisor, "supervisor", lambda: "" if supervisor.pid() else "no socket yet")
         elif (other := running(config.state_dir)) != config:

@@ -7,19 +7,23 @@ from pathlib import Path
 from uuid import uuid4
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replaces the content of a file. When it returns, the new content survives a power cut.
 
     Until then, whatever fails and whoever is killed, `path` holds its old content or the new,
     never a part. Several processes may write the same path: one of them is the last. A killed
     writer leaves a file `.NAME.….part` beside it, which nothing reads.
 
+    Args:
+        mode: permissions of the file, less the umask.
+
     Raises:
         OSError: the folder is missing or closed to us, or the disk is full or broken.
     """
     beside = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
-        with beside.open("xb") as file:
+        opened = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(opened, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

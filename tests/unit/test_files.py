@@ -112,10 +112,12 @@ def test_writers_side_by_side_never_mix(path: Path) -> None:
     assert only(path)
 
 
-def test_others_may_read_what_the_umask_lets_them(path: Path) -> None:
+def test_others_may_read_what_mode_and_umask_let_them(path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_atomically(path, NEW)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        write_atomically(path, NEW, mode=0o600)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
     finally:
         os.umask(before)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640

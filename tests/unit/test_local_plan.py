@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
+import stat
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -57,6 +60,25 @@ def test_every_service_reads_the_environment_it_is_given(tmp_path: Path) -> None
         assert settings.http_port == config.ports[f"{name}_http"]
     assert len({settings.state_dir for settings in found.values()}) == len(SERVICES)
     assert load(config.environment).kafka == config.kafka
+
+
+def test_the_key_of_persons_is_made_once_and_for_its_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full at that moment must not leave an empty key, which hides nobody."""
+    config = StackConfig(tmp_path)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            _ = config.subject_key
+    key = config.subject_key
+    assert len(key) == 64
+    assert config.subject_key == key
+    assert stat.S_IMODE((tmp_path / "subject.key").stat().st_mode) == 0o600
 
 
 def test_supervisor_reads_back_what_was_written(tmp_path: Path) -> None:
