@@ -13,7 +13,7 @@ from driftgate.errors import BadInput
 from driftgate.events import Routing
 from driftgate.routing import NotReady, check, pick
 
-# So late, at most, does an app obey a rollback while Kafka answers, s.
+# Pause between two looks at the topic, s: so late an app learns of a rollback, and a little more.
 LOOK_SECONDS = 0.5
 # Longest wait of the first decisions for the first look at the topic, s.
 FIRST_SECONDS = 10.0

@@ -11,8 +11,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from docs_commands import PYTHON, shown_in
 
-from deploy.local.plan import StackConfig
+from deploy.local.plan import PORTS, StackConfig
+from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.events import Arm, Routing
@@ -79,11 +81,9 @@ def uv(*words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_an_app_routes_and_reports_with_the_client_alone(
-    light: Installed, stack: StackConfig, kafka: KafkaBus, codec: Codec
-) -> None:
-    model = f"light-{uuid4().hex[:8]}"
-    arm = Arm(version=7, digest="d", adapter_uri="sha256:d", weight=10_000)
+def publish(kafka: KafkaBus, codec: Codec, model: str, adapter_uri: str) -> None:
+    """Version 7 of a model at full traffic."""
+    arm = Arm(version=7, digest="d", adapter_uri=adapter_uri, weight=10_000)
     routing = Routing(
         model=model,
         epoch=3,
@@ -101,6 +101,12 @@ def test_an_app_routes_and_reports_with_the_client_alone(
     producer.flush()
     producer.close()
 
+
+def test_an_app_routes_and_reports_with_the_client_alone(
+    light: Installed, stack: StackConfig, kafka: KafkaBus, codec: Codec
+) -> None:
+    model = f"light-{uuid4().hex[:8]}"
+    publish(kafka, codec, model, "sha256:d")
     ran = light.runs("python", "-I", "-c", APP, stack.kafka, model, json.dumps(ABSENT))
     assert ran.returncode == 0, ran.stderr
     said = json.loads(ran.stdout)
@@ -116,6 +122,20 @@ def test_an_app_routes_and_reports_with_the_client_alone(
     ((answer,), (feedback,)) = events.values()
     assert (answer["model"], answer["version"], answer["epoch"]) == (model, 7, 3)
     assert (feedback["kind"], feedback["label"]) == ("correction", "refund")
+
+
+def test_what_the_docs_show_works_with_the_client_alone(
+    light: Installed, stack: StackConfig, kafka: KafkaBus, codec: Codec
+) -> None:
+    artifacts = Artifacts(f"file://{light.folder}/.driftgate/artifacts")
+    publish(kafka, codec, "my-model", artifacts.put_folder(ROOT / "examples" / "support-triage"))
+    shown = shown_in(ROOT / "docs" / "client.md", ROOT)
+    (program,) = (one.text for one in shown if one.kind == PYTHON)
+    program = program.replace(f"127.0.0.1:{PORTS['kafka']}", stack.kafka)
+    ran = light.runs("python", "-I", "-c", program)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "rating: got 4, expected a number from 0 to 1\n"
+    assert list((light.folder / "adapters").rglob("model.yaml"))
 
 
 def test_the_command_helps_and_names_the_extra_that_it_needs(light: Installed) -> None:
