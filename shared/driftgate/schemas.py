@@ -20,6 +20,7 @@ from fastavro.schema import SchemaParseException
 
 from driftgate.compatibility import incompatibilities, undocumented
 from driftgate.errors import BadConfig
+from driftgate.files import write_atomically
 
 MAGIC = b"\x00"
 LOCK = "registry.lock"
@@ -211,10 +212,10 @@ class LockFile:
             path = self._folder / subject / f"v{number}.avsc"
             path.parent.mkdir(exist_ok=True)
             # A schema file that no line names yet is nothing: the line comes last.
-            write_whole(path, text)
+            write_atomically(path, text.encode())
             line = f"{new_id} {subject} {number} {hashlib.sha256(text.encode()).hexdigest()}"
             lock = self._folder / LOCK
-            write_whole(lock, f"{lock.read_text().rstrip()}\n{line}\n")
+            write_atomically(lock, f"{lock.read_text().rstrip()}\n{line}\n".encode())
             self.refresh()
         return self.schemas.by_id[new_id]
 
@@ -241,10 +242,3 @@ def only_writer(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(opened)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Readers see the old file or the new one, never a part."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_bytes(text.encode())
-    beside.replace(path)
