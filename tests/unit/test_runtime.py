@@ -261,9 +261,8 @@ def test_views_hold_the_newest_event_of_each_key_and_follow() -> None:
     system.poll(engine, "commands")
     system.poll(engine, "models")  # history: passed over
     system.write(declared("a", "3"), ordered("a"))
-    engine.add(list(system.bus.read_all(["models"]))[-1])
-    engine.advance()
     engine.add(list(system.bus.read_all(["commands"]))[-1])
+    engine.add(list(system.bus.read_all(["models"]))[-1])  # known at once, before the command
     engine.advance()
     assert known == ["2", "3"]
 

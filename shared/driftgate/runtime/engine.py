@@ -75,8 +75,13 @@ class Engine:
         return self._settled
 
     def add(self, record: Record) -> None:
-        """Takes a record that was polled. Ticks are decoded at once, since they order the rest."""
+        """Takes a record that was polled. Ticks are decoded at once, since they order the rest, and
+        what is only looked up is known at once."""
         metrics.RECORDS.labels(record.topic).inc()
+        if record.topic in self.service.looked_up():
+            self._handle(record)
+            self._done(record)
+            return
         if record.topic != CLOCK:
             self.order.add(record)
             return

@@ -98,7 +98,7 @@ class Shift:
         for record in found:
             self.engine.add(record)
         self.engine.order.reached = consumer.positions()
-        self.engine.advance(ticks_only=bool(found) and self.behind_the_clock())
+        self.engine.advance(ticks_only=bool(found) and self.behind())
         self.hold_back(consumer)
         settled = self.engine.settle()
         if settled:
@@ -106,12 +106,12 @@ class Shift:
             self.tell(settled)
         self.runtime.health.moved()
 
-    def behind_the_clock(self) -> bool:
-        """Whether ticks were written that are not polled yet. Records wait for them: a tick that
-        lies before a record is polled before the record is handled."""
+    def behind(self) -> bool:
+        """Whether ticks or states were written that are not polled yet. Records wait for them, so
+        that a record is handled after the tick, and with the state, that came before it."""
         assert self.engine is not None
         reached = self.engine.order.reached
-        ends = self.runtime.bus.ends([CLOCK])
+        ends = self.runtime.bus.ends([CLOCK, *self.runtime.service.looked_up()])
         return any(reached.get(position, end) < end for position, end in ends.items())
 
     def hold_back(self, consumer: Consumer) -> None:

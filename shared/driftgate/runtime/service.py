@@ -113,5 +113,10 @@ class Service:
         kinds: dict[Any, None] = dict.fromkeys((*self.handlers, *followed, Tick))
         return tuple(kind.TOPIC for kind in kinds)
 
+    def looked_up(self) -> frozenset[str]:
+        """Topics that are views and nothing else: what is newest there counts, in no order."""
+        found = (view.kind for view in self.views if not view.own)
+        return frozenset(kind.TOPIC for kind in found if kind not in self.handlers)
+
     def group(self, replica: str) -> str:
         return f"{self.name}-{replica}" if self.every_replica else self.name
