@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -44,8 +45,10 @@ def test_a_service_that_is_not_well_is_heard_all_the_same(address: str) -> None:
 
 
 def test_a_stack_knows_where_each_service_answers(tmp_path: Path) -> None:
-    healthz = StackConfig(tmp_path, services=("ingest_logger", "router")).healthz
-    assert list(healthz) == ["ingest-logger", "router"]
+    config = StackConfig(tmp_path, services=("ingest_logger", "router"))
+    healthz = config.healthz
+    assert set(healthz) == {"clock", "ingest-logger", "router"}
+    assert set(replace(config, clock="world").healthz) == {"ingest-logger", "router"}
     assert healthz["router"] == "http://127.0.0.1:9406/healthz"
 
 
