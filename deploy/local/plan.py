@@ -107,8 +107,11 @@ class StackConfig:
     def __post_init__(self) -> None:
         # The record of a stack that an older version started may lack a part.
         object.__setattr__(self, "ports", PORTS | self.ports)
-        if self.clock == "live" and self.services and CLOCK not in self.services:
-            object.__setattr__(self, "services", (CLOCK, *self.services))
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """Services that are started: those asked for, and clock where no world keeps time."""
+        return (CLOCK, *self.services) if self.services and self.clock == "live" else self.services
 
     @property
     def kafka(self) -> str:
@@ -131,7 +134,7 @@ class StackConfig:
         """Where each service says how it does and what it is doing, by the service's name."""
         return {
             name.replace("_", "-"): f"http://127.0.0.1:{self.ports[f'{name}_http']}/healthz"
-            for name in self.services
+            for name in self.started
         }
 
     @property
@@ -187,7 +190,7 @@ class StackConfig:
 
 def programs(config: StackConfig) -> list[Program]:
     """The stack's processes in the order of their start."""
-    return [*infrastructure(config), *(service(config, name) for name in config.services)]
+    return [*infrastructure(config), *(service(config, name) for name in config.started)]
 
 
 def infrastructure(config: StackConfig) -> list[Program]:
@@ -240,7 +243,7 @@ def service(config: StackConfig, name: str) -> Program:
 
 def wanted_ports(config: StackConfig) -> dict[str, int]:
     """The ports that this stack will listen on, by part."""
-    silent = {f"{name}_http" for name in (*SERVICES, CLOCK) if name not in config.services}
+    silent = {f"{name}_http" for name in (*SERVICES, CLOCK) if name not in config.started}
     if "router" not in config.services:
         silent.add("router")
     return {name: port for name, port in config.ports.items() if name not in silent}

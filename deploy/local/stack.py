@@ -141,13 +141,13 @@ def start(config: StackConfig, supervisor: Supervisor, progress: Callable[[str],
 
     run(INFRASTRUCTURE)
     ready(["kafka", "clickhouse"])
-    if idle.intersection(config.services):
+    if idle.intersection(config.started):
         progress("creating topics and tables")
         bootstrap(config)
-    run(name for name in config.services if name not in ON_RAY)
+    run(name for name in config.started if name not in ON_RAY)
     ready(["ray"])
-    run(config.services)
-    ready(config.services)
+    run(config.started)
+    ready(config.started)
 
 
 def down(state_dir: Path, progress: Callable[[str], None] = lambda _: None) -> None:
@@ -157,7 +157,7 @@ def down(state_dir: Path, progress: Callable[[str], None] = lambda _: None) -> N
         return
     supervisor = supervisor_of(config)
     if supervisor.pid() is not None:
-        for names in filter(None, (config.services, INFRASTRUCTURE)):
+        for names in filter(None, (config.started, INFRASTRUCTURE)):
             progress(f"stopping {', '.join(names)}")
             stop(supervisor, names)
         supervisor.shut_down()
