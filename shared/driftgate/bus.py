@@ -110,8 +110,11 @@ class Bus(Protocol):
         `max_work_seconds` is the longest time between two polls. In an `exclusive` group the member
         whose name comes first holds every partition, and the others stand by."""
 
-    def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
-        """Every record from the beginning to the end as it is now, without a group."""
+    def read_all(
+        self, topics: Sequence[str], since: Mapping[Position, int] | None = None
+    ) -> Iterator[Record]:
+        """Every record from the beginning to the end as it is now, without a group; of a partition
+        in `since`, those from that offset on."""
 
     def ends(self, topics: Iterable[str]) -> Mapping[Position, int]:
         """Next offset to be written of each partition."""

@@ -96,16 +96,20 @@ class KafkaBus:
             self.servers, topics, group, member, rebalance, max_work_seconds, exclusive
         )
 
-    def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
+    def read_all(
+        self, topics: Sequence[str], since: Mapping[Position, int] | None = None
+    ) -> Iterator[Record]:
         ends = self.ends(topics)
         with guarded(f"reading {topics} from {self.servers}"):
             reader = connected(KafkaConsumer, self.servers, **READING)
             try:
-                starts = reader.beginning_offsets([TopicPartition(*p) for p in ends])
+                first = reader.beginning_offsets([TopicPartition(*p) for p in ends])
+                starts = {p: max(at, (since or {}).get(Position(*p), 0)) for p, at in first.items()}
                 open_ = {TopicPartition(*p): end for p, end in ends.items()}
                 open_ = {p: end for p, end in open_.items() if starts[p] < end}
                 reader.assign(list(open_))
-                reader.seek_to_beginning(*open_) if open_ else None
+                for partition in open_:
+                    reader.seek(partition, starts[partition])
                 while open_:
                     for found in reader.poll(timeout_ms=200).values():
                         for record in found:

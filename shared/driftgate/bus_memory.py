@@ -63,10 +63,12 @@ class MemoryBus:
                 member.mine = wanted[number :: len(members)]
             member.lose()
 
-    def read_all(self, topics: Sequence[str]) -> Iterator[Record]:
+    def read_all(
+        self, topics: Sequence[str], since: Mapping[Position, int] | None = None
+    ) -> Iterator[Record]:
         self.check()
         for position in self.positions(topics):
-            yield from list(self.logs[position])
+            yield from self.logs[position][(since or {}).get(position, 0) :]
 
     def ends(self, topics: Iterable[str]) -> Mapping[Position, int]:
         self.check()

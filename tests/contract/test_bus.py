@@ -412,6 +412,9 @@ def test_reading_all_ends_at_the_end_as_it_was(bus: Bus) -> None:
     send(bus, topic, "c")
     assert [first, *reading] == list(bus.read_all([topic]))[:2]
     assert list(bus.read_all([empty])) == []
+    ends = {Position(topic, 0): 2, Position(empty, 0): 0}
+    assert values(list(bus.read_all([topic, empty], ends))) == ["c"]
+    assert list(bus.read_all([topic], {Position(topic, 0): 3})) == []
 
 
 def test_a_topic_that_is_made_later_is_found_however_short_the_polls(bus: Bus) -> None:

@@ -226,6 +226,43 @@ def test_a_tick_that_two_clocks_wrote_passes_time_once() -> None:
     assert engine.views.step == 10
 
 
+def test_a_restart_changes_neither_the_time_nor_the_step_between_ticks() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def note(event: Command, views: Any, now: int) -> list[AnyEvent]:
+        seen.append((now, views.step))
+        return []
+
+    system = System(service(commands=note))
+    for time in (10, 20, 20):
+        system.tick(time)
+    system.write(ordered("a", time=3))
+    engine = system.run()
+    system.write(ordered("b", time=3))
+    system.run()
+    assert seen == [(20, 10), (20, 10)]
+    assert engine.clock.now() == 20
+    system.tick(50)
+    system.write(ordered("c", time=3))
+    system.run()
+    assert seen[-1] == (50, 30)
+
+
+def test_what_was_sent_is_observed_and_the_start_too() -> None:
+    seen: list[Any] = []
+    observed = Service(
+        name="svc",
+        handlers={Model: Handler(answer)},
+        views=(View(RoutingAck, own=True),),
+        observe=lambda sent, views: seen.append(([*sent], [*views[RoutingAck]])),
+    )
+    system = System(observed)
+    system.write(declared("a"))
+    system.run()
+    system.run()
+    assert seen == [([], []), ([ack("a")], ["a"]), ([], ["a"])]
+
+
 def test_a_part_of_an_event_that_fails_stops_no_other() -> None:
     def each(tick: Tick, views: Any) -> list[Model]:
         return [declared(model, time=tick.time) for model in ("a", "b", "c")]

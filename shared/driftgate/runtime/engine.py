@@ -23,6 +23,8 @@ from driftgate.runtime.views import Views
 
 DEAD_LETTER = "dead-letter"
 CLOCK = Tick.TOPIC
+# Enough to find two that differ, though two clocks may have written each.
+TICKS_RECALLED = 8
 
 
 @dataclass
@@ -68,10 +70,12 @@ class Engine:
             for record in newest:
                 self.add(record)
             last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([CLOCK]).items()}
+            self._recall_time(last_tick)
             return ends | last_tick
         if self.service.memory is not None:
             self._handled = dict(self.service.memory.restore())
             self._settled = dict(self._handled)
+        self._recall_time({**self.bus.committed(self.service.name), **self._settled})
         return self._settled
 
     def add(self, record: Record) -> None:
@@ -146,6 +150,26 @@ class Engine:
                 newest[record.topic, self.views.key(event)] = record
         return ends, sorted(newest.values(), key=lambda record: record.offset)
 
+    def _recall_time(self, starts: Mapping[Position, int]) -> None:
+        """Time as it was before the ticks that are to be handled, so that what is decided before
+        the next one does not hang on a restart."""
+        handled = {p: at for p, at in starts.items() if p.topic == CLOCK and at > 0}
+        since = {position: max(at - TICKS_RECALLED, 0) for position, at in handled.items()}
+        if not handled:
+            return
+        for record in self.bus.read_all([CLOCK], since):
+            if record.offset >= handled.get(record.position, 0):
+                break
+            tick = self._decoded(record)
+            if isinstance(tick, Tick) and tick.time > self.now:
+                self._advance_clock(tick, record)
+                self.now = tick.time
+
+    def _advance_clock(self, tick: Tick, record: Record) -> None:
+        if self.now:
+            self.views.step = tick.time - self.now
+        self.clock.advance(tick, record.timestamp)
+
     def _run(self, records: Sequence[Record]) -> None:
         """Records of one partition, in their order."""
         for index, record in enumerate(records):
@@ -172,9 +196,7 @@ class Engine:
         self._done(cut.record)
 
     def _pass_time(self, cut: Cut) -> None:
-        if self.now:
-            self.views.step = cut.tick.time - self.now
-        self.clock.advance(cut.tick, cut.record.timestamp)
+        self._advance_clock(cut.tick, cut.record)
         metrics.CLOCK.set(cut.tick.time / 1000)
         self._react(cut.tick, cut.record, cut.tick.time)
 
@@ -272,6 +294,7 @@ class Engine:
                 self._publish(part)
         for event in events:
             self.views.sent(event)
+        self.service.observe(events, self.views)
 
     def _publish(self, events: Sequence[AnyEvent]) -> None:
         records = [self.codec.record(event) for event in events]

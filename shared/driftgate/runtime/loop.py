@@ -148,9 +148,9 @@ class Shift:
                 runtime.health,
                 runtime.clock,
             )
+            runtime.health.moved(activity=None, waiting=None)
             self._starts = engine.begin()
             self.engine = engine
-            runtime.health.moved(activity=None, waiting=None)
         return {p: self._starts[p] for p in positions if p in self._starts}
 
     def revoked(self, positions: Iterable[Position]) -> None:

@@ -8,7 +8,7 @@ What it needs from outside (rows of the store, a trained adapter) is read before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,6 +82,10 @@ def nothing(views: Views) -> Iterable[Effect]:
     return ()
 
 
+def unobserved(sent: Sequence[AnyEvent], views: Views) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """One service.
@@ -91,6 +95,7 @@ class Service:
         handlers: by type of event. A tick moves the time whether it is handled or not.
         views: compacted topics that are kept at hand, newest event by key.
         begin: what the views lead to when the service starts: what a crash kept from being sent.
+        observe: told what was sent, each time and when the service starts; for metrics and health.
         memory: None for a service whose views are all that it knows.
         every_replica: each replica reads everything, as a group of its own, beginning with the
             newest event of each key. Otherwise one replica works and the others stand by.
@@ -102,6 +107,7 @@ class Service:
     handlers: Mapping[type[Any], Handler]
     views: tuple[View, ...] = ()
     begin: Callable[[Views], Iterable[Effect]] = nothing
+    observe: Callable[[Sequence[AnyEvent], Views], None] = unobserved
     memory: Memory | None = None
     every_replica: bool = False
     max_work_seconds: float = 300.0
