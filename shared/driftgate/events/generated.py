@@ -419,10 +419,12 @@ class Rollout(AvroRecord):
         since: When the stage began. Milliseconds since 1970-01-01 UTC.
         paused: Whether an operator holds it.
         quarantined: Digests of adapters that were taken back and are not tried again.
-        versions: Verdict of each passed version that is still of use, as JSON: digest and URI by
-            version number.
+        versions: Each passed version that is still of use, by number, as JSON: digest, uri, base,
+            base_digest, task, repo_hash. Records of version 1 have digest and uri alone.
         repo_hash: Content hash of the model repo in force.
         words: Why it is in this state, for people.
+        handled: Ids of the verdicts and commands that changed it last, oldest first. One that comes
+            again changes nothing.
         time: When it changed. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -440,6 +442,7 @@ class Rollout(AvroRecord):
     versions: Mapping[str, str] = field(default_factory=dict)
     repo_hash: str = ""
     words: str = ""
+    handled: tuple[str, ...] = ()
     time: int
 
 
