@@ -79,6 +79,6 @@ def words(found: Findings) -> str:
     return (
         f"{found.answers:,} answers, {found.feedback:,} feedback, {found.poison:,} poison: "
         f"{found.lost} lost, {found.doubled} doubled, {found.changed} changed; outcomes "
-        f"{found.outcomes_lost} lost, {found.outcomes_wrong} wrong, "
-        f"{found.repeated_outcomes} sent again; {found.letters_lost} letters lost"
+        f"{found.outcomes_lost} lost, {found.outcomes_wrong} wrong; "
+        f"{found.letters_lost} letters lost"
     )

@@ -99,6 +99,11 @@ def feedback(request_id: str = "r1", **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def whole(codec: Codec, topic: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event as it is read: with every field of the newest version of its subject."""
+    return codec.decode(topic, codec.encode(topic, event))
+
+
 def view(models: Mapping[str, ModelYaml], refused: Mapping[str, str] | None = None) -> View:
     """What validation knows at `NOON`."""
     return View(models, maskers_of(models), KEY.encode(), NOON, refused or {})

@@ -28,6 +28,20 @@ def kills(ledger: Ledger, count: int, tell: Tell) -> int:
     return count
 
 
+def kills_between_outcomes_and_mark(ledger: Ledger, count: int, tell: Tell) -> int:
+    """SIGKILL as soon as outcomes are on their topic, mostly before the mark of the poll that they
+    come from is stored: the next process sends them again, to other offsets."""
+    bed = ledger.bed
+    for number in range(count):
+        with bed.ingesting():
+            bed.wait_for_assignment("0")
+            before, deadline = bed.bus.ends(["outcomes"]), time.monotonic() + 60
+            while bed.bus.ends(["outcomes"]) == before:
+                assert time.monotonic() < deadline, "no outcome within 60 s"
+        tell(f"kill {number + 1} of {count}, {bed.rows('outcomes'):,} outcomes")
+    return count
+
+
 def rebalances(ledger: Ledger, count: int, tell: Tell) -> int:
     """A second member comes, works, and goes, now by SIGTERM, now by SIGKILL: two each time."""
     bed = ledger.bed

@@ -17,7 +17,13 @@ from driftgate.subjects import subject_hash
 POISON_EVERY = 100
 CHUNK = 50
 PLACES = "uniqExact(topic, partition, offset)"
-TOPICS = ("inferences", "feedback")
+# Each table holds as many rows as different values of this.
+ONCE = (
+    ("inferences", PLACES),
+    ("inferences", "uniqExact(request_id)"),
+    ("feedback", PLACES),
+    ("outcomes", "uniqExact(outcome_id)"),
+)
 COMPARED = (
     *("request_id", "version", "input", "features", "slices", "output", "confidence"),
     *("tokens", "subject"),
@@ -27,12 +33,11 @@ TIME = "toUnixTimestamp64Milli(time) AS ms"
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Counts; all but the first four are faults."""
+    """Counts; all but the first three are faults."""
 
     answers: int
     feedback: int
     poison: int
-    repeated_outcomes: int  # the same outcome again, as a crash may send it
     lost: int
     doubled: int
     changed: int
@@ -103,21 +108,23 @@ class Ledger:
         expected = {n: self.bed.traffic.request_id(n) for n in range(self.answers)}
         kept = self._count("feedback", "uniqExact(feedback_id)")
         known = [n for n, request_id in expected.items() if request_id in stored]
-        missing, repeated, wrong = self._outcomes(told)
+        missing, wrong = self._outcomes(told)
         return Findings(
             answers=self.answers,
             feedback=len(told),
             poison=self.poison,
-            repeated_outcomes=repeated,
             lost=self.answers - len(known) + len(self.told) - kept,
-            doubled=sum(self._count(topic) - self._count(topic, PLACES) for topic in TOPICS)
-            + len(rows)
-            - len(stored),
+            doubled=sum(self._count(table) - self._count(table, once) for table, once in ONCE),
             changed=sum(not self._same(n, stored[expected[n]]) for n in known),
             outcomes_lost=missing,
             outcomes_wrong=wrong,
             letters_lost=self.poison - self._letters(),
         )
+
+    def outcomes_sent(self) -> int:
+        """Records on topic `outcomes`, those among them that a crash had sent again."""
+        ends = self.bed.bus.ends(["outcomes"])
+        return sum(end - self.bed.starts.get(position, 0) for position, end in ends.items())
 
     def _count(self, table: str, what: str = "count()") -> int:
         return int(self.bed.store.query(f"SELECT {what} AS n FROM {table}")[0]["n"])
@@ -130,8 +137,8 @@ class Ledger:
         sent["subject"] = subject_hash(key, sent["subject"])
         return row["ms"] == sent["time"] and all(row[name] == sent[name] for name in COMPARED)
 
-    def _outcomes(self, told: set[int]) -> tuple[int, int, int]:
-        """Outcomes that miss, that came again, and that say something else than they should."""
+    def _outcomes(self, told: set[int]) -> tuple[int, int]:
+        """Outcomes that miss, and that say something else than they should."""
         traffic = self.bed.traffic
         rows = self.bed.store.query(
             "SELECT outcome_id, request_id, version, was_correct FROM outcomes"
@@ -146,8 +153,7 @@ class Ledger:
                 continue
             right = (answer["request_id"], answer["version"], answer["output"] == feedback["label"])
             wrong += (row["request_id"], row["version"], row["was_correct"]) != right
-        repeated = len(rows) - len({row["outcome_id"] for row in rows})
-        return missing, repeated, wrong + len(found)
+        return missing, wrong + len(found)
 
     def _letters(self) -> int:
         """Poison that has a letter, with its bytes."""

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import NamedTuple, TypeVar
 from uuid import uuid4
 
@@ -226,8 +227,7 @@ class Ingest:
         judged, now = poll.result()
         if judged:
             self.send(producer, self.letters(judged, now))
-            # Beside each other: two partitions' inserts have nothing to do with each other.
-            list(self._inserters.map(self.insert, judged))
+            self.store_rows(judged)
             self.send(producer, self.outcomes(judged))
         self.send(producer, self.orphans(now))
         return self.mark(judged) if judged else {}
@@ -405,11 +405,33 @@ class Ingest:
                     found.append(letters.letter(record, error, now, self.artifacts))
         return found
 
-    def insert(self, part: Judged) -> None:
-        """Rows beyond the last one stored: one insert, hence all or none, a topic-partition."""
-        position = part.position
+    def store_rows(self, judged: Sequence[Judged]) -> None:
+        """Rows beyond the last one stored; of outcomes those whose id is not stored yet. Two
+        partitions' inserts have nothing to do with each other: they are made side by side."""
+        rows = [self.beyond_last(part) for part in judged]
+        list(self._inserters.map(self.insert, judged, self.once(judged, rows)))
+
+    def beyond_last(self, part: Judged) -> pa.Table:
         offsets = part.rows["offset"].to_numpy()
-        rows = part.rows.slice(offsets.searchsorted(self.last_stored(position), side="right"))
+        return part.rows.slice(offsets.searchsorted(self.last_stored(part.position), side="right"))
+
+    def once(self, judged: Sequence[Judged], rows: Sequence[pa.Table]) -> list[pa.Table]:
+        """The same without outcomes that are stored already: a crash may have sent them again."""
+        ids = [
+            table["outcome_id"].to_pylist() if part.position.topic == join.TOPIC else []
+            for part, table in zip(judged, rows, strict=True)
+        ]
+        wanted = list(chain.from_iterable(ids))
+        known = self.again(lambda: queries.stored_outcomes(self.store, wanted)) if wanted else set()
+        return [
+            table.filter(pa.array(join.are_new(own, known))) if own else table
+            for own, table in zip(ids, rows, strict=True)
+        ]
+
+    def insert(self, part: Judged, rows: pa.Table) -> None:
+        """One insert, hence all or none, a topic-partition."""
+        position = part.position
+        self.last_stored(position)  # it may have gone meanwhile
         if len(rows):
             self.insert_once(position, rows)
             if position in self._last_stored:

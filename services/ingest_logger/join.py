@@ -31,6 +31,15 @@ def outcomes(feedback: Iterable[Row], answers: Iterable[Row], is_new: IsNew) -> 
     return list(found.values())
 
 
+def are_new(outcome_ids: Iterable[str], known: set[str]) -> list[bool]:
+    """Whether each of these is in `known` for the first time; adds them to it."""
+    found = []
+    for outcome_id in outcome_ids:
+        found.append(outcome_id not in known)
+        known.add(outcome_id)
+    return found
+
+
 def outcome(feedback: Row, answer: Row) -> dict[str, Any]:
     of_answer = ("request_id", "model", "version", "slices", "output", "confidence")
     of_feedback = ("kind", "label", "rating", "edited")

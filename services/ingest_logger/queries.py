@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from driftgate.bus import Position
@@ -43,6 +43,17 @@ WHERE (topic, partition, offset) IN ({PLACES})
 ORDER BY partition, offset
 LIMIT 1 BY model, request_id, role
 SETTINGS preferred_optimize_projection_name = 'by_request_hash'
+"""  # noqa: S608
+
+# A hash leads to the rows; ids that nobody stored, which are nearly all, end there.
+OUTCOME_PLACES = """
+SELECT topic, partition, offset FROM outcomes
+WHERE outcome_hash IN (SELECT cityHash64(arrayJoin({ids:Array(String)})))
+"""
+STORED_OUTCOMES = f"""
+SELECT outcome_id FROM outcomes
+WHERE (topic, partition, offset) IN ({OUTCOME_PLACES})
+SETTINGS preferred_optimize_projection_name = 'by_outcome_hash'
 """  # noqa: S608
 
 # Feedback on which there is nothing yet. What is held in memory is about as old as what is asked.
@@ -111,6 +122,13 @@ def answers_to(store: Store, request_ids: Iterable[str]) -> list[Row]:
     parts = (ids[at : at + LOOKED_UP] for at in range(0, len(ids), LOOKED_UP))
     found = (row for part in parts for row in store.query(ANSWERS, ids=part))
     return with_time(r for r in found if r["role"] == "live" and r["request_id"] in wanted)
+
+
+def stored_outcomes(store: Store, outcome_ids: Sequence[str]) -> set[str]:
+    """Those of the ids whose outcome is stored, and perhaps others."""
+    parts = (outcome_ids[at : at + LOOKED_UP] for at in range(0, len(outcome_ids), LOOKED_UP))
+    found = (row for part in parts for row in store.query(STORED_OUTCOMES, ids=part))
+    return {row["outcome_id"] for row in found}
 
 
 def with_time(rows: Iterable[Row]) -> list[Row]:

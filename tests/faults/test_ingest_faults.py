@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ingesting import whole
 
 from bench.parts import faults
 from bench.parts.bed import Bed
@@ -18,6 +19,7 @@ from driftgate.bus import Position
 from driftgate.errors import StoreRefused, StoreUnavailable
 from driftgate.store import Store
 from services.ingest_logger.fence import Owner, is_fenced, note
+from services.ingest_logger.migrating import add_columns
 from services.ingest_logger.rows import Table
 
 pytestmark = pytest.mark.stack
@@ -51,6 +53,14 @@ def test_killed_at_random_points_under_load(ledger: Ledger) -> None:
     check(ledger)
 
 
+def test_outcomes_sent_again_after_a_kill_are_stored_once(ledger: Ledger) -> None:
+    with ledger.sending():
+        faults.kills_between_outcomes_and_mark(ledger, KILLS, silent)
+    check(ledger)
+    (sent, stored) = ledger.outcomes_sent(), ledger.bed.rows("outcomes")
+    assert sent > stored, "no kill came between sending and marking: the test proves nothing"
+
+
 def test_members_join_leave_and_are_killed(ledger: Ledger) -> None:
     with ledger.sending():
         faults.rebalances(ledger, REBALANCES, silent)
@@ -78,7 +88,8 @@ def test_the_store_goes_away_and_comes_back(ledger: Ledger) -> None:
 def insert(ledger: Ledger) -> object:
     """Inserts a row as an owner, whatever else the condition says."""
     table, store = Table.of("inferences", ledger.bed.codec), ledger.bed.store
-    event = ledger.bed.traffic.inference(1)
+    add_columns(store, table, ledger.bed.codec)
+    event = whole(ledger.bed.codec, "inferences", ledger.bed.traffic.inference(1))
     rows = [{"topic": POSITION.topic, "partition": 0, "offset": n} | event for n in range(50)]
 
     def insert(owner: Owner, more: str = "true") -> None:

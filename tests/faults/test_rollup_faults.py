@@ -12,12 +12,13 @@ from threading import Timer
 from typing import Any
 
 from engine_process import HOST, served
-from ingesting import NOON, inference
+from ingesting import NOON, inference, whole
 
 from deploy.local.plan import free_ports
 from driftgate.codec import Codec
 from driftgate.errors import StoreUnavailable
 from driftgate.store import Store, migrate
+from services.ingest_logger.migrating import add_columns
 from services.ingest_logger.rows import Table
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -47,19 +48,17 @@ def engine(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], S
         yield process, Store.connect(f"http://{HOST}:{port}")
 
 
-def batch(number: int) -> list[dict[str, Any]]:
+def row(offset: int, codec: Codec) -> dict[str, Any]:
     """Answers of five minutes and three versions; confidences add up exactly."""
-    return [
-        {"topic": "inferences", "partition": 0, "offset": offset}
-        | inference(
-            f"r{offset}",
-            version=offset % 3,
-            confidence=0.5,
-            slices={"language": "en" if offset % 2 else "es"},
-            time=NOON + offset % 5 * 60_000,
-        )
-        for offset in range(number * BATCH, (number + 1) * BATCH)
-    ]
+    event = inference(
+        f"r{offset}",
+        version=offset % 3,
+        confidence=0.5,
+        slices={"language": "en" if offset % 2 else "es"},
+        time=NOON + offset % 5 * 60_000,
+    )
+    place = {"topic": "inferences", "partition": 0, "offset": offset}
+    return place | whole(codec, "inferences", event)
 
 
 def agree(store: Store, acknowledged: set[int]) -> None:
@@ -78,13 +77,15 @@ def test_a_killed_engine_keeps_roll_ups_and_rows_in_step(tmp_path: Path, codec: 
 
     def insert(store: Store) -> None:
         number = next(numbers)
-        store.append_columns("inferences", table.arrow(batch(number)), f"batch-{number}")
+        rows = [row(offset, codec) for offset in range(number * BATCH, (number + 1) * BATCH)]
+        store.append_columns("inferences", table.arrow(rows), f"batch-{number}")
         acknowledged.add(number)
 
     for kill in range(KILLS):
         with engine(tmp_path / "engine", port) as (process, store):
             if kill == 0:
                 migrate(store, SCHEMAS / "store")
+                add_columns(store, table, codec)
             agree(store, acknowledged)
             insert(store)
             Timer(chance.uniform(0, LONGEST_S), process.kill).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -99,6 +100,40 @@ def test_answers_stored_before_the_look_up_changed_are_found(empty: Store, tmp_p
     ]
     empty.command("OPTIMIZE TABLE inferences FINAL")
     assert is_indexed(empty, "r7")
+
+
+def test_outcomes_are_found_by_the_projection_before_and_after_merges(store: Store) -> None:
+    for start in range(0, 6000, 2000):
+        new = (joined(feedback(f"r{n}"), inference()) for n in range(start, start + 2000))
+        stored(store, "outcomes", *new)
+    for _ in range(2):
+        plan = store.query(f"EXPLAIN {queries.OUTCOME_PLACES}", ids=["f-r0"])
+        assert "ReadFromMergeTree (by_outcome_hash)" in str(plan)
+        found = queries.stored_outcomes(store, ["f-r7", "f-r5999", "f-none"])
+        assert found == {"f-r7", "f-r5999"}
+        store.command("OPTIMIZE TABLE outcomes FINAL")
+
+
+def test_outcomes_stored_twice_before_are_once_after_the_upgrade(
+    empty: Store, tmp_path: Path
+) -> None:
+    for migration in sorted(MIGRATIONS.glob("000*.sql")):
+        (tmp_path / migration.name).write_bytes(migration.read_bytes())
+    migrate(empty, tmp_path)
+    outcomes = [joined(feedback(f"r{n}"), inference()) for n in range(5)]
+    stored(empty, "outcomes", *outcomes, partition=1)
+    stored(empty, "outcomes", *outcomes[:2], outcomes[0], partition=0)
+    (last,) = stored(empty, "outcomes", outcomes[4], partition=1)
+    migrate(empty, MIGRATIONS)
+    assert queries.stored_outcomes(empty, ["f-r0", "f-r9"]) == {"f-r0"}
+    unfinished = "SELECT * FROM system.mutations WHERE database = currentDatabase() AND NOT is_done"
+    deadline = time.monotonic() + 60
+    while empty.query(unfinished):
+        assert time.monotonic() < deadline
+    rows = empty.query("SELECT outcome_id, partition, offset FROM outcomes ORDER BY outcome_id")
+    assert [row["outcome_id"] for row in rows] == [f"f-r{n}" for n in range(5)]
+    assert [row["partition"] for row in rows] == [0, 0, 1, 1, 1]
+    assert last["offset"] not in [row["offset"] for row in rows]
 
 
 def test_more_ids_than_one_look_up_takes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
