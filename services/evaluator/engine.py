@@ -9,7 +9,7 @@ from pathlib import Path
 from driftgate.artifacts import Artifacts
 from driftgate.classifier.base import resolve
 from driftgate.classifier.serving import Classifier, Prediction
-from services.evaluator.asking import Version
+from services.evaluator.prediction_cache import Version
 
 
 @dataclass

@@ -1,44 +1,40 @@
-"""`python -m services.evaluator.main`: wiring only."""
+"""The evaluator: candidates in, verdicts out. Wiring only."""
 
 from __future__ import annotations
 
 from driftgate import config, health
 from driftgate.artifacts import Artifacts
-from driftgate.audit import Audit
 from driftgate.bus_kafka import KafkaBus
 from driftgate.classifier.base import EMBEDDED
-from driftgate.clock import clock_of
 from driftgate.codec import Codec
-from driftgate.runner import CLOCK, Runner, stop_on_signals
-from driftgate.topology import EVALUATOR, READS
+from driftgate.runtime import Runtime, stop_on_signals
+from driftgate.topology import EVALUATOR
 from services.evaluator.engine import WarmEngine
 from services.evaluator.service import Evaluator
-
-LONGEST_EXAMINATION_SECONDS = 1800.0
 
 
 def main() -> None:
     settings = config.load()
-    log, probe = health.log_for(EVALUATOR), health.Health(EVALUATOR)
-    health.serve(probe, settings.http_port)
-    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
-    bus.ensure(codec.topics.by_name.values())
-    artifacts, audit = Artifacts(settings.artifacts), Audit.resume(EVALUATOR, bus, codec)
+    log, state = health.log_for(EVALUATOR), health.Health(EVALUATOR)
+    health.serve(state, settings.http_port)
+    artifacts = Artifacts(settings.artifacts)
     engine = WarmEngine(artifacts, settings.state_dir / EVALUATOR / "adapters", settings.threads)
     engine.warm(EMBEDDED)
-    evaluator = Evaluator(settings, bus, codec, artifacts, engine, audit, log, probe)
-    Runner(
-        service=EVALUATOR,
+    evaluator = Evaluator(
         settings=settings,
-        bus=bus,
-        codec=codec,
-        clock=clock_of(settings.clock),
-        handle=evaluator.handle,
-        topics=[topic for topic in READS[EVALUATOR] if topic != CLOCK],
+        artifacts=artifacts,
+        engine=engine,
         log=log,
-        health=probe,
+        health=state,
+    )
+    Runtime(
+        service=evaluator.service(),
+        bus=KafkaBus(settings.kafka),
+        codec=Codec.load(settings.schemas, settings.registry),
+        replica=settings.replica,
+        log=log,
+        health=state,
         stopping=stop_on_signals(),
-        max_work_seconds=LONGEST_EXAMINATION_SECONDS,
     ).run()
 
 

@@ -1,42 +1,38 @@
 """A candidate in, a verdict out.
 
 A verdict stands in the artifact store before it is told, named by the candidate and by what it was
-judged with, so a candidate that comes again is told the same, whoever is champion by then.
+judged with, so a candidate that comes again is told the same. It is compared with the champion that
+its training was asked under, whoever is champion by now.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from driftgate import model_repo, suites
+from driftgate import events, model_repo, suites
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
-from driftgate.audit import Audit
-from driftgate.bus import Bus
 from driftgate.classifier.serving import Prediction
-from driftgate.codec import Codec, digest
+from driftgate.codec import digest
 from driftgate.config import Settings
-from driftgate.dead_letters import UNHANDLED
-from driftgate.errors import BadConfig, BadInput, Corrupt
-from driftgate.events import Emit, Event
+from driftgate.errors import Corrupt
+from driftgate.events import Candidate
 from driftgate.health import Health, Log
-from driftgate.rollouts import settled
+from driftgate.runtime import AuditDraft, Effect, Handler, Service, Views
 from driftgate.suites import Suite
 from driftgate.topology import EVALUATOR
 from services.evaluator import exam, report
-from services.evaluator.asking import Asker, Engine, Version
 from services.evaluator.card import About
 from services.evaluator.exam import Answers
 from services.evaluator.gate import Verdict, judge, tidy
+from services.evaluator.prediction_cache import Engine, PredictionCache, Version
 from services.evaluator.progress import Progress
 
-CANDIDATES = "candidates"
-VERDICTS = "verdicts"
+LONGEST_EXAMINATION_SECONDS = 1800.0
 
 Record = Mapping[str, Any]
 """A verdict as its ref says it: `verdict`, `decision`."""
@@ -44,76 +40,73 @@ Record = Mapping[str, Any]
 
 @dataclass
 class Evaluator:
-    """The handler of the service. It blocks while a candidate is asked."""
+    """The edge of the service: fetches, asks, stores. `record` blocks while a candidate is
+    asked."""
 
     settings: Settings
-    bus: Bus
-    codec: Codec
     artifacts: Artifacts
     engine: Engine
-    audit: Audit
     log: Log
     health: Health
 
-    def handle(self, topic: str, event: Event) -> list[Emit]:
-        """What an event leads to.
+    def service(self) -> Service:
+        return Service(
+            name=EVALUATOR,
+            handlers={Candidate: Handler(told, self.record)},
+            max_work_seconds=LONGEST_EXAMINATION_SECONDS,
+        )
+
+    def record(self, event: Candidate, views: Views, now: int) -> Record:
+        """The verdict on a candidate as it was given, or as it is given now.
 
         Raises:
-            BadInput: the candidate, its dataset or its model repo cannot be used.
-            Retriable: the bus does not answer, or the promoter is behind.
+            BadConfig, Corrupt: the candidate, its dataset or its model repo cannot be used.
         """
-        if topic != CANDIDATES:
-            return []
+        name = f"models/{event.model}/verdicts/{event.version}-{judged_with(event)}"
         try:
-            return self.told(self.record(event))
-        except (BadConfig, Corrupt) as error:
-            name = f"{event['model']}@{event['version']}"
-            wanted = f"a version that can be asked ({error})"
-            raise BadInput(UNHANDLED, "candidate", name, wanted) from error
+            found: Record = self.artifacts.ref(name) or self.artifacts.set_ref(
+                name, self.examine(event)
+            )
+            return found
         finally:
             self.health.moved(activity=None, progress=None, eta=None)
 
-    def record(self, event: Event) -> Record:
-        """The verdict on a candidate as it was given, or as it is given now."""
-        name = f"models/{event['model']}/verdicts/{event['version']}-{judged_with(event)}"
-        found: Record = self.artifacts.ref(name) or self.artifacts.set_ref(
-            name, self.examine(event)
-        )
-        return found
-
-    def examine(self, event: Event) -> Record:
+    def examine(self, event: Candidate) -> Record:
         """Asks the candidate and the champion every case, judges, and stores the report."""
-        candidate, champion = candidate_of(event), self.champion(event)
-        repo = model_repo.fetch(SCHEME + event["repo_hash"], self.artifacts, self.folder("repos"))
+        candidate, champion = candidate_of(event), champion_of(event)
+        repo = model_repo.fetch(SCHEME + event.repo_hash, self.artifacts, self.folder("repos"))
         config = repo.config
-        dataset = self.artifacts.get_folder(event["dataset_uri"], self.folder("datasets"))
+        dataset = self.artifacts.get_folder(event.dataset_uri, self.folder("datasets"))
         labels = config.task.labels
         task = suites.held_out(dataset / suites.TEST, labels)
         all_suites = (task, *suites.frozen(repo.folder, labels, config.gate.waived))
-        answers, before = self.ask(event["model"], all_suites, candidate, champion)
+        answers, before = self.ask(event.model, all_suites, candidate, champion)
         results = exam.results(all_suites, answers, before)
         tallies = exam.tallies(results)
         verdict = judge(tallies, config.gate)
         reference = {k: tidy(v) for k, v in exam.reference(task, answers, config).items()}
         about = About(
-            name=named(event["model"], candidate),
-            champion=named(event["model"], champion) if champion else None,
-            dataset=event["dataset_uri"],
-            repo_hash=event["repo_hash"],
+            name=named(event.model, candidate),
+            champion=named(event.model, champion) if champion else None,
+            dataset=event.dataset_uri,
+            repo_hash=event.repo_hash,
         )
-        card = self.artifacts.get(event["model_card_uri"]).decode()
+        card = self.artifacts.get(event.model_card_uri).decode()
         uri = self.put(report.files(about, verdict, results, reference, card))
         told = verdict_event(event, champion, verdict, reference, uri)
         self.log.info("judged", version=about.name, result=verdict.result, words=verdict.words)
         inputs = {
             "candidate": asdict(candidate),
             "champion": asdict(champion) if champion else None,
-            "dataset_uri": event["dataset_uri"],
-            "repo_hash": event["repo_hash"],
+            "dataset_uri": event.dataset_uri,
+            "repo_hash": event.repo_hash,
             "gate": config.gate.model_dump(),
             "tallies": [asdict(tally) for tally in tallies],
         }
-        return {"verdict": told, "decision": {"inputs": inputs, "result": decided(told)}}
+        return {
+            "verdict": told.as_dict(),
+            "decision": {"inputs": inputs, "result": decided(told)},
+        }
 
     def ask(
         self,
@@ -126,44 +119,13 @@ class Evaluator:
         versions = [version for version in (candidate, champion) if version is not None]
         texts = sum(len(suite.texts) for suite in all_suites) * len(versions)
         progress = Progress(named(model, candidate), texts, self.health)
-        asker = Asker(self.engine, self.artifacts)
+        cache = PredictionCache(self.engine, self.artifacts)
         found: list[dict[str, Prediction]] = [{} for _ in versions]
         for suite in all_suites:
             told = partial(progress.answered, suite.layer)
             for version, answers in zip(versions, found, strict=True):
-                answers.update(asker.ask(version, suite.texts, told))
+                answers.update(cache.answers(version, suite.texts, told))
         return found[0], found[1] if champion else None
-
-    def champion(self, event: Event) -> Version | None:
-        """The version at full traffic once the promoter has done what came before the candidate;
-        None before the first release."""
-        model = event["model"]
-        state = settled(self.bus, self.codec, model)
-        if state is None or state["champion"] is None:
-            return None
-        number = int(state["champion"])
-        release = json.loads(state["versions"].get(str(number), "{}"))
-        trained = self.artifacts.ref(f"models/{model}/versions/{number}") or {}
-        made = trained.get("candidate", {})
-        uri = release.get("uri") or made.get("adapter_uri")
-        if uri is None:
-            raise Corrupt(
-                f"champion {model}@{number}: neither rollouts nor its ref names its files"
-            )
-        return Version(number, digest_of(uri), uri, made.get("base", event["base"]))
-
-    def told(self, record: Record) -> list[Emit]:
-        """The verdict, and the decision unless the audit holds it."""
-        verdict = record["verdict"]
-        entry = self.audit.entry(
-            verdict["model"],
-            "verdict",
-            **record["decision"],
-            words=f"{verdict['model']}@{verdict['version']} {verdict['words']}",
-            version=verdict["version"],
-            time=verdict["time"],
-        )
-        return [Emit(VERDICTS, verdict), *entry]
 
     def put(self, files: Mapping[str, bytes]) -> str:
         """Stores files as one folder; returns its URI."""
@@ -177,48 +139,81 @@ class Evaluator:
         return self.settings.state_dir / EVALUATOR / name
 
 
-def candidate_of(event: Event) -> Version:
+def told(record: Record, views: Views, now: int) -> Iterable[Effect]:
+    """The verdict, and why."""
+    verdict = events.Verdict.of(record["verdict"])
+    decision = record["decision"]
+    yield verdict
+    yield AuditDraft(
+        model=verdict.model,
+        decision="verdict",
+        inputs=decision["inputs"],
+        result=decision["result"],
+        summary=f"{verdict.model}@{verdict.version} {verdict.words}",
+        time=verdict.time,
+        version=verdict.version,
+    )
+
+
+def candidate_of(event: Candidate) -> Version:
     """The version that an event offers.
 
     Raises:
         Corrupt: its digest is not that of its files.
     """
-    found = digest_of(event["adapter_uri"])
-    if found != event["adapter_digest"]:
-        raise Corrupt(f"adapter_digest {event['adapter_digest']!r}: adapter_uri is {found}")
-    return Version(event["version"], found, event["adapter_uri"], event["base"])
+    found = digest_of(event.adapter_uri)
+    if found != event.adapter_digest:
+        raise Corrupt(f"adapter_digest {event.adapter_digest!r}: adapter_uri is {found}")
+    return Version(event.version, found, event.adapter_uri, event.base)
+
+
+def champion_of(event: Candidate) -> Version | None:
+    """The version that a candidate is compared with; None before the first release."""
+    if event.champion is None:
+        return None
+    champion = event.champion
+    return Version(champion.version, champion.digest, champion.adapter_uri, champion.base)
 
 
 def named(model: str, version: Version) -> str:
     return f"{model}@{version.number}"
 
 
-def judged_with(event: Event) -> str:
+def judged_with(event: Candidate) -> str:
     """Hash of what is judged and by what."""
-    return digest([event["adapter_digest"], event["dataset_uri"], event["repo_hash"]])[:12]
+    return digest([event.adapter_digest, event.dataset_uri, event.repo_hash])[:12]
 
 
 def verdict_event(
-    candidate: Event,
+    candidate: Candidate,
     champion: Version | None,
     verdict: Verdict,
     reference: Mapping[str, float],
     report_uri: str,
-) -> dict[str, Any]:
+) -> events.Verdict:
     """The event that tells a verdict."""
-    same = ("model", "version", "retrain_id", "adapter_digest", "adapter_uri", "repo_hash", "time")
-    return {
-        **{name: candidate[name] for name in same},
-        "verdict_id": f"{candidate['model']}@{candidate['version']}:{judged_with(candidate)}",
-        "champion": champion.number if champion else None,
-        "result": verdict.result,
-        "axes": [axis.event() for axis in verdict.axes],
-        "reference": dict(reference),
-        "report_uri": report_uri,
-        "words": verdict.words,
-    }
+    return events.Verdict(
+        verdict_id=f"{candidate.model}@{candidate.version}:{judged_with(candidate)}",
+        model=candidate.model,
+        version=candidate.version,
+        retrain_id=candidate.retrain_id,
+        adapter_digest=candidate.adapter_digest,
+        adapter_uri=candidate.adapter_uri,
+        base=candidate.base,
+        base_digest=candidate.base_digest,
+        task=candidate.task,
+        champion=champion.number if champion else None,
+        result=verdict.result,
+        axes=tuple(events.Axis.of(axis.event()) for axis in verdict.axes),
+        reference=dict(reference),
+        repo_hash=candidate.repo_hash,
+        report_uri=report_uri,
+        words=verdict.words,
+        time=candidate.time,
+    )
 
 
-def decided(told: Event) -> dict[str, Any]:
+def decided(verdict: events.Verdict) -> dict[str, Any]:
     """What the audit says of a verdict."""
+    told = verdict.as_dict()
     return {name: told[name] for name in ("verdict_id", "result", "axes", "report_uri")}

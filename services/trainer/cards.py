@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from driftgate.classifier.base import EMBEDDED
-from driftgate.events import Event
+from driftgate.events import Candidate
 from driftgate.model_repo import ModelYaml
 from services.trainer.dataset import front_matter, stamp
 from services.trainer.worker import Done
@@ -19,39 +19,39 @@ HUB_NAMES = {EMBEDDED: f"sentence-transformers/{EMBEDDED}"}
 """What the built-in bases are called on the hub."""
 
 
-def model_card(candidate: Event, config: ModelYaml, told: Mapping[str, Any]) -> str:
+def model_card(candidate: Candidate, config: ModelYaml, told: Mapping[str, Any]) -> str:
     """A Hugging Face README: YAML metadata, then words. `told` is the dataset card."""
-    name = f"{candidate['model']}@{candidate['version']}"
+    name = f"{candidate.model}@{candidate.version}"
     meta = {
         "library_name": "peft",
-        "pipeline_tag": "text-classification",
+        "pipeline_tag": candidate.task,
         "base_model": HUB_NAMES.get(config.base.name, config.base.name),
         "base_model_relation": "adapter",
-        "datasets": [f"{candidate['model']}-{candidate['dataset_id'][:12]}"],
+        "datasets": [f"{candidate.model}-{candidate.dataset_id[:12]}"],
         "metrics": ["accuracy"],
-        "tags": ["driftgate", candidate["method"]],
+        "tags": ["driftgate", candidate.method],
         "model-index": [{"name": name, "results": []}],
     }
-    parent = candidate["parent"]
-    before = "nothing: the first version" if parent is None else f"{candidate['model']}@{parent}"
-    drill = f" as a rehearsal of `{candidate['drill']}`" if candidate["drill"] else ""
+    parent = candidate.parent
+    before = "nothing: the first version" if parent is None else f"{candidate.model}@{parent}"
+    drill = f" as a rehearsal of `{candidate.drill}`" if candidate.drill else ""
     method = config.method
     return front_matter(meta) + (
         f"# {name}\n\n"
-        f"Trained for `{candidate['retrain_id']}` ({candidate['reason']}){drill} "
-        f"on data up to {stamp(candidate['time'])}.\n\n"
+        f"Trained for `{candidate.retrain_id}` ({candidate.reason}){drill} "
+        f"on data up to {stamp(candidate.time)}.\n\n"
         f"## Use\n\n{config.purpose or 'Not stated.'} Owner: {config.owner}.\n\n"
         f"Out of scope: {config.out_of_scope or 'not stated.'}\n\n"
         f"## Parts\n\n"
-        f"- base: {config.base.name}, sha256 `{candidate['base_digest']}`, frozen\n"
+        f"- base: {config.base.name}, sha256 `{candidate.base_digest}`, frozen\n"
         f"- method: {method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} "
         f"layers, {method.epochs} epochs, learning rate {method.learning_rate:g}, seed "
         f"{method.seed}; cosine head\n"
-        f"- adapter: `{candidate['adapter_uri']}`\n"
-        f"- dataset: `{candidate['dataset_uri']}`, {candidate['train_rows']} rows learned from, "
-        f"{candidate['test_rows']} held out\n"
-        f"- run: `{candidate['run_uri']}`\n"
-        f"- model repo: `{candidate['repo_hash']}`\n"
+        f"- adapter: `{candidate.adapter_uri}`\n"
+        f"- dataset: `{candidate.dataset_uri}`, {candidate.train_rows} rows learned from, "
+        f"{candidate.test_rows} held out\n"
+        f"- run: `{candidate.run_uri}`\n"
+        f"- model repo: `{candidate.repo_hash}`\n"
         f"- taken back to: {before}\n\n"
         f"## Labels\n\n{label_table(told)}\n\n"
         "## Results\n\nNot yet judged. The verdict of this version holds every axis and slice.\n\n"
@@ -70,15 +70,15 @@ def label_table(told: Mapping[str, Any]) -> str:
 
 
 def run_manifest(
-    candidate: Event, config: ModelYaml, done: Done, started: float, ended: float
+    candidate: Candidate, config: ModelYaml, done: Done, started: float, ended: float
 ) -> dict[str, Any]:
     """What made the version. The inputs and the machine decide the outputs' bytes; times, in
     seconds since 1970, do not. Nothing is paid for a run on one's own machine."""
     machine = dict(done.machine)
     return {
-        "retrain_id": candidate["retrain_id"],
-        "model": candidate["model"],
-        "version": candidate["version"],
+        "retrain_id": candidate.retrain_id,
+        "model": candidate.model,
+        "version": candidate.version,
         "code": code_version(),
         "seed": config.method.seed,
         "method": config.method.model_dump(),
@@ -91,11 +91,11 @@ def run_manifest(
         "losses": list(done.losses),
         "metrics": dict(done.metrics),
         "inputs": {
-            "base": candidate["base_digest"],
-            "dataset": candidate["dataset_uri"],
-            "model_repo": candidate["repo_hash"],
+            "base": candidate.base_digest,
+            "dataset": candidate.dataset_uri,
+            "model_repo": candidate.repo_hash,
         },
-        "outputs": {"adapter": candidate["adapter_uri"]},
+        "outputs": {"adapter": candidate.adapter_uri},
     }
 
 

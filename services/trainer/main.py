@@ -1,51 +1,49 @@
-"""`python -m services.trainer.main`: wiring only."""
+"""The trainer: retrain requests in, candidates out. Wiring only."""
 
 from __future__ import annotations
 
-from driftgate.artifacts import Artifacts
-from driftgate.audit import Audit
-from driftgate.bus_kafka import KafkaBus
-from driftgate.clock import clock_of
-from driftgate.codec import Codec
-from driftgate.config import load
-from driftgate.health import Health, log_for, serve
-from driftgate.runner import Runner, retrying, stop_on_signals
-from driftgate.store import Store
-from services.trainer.ray_workers import RayWorkers
-from services.trainer.service import REQUESTS, SERVICE, Trainer
+from contextlib import suppress
 
-LONGEST_TRAINING_SECONDS = 3600.0
+from driftgate import config, health
+from driftgate.artifacts import Artifacts
+from driftgate.bus_kafka import KafkaBus
+from driftgate.codec import Codec
+from driftgate.errors import Retriable
+from driftgate.runtime import Runtime, stop_on_signals
+from driftgate.store import Store
+from driftgate.topology import TRAINER
+from services.trainer.ray_workers import RayWorkers
+from services.trainer.service import Trainer
+
+# A worker that Ray restarts, or a Ray that is lost and joined anew, is no sign of death.
 SLOWEST_WORKER_SECONDS = 180.0
-"""A worker that Ray restarts, or a Ray that is lost and joined anew, is no sign of death."""
 
 
 def main() -> None:
-    settings = load()
-    log, health = log_for(SERVICE), Health(SERVICE, patience=SLOWEST_WORKER_SECONDS)
-    serve(health, settings.http_port)
+    settings = config.load()
+    log, state = health.log_for(TRAINER), health.Health(TRAINER, patience=SLOWEST_WORKER_SECONDS)
+    health.serve(state, settings.http_port)
     workers = RayWorkers(settings.ray, settings.threads)
-    retrying(log)(workers.start)
-    stopping = stop_on_signals()  # after Ray, which sets handlers of its own
-    codec, bus = Codec.load(settings.schemas, settings.registry), KafkaBus(settings.kafka)
-    bus.ensure(codec.topics.by_name.values())
-    store = Store.connect(settings.store, settings.database)
-    artifacts, audit = Artifacts(settings.artifacts), Audit.resume(SERVICE, bus, codec)
-    trainer = Trainer(settings, bus, codec, store, artifacts, workers, audit, log, health)
-    runner = Runner(
-        service=SERVICE,
+    with suppress(Retriable):  # a Ray that is away is joined when a training needs it
+        workers.start()
+    trainer = Trainer(
         settings=settings,
-        bus=bus,
-        codec=codec,
-        clock=clock_of(settings.clock),
-        handle=trainer.handle,
-        topics=[REQUESTS],
+        store=Store.connect(settings.store, settings.database),
+        artifacts=Artifacts(settings.artifacts),
+        workers=workers,
         log=log,
-        health=health,
-        stopping=stopping,
-        max_work_seconds=LONGEST_TRAINING_SECONDS,
+        health=state,
     )
     try:
-        runner.run()
+        Runtime(
+            service=trainer.service(),
+            bus=KafkaBus(settings.kafka),
+            codec=Codec.load(settings.schemas, settings.registry),
+            replica=settings.replica,
+            log=log,
+            health=state,
+            stopping=stop_on_signals(),  # after Ray, which sets handlers of its own
+        ).run()
     finally:
         workers.stop()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from driftgate.codec import digest
-from driftgate.events import Event
+from driftgate.events import Candidate, RetrainRequest
 from driftgate.model_repo import ALL, ModelRepo
 from services.trainer.curation import Row, Wish
 from services.trainer.dataset import About
@@ -19,26 +19,30 @@ from services.trainer.worker import Done, Job
 @dataclass(frozen=True, slots=True)
 class Request:
     """`seed_uri` is the launch's, or the request's own; `seed_reading` says how its rows were
-    read; `excluded` ids are never learned from, of this request and those before; `parent` is the
-    champion, None before the first release."""
+    read; `excluded` ids are never learned from, of this request and those before."""
 
-    event: Event
+    event: RetrainRequest
     repo: ModelRepo
     seed_uri: str | None
     seed_reading: Mapping[str, Any] | None
     excluded: frozenset[str]
-    parent: int | None
+
+    @property
+    def parent(self) -> int | None:
+        """The champion when it was asked; None before the first release."""
+        champion = self.event.champion
+        return champion.version if champion else None
 
     @property
     def wish(self) -> Wish:
         """For the curation."""
         return Wish(
-            until=self.event["time"],
-            launch=self.event["reason"] == "launch",
+            until=self.event.time,
+            launch=self.event.reason == "launch",
             labels=tuple(self.repo.config.task.labels),
             excluded=self.excluded,
-            drill=self.event["drill"],
-            seed=self.event["retrain_id"],
+            drill=self.event.drill,
+            seed=self.event.retrain_id,
             data=self.repo.config.data,
         )
 
@@ -47,17 +51,17 @@ class Request:
         """Those that somebody watches: protected, monitored or drifted."""
         config = self.repo.config
         watched = {name for monitor in config.monitors for name in monitor.slices}
-        found = {*watched, *config.gate.protected, *self.event["focus_slices"]} - {ALL}
+        found = {*watched, *config.gate.protected, *self.event.focus_slices} - {ALL}
         return tuple(sorted(found))
 
     def about(self, measured: Measured) -> About:
         """For the dataset card."""
         return About(
-            model=self.event["model"],
-            retrain_id=self.event["retrain_id"],
-            reason=self.event["reason"],
-            drill=self.event["drill"],
-            time=self.event["time"],
+            model=self.event.model,
+            retrain_id=self.event.retrain_id,
+            reason=self.event.reason,
+            drill=self.event.drill,
+            time=self.event.time,
             data=self.repo.config.data,
             slices=self.slices,
             repo_hash=self.repo.hash,
@@ -81,33 +85,41 @@ class Request:
             checkpoint=str(checkpoint),
         )
 
-    def candidate(self, number: int, told: Mapping[str, Any], done: Done) -> dict[str, Any]:
+    def candidate(self, number: int, told: Mapping[str, Any], done: Done) -> Candidate:
         """The event about version `number`, without its artifacts; `told` is the dataset card."""
-        config = self.repo.config
-        return {
-            "retrain_id": self.event["retrain_id"],
-            "model": self.event["model"],
-            "version": number,
-            "parent": self.parent,
-            "base": config.base.name,
-            "base_digest": done.base_digest,
-            "method": config.method.kind,
-            "dataset_id": told["id"],
-            "repo_hash": self.repo.hash,
-            "reason": self.event["reason"],
-            "drill": self.event["drill"],
-            "train_rows": told["train"]["rows"],
-            "test_rows": told["test"]["rows"],
-            "time": self.event["time"],
-        }
+        config, event = self.repo.config, self.event
+        return Candidate(
+            retrain_id=event.retrain_id,
+            model=event.model,
+            version=number,
+            parent=self.parent,
+            epoch=event.epoch,
+            champion=event.champion,
+            task=config.task.kind,
+            base=config.base.name,
+            base_digest=done.base_digest,
+            method=config.method.kind,
+            dataset_id=told["id"],
+            repo_hash=self.repo.hash,
+            reason=event.reason,
+            drill=event.drill,
+            train_rows=told["train"]["rows"],
+            test_rows=told["test"]["rows"],
+            time=event.time,
+            adapter_uri="",
+            adapter_digest="",
+            dataset_uri="",
+            model_card_uri="",
+            run_uri="",
+        )
 
     def evidence(self, pool: list[Row]) -> Mapping[str, Any]:
         """What the curation was given, for the audit: the rows by their hash, since the store
         gives the same ones for the same request."""
         wish = self.wish
         return {
-            "retrain_id": self.event["retrain_id"],
-            "reason": self.event["reason"],
+            "retrain_id": self.event.retrain_id,
+            "reason": self.event.reason,
             "until": wish.until,
             "repo_hash": self.repo.hash,
             "data": wish.data.model_dump(),

@@ -10,26 +10,23 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from driftgate import metrics, model_repo
 from driftgate.artifacts import Artifacts, digest_of
-from driftgate.audit import Audit
-from driftgate.bus import Bus
-from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
-from driftgate.errors import BadConfig, BadInput
-from driftgate.events import Emit, Event
+from driftgate.errors import BadInput
+from driftgate.events import Candidate, Model, RetrainRequest
 from driftgate.health import Health, Log
-from driftgate.rollouts import settled
-from driftgate.runner import newest
+from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.scaffold import launch
 from driftgate.store import Store
+from driftgate.topology import TRAINER
 from services.trainer import cards, dataset
 from services.trainer.curation import Dataset, Refused, Row, curate
 from services.trainer.progress import Progress
@@ -37,12 +34,21 @@ from services.trainer.request import Request
 from services.trainer.rows import logged_rows, measured, seed_rows
 from services.trainer.worker import Done, Job, Step
 
-SERVICE = "trainer"
-REQUESTS = "retrain.requests"
-CANDIDATES = "candidates"
+LONGEST_TRAINING_SECONDS = 3600.0
 
 Record = Mapping[str, Any]
 """A version as its ref says it: `candidate`, `lineage`, `decision`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a request: a version, or a refusal. `evidence` is what the curation was
+    given."""
+
+    event: RetrainRequest
+    version: Record | None
+    refusal: str = ""
+    evidence: Mapping[str, Any] | None = None
 
 
 class Workers(Protocol):
@@ -53,92 +59,99 @@ class Workers(Protocol):
 
 @dataclass
 class Trainer:
-    """The handler of the service. It blocks while a version is trained."""
+    """The edge of the service: reads rows, trains, stores. `answer` blocks while a version is
+    trained."""
 
     settings: Settings
-    bus: Bus
-    codec: Codec
     store: Store
     artifacts: Artifacts
     workers: Workers
-    audit: Audit
     log: Log
     health: Health
 
-    def handle(self, topic: str, event: Event) -> list[Emit]:
-        """What an event leads to.
+    def service(self) -> Service:
+        return Service(
+            name=TRAINER,
+            handlers={RetrainRequest: Handler(told, self.answer)},
+            views=(View(Model),),
+            max_work_seconds=LONGEST_TRAINING_SECONDS,
+        )
+
+    def answer(self, event: RetrainRequest, views: Views, now: int) -> Answer:
+        """A version, or why there is none.
 
         Raises:
-            BadInput: the request, its model repo or its seed rows cannot be used.
-            Retriable: the store, the bus or Ray does not answer, or the promoter is behind.
+            BadInput, BadConfig: the request, its model repo or its seed rows cannot be used.
+            Retriable: the store or Ray does not answer.
         """
-        if topic != REQUESTS:
-            return []
         try:
-            return self.answer(event)
-        except BadConfig as error:
-            wanted = f"a model whose repo can be trained ({error})"
-            raise BadInput(UNHANDLED, "model", event["model"], wanted) from error
+            return self.made(event, views)
         finally:
             self.health.moved(activity=None, progress=None, eta=None)
 
-    def answer(self, event: Event) -> list[Emit]:
-        """A candidate, or why there is none."""
-        versions = self.artifacts.refs(f"models/{event['model']}/versions/").values()
-        for record in versions:
-            if record["candidate"]["retrain_id"] == event["retrain_id"]:
-                return self.told(record)
-        number = 1 + max((record["candidate"]["version"] for record in versions), default=0)
-        self.health.moved(activity=f"curating data of {event['model']}@{number}")
-        request = self.request(event)
+    def made(self, event: RetrainRequest, views: Views) -> Answer:
+        """The version as it was made for this request, or as it is made now."""
+        versions = self.artifacts.refs(f"models/{event.model}/versions/").values()
+        for found in versions:
+            if found["candidate"]["retrain_id"] == event.retrain_id:
+                return self.kept(event, found)
+        number = 1 + max((found["candidate"]["version"] for found in versions), default=0)
+        self.health.moved(activity=f"curating data of {event.model}@{number}")
+        request = self.request(event, views)
         pool = self.pool(request)
         curated = curate(pool, request.wish)
         if isinstance(curated, Refused):
-            return self.refused(request, pool, curated)
-        record = self.version(request, pool, curated, number)
-        self.artifacts.set_ref(f"models/{event['model']}/versions/{number}", record)
+            self.log.warning("refused", retrain_id=event.retrain_id, words=curated.words)
+            return Answer(event, None, curated.words, request.evidence(pool))
+        found = self.version(request, pool, curated, number)
+        self.artifacts.set_ref(f"models/{event.model}/versions/{number}", found)
         shutil.rmtree(self.checkpoint(request), ignore_errors=True)
-        return self.told(record)
+        return self.kept(event, found)
 
-    def request(self, event: Event) -> Request:
-        """The request with its model repo, seed and exclusions as they are now, and the champion
-        as it is once the promoter has done what came before the request."""
-        model = event["model"]
-        state = settled(self.bus, self.codec, model) or {}
-        declared = newest(self.bus, self.codec, "models").get(model)
+    def kept(self, event: RetrainRequest, version: Record) -> Answer:
+        """The answer, which the console finds by the request's id."""
+        retrain_id = quote(event.retrain_id, safe=":")
+        name = f"models/{event.model}/requests/{retrain_id}"
+        self.artifacts.set_ref(name, version["candidate"])
+        return Answer(event, version)
+
+    def request(self, event: RetrainRequest, views: Views) -> Request:
+        """The request with its model repo, seed and exclusions as they are now."""
+        if event.reason == "erasure":
+            wanted = "another reason: persons cannot be erased yet"
+            raise BadInput(UNHANDLED, "reason", event.reason, wanted)
+        declared = views[Model].get(event.model)
         if declared is None:
-            raise BadInput(UNKNOWN_MODEL, "model", model, "a model that was declared")
+            raise BadInput(UNKNOWN_MODEL, "model", event.model, "a model that was declared")
         repos = self.settings.state_dir / "repos"
-        repo = model_repo.fetch(declared["repo_uri"], self.artifacts, repos)
         seed_uri = self.seed(event)
         return Request(
             event=event,
-            repo=repo,
+            repo=model_repo.fetch(declared.repo_uri, self.artifacts, repos),
             seed_uri=seed_uri,
             seed_reading=launch.reading_kept(self.artifacts, seed_uri) if seed_uri else None,
             excluded=self.excluded(event),
-            parent=state.get("champion"),
         )
 
-    def seed(self, event: Event) -> str | None:
+    def seed(self, event: RetrainRequest) -> str | None:
         """The request's own seed, else the one that the model was launched with."""
-        name = f"models/{event['model']}/seed"
-        if event["seed_uri"] is None:
+        name = f"models/{event.model}/seed"
+        if event.seed_uri is None:
             found: str | None = self.artifacts.ref(name)
             return found
-        seed_rows(self.artifacts, event["seed_uri"])  # a broken one is not remembered
-        self.artifacts.set_ref(name, event["seed_uri"])
-        return str(event["seed_uri"])
+        seed_rows(self.artifacts, event.seed_uri)  # a broken one is not remembered
+        self.artifacts.set_ref(name, event.seed_uri)
+        return str(event.seed_uri)
 
-    def excluded(self, event: Event) -> frozenset[str]:
+    def excluded(self, event: RetrainRequest) -> frozenset[str]:
         """What a request excludes stays excluded for all later ones."""
-        prefix = f"models/{event['model']}/exclusions/"
-        if event["exclusions"]:
-            kept = {"time": event["time"], "ids": sorted(event["exclusions"])}
-            self.artifacts.set_ref(prefix + quote(event["retrain_id"], safe=":"), kept)
+        prefix = f"models/{event.model}/exclusions/"
+        if event.exclusions:
+            kept = {"time": event.time, "ids": sorted(event.exclusions)}
+            self.artifacts.set_ref(prefix + quote(event.retrain_id, safe=":"), kept)
         all_of_them = self.artifacts.refs(prefix).values()
         return frozenset(
-            name for kept in all_of_them if kept["time"] <= event["time"] for name in kept["ids"]
+            name for kept in all_of_them if kept["time"] <= event.time for name in kept["ids"]
         )
 
     def pool(self, request: Request) -> list[Row]:
@@ -146,58 +159,35 @@ class Trainer:
         seed = [] if request.seed_uri is None else seed_rows(self.artifacts, request.seed_uri)
         event = request.event
         data = request.repo.config.data
-        return seed + logged_rows(self.store, event["model"], event["time"], data)
-
-    def refused(self, request: Request, pool: list[Row], why: Refused) -> list[Emit]:
-        """Nothing is trained; the audit says why."""
-        event = request.event
-        self.log.warning("refused", retrain_id=event["retrain_id"], words=why.words)
-        return self.audit.entry(
-            event["model"],
-            "refuse",
-            inputs=request.evidence(pool),
-            result={"words": why.words},
-            words=f"{event['retrain_id']}: {why.words}",
-            time=event["time"],
-        )
+        return seed + logged_rows(self.store, event.model, event.time, data)
 
     def version(self, request: Request, pool: list[Row], curated: Dataset, number: int) -> Record:
         """Trains version `number` and stores all of its parts."""
         event, config = request.event, request.repo.config
-        labels = measured(self.store, event["model"], event["time"], config.data)
+        labels = measured(self.store, event.model, event.time, config.data)
         told, files = dataset.folder(curated, request.about(labels))
         dataset_uri = self.put(files)
-        name = f"{event['model']}@{number}"
+        name = f"{event.model}@{number}"
         job = request.job(curated.train, self.settings.threads, self.checkpoint(request))
         progress = Progress(name, time.monotonic(), self.log, self.health)
         started = time.time()
         done = self.workers.train(job, progress)
         ended = time.time()
-        metrics.TRAIN_SECONDS.labels(event["model"]).observe(ended - started)
+        metrics.TRAIN_SECONDS.labels(event.model).observe(ended - started)
         self.log.info("trained", version=name, seconds=round(ended - started, 3))
         adapter_uri = self.put(done.files)
-        candidate = request.candidate(number, told, done) | {
-            "adapter_uri": adapter_uri,
-            "adapter_digest": digest_of(adapter_uri),
-            "dataset_uri": dataset_uri,
-            "train_seconds": round(ended - started, 3),
-        }
-        manifest = cards.run_manifest(candidate, config, done, started, ended)
-        candidate["run_uri"] = self.artifacts.put_json(manifest)
-        card = cards.model_card(candidate, config, told)
-        candidate["model_card_uri"] = self.artifacts.put(card.encode())
-        return record(request, pool, candidate, told, done)
-
-    def told(self, record: Record) -> list[Emit]:
-        """The candidate, and the decision unless the audit holds it."""
-        candidate, decision = record["candidate"], record["decision"]
-        model = candidate["model"]
-        retrain_id = quote(candidate["retrain_id"], safe=":")
-        self.artifacts.set_ref(f"models/{model}/requests/{retrain_id}", candidate)
-        entry = self.audit.entry(
-            model, "train", **decision, version=candidate["version"], time=candidate["time"]
+        candidate = replace(
+            request.candidate(number, told, done),
+            adapter_uri=adapter_uri,
+            adapter_digest=digest_of(adapter_uri),
+            dataset_uri=dataset_uri,
+            train_seconds=round(ended - started, 3),
         )
-        return [Emit(CANDIDATES, candidate), *entry]
+        manifest = cards.run_manifest(candidate, config, done, started, ended)
+        candidate = replace(candidate, run_uri=self.artifacts.put_json(manifest))
+        card = cards.model_card(candidate, config, told)
+        candidate = replace(candidate, model_card_uri=self.artifacts.put(card.encode()))
+        return record(request, pool, candidate, told, done)
 
     def put(self, files: Mapping[str, bytes]) -> str:
         """Stores files as one folder; returns its URI."""
@@ -210,25 +200,52 @@ class Trainer:
     def checkpoint(self, request: Request) -> Path:
         """Where a killed training of this request goes on."""
         event = request.event
-        key = hashlib.sha256(f"{event['model']}\n{event['retrain_id']}".encode()).hexdigest()
+        key = hashlib.sha256(f"{event.model}\n{event.retrain_id}".encode()).hexdigest()
         return self.settings.state_dir.absolute() / "training" / key[:16]
+
+
+def told(answer: Answer, views: Views, now: int) -> Iterable[Effect]:
+    """The candidate and why it is as it is, or why there is none."""
+    event = answer.event
+    if answer.version is None:
+        yield AuditDraft(
+            model=event.model,
+            decision="refuse",
+            inputs=answer.evidence,
+            result={"words": answer.refusal},
+            summary=f"{event.retrain_id}: {answer.refusal}",
+            time=event.time,
+        )
+        return
+    candidate = Candidate.of(answer.version["candidate"])
+    decision = answer.version["decision"]
+    yield candidate
+    yield AuditDraft(
+        model=candidate.model,
+        decision="train",
+        inputs=decision["inputs"],
+        result=decision["result"],
+        summary=decision["words"],
+        time=candidate.time,
+        version=candidate.version,
+    )
 
 
 def record(
     request: Request,
     pool: list[Row],
-    candidate: Event,
+    candidate: Candidate,
     told: Mapping[str, Any],
     done: Done,
 ) -> Record:
     """What the ref of a version says."""
     return {
-        "candidate": candidate,
+        "candidate": candidate.as_dict(),
         "lineage": {
-            "adapter": candidate["adapter_uri"],
-            "dataset": candidate["dataset_uri"],
-            "run": candidate["run_uri"],
-            "model_card": candidate["model_card_uri"],
+            "adapter": candidate.adapter_uri,
+            "dataset": candidate.dataset_uri,
+            "run": candidate.run_uri,
+            "model_card": candidate.model_card_uri,
             "seed": request.seed_uri,
             "repo_hash": request.repo.hash,
             "parent": request.parent,
@@ -237,7 +254,7 @@ def record(
             "inputs": request.evidence(pool),
             "result": {
                 "dataset_id": told["id"],
-                "adapter_digest": candidate["adapter_digest"],
+                "adapter_digest": candidate.adapter_digest,
                 "parent": request.parent,
                 "losses": list(done.losses),
                 **{key: told[key] for key in ("train", "test", "left_out", "split")},
@@ -247,13 +264,13 @@ def record(
     }
 
 
-def words(candidate: Event, told: Mapping[str, Any]) -> str:
+def words(candidate: Candidate, told: Mapping[str, Any]) -> str:
     """The decision, for people."""
     train, split = told["train"], told["split"]
-    drill = f", with a rehearsed fault ({candidate['drill']})" if candidate["drill"] else ""
+    drill = f", with a rehearsed fault ({candidate.drill})" if candidate.drill else ""
     left_out = ", ".join(f"{count} {why}" for why, count in sorted(told["left_out"].items()))
     return (
-        f"{candidate['model']}@{candidate['version']} was trained for {candidate['reason']}{drill} "
+        f"{candidate.model}@{candidate.version} was trained for {candidate.reason}{drill} "
         f"on {train['rows']} rows ({split['replayed']} replayed) of {len(train['labels'])} labels, "
-        f"{candidate['test_rows']} held out; left out: {left_out or 'none'}"
+        f"{candidate.test_rows} held out; left out: {left_out or 'none'}"
     )

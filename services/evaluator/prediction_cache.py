@@ -1,4 +1,4 @@
-"""What a version answers to a suite, asked once: answers are kept by the content of both."""
+"""What a version answers to a suite, computed once: answers are kept by the content of both."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class PredictionCache:
     """Answers from the artifact store, else from the engine."""
 
     engine: Engine
     artifacts: Artifacts
 
-    def ask(
+    def answers(
         self, version: Version, texts: Sequence[str], answered: Callable[[int], None]
     ) -> dict[str, Prediction]:
         """The version's answer to each text; `answered` is told of so many more."""
