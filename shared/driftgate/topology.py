@@ -18,7 +18,7 @@ CLOCK = "clock"
 
 READS: Mapping[str, tuple[str, ...]] = {
     DRIFT: ("inferences", "outcomes", "verdicts", "models", "commands", "clock"),
-    TRAINER: ("retrain.requests", "clock"),
+    TRAINER: ("retrain.requests", "models", "clock"),
     EVALUATOR: ("candidates", "clock"),
     PROMOTER: ("verdicts", "commands", "routing.acks", "clock"),
     f"{ROUTER}-0": ("routing", "clock"),

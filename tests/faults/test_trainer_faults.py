@@ -11,13 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from trainer_desk import MODEL, Desk, Emit, QuickWorkers, launch_time
+from trainer_harness import MODEL, Harness, QuickWorkers
 
-from driftgate.clock import WorldClock
+from driftgate.bus import Producer
 from driftgate.errors import BadConfig, Retriable, StoreUnavailable
-from driftgate.health import log_for
-from driftgate.rollouts import PromoterBehind
-from driftgate.runner import Runner
 from services.trainer import ray_workers
 from services.trainer.worker import Done, Job, Step, Worker
 
@@ -64,28 +61,33 @@ class Broken(QuickWorkers):
 def test_a_trainer_killed_while_it_trains_goes_on_and_makes_the_same_version(
     tmp_path: Path,
 ) -> None:
-    desk = Desk(tmp_path / "killed", Dying())
-    with pytest.raises(Retriable):
-        desk.ask(seed_uri=desk.seed())
-    desk.workers = Here()
-    candidate = desk.ask(seed_uri=desk.seed())
-    run = desk.artifacts.get_json(candidate["run_uri"])
-    unbroken = Desk(tmp_path / "unbroken", Here())
+    harness = Harness(tmp_path / "killed", Dying())
+    harness.send(harness.request(seed_uri=harness.seed()))
+    assert harness.answers() == {}
+    harness.workers = Here()
+    (candidate,) = harness.answers()["candidates"]
+    run = harness.artifacts.get_json(candidate.run_uri)
+    unbroken = Harness(tmp_path / "unbroken", Here())
     whole = unbroken.ask(seed_uri=unbroken.seed())
     assert run["metrics"]["resumed_epochs"] >= 1
-    assert candidate["version"] == 1
-    assert candidate["adapter_digest"] == whole["adapter_digest"]
-    assert not list((desk.settings.state_dir / "training").iterdir())
+    assert candidate.version == 1
+    assert candidate.adapter_digest == whole.adapter_digest
+    assert not list((harness.settings.state_dir / "training").iterdir())
+
+
+def killed() -> Producer:
+    raise KeyboardInterrupt
 
 
 def test_a_crash_before_the_candidate_was_sent_loses_nothing(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, QuickWorkers())
-    request = desk.request(seed_uri=desk.seed())
-    unsent = desk.trainer().handle("retrain.requests", request)
-    again = desk.trainer().handle("retrain.requests", request)
-    assert again == unsent
-    assert [emit.topic for emit in again] == ["candidates", "audit"]
-    assert len(desk.workers.jobs) == 1
+    harness = Harness(tmp_path, QuickWorkers())
+    harness.send(harness.request(seed_uri=harness.seed()))
+    sending, harness.bus.producer = harness.bus.producer, killed
+    with pytest.raises(KeyboardInterrupt):
+        harness.answers()
+    harness.bus.producer = sending
+    assert list(harness.answers()) == ["audit", "candidates"]
+    assert len(harness.workers.jobs) == 1
 
 
 def test_nobody_at_rays_address_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,67 +100,35 @@ def test_nobody_at_rays_address_is_worth_another_try(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("error", [Retriable("Ray is gone"), StoreUnavailable("no store")])
 def test_a_training_that_failed_leaves_no_version(tmp_path: Path, error: Exception) -> None:
-    desk = Desk(tmp_path, Broken(error))
-    request = desk.request(seed_uri=desk.seed())
-    with pytest.raises(type(error)):
-        desk.trainer().handle("retrain.requests", request)
-    desk.workers = QuickWorkers()
-    candidate, _ = desk.trainer().handle("retrain.requests", request)
-    assert candidate.event["version"] == 1
-    assert desk.health.detail["activity"] is None
-
-
-def test_a_promoter_that_is_behind_is_waited_for(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, QuickWorkers())
-    tick = {"world": MODEL, "time": launch_time(), "positions": {}}
-    desk.send([Emit("clock", tick), Emit("retrain.requests", desk.request(seed_uri=desk.seed()))])
-    request = desk.read("retrain.requests")[0]
-    with pytest.raises(PromoterBehind):
-        desk.trainer().handle("retrain.requests", request)
-    desk.released(MODEL, 7)
-    candidate, _ = desk.trainer().handle("retrain.requests", request)
-    assert candidate.event["parent"] == 7
-    assert len(desk.workers.jobs) == 1
+    harness = Harness(tmp_path, Broken(error))
+    harness.send(harness.request(seed_uri=harness.seed()))
+    assert harness.answers() == {}
+    harness.workers = QuickWorkers()
+    (candidate,) = harness.answers()["candidates"]
+    assert candidate.version == 1
+    assert harness.health.detail["activity"] is None
 
 
 def test_a_poison_request_is_a_dead_letter_and_the_next_one_is_answered(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, QuickWorkers())
-    desk.send(
-        [
-            Emit("retrain.requests", desk.request("poison", model="nobody")),
-            Emit("retrain.requests", desk.request("good", seed_uri=desk.seed())),
-        ]
+    harness = Harness(tmp_path, QuickWorkers())
+    harness.send(
+        harness.request("poison", model="nobody"),
+        harness.request("good", seed_uri=harness.seed()),
     )
-    run_once(desk)
-    (letter,) = desk.read("retrain.requests.dlq")
-    (candidate,) = desk.read("candidates")
-    assert letter["reason"] == "unknown_model"
-    assert candidate["retrain_id"] == "good"
-    committed = desk.bus.committed("trainer")
+    said = harness.answers()
+    (dead,), (candidate,) = said["retrain.requests.dlq"], said["candidates"]
+    assert dead.reason == "unknown_model"
+    assert candidate.retrain_id == "good"
+    committed = harness.bus.committed("trainer")
     assert sum(at for position, at in committed.items() if "retrain" in position.topic) == 2
 
 
-def test_a_base_that_cannot_be_used_is_a_dead_letter(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, Broken(BadConfig("base: 'x' is no folder")))
-    desk.send([Emit("retrain.requests", desk.request(seed_uri=desk.seed()))])
-    run_once(desk)
-    (letter,) = desk.read("retrain.requests.dlq")
-    assert "base: 'x' is no folder" in letter["message"]
-    assert desk.artifacts.refs(f"models/{MODEL}/versions/") == {}
-
-
-def run_once(desk: Desk) -> None:
-    """One step of the loop around the trainer."""
-    runner = Runner(
-        service="trainer",
-        settings=desk.settings,
-        bus=desk.bus,
-        codec=desk.codec,
-        clock=WorldClock(launch_time()),
-        handle=desk.trainer().handle,
-        topics=["retrain.requests"],
-        log=log_for("trainer"),
-        health=desk.health,
-    )
-    consumer = desk.bus.consumer(["retrain.requests"], "trainer", "0")
-    runner.step(consumer, desk.bus.producer())
+def test_a_base_that_cannot_be_used_is_a_dead_letter_with_an_entry_in_the_audit(
+    tmp_path: Path,
+) -> None:
+    harness = Harness(tmp_path, Broken(BadConfig("base: 'x' is no folder")))
+    harness.send(harness.request(seed_uri=harness.seed()))
+    said = harness.answers()
+    assert "base: 'x' is no folder" in said["retrain.requests.dlq"][0].message
+    assert [entry.decision for entry in said["audit"]] == ["dead-letter"]
+    assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}

@@ -12,11 +12,11 @@ import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from releasing import promoted
 
 from deploy.local.stack import StackConfig
 from driftgate import model_repo
@@ -25,6 +25,7 @@ from driftgate.bus_kafka import KafkaBus
 from driftgate.classifier.base import resolve
 from driftgate.codec import Codec
 from driftgate.config import Settings
+from driftgate.events import Candidate, Champion, Verdict
 from services.evaluator import offline
 from services.trainer.finetune import Example, Method, finetune
 
@@ -171,19 +172,16 @@ def test_a_killed_evaluator_tells_each_verdict_once_in_effect(
         "DRIFTGATE_HTTP_PORT": "0",
         "OMP_NUM_THREADS": "1",
     }
-    promoted(kafka)
-    send(kafka, codec, "candidates", first)
+    send(kafka, codec, first)
     with service(environment) as running:
         until(lambda: len(verdicts(kafka, codec)) == 1, running)
-        send(kafka, codec, "rollouts", champion(first))
-        promoted(kafka)
-        send(kafka, codec, "candidates", second)
+        send(kafka, codec, replace(second, champion=champion_of(first)))
         until(lambda: len(verdicts(kafka, codec)) == 2, running)
         running.send_signal(signal.SIGKILL)
     with service(environment) as running:
         until(lambda: not behind(kafka), running)
-    told = {verdict["verdict_id"]: verdict for verdict in verdicts(kafka, codec)}
-    assert [(v["version"], v["result"], v["champion"]) for v in told.values()] == [
+    told = {verdict.verdict_id: verdict for verdict in verdicts(kafka, codec)}
+    assert [(v.version, v.result, v.champion) for v in told.values()] == [
         (1, "pass", None),
         (2, "fail", 1),
     ]
@@ -192,62 +190,48 @@ def test_a_killed_evaluator_tells_each_verdict_once_in_effect(
     assert mine == [1, 2]
 
 
-def candidate(artifacts: Artifacts, repo_hash: str, number: int, adapter: Path) -> dict[str, Any]:
+def candidate(artifacts: Artifacts, repo_hash: str, number: int, adapter: Path) -> Candidate:
     uri = artifacts.put_folder(adapter)
-    return {
-        "retrain_id": f"{MODEL}:{number}",
-        "model": MODEL,
-        "version": number,
-        "parent": None,
-        "adapter_uri": uri,
-        "adapter_digest": digest_of(uri),
-        "base": "all-MiniLM-L6-v2",
-        "base_digest": "",
-        "method": "lora",
-        "dataset_id": "",
-        "dataset_uri": artifacts.put_json({"test.jsonl": artifacts.put(lines(ROWS).encode())}),
-        "model_card_uri": artifacts.put(b"# A card\n"),
-        "run_uri": "",
-        "repo_hash": repo_hash,
-        "reason": "launch",
-        "drill": None,
-        "train_rows": len(ROWS),
-        "test_rows": len(ROWS),
-        "train_seconds": 1.0,
-        "time": 1_800_000_000_000 + number,
-    }
+    return Candidate(
+        retrain_id=f"{MODEL}:{number}",
+        model=MODEL,
+        version=number,
+        adapter_uri=uri,
+        adapter_digest=digest_of(uri),
+        base="all-MiniLM-L6-v2",
+        base_digest="",
+        method="lora",
+        dataset_id="",
+        dataset_uri=artifacts.put_json({"test.jsonl": artifacts.put(lines(ROWS).encode())}),
+        model_card_uri=artifacts.put(b"# A card\n"),
+        run_uri="",
+        repo_hash=repo_hash,
+        reason="launch",
+        time=1_800_000_000_000 + number,
+    )
 
 
-def champion(released: dict[str, Any]) -> dict[str, Any]:
-    """The rollout record of a version at full traffic."""
-    where = {"digest": released["adapter_digest"], "uri": released["adapter_uri"]}
-    return {
-        "model": MODEL,
-        "epoch": 1,
-        "champion": released["version"],
-        "challenger": None,
-        "stage": "idle",
-        "previous": None,
-        "since": 0,
-        "paused": False,
-        "quarantined": [],
-        "versions": {str(released["version"]): json.dumps(where)},
-        "repo_hash": released["repo_hash"],
-        "words": "",
-        "time": 0,
-    }
+def champion_of(released: Candidate) -> Champion:
+    """A version at full traffic, as a request pins it."""
+    return Champion(
+        version=released.version,
+        digest=released.adapter_digest,
+        adapter_uri=released.adapter_uri,
+        base=released.base,
+        base_digest="",
+    )
 
 
-def send(bus: KafkaBus, codec: Codec, topic: str, event: dict[str, Any]) -> None:
+def send(bus: KafkaBus, codec: Codec, event: Candidate) -> None:
     producer = bus.producer()
-    producer.send(topic, codec.topics.key(topic, event), codec.encode(topic, event))
+    producer.send(*codec.record(event))
     producer.flush()
     producer.close()
 
 
-def verdicts(bus: KafkaBus, codec: Codec) -> list[dict[str, Any]]:
-    found = [codec.decode("verdicts", record.value) for record in bus.read_all(["verdicts"])]
-    return [verdict for verdict in found if verdict["model"] == MODEL]
+def verdicts(bus: KafkaBus, codec: Codec) -> list[Verdict]:
+    found = [codec.event("verdicts", record.value) for record in bus.read_all(["verdicts"])]
+    return [event for event in found if isinstance(event, Verdict) and event.model == MODEL]
 
 
 def behind(bus: KafkaBus) -> bool:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trainer_desk import (
+from trainer_harness import (
     MODEL,
-    Desk,
+    Harness,
     QuickWorkers,
     launch_time,
     messages,
@@ -27,15 +27,14 @@ from deploy.local.stack import StackConfig
 from driftgate.audit import broken_links
 from driftgate.classifier.base import resolve
 from driftgate.classifier.serving import Classifier
-from driftgate.errors import BadInput
-from driftgate.events import DAY_MS, HOUR_MS
+from driftgate.events import DAY_MS, HOUR_MS, Candidate, Champion
 from driftgate.health import Health
 from driftgate.split import held_out
 from services.trainer.ray_workers import RayWorkers
 
 LATER = launch_time() + 42 * DAY_MS
 
-Launch = tuple[Desk, dict[str, Any]]
+Launch = tuple[Harness, Candidate]
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +47,20 @@ def workers(stack: StackConfig) -> Iterator[RayWorkers]:
 
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory: pytest.TempPathFactory, workers: RayWorkers) -> Launch:
-    """A desk with a first version, really trained."""
-    desk = Desk(tmp_path_factory.mktemp("launch"), workers)
-    return desk, desk.ask(seed_uri=desk.seed())
+    """A harness with a first version, really trained."""
+    harness = Harness(tmp_path_factory.mktemp("launch"), workers)
+    return harness, harness.ask(seed_uri=harness.seed())
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """A desk that only pretends to train."""
-    return Desk(tmp_path, QuickWorkers())
+def harness(tmp_path: Path) -> Harness:
+    """A harness that only pretends to train."""
+    return Harness(tmp_path, QuickWorkers())
 
 
-def rows_of(desk: Desk, candidate: dict[str, Any], name: str, into: Path) -> list[dict[str, Any]]:
+def rows_of(harness: Harness, candidate: Candidate, name: str, into: Path) -> list[dict[str, Any]]:
     """The rows of a candidate's dataset."""
-    folder = desk.artifacts.get_folder(candidate["dataset_uri"], into)
+    folder = harness.artifacts.get_folder(candidate.dataset_uri, into)
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
@@ -74,32 +73,32 @@ def known(row: dict[str, Any], hours: int) -> dict[str, datetime]:
 
 
 def test_a_request_becomes_a_version_that_answers(launch: Launch, tmp_path: Path) -> None:
-    desk, candidate = launch
-    folder = desk.artifacts.get_folder(candidate["adapter_uri"], tmp_path)
-    classifier = Classifier(resolve(candidate["base"]))
+    harness, candidate = launch
+    folder = harness.artifacts.get_folder(candidate.adapter_uri, tmp_path)
+    classifier = Classifier(resolve(candidate.base))
     classifier.load("v1", folder)
-    test = rows_of(desk, candidate, "test.jsonl", tmp_path)
+    test = rows_of(harness, candidate, "test.jsonl", tmp_path)
     answers = classifier.predict("v1", [row["text"] for row in test])
     right = sum(said.label == row["label"] for said, row in zip(answers, test, strict=True))
-    assert candidate["version"] == 1
-    assert candidate["parent"] is None
+    assert candidate.version == 1
+    assert candidate.parent is None
     assert right / len(test) > 0.6
 
 
 def test_every_part_of_a_version_is_found_by_hash(launch: Launch, tmp_path: Path) -> None:
-    desk, candidate = launch
-    record = desk.artifacts.ref(f"models/{MODEL}/versions/1")
-    run = desk.artifacts.get_json(record["lineage"]["run"])
-    card = desk.artifacts.get(candidate["model_card_uri"]).decode()
-    assert run["outputs"]["adapter"] == candidate["adapter_uri"]
-    assert run["inputs"]["dataset"] == candidate["dataset_uri"] == record["lineage"]["dataset"]
+    harness, candidate = launch
+    record = harness.artifacts.ref(f"models/{MODEL}/versions/1")
+    run = harness.artifacts.get_json(record["lineage"]["run"])
+    card = harness.artifacts.get(candidate.model_card_uri).decode()
+    assert run["outputs"]["adapter"] == candidate.adapter_uri
+    assert run["inputs"]["dataset"] == candidate.dataset_uri == record["lineage"]["dataset"]
     assert {"torch", "peft", "ray"} <= set(run["packages"])
     assert "library_name: peft" in card
-    assert candidate["adapter_uri"] in card
-    train = rows_of(desk, candidate, "train.jsonl", tmp_path)
-    assert len(train) == candidate["train_rows"]
+    assert candidate.adapter_uri in card
+    train = rows_of(harness, candidate, "train.jsonl", tmp_path)
+    assert len(train) == candidate.train_rows
     assert {row["id"] for row in train} < {message["id"] for message in messages()}
-    folder = desk.artifacts.get_folder(candidate["dataset_uri"], tmp_path)
+    folder = harness.artifacts.get_folder(candidate.dataset_uri, tmp_path)
     for file in json.loads((folder / "croissant.json").read_text())["distribution"]:
         assert hashlib.sha256((folder / file["name"]).read_bytes()).hexdigest() == file["sha256"]
 
@@ -108,13 +107,13 @@ def test_a_killed_worker_changes_no_byte(
     launch: Launch, workers: RayWorkers, tmp_path: Path
 ) -> None:
     _, unbroken = launch
-    desk = Desk(tmp_path, workers)
-    training = threading.Thread(target=lambda: desk.ask(seed_uri=desk.seed()))
+    harness = Harness(tmp_path, workers)
+    training = threading.Thread(target=lambda: harness.ask(seed_uri=harness.seed()))
     training.start()
-    os.kill(worker_at_work(desk.health, training), signal.SIGKILL)
+    os.kill(worker_at_work(harness.health, training), signal.SIGKILL)
     training.join(timeout=200)
-    (candidate,) = desk.read("candidates")
-    assert candidate["adapter_digest"] == unbroken["adapter_digest"]
+    (candidate,) = harness.read("candidates")
+    assert candidate.adapter_digest == unbroken.adapter_digest
 
 
 def worker_at_work(health: Health, training: threading.Thread) -> int:
@@ -129,42 +128,45 @@ def worker_at_work(health: Health, training: threading.Thread) -> int:
 # What it is trained on
 
 
-def test_a_request_that_comes_again_is_told_the_same(desk: Desk) -> None:
-    first = desk.ask(seed_uri=desk.seed())
-    again = desk.trainer().handle("retrain.requests", desk.request(seed_uri=desk.seed()))
-    assert [emit.topic for emit in again] == ["candidates"]  # its audit entry stands already
-    assert again[0].event == first
-    assert len(desk.artifacts.refs(f"models/{MODEL}/versions/")) == 1
-    assert len(desk.workers.jobs) == 1
+def test_a_request_that_comes_again_is_told_the_same(harness: Harness) -> None:
+    first = harness.ask(seed_uri=harness.seed())
+    harness.send(harness.request(seed_uri=harness.seed()))
+    assert harness.answers() == {"candidates": [first]}  # its audit entry stands already
+    assert len(harness.artifacts.refs(f"models/{MODEL}/versions/")) == 1
+    assert len(harness.workers.jobs) == 1
 
 
-def test_a_refresh_learns_from_the_labelled_live_answers(desk: Desk, tmp_path: Path) -> None:
-    desk.ask(seed_uri=desk.seed())
-    desk.live(until=LATER)
-    desk.released(MODEL, 1)
-    candidate = desk.ask("support:drift:1", reason="drift", time=LATER)
-    train = rows_of(desk, candidate, "train.jsonl", tmp_path)
-    entries = desk.read("audit")
-    assert (candidate["version"], candidate["parent"]) == (2, 1)
+def test_a_refresh_learns_from_the_labelled_live_answers(harness: Harness, tmp_path: Path) -> None:
+    harness.ask(seed_uri=harness.seed())
+    harness.live(until=LATER)
+    champion = Champion(version=1, digest="d", adapter_uri="u", base="b", base_digest="h")
+    pinned: dict[str, Any] = {"epoch": 3, "champion": champion}
+    candidate = harness.ask("support:drift:1", reason="drift", time=LATER, **pinned)
+    train = rows_of(harness, candidate, "train.jsonl", tmp_path)
+    entries = harness.read("audit")
+    assert (candidate.version, candidate.parent) == (2, 1)
+    assert (candidate.epoch, candidate.champion) == (3, champion)
     assert {row["source"] for row in train} == {"seed", "logs"}
-    assert not broken_links(entries)
-    assert [entry["decision"] for entry in entries] == ["train", "train"]
-    assert f"{MODEL}@2 was trained for drift" in entries[1]["words"]
+    assert not broken_links(entry.as_dict() for entry in entries)
+    assert [entry.decision for entry in entries] == ["train", "train"]
+    assert f"{MODEL}@2 was trained for drift" in entries[1].words
 
 
-def test_the_order_in_which_answers_were_stored_changes_nothing(desk: Desk, tmp_path: Path) -> None:
-    desk.live(until=LATER)
+def test_the_order_in_which_answers_were_stored_changes_nothing(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.live(until=LATER)
     asked: dict[str, Any] = {"reason": "drift", "time": LATER}
-    first = desk.ask("support:drift:1", **asked)
-    other = Desk(tmp_path / "other", QuickWorkers())
+    first = harness.ask("support:drift:1", **asked)
+    other = Harness(tmp_path / "other", QuickWorkers())
     other.live(until=LATER, shuffled=1)
-    assert other.ask("support:drift:1", **asked)["dataset_uri"] == first["dataset_uri"]
+    assert other.ask("support:drift:1", **asked).dataset_uri == first.dataset_uri
 
 
 def test_the_last_label_by_feedback_time_counts_and_later_ones_do_not_exist_yet(
-    desk: Desk, tmp_path: Path
+    harness: Harness, tmp_path: Path
 ) -> None:
-    desk.live(until=LATER)
+    harness.live(until=LATER)
     row = next(
         row
         for row in messages()
@@ -172,33 +174,33 @@ def test_the_last_label_by_feedback_time_counts_and_later_ones_do_not_exist_yet(
         and not held_out(row["subject"], 0.25)
     )
     said = [(1, "billing"), (3, "refund"), (2, "warranty"), (24 * 40, "delivery")]
-    desk.store.append(
+    harness.store.append(
         "outcomes",
         [
             outcome(row, 5000 + hours, outcome_id=str(hours), label=label, **known(row, hours))
             for hours, label in said
         ],
     )
-    candidate = desk.ask("support:drift:2", reason="drift", time=LATER)
-    train = rows_of(desk, candidate, "train.jsonl", tmp_path)
+    candidate = harness.ask("support:drift:2", reason="drift", time=LATER)
+    train = rows_of(harness, candidate, "train.jsonl", tmp_path)
     assert [learned["label"] for learned in train if learned["id"] == row["id"]] == ["refund"]
 
 
-def test_what_was_excluded_once_is_never_learned_from(desk: Desk, tmp_path: Path) -> None:
+def test_what_was_excluded_once_is_never_learned_from(harness: Harness, tmp_path: Path) -> None:
     gone = [row["id"] for row in messages()[:40]]
-    uri = desk.seed()
-    desk.ask("support:erase", reason="launch", seed_uri=uri, exclusions=gone)
-    later = desk.ask("support:later", reason="launch", seed_uri=uri)
+    uri = harness.seed()
+    harness.ask("support:erase", reason="launch", seed_uri=uri, exclusions=gone)
+    later = harness.ask("support:later", reason="launch", seed_uri=uri)
     for name in ("train.jsonl", "test.jsonl"):
-        assert not {row["id"] for row in rows_of(desk, later, name, tmp_path)} & set(gone)
+        assert not {row["id"] for row in rows_of(harness, later, name, tmp_path)} & set(gone)
 
 
-def test_too_few_labels_train_nothing_and_the_audit_says_so(desk: Desk) -> None:
-    emits = desk.trainer().handle("retrain.requests", desk.request(reason="drift"))
-    assert [emit.topic for emit in emits] == ["audit"]
-    assert emits[0].event["decision"] == "refuse"
-    assert "0 labelled rows" in emits[0].event["words"]
-    assert desk.artifacts.refs(f"models/{MODEL}/versions/") == {}
+def test_too_few_labels_train_nothing_and_the_audit_says_so(harness: Harness) -> None:
+    harness.send(harness.request(reason="drift"))
+    (entry,) = harness.answers()["audit"]
+    assert entry.decision == "refuse"
+    assert "0 labelled rows" in entry.words
+    assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}
 
 
 @pytest.mark.parametrize(
@@ -207,17 +209,22 @@ def test_too_few_labels_train_nothing_and_the_audit_says_so(desk: Desk) -> None:
         ({"model": "nobody"}, "a model that was declared"),
         ({"seed_uri": "sha256:" + "0" * 64}, "seed_uri"),
         ({"drill": "nonsense"}, "drill"),
+        ({"reason": "erasure"}, "persons cannot be erased yet"),
     ],
 )
 def test_a_request_that_cannot_be_met_says_why(
-    desk: Desk, changed: dict[str, Any], says: str
+    harness: Harness, changed: dict[str, Any], says: str
 ) -> None:
-    request = {**desk.request(seed_uri=desk.seed()), **changed}
-    with pytest.raises(BadInput, match=says):
-        desk.trainer().handle("retrain.requests", request)
+    asked: dict[str, Any] = {"seed_uri": harness.seed()} | changed
+    harness.send(harness.request(**asked))
+    said = harness.answers()
+    assert says in said["retrain.requests.dlq"][0].message
+    assert "candidates" not in said
 
 
-def test_a_broken_seed_line_is_named(desk: Desk) -> None:
-    uri = desk.artifacts.put(b'{"id": "a", "text": "hello", "label": "x", "time": 1}\n{"id": 2}\n')
-    with pytest.raises(BadInput, match="seed line 2"):
-        desk.trainer().handle("retrain.requests", desk.request(seed_uri=uri))
+def test_a_broken_seed_line_is_named(harness: Harness) -> None:
+    uri = harness.artifacts.put(
+        b'{"id": "a", "text": "hello", "label": "x", "time": 1}\n{"id": 2}\n'
+    )
+    harness.send(harness.request(seed_uri=uri))
+    assert "seed line 2" in harness.answers()["retrain.requests.dlq"][0].message

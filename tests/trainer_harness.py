@@ -17,14 +17,13 @@ from deploy.local.ray import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)  # Ray reads it when it is imported
 
-from memory_desk import MemoryDesk
+from memory_harness import MemoryHarness
 
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts
-from driftgate.audit import Audit
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.events import DAY_MS, Emit
+from driftgate.events import DAY_MS, Candidate, Model, RetrainRequest
 from driftgate.health import Health, log_for
 from driftgate.store import Store, migrate
 from services.trainer.service import Trainer
@@ -91,7 +90,7 @@ rollout: {stages: [{name: full, percent: 100}]}
 """
 
 
-class Desk(MemoryDesk):
+class Harness(MemoryHarness):
     """What a trainer needs, in a folder of its own."""
 
     def __init__(self, folder: Path, workers: Any) -> None:
@@ -102,7 +101,7 @@ class Desk(MemoryDesk):
             self.store.command(f"TRUNCATE TABLE {table}")
         folder.mkdir(exist_ok=True)
         self.artifacts = Artifacts(f"file://{folder / 'artifacts'}")
-        self.settings = Settings(state_dir=folder, ray="local", clock="world")
+        self.settings = Settings(state_dir=folder, ray="local")
         self.health = Health("trainer")
         self.workers = workers
         self.declare(folder / "repo")
@@ -111,12 +110,9 @@ class Desk(MemoryDesk):
         """As it is after a start: it knows what stands in the artifacts and on the bus."""
         return Trainer(
             settings=self.settings,
-            bus=self.bus,
-            codec=self.codec,
             store=self.store,
             artifacts=self.artifacts,
             workers=self.workers,
-            audit=Audit.resume("trainer", self.bus, self.codec),
             log=log_for("trainer"),
             health=self.health,
         )
@@ -128,15 +124,17 @@ class Desk(MemoryDesk):
         (folder / "evals" / "regression.jsonl").write_text("")
         (folder / "evals" / "probes.yaml").write_text("")
         repo, uri = model_repo.publish(folder, self.artifacts)
-        told = {"model": MODEL, "repo_hash": repo.hash, "repo_uri": uri, "actor": "ana", "time": 0}
-        self.send([Emit("models", told)])
+        self.send(Model(model=MODEL, repo_hash=repo.hash, repo_uri=uri, actor="ana", time=0))
 
-    def ask(self, retrain_id: str = "support:launch", **said: Any) -> dict[str, Any]:
-        """Lets the trainer answer a request, sends what it says; returns the candidate."""
-        emits = self.trainer().handle("retrain.requests", self.request(retrain_id, **said))
-        self.send(emits)
-        (candidate,) = [emit.event for emit in emits if emit.topic == "candidates"]
-        return dict(candidate)
+    def answers(self) -> dict[str, list[Any]]:
+        """A trainer starts and answers what waits for it; what it says, by topic."""
+        return self.run(self.trainer().service(), self.health)
+
+    def ask(self, retrain_id: str = "support:launch", **said: Any) -> Candidate:
+        """Asks for a version and lets a trainer answer; the candidate."""
+        self.send(self.request(retrain_id, **said))
+        (candidate,) = self.answers()["candidates"]
+        return candidate
 
     def seed(self, rows: Iterable[Mapping[str, Any]] | None = None) -> str:
         if rows is None:
@@ -150,22 +148,9 @@ class Desk(MemoryDesk):
         self.store.append("inferences", [answer(row, at) for at, row in enumerate(rows)])
         self.store.append("outcomes", [outcome(row, at) for at, row in enumerate(rows)])
 
-    def request(self, retrain_id: str = "support:launch", **changed: Any) -> dict[str, Any]:
-        return {
-            "retrain_id": retrain_id,
-            "model": MODEL,
-            "reason": "launch",
-            "since": None,
-            "focus_slices": [],
-            "exclusions": [],
-            "alerts": [],
-            "seed_uri": None,
-            "drill": None,
-            "actor": "test",
-            "words": "",
-            "time": launch_time(),
-            **changed,
-        }
+    def request(self, retrain_id: str = "support:launch", **changed: Any) -> RetrainRequest:
+        fields = {"retrain_id": retrain_id, "model": MODEL, "reason": "launch"}
+        return RetrainRequest(**(fields | {"actor": "test", "time": launch_time()} | changed))
 
 
 def moment(time: int) -> datetime:
