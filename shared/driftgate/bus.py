@@ -93,7 +93,8 @@ class Bus(Protocol):
     """A log that many read and write."""
 
     def ensure(self, topics: Iterable[Topic]) -> None:
-        """Creates those that do not exist."""
+        """Creates those that do not exist, and gives those that do their settings. How many
+        partitions a topic has stays as it is."""
 
     def producer(self) -> Producer: ...
 

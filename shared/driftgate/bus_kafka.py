@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.abstract import (
     AbstractPartitionAssignor,
@@ -79,6 +80,22 @@ class KafkaBus:
                 self.admin.create_topics(new) if new else None
             except TopicAlreadyExistsError:  # another process was first with one of them
                 self.ensure(wanted)
+            else:
+                self._configure([topic for topic in wanted if topic.name in existing])
+
+    def _configure(self, topics: Sequence[Topic]) -> None:
+        """Alters the settings of topics that exist, where they differ."""
+        asked = [as_resource(topic.name, dict.fromkeys(topic.settings)) for topic in topics]
+        found = self.admin.describe_configs(asked, config_filter="all") if asked else {}
+        now = {
+            name: {setting: of["value"] for setting, of in settings.items()}
+            for name, settings in found.get("topic", {}).items()
+        }
+        changed = [as_resource(t.name, t.settings) for t in topics if now[t.name] != t.settings]
+        results = self.admin.alter_configs(changed).get("topic", {}) if changed else {}
+        refused = {name: why for name, why in results.items() if why != "OK"}
+        if refused:
+            raise BusUnavailable(f"settings of topics are not altered: {refused}")
 
     def producer(self) -> KafkaSender:
         return KafkaSender(self.servers)
@@ -163,14 +180,30 @@ class KafkaSender:
                 max_request_size=MAX_RECORD_BYTES,
                 compression_type="lz4",
             )
-        self._pending: list[Any] = []
+        self._lock = Lock()
+        self._pending: deque[Any] = deque()
+        self._failed: Any = None  # the first that was not acknowledged since the last flush
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         with guarded(f"sending to {topic}"):
-            self._pending.append(self._producer.send(topic, key=key, value=value))
+            sent = self._producer.send(topic, key=key, value=value)
+        with self._lock:
+            self._pending.append(sent)
+            self._forget_done()
+
+    def _forget_done(self) -> None:
+        """So that memory stays bounded where nobody flushes: the client's own buffer bounds what
+        is not done."""
+        while self._pending and self._pending[0].is_done:
+            done = self._pending.popleft()
+            if done.failed() and self._failed is None:
+                self._failed = done
 
     def flush(self) -> None:
-        pending, self._pending = self._pending, []
+        with self._lock:
+            pending = [f for f in (self._failed, *self._pending) if f is not None]
+            self._pending.clear()
+            self._failed = None
         with guarded(f"waiting {FLUSH_SECONDS:g} s for Kafka's acknowledgement"):
             deadline = time.monotonic() + FLUSH_SECONDS
             for future in pending:
@@ -347,6 +380,10 @@ def as_new(topic: Topic) -> NewTopic:
         replication_factor=-1,
         topic_configs=topic.settings,
     )
+
+
+def as_resource(topic: str, settings: Mapping[str, str | None]) -> ConfigResource:
+    return ConfigResource(ConfigResourceType.TOPIC, topic, dict(settings))
 
 
 def as_record(found: Any) -> Record:

@@ -436,6 +436,24 @@ def test_topics_are_made_once(bus: Bus) -> None:
     assert len(list(bus.read_all([topic]))) == 1
 
 
+@pytest.mark.stack
+def test_a_topic_that_exists_gets_the_settings_that_are_declared(kafka: KafkaBus) -> None:
+    """As where an older version had made it. What lies on it stays."""
+    name = new_topic(kafka, cleanup="delete")
+    send(kafka, name, "a")
+    asked = [bus_kafka.as_resource(name, {"cleanup.policy": None, "retention.ms": None})]
+
+    def settings() -> dict[str, str]:
+        found = kafka.admin.describe_configs(asked, config_filter="all")["topic"][name]
+        return {setting: of["value"] for setting, of in found.items()}
+
+    assert settings() == {"cleanup.policy": "delete", "retention.ms": "86400000"}
+    for _ in range(2):
+        kafka.ensure([Topic(name, "s", "k", 1, "compact", -1)])
+        assert settings() == {"cleanup.policy": "compact", "retention.ms": "-1"}
+    assert values(list(kafka.read_all([name]))) == ["a"]
+
+
 def test_a_bus_that_is_away_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for driver in (bus_kafka, bus_confluent):
         monkeypatch.setattr(driver, "CONNECT_MS", 300)

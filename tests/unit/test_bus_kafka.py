@@ -1,0 +1,81 @@
+"""The producer: what was not acknowledged is told, and nothing is kept that nobody asks for."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from kafka.errors import KafkaTimeoutError
+from kafka.future import Future
+
+from driftgate import bus_kafka
+from driftgate.bus_kafka import KafkaSender
+from driftgate.errors import BusUnavailable
+
+
+class Sent(Future):
+    """As kafka-python's, which is waited for by `get`."""
+
+    def get(self, timeout: float | None = None) -> Any:
+        if not self.is_done or self.failed():
+            raise self.exception or KafkaTimeoutError("not acknowledged")
+        return self.value
+
+
+class Client:
+    """Takes records and acknowledges them when told to; `entered` and `go_on` hold a send up."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.sent: list[Sent] = []
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self.go_on.set()
+
+    def send(self, *_: Any, **__: Any) -> Sent:
+        self.entered.set()
+        assert self.go_on.wait(30)
+        self.sent.append(Sent())
+        return self.sent[-1]
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    found = Client()
+    monkeypatch.setattr(bus_kafka, "connected", lambda *_, **__: found)
+    return found
+
+
+def test_a_record_that_is_still_being_sent_during_a_flush_is_waited_for_by_the_next(
+    client: Client,
+) -> None:
+    """The client's `send` blocks while its buffer is full; another thread may flush meanwhile."""
+    sender = KafkaSender(["k:1"])
+    client.go_on.clear()
+    sending = threading.Thread(target=sender.send, args=("t", b"k", b"v"), daemon=True)
+    sending.start()
+    assert client.entered.wait(30)
+    sender.flush()
+    client.go_on.set()
+    sending.join(30)
+    with pytest.raises(BusUnavailable, match="not acknowledged"):
+        sender.flush()
+
+
+def test_acknowledged_records_are_forgotten_where_nobody_flushes(client: Client) -> None:
+    sender = KafkaSender(["k:1"])
+    for _ in range(100):
+        sender.send("t", b"k", b"v")
+        client.sent[-1].success(None)
+    assert len(sender._pending) <= 1
+
+
+def test_a_record_that_failed_long_before_is_told_by_the_next_flush_once(client: Client) -> None:
+    sender = KafkaSender(["k:1"])
+    sender.send("t", b"k", b"v")
+    client.sent[0].failure(KafkaTimeoutError("the broker was away"))
+    for _ in range(100):
+        sender.send("t", b"k", b"v")
+        client.sent[-1].success(None)
+    with pytest.raises(BusUnavailable, match="the broker was away"):
+        sender.flush()
+    sender.flush()
