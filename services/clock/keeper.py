@@ -12,8 +12,8 @@ from driftgate.codec import Codec
 from driftgate.errors import BadInput, Retriable
 from driftgate.events import Tick
 from driftgate.health import Health, Log
+from driftgate.machine_clock import machine_ms
 from driftgate.runtime.backoff import Backoff
-from driftgate.runtime.clock import machine_ms
 from driftgate.runtime.ticker import Pace, Ticker, due
 from driftgate.topology import CLOCK
 

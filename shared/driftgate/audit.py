@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from driftgate.bus import Bus
+from driftgate.bus_tools import events
 from driftgate.codec import Codec, canonical
 from driftgate.events import AuditEntry, Emit, Event
-from driftgate.runner import readable
 
 if TYPE_CHECKING:
     from driftgate.runtime.service import AuditDraft
@@ -36,10 +36,10 @@ class Audit:
     def resume(cls, service: str, bus: Bus, codec: Codec) -> Audit:
         """Goes on where the topic ends."""
         audit = cls(service)
-        for _, entry in readable(bus, codec, [TOPIC]):
-            if entry["service"] == service:
-                audit.last[entry["model"]] = entry["hash"]
-                audit.known.add(entry["audit_id"])
+        for entry in events(bus, codec, AuditEntry):
+            if entry.service == service:
+                audit.last[entry.model] = entry.hash
+                audit.known.add(entry.audit_id)
         return audit
 
     def chained(self, draft: AuditDraft) -> list[AuditEntry]:

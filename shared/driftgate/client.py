@@ -21,12 +21,12 @@ from uuid import uuid4
 from driftgate import limits
 from driftgate.bus import Bus
 from driftgate.bus_kafka import KafkaBus
-from driftgate.clock import LiveClock
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.dead_letters import EMPTY
 from driftgate.errors import BadInput
 from driftgate.events import Event, Feedback, Inference
+from driftgate.machine_clock import machine_ms
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, choose
 from driftgate.routing_reader import RoutingReader
@@ -74,7 +74,6 @@ class Client:
         self._bus = bus or KafkaBus(kafka)
         self._producer = self._bus.producer()
         self._data = data or Data()
-        self._clock = LiveClock()
         self._reader: RoutingReader | None = None
         self._lock = Lock()
 
@@ -116,7 +115,7 @@ class Client:
             "slices": {} if slices is None else slices,
             "subject": subject,
             "latency_ms": latency_ms,
-            "time": self._clock.now() if time is None else time,
+            "time": machine_ms() if time is None else time,
         }
         event = Inference.of(answer).as_dict() | more
         self._send(Inference.TOPIC, event)
@@ -165,7 +164,7 @@ class Client:
             **given,
             "reason": reason,
             "reviewer": reviewer,
-            "time": self._clock.now() if time is None else time,
+            "time": machine_ms() if time is None else time,
         }
         self._send(Feedback.TOPIC, feedback | more)
         return str(feedback["feedback_id"])
@@ -250,7 +249,7 @@ class Client:
         limits.check_types(self._codec.schemas.newest[self._codec.topics[topic].subject], event)
         limits.check_texts(event)
         limits.check(topic, event)
-        limits.check_time(event["time"], self._data, self._clock.now())
+        limits.check_time(event["time"], self._data, machine_ms())
         key, value = self._codec.topics.key(topic, event), self._codec.encode(topic, event)
         limits.check_size(key, value)
         self._producer.send(topic, key, value)

@@ -7,16 +7,17 @@ between ticks. Whoever asks does not know which. Decisions are made at the ticks
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from driftgate.bus import Bus
+from driftgate.bus_tools import decoded
+from driftgate.codec import Codec
 from driftgate.events import Tick
+from driftgate.machine_clock import machine_ms
 
-
-def machine_ms() -> int:
-    """The machine's clock, ms since 1970-01-01 UTC."""
-    return time.time_ns() // 1_000_000
+# Enough to find the newest, though two clocks may write at once.
+TICKS_LOOKED_AT = 8
 
 
 @dataclass
@@ -44,3 +45,18 @@ class Clock:
         if not self.tick:
             return 0
         return self.tick + int(self.pace * max(0, self.machine() - self._written))
+
+
+def system_time(bus: Bus, codec: Codec, machine: Callable[[], int] = machine_ms) -> int:
+    """What time it is in a system, ms since 1970-01-01 UTC, for who is no service: by the newest
+    tick, or by the machine's clock where nobody has written one.
+
+    Raises:
+        BusUnavailable
+    """
+    ends = bus.ends([Tick.TOPIC])
+    since = {position: max(end - TICKS_LOOKED_AT, 0) for position, end in ends.items()}
+    clock = Clock(machine=machine)
+    for record, tick in decoded(codec, bus.read_all([Tick.TOPIC], since)):
+        clock.advance(tick, record.timestamp)
+    return clock.now() or machine()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from driftgate.bus import Bus, Producer
 from driftgate.codec import Codec
 from driftgate.events import DLQ, AuditEntry, Tick
-from driftgate.runtime.clock import machine_ms
+from driftgate.machine_clock import machine_ms
 
 
 @dataclass
