@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from driftgate.store import Store
-from services.promoter.judge import Pairs
+from services.promoter.canary_analysis import Pairs
 
 # Times are those of the events, so rows that are stored late change no earlier decision. Feedback
 # that is not stored yet makes fewer pairs, not other ones.

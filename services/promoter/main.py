@@ -4,52 +4,33 @@ from __future__ import annotations
 
 from driftgate import config, health
 from driftgate.artifacts import Artifacts
-from driftgate.audit import Audit
 from driftgate.bus_kafka import KafkaBus
-from driftgate.clock import clock_of
 from driftgate.codec import Codec
-from driftgate.runner import Runner, stop_on_signals
+from driftgate.runtime import Runtime, stop_on_signals
 from driftgate.store import Store
-from driftgate.topology import PROMOTER, READS
-from services.promoter.handler import Promoter
+from driftgate.topology import PROMOTER
+from services.promoter.repos import RepoCache
+from services.promoter.service import Promoter
 
 
 def main() -> None:
     settings = config.load()
-    log, probe = health.log_for(PROMOTER), health.Health(PROMOTER)
-    health.serve(probe, settings.http_port)
-    bus, codec, clock = (
-        KafkaBus(settings.kafka),
-        Codec.load(settings.schemas, settings.registry),
-        clock_of(settings.clock),
-    )
+    log, state = health.log_for(PROMOTER), health.Health(PROMOTER)
+    health.serve(state, settings.http_port)
     promoter = Promoter(
-        bus,
-        codec,
-        Store.connect(settings.store, settings.database),
-        Artifacts(settings.artifacts),
-        settings.state_dir / PROMOTER,
-        clock,
-        Audit.resume(PROMOTER, bus, codec),
-        probe,
+        store=Store.connect(settings.store, settings.database),
+        repos=RepoCache(Artifacts(settings.artifacts), settings.state_dir / PROMOTER),
+        health=state,
     )
-    topics = [topic for topic in READS[PROMOTER] if topic != "clock"]
-    runner = Runner(
-        PROMOTER,
-        settings,
-        bus,
-        codec,
-        clock,
-        promoter.handle,
-        topics,
-        log,
-        probe,
-        stop_on_signals(),
-    )
-    producer = bus.producer()
-    runner.send(producer, promoter.resume())
-    producer.close()
-    runner.run()
+    Runtime(
+        service=promoter.service(),
+        bus=KafkaBus(settings.kafka),
+        codec=Codec.load(settings.schemas, settings.registry),
+        replica=settings.replica,
+        log=log,
+        health=state,
+        stopping=stop_on_signals(),
+    ).run()
 
 
 if __name__ == "__main__":

@@ -217,6 +217,9 @@ class Rollout(Part):
     )
     watch_days: Annotated[float, Field(ge=0)] = Field(7, description="watched after 100 %")
     sticky_by: Literal["subject", "request_id"] = "subject"
+    every_router: bool = Field(
+        False, description="a router that cannot serve the challenger holds the rollout"
+    )
     one_off: bool = Field(
         False, description="version 1 goes on answering unheard, to show what no refresh costs"
     )

@@ -19,12 +19,12 @@ from driftgate.runtime.backoff import Backoff
 from driftgate.runtime.clock import Clock
 from driftgate.runtime.order import Cut, Order
 from driftgate.runtime.service import AuditDraft, Effect, Handler, Service
-from driftgate.runtime.views import Views
+from driftgate.runtime.views import TICKS_KEPT, Views
 
 DEAD_LETTER = "dead-letter"
 CLOCK = Tick.TOPIC
-# Enough to find two that differ, though two clocks may have written each.
-TICKS_RECALLED = 8
+# Two clocks may have written each tick, for as long as Kafka had not noticed.
+TICKS_RECALLED = 2 * TICKS_KEPT
 
 
 @dataclass
@@ -166,8 +166,7 @@ class Engine:
                 self.now = tick.time
 
     def _advance_clock(self, tick: Tick, record: Record) -> None:
-        if self.now:
-            self.views.step = tick.time - self.now
+        self.views.tick(tick.time)
         self.clock.advance(tick, record.timestamp)
 
     def _run(self, records: Sequence[Record]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,6 +11,8 @@ from driftgate.bus import Position
 from driftgate.events import AnyEvent
 
 E = TypeVar("E", bound=AnyEvent)
+
+TICKS_KEPT = 32
 
 
 def by_model(event: Any) -> Hashable:
@@ -35,14 +38,24 @@ class Views:
     """All views of a service, and the time.
 
     Attributes:
-        step: ms between the last two ticks; 0 before the second one.
+        ticks: times of the last ticks, ms, oldest first.
     """
 
     def __init__(self, declared: Iterable[View] = ()) -> None:
         self._declared = {view.kind: view for view in declared}
         self._events: dict[Any, dict[Any, Any]] = {kind: {} for kind in self._declared}
         self._next: dict[Position, int] = {}
-        self.step = 0
+        self.ticks: deque[int] = deque(maxlen=TICKS_KEPT)
+
+    @property
+    def step(self) -> int:
+        """Milliseconds between the last two ticks; 0 before the second one."""
+        return self.ticks[-1] - self.ticks[-2] if len(self.ticks) > 1 else 0
+
+    def tick(self, time: int) -> None:
+        """Time passes. A tick that is tried again is the same one."""
+        if time not in self.ticks:
+            self.ticks.append(time)
 
     def __getitem__(self, kind: type[E]) -> Mapping[Any, E]:
         """The newest events of a type, by key."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from driftgate.model_repo import Rollout, Stage
-from services.promoter.judge import Pairs, harm, judge, watch
+from services.promoter.canary_analysis import Pairs, harm, judge, watch
 
 SHADOW = Stage(name="shadow", percent=0, soak_days=1, min_pairs=20)
 STAGES = [

@@ -1,12 +1,12 @@
 """Judges a challenger on labelled requests that it and the champion both answered. Pure.
 
 Only pairs count, so neither the share of traffic nor a world that moves while the share grows can
-be taken for a difference. Of a pair both got right or both wrong nothing is learned about who is
-better; of n pairs b were right by the champion alone and c by the challenger alone.
+be taken for a difference. A pair that both got right, or both wrong, says nothing about which is
+better; of n pairs the champion alone was right on b and the challenger alone on c.
 
 *Harm* is tested by an e-process on the b + c discordant pairs: were the challenger no worse, each
-would be the champion's with a chance of at most 1/2. Betting on every chance q in (1/2, 1] alike
-multiplies the stake to
+would be the champion's with a chance of at most 1/2. Bets spread evenly over every chance q in
+(1/2, 1] multiply the stake to
 
     E = 2 ∫ (2q)^b (2(1-q))^c dq  =  2^(b+c+1) B(b+1, c+1) (1 - I_1/2(b+1, c+1)),
 
@@ -32,7 +32,8 @@ alpha 0.01 of the example, champion at 80 %, versions disagree on one request in
     -0.20             0 %            100 %   0 %        (taken back on day 4, median)
 
 People rate answers that they saw. Where they rate wrong answers more often than right ones, pairs
-flatter whoever was not heard; the split stages, in which both are, balance it.
+favour the version that was not heard. The stages that split traffic balance it, since there each of
+the two is heard.
 """
 
 from __future__ import annotations
@@ -70,11 +71,12 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the pairs say. reason: one word for the log. numbers: all that was compared."""
+    """What the pairs say. reason: one word for the log. summary: for people. numbers: all that was
+    compared."""
 
     result: Result
     reason: str
-    words: str
+    summary: str
     numbers: dict[str, Any]
 
 
@@ -94,23 +96,24 @@ def judge(pairs: Pairs, days: float, stage: Stage, rules: Rollout) -> Finding:
         "margin": rules.margin,
     }
     if e >= 1 / rules.harm_alpha:
-        words = f"it is worse: right alone {pairs.only_new} times, the other {pairs.only_old}"
-        return Finding("harm", "harm", words, numbers)
+        summary = f"it is worse: right alone {pairs.only_new} times, the other {pairs.only_old}"
+        return Finding("harm", "harm", summary, numbers)
     if days < stage.soak_days:
-        reason, words = "soak", f"{days:g} of {stage.soak_days:g} days passed"
+        reason, summary = "soak", f"{days:g} of {stage.soak_days:g} days passed"
     elif pairs.count < stage.min_pairs:
-        reason, words = "pairs", f"{pairs.count} of {stage.min_pairs} pairs are known"
+        reason, summary = "pairs", f"{pairs.count} of {stage.min_pairs} pairs are known"
     elif low < -rules.margin:
-        words = f"it may be worse by {-low:.3f}, allowed are {rules.margin:g}"
+        summary = f"it may be worse by {-low:.3f}, allowed are {rules.margin:g}"
         reason = "unproven"
     else:
-        words = (
+        summary = (
             f"it is not worse by {rules.margin:g}: {difference(pairs):+.3f}, at least {low:+.3f}"
         )
-        return Finding("go on", "good", f"{words}, {pairs.count} pairs", numbers)
+        return Finding("go on", "good", f"{summary}, {pairs.count} pairs", numbers)
     if days > rules.max_days:
-        return Finding("give up", reason, f"no answer in {rules.max_days:g} days: {words}", numbers)
-    return Finding("hold", reason, words, numbers)
+        late = f"no answer in {rules.max_days:g} days: {summary}"
+        return Finding("give up", reason, late, numbers)
+    return Finding("hold", reason, summary, numbers)
 
 
 def watch(pairs: Pairs, days: float, rules: Rollout) -> Finding:
@@ -124,8 +127,8 @@ def watch(pairs: Pairs, days: float, rules: Rollout) -> Finding:
         "difference": difference(pairs),
     }
     if harm(pairs) >= 1 / rules.harm_alpha:
-        words = f"it is worse: right alone {pairs.only_new} times, the other {pairs.only_old}"
-        return Finding("harm", "harm", words, numbers)
+        summary = f"it is worse: right alone {pairs.only_new} times, the other {pairs.only_old}"
+        return Finding("harm", "harm", summary, numbers)
     if days < rules.watch_days:
         return Finding("hold", "watch", f"watched for {rules.watch_days:g} days", numbers)
     return Finding("go on", "good", f"{difference(pairs):+.3f} over {pairs.count} pairs", numbers)

@@ -1,0 +1,66 @@
+"""Which versions answer in a state of a rollout, heard or as shadows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from driftgate.buckets import BUCKETS
+from driftgate.events import Arm, Routing
+from driftgate.model_repo import ModelYaml, Rollout
+from services.promoter.state import FROZEN_BASELINE, IDLE, State
+
+
+def routing(state: State, repo: ModelYaml) -> Routing | None:
+    """The routing record of a state under the model repo in force; None while nobody can answer."""
+    if state.champion is None:
+        return None
+    weights = live(state, repo.rollout)
+    champion = state.versions[state.champion]
+    return Routing(
+        model=state.model,
+        epoch=state.epoch,
+        base=champion.base,
+        base_digest=champion.base_digest,
+        arms=tuple(arm(state, version, weight) for version, weight in weights.items()),
+        shadows=tuple(arm(state, version, 0) for version in shadows(state, weights, repo.rollout)),
+        salt=state.model,
+        sticky_by=repo.rollout.sticky_by,
+        rollback_to=state.champion if state.challenger else state.previous,
+        scope=dict(repo.scope),
+        repo_hash=state.repo_hash,
+        time=state.time,
+    )
+
+
+def live(state: State, rules: Rollout) -> dict[int, int]:
+    """Weights of who is heard, in 1/10000. The challenger comes first: its range starts at 0 and
+    grows, so that nobody who got it loses it."""
+    assert state.champion is not None
+    percent = {stage.name: stage.percent for stage in rules.stages}
+    share = 0 if state.challenger is None else percent.get(state.stage, 0)
+    weight = round(share * BUCKETS / 100)
+    weights = {state.champion: BUCKETS - weight}
+    return {state.challenger: weight} | weights if state.challenger and weight else weights
+
+
+def shadows(state: State, weights: Mapping[int, int], rules: Rollout) -> list[int]:
+    """Who answers what others are heard on: both sides of a trial, and the frozen baseline."""
+    wanted = {state.challenger, state.champion if state.challenger else None}
+    if state.challenger is None and state.stage != IDLE:
+        wanted.add(state.previous)
+    if rules.one_off and state.digest(FROZEN_BASELINE) not in {"", *state.quarantined}:
+        wanted.add(FROZEN_BASELINE)
+    return sorted(v for v in wanted if v is not None and weights.get(v, 0) < BUCKETS)
+
+
+def arm(state: State, version: int, weight: int) -> Arm:
+    release = state.versions[version]
+    return Arm(
+        version=version,
+        digest=release.digest,
+        adapter_uri=release.uri,
+        weight=weight,
+        base=release.base,
+        base_digest=release.base_digest,
+        task=release.task,
+    )

@@ -1,0 +1,255 @@
+"""Between the rollout machine and the world: states and leases from the topics, evidence from the
+store, decisions to `rollouts`, `routing` and `audit`.
+
+`rollouts` is the state; routing follows from it. Both are sent together, and a crash may part them:
+whoever handles the event again, or the next tick, sends what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from driftgate import events, metrics
+from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
+from driftgate.errors import BadInput
+from driftgate.events import AnyEvent, Command, Routing, RoutingAck, Tick, Verdict
+from driftgate.health import Health
+from driftgate.model_repo import ModelYaml
+from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
+from driftgate.store import Store
+from driftgate.topology import PROMOTER
+from services.promoter import evidence
+from services.promoter.canary_analysis import Pairs
+from services.promoter.leases import Leases
+from services.promoter.repos import RepoCache
+from services.promoter.rollout import (
+    COMMANDS,
+    Decision,
+    Event,
+    Situation,
+    cause,
+    changed,
+    step,
+    trial,
+)
+from services.promoter.routing import routing
+from services.promoter.state import Repos, State, activity, based, on_trial, with_bases
+
+ERASE = "erase"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTick:
+    """A tick, for one model."""
+
+    model: str
+    tick: Tick
+
+
+Part = ModelTick | Verdict | Command | RoutingAck
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """All that one decision and what follows from it are made of."""
+
+    event: Event
+    state: State
+    situation: Situation
+    repos: Repos
+
+
+@dataclass
+class Promoter:
+    """The edge of the service: reads states, model repos and evidence."""
+
+    store: Store
+    repos: RepoCache
+    health: Health
+
+    def service(self) -> Service:
+        return Service(
+            name=PROMOTER,
+            handlers={
+                Verdict: Handler(decide, self.gather),
+                Command: Handler(decide, self.gather, each=obeyed_here),
+                RoutingAck: Handler(decide, self.gather, each=of_released),
+                Tick: Handler(decide, self.gather, each=due),
+            },
+            views=(
+                View(events.Rollout, own=True),
+                View(Routing, own=True),
+                View(RoutingAck, key=by_router),
+            ),
+            observe=self.observe,
+        )
+
+    def gather(self, part: Part, views: Views, now: int) -> Gathered:
+        """
+        Raises:
+            BadInput: a command that cannot be carried out.
+            StoreUnavailable: the evidence cannot be read at present.
+        """
+        event = part.tick if isinstance(part, ModelTick) else part
+        if isinstance(event, Command):
+            check(event, views)
+        state = current(views, part.model)
+        repos = self.repos_of(state, event)
+        state = with_bases(state, repos)
+        if isinstance(event, Verdict) and not event.base:
+            event = based(event, repos[event.repo_hash])
+        declared = repos[event.repo_hash if isinstance(event, Verdict) else state.repo_hash]
+        acks = (ack for ack in views[RoutingAck].values() if ack.model == part.model)
+        leases = Leases.at(now, tuple(views.ticks), acks)
+        situation = Situation(
+            now=now,
+            declared=declared if isinstance(declared, BadInput) else declared.rollout,
+            pairs=self.pairs(state, now) if isinstance(event, Tick) else Pairs(),
+            acks=leases.valid,
+            lost=leases.lost,
+            routed=routed(views, part.model),
+        )
+        return Gathered(event, state, situation, repos)
+
+    def repos_of(self, state: State, event: Event) -> Repos:
+        """The model repos that may be in force after an event."""
+        hashes = {state.repo_hash, *(release.repo_hash for release in state.versions.values())}
+        if isinstance(event, Verdict):
+            hashes.add(event.repo_hash)
+        return {repo_hash: self.repos.find(repo_hash) for repo_hash in hashes}
+
+    def pairs(self, state: State, now: int) -> Pairs:
+        """The evidence of the trial that is on."""
+        on = trial(state)
+        if on is None:
+            return Pairs()
+        old, new, since = on
+        return evidence.pairs(self.store, state.model, old, new, since, now)
+
+    def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
+        for event in sent:
+            if isinstance(event, events.Rollout):
+                metrics.STAGES.labels(event.model, event.stage).inc()
+        self.health.moved(activity=activity(views[events.Rollout].values()))
+
+
+def by_router(ack: RoutingAck) -> tuple[str, str]:
+    return ack.router, ack.model
+
+
+def obeyed_here(command: Command, views: Views) -> Iterable[Command]:
+    """Commands that are the promoter's; `retrain` is the drift-detector's."""
+    return (command,) if command.kind in (*COMMANDS, ERASE) else ()
+
+
+def of_released(ack: RoutingAck, views: Views) -> Iterable[RoutingAck]:
+    return (ack,) if ack.model in views[events.Rollout] else ()
+
+
+def due(tick: Tick, views: Views) -> Iterable[ModelTick]:
+    """Models with a rollout on, and those whose routing a crash kept back."""
+    return [
+        ModelTick(model, tick)
+        for model, record in sorted(views[events.Rollout].items())
+        if on_trial(record) or record.epoch != routed(views, model)
+    ]
+
+
+def check(command: Command, views: Views) -> None:
+    """
+    Raises:
+        BadInput: nobody can carry it out.
+    """
+    if command.kind == ERASE:
+        expected = f"one of {sorted(COMMANDS)} or retrain: erasure does not exist yet, and nothing "
+        raise BadInput(UNHANDLED, "kind", ERASE, expected + "was erased")
+    if command.model not in views[events.Rollout]:
+        known = f"one of {sorted(views[events.Rollout])}"
+        raise BadInput(UNKNOWN_MODEL, "model", command.model, known)
+
+
+def current(views: Views, model: str) -> State:
+    """The state of a model; an empty one before its first release."""
+    record = views[events.Rollout].get(model)
+    return State.of(record) if record else State(model)
+
+
+def routed(views: Views, model: str) -> int:
+    """Epoch of the routing that was sent last; 0 before the first."""
+    record = views[Routing].get(model)
+    return record.epoch if record else 0
+
+
+def decide(gathered: Gathered, views: Views, now: int) -> Iterable[Effect]:
+    """The new state with its routing, and why.
+
+    Raises:
+        BadInput: the model repo in force cannot be read.
+    """
+    state, situation = gathered.state, gathered.situation
+    done = step(state, gathered.event, situation)
+    after = done.state
+    if after is state and situation.routed > state.epoch:  # a crash kept the state back
+        after = changed(state, situation, state.summary, since=state.since)
+    effects: list[Effect] = [audit(gathered, done.state, decision) for decision in done.decisions]
+    if after is not state:
+        effects.append(after.record())
+    if after is not state or situation.routed < state.epoch:
+        effects += routing_of(after, gathered.repos)
+    return effects
+
+
+def routing_of(state: State, repos: Repos) -> list[Effect]:
+    """The routing of a state, if anybody can answer."""
+    if state.champion is None:
+        return []
+    record = routing(state, readable(repos[state.repo_hash]))
+    return [] if record is None else [record]
+
+
+def readable(repo: ModelYaml | BadInput) -> ModelYaml:
+    """
+    Raises:
+        BadInput: it cannot be read.
+    """
+    if isinstance(repo, BadInput):
+        raise repo
+    return repo
+
+
+def audit(gathered: Gathered, after: State, decision: Decision) -> AuditDraft:
+    """The entry of a decision; what it was made of is enough to make it again."""
+    before, event, situation = gathered.state, gathered.event, gathered.situation
+    return AuditDraft(
+        model=after.model,
+        decision=decision.name,
+        version=decision.version,
+        inputs=inputs(gathered),
+        result={
+            "state": after.record().as_dict(),
+            "numbers": decision.numbers,
+            "hold": decision.numbers["reason"] if decision.name == "hold" else None,
+        },
+        summary=decision.summary,
+        time=situation.now,
+        cause=cause(before, event, decision),
+    )
+
+
+def inputs(gathered: Gathered) -> dict[str, Any]:
+    """The arguments of `rollout.step`, plainly."""
+    situation = gathered.situation
+    declared = situation.declared
+    return {
+        "topic": gathered.event.TOPIC,
+        "event": gathered.event.as_dict(),
+        "state": gathered.state.record().as_dict(),
+        "now": situation.now,
+        "rules": None if isinstance(declared, BadInput) else declared.model_dump(),
+        "pairs": asdict(situation.pairs),
+        "acks": [ack.as_dict() for ack in situation.acks],
+        "lost": situation.lost,
+        "routed": situation.routed,
+    }

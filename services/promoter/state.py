@@ -1,0 +1,125 @@
+"""The state of a model's rollout, as topic `rollouts` keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TypeVar
+
+from driftgate import events
+from driftgate.classifier.base import EMBEDDED, EMBEDDED_DIGEST
+from driftgate.errors import BadInput
+from driftgate.events import Verdict
+from driftgate.model_repo import ModelYaml
+
+IDLE = "idle"
+LOADING = "loading"
+# The version trained on launch data, which never changes.
+FROZEN_BASELINE = 1
+
+OnBase = TypeVar("OnBase", "Release", Verdict)
+Repos = Mapping[str, ModelYaml | BadInput]
+"""Model repos by content hash; an error where one cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version that passed: where its adapter lies, and what it was trained on and under.
+
+    base, base_digest and repo_hash are empty in records of before they were kept.
+    """
+
+    digest: str
+    uri: str
+    base: str = ""
+    base_digest: str = ""
+    task: str = "text-classification"
+    repo_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The newest `rollouts` record of a model, which explains the fields. Times in ms."""
+
+    model: str
+    epoch: int = 0
+    champion: int | None = None
+    challenger: int | None = None
+    stage: str = IDLE
+    previous: int | None = None
+    since: int = 0
+    paused: bool = False
+    quarantined: tuple[str, ...] = ()
+    versions: Mapping[int, Release] = field(default_factory=dict)
+    repo_hash: str = ""
+    summary: str = ""
+    handled: tuple[str, ...] = ()
+    time: int = 0
+
+    @classmethod
+    def of(cls, record: events.Rollout) -> State:
+        """The state that a record tells. The model repo in force stands for that of a version
+        whose own was not kept."""
+        fields = record.as_dict()
+        known = {"repo_hash": record.repo_hash}
+        fields["versions"] = {
+            int(version): Release(**(known | json.loads(told)))
+            for version, told in record.versions.items()
+        }
+        fields |= {"quarantined": record.quarantined, "handled": record.handled}
+        return cls(summary=fields.pop("words"), **fields)
+
+    def record(self) -> events.Rollout:
+        """The `rollouts` record of this state."""
+        fields = asdict(self)
+        fields["words"] = fields.pop("summary")
+        fields["versions"] = {
+            str(version): json.dumps(asdict(release))
+            for version, release in sorted(self.versions.items())
+        }
+        return events.Rollout.of(fields)
+
+    def digest(self, version: int | None) -> str:
+        """Digest of a version; empty where it is of no use any more."""
+        return self.versions[version].digest if version and version in self.versions else ""
+
+
+def on_trial(record: events.Rollout) -> bool:
+    return record.stage != IDLE
+
+
+def activity(records: Iterable[events.Rollout]) -> str | None:
+    """What is tried or watched at present, for people; None when nothing is."""
+    busy = (record for record in records if on_trial(record))
+    told = [f"{r.model}@{r.challenger or r.champion} in {r.stage}" for r in busy]
+    return ", ".join(told) or None
+
+
+def with_bases(state: State, repos: Repos) -> State:
+    """The state with a base for each version that was released before bases were kept."""
+    known = {
+        version: based(release, repos[release.repo_hash])
+        for version, release in state.versions.items()
+        if not release.base
+    }
+    return replace(state, versions={**state.versions, **known}) if known else state
+
+
+def based(one: OnBase, repo: ModelYaml | BadInput) -> OnBase:
+    """A release or verdict on the base that a model repo names; as it is where none can be read."""
+    if isinstance(repo, BadInput):
+        return one
+    built_in = EMBEDDED_DIGEST if repo.base.name == EMBEDDED else ""
+    return replace(one, base=repo.base.name, base_digest=repo.base.sha256 or built_in)
+
+
+def release_of(verdict: Verdict) -> Release:
+    return Release(
+        digest=verdict.adapter_digest,
+        uri=verdict.adapter_uri,
+        base=verdict.base,
+        base_digest=verdict.base_digest,
+        task=verdict.task,
+        repo_hash=verdict.repo_hash,
+    )
