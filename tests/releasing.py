@@ -29,7 +29,7 @@ NOW = 1_800_000_000_000  # 2027-01-15T08:00:00Z
 MODEL_YAML = """
 model: {model}
 task: {{kind: text-classification, labels: [a, b, c]}}
-base: {{name: all-MiniLM-L6-v2}}
+base: {{name: {base}}}
 monitors: []
 gate: {{min_accuracy: 0.8, waived: [regression, probes]}}
 rollout:
@@ -38,14 +38,19 @@ rollout:
     - {{name: half, percent: 50, soak_days: 1, min_pairs: 20}}
     - {{name: full, percent: 100}}
   margin: 0.05
-  watch_days: 2
+  {rollout}
 """
 
 
-def publish_repo(folder: Path, artifacts: Artifacts, model: str) -> str:
-    """Writes and stores a model repo; returns its hash."""
+def model_yaml(model: str, rollout: str = "watch_days: 2", base: str = "all-MiniLM-L6-v2") -> str:
+    """A model.yaml. `rollout` is one more line of that part."""
+    return MODEL_YAML.format(model=model, rollout=rollout, base=base)
+
+
+def publish_repo(folder: Path, artifacts: Artifacts, model: str, *more: str, **other: str) -> str:
+    """Writes and stores a model repo, as `model_yaml` makes it; returns its hash."""
     (folder / "evals").mkdir(parents=True)
-    (folder / "model.yaml").write_text(MODEL_YAML.format(model=model))
+    (folder / "model.yaml").write_text(model_yaml(model, *more, **other))
     (folder / "evals" / "regression.jsonl").touch()
     (folder / "evals" / "probes.yaml").touch()
     return model_repo.publish(folder, artifacts)[0].hash
@@ -125,16 +130,18 @@ def verdict(
     }
 
 
-def ack(model: str, epoch: int, status: str = "serving") -> dict[str, Any]:
-    """An acknowledgement of router-0."""
+def ack(
+    model: str, epoch: int, status: str = "serving", router: str = "router-0", time: int = NOW
+) -> dict[str, Any]:
+    """An acknowledgement."""
     return {
-        "router": "router-0",
+        "router": router,
         "model": model,
         "epoch": epoch,
         "status": status,
         "digests": [],
         "reason": None if status == "serving" else "corrupt",
-        "time": NOW,
+        "time": time,
     }
 
 
@@ -202,19 +209,25 @@ def decisions(audit: list[dict[str, Any]]) -> list[tuple[str, int | None]]:
 
 def replayed(entry: dict[str, Any]) -> Any:
     """The pure decider's answer to the inputs of an audit entry."""
-    from driftgate.model_repo import Rollout
-    from services.promoter.judge import Pairs
-    from services.promoter.rollout import State, View, step
+    from driftgate.errors import BadInput
+    from driftgate.events import EVENTS, Rollout, RoutingAck
+    from driftgate.model_repo import Rollout as Rules
+    from services.promoter.canary_analysis import Pairs
+    from services.promoter.rollout import Situation, step
+    from services.promoter.state import State
 
     given = json.loads(entry["inputs"])
-    view = given["view"]
-    return step(
-        State.of(given["state"]),
-        given["topic"],
-        given["event"],
-        View(view["now"], Pairs(**view["pairs"]), view["acked"]),
-        Rollout.model_validate(given["rules"]),
+    rules = given["rules"]
+    situation = Situation(
+        now=given["now"],
+        declared=Rules.model_validate(rules) if rules else BadInput("unhandled", "", "", ""),
+        pairs=Pairs(**given["pairs"]),
+        acks=tuple(RoutingAck.of(ack) for ack in given["acks"]),
+        lost=tuple(given["lost"]),
+        routed=given["routed"],
     )
+    event: Any = EVENTS[given["topic"]].of(given["event"])
+    return step(State.of(Rollout.of(given["state"])), event, situation)
 
 
 def adapter(folder: Path, artifacts: Artifacts, seed: int) -> str:

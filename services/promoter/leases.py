@@ -46,7 +46,7 @@ class Leases:
 
 def since(now: int, ticks: Sequence[int], ms: int, count: int) -> int:
     """When a span began that ends now: so many ms ago, and at least so many ticks, ms."""
-    return min(now - ms, *ticks[-count - 1 :][:1])
+    return min([now - ms, *ticks[-count - 1 :][:1]])
 
 
 @dataclass(frozen=True, slots=True)

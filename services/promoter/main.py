@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from driftgate import config, health
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
@@ -12,13 +14,18 @@ from driftgate.topology import PROMOTER
 from services.promoter.repos import RepoCache
 from services.promoter.service import Promoter
 
+# A store that hangs holds up commands no longer.
+STORE_TIMEOUT_SECONDS = 30
+
 
 def main() -> None:
     settings = config.load()
     log, state = health.log_for(PROMOTER), health.Health(PROMOTER)
     health.serve(state, settings.http_port)
     promoter = Promoter(
-        store=Store.connect(settings.store, settings.database),
+        store=cache(
+            lambda: Store.connect(settings.store, settings.database, STORE_TIMEOUT_SECONDS)
+        ),
         repos=RepoCache(Artifacts(settings.artifacts), settings.state_dir / PROMOTER),
         health=state,
     )

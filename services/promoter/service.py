@@ -7,7 +7,7 @@ whoever handles the event again, or the next tick, sends what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,9 +63,13 @@ class Gathered:
 
 @dataclass
 class Promoter:
-    """The edge of the service: reads states, model repos and evidence."""
+    """The edge of the service: reads states, model repos and evidence.
 
-    store: Store
+    Attributes:
+        store: connects when it is first needed: commands are obeyed while the store is away.
+    """
+
+    store: Callable[[], Store]
     repos: RepoCache
     health: Health
 
@@ -126,7 +130,7 @@ class Promoter:
         if on is None:
             return Pairs()
         old, new, since = on
-        return evidence.pairs(self.store, state.model, old, new, since, now)
+        return evidence.pairs(self.store(), state.model, old, new, since, now)
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
         for event in sent:

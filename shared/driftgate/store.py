@@ -53,8 +53,9 @@ class Store:
         self._structures: dict[tuple[str, ...], str] = {}
 
     @classmethod
-    def connect(cls, url: str, database: str = "default") -> Store:
-        """Over HTTP. The database is created when it does not exist.
+    def connect(cls, url: str, database: str = "default", timeout_seconds: int = 300) -> Store:
+        """Over HTTP. The database is created when it does not exist. A call whose answer stays
+        away for `timeout_seconds` fails.
 
         Raises:
             StoreUnavailable: nothing answers at `url`.
@@ -69,6 +70,7 @@ class Store:
                 password=parts.password or "",
                 secure=parts.scheme == "https",
                 database=name,
+                send_receive_timeout=timeout_seconds,
                 autogenerate_session_id=False,
                 form_encode_query_params=True,  # a URL has no room for long lists
             )

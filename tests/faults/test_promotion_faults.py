@@ -21,9 +21,11 @@ from deploy.local.plan import free_ports
 from deploy.local.stack import StackConfig
 from driftgate import model_repo
 from driftgate.artifacts import digest_of
+from driftgate.audit import broken_links
 from driftgate.bus_kafka import KafkaBus
 from driftgate.classifier.base import EMBEDDED
 from driftgate.codec import Codec
+from driftgate.events import DAY_MS
 
 pytestmark = pytest.mark.stack
 
@@ -53,25 +55,76 @@ def test_a_promoter_killed_while_it_handles_verdicts_moves_each_rollout_once(
             promotion.kill()
         promotion.start()
         until(promotion.caught_up)
-    read = promotion.topics.read
+    superseded_one_after_the_other(promotion)
+
+
+def test_a_second_promoter_stands_by_and_goes_on_when_the_first_is_killed(
+    kafka: KafkaBus, codec: Codec, stack: StackConfig, tmp_path: Path
+) -> None:
+    with promoting("handed-over", stack, kafka, codec, tmp_path) as promotion:
+        ports = dict(zip("01", free_ports(2), strict=True))
+        for replica, port in ports.items():
+            promotion.start(replica, HTTP_PORT=port)
+        until(lambda: doing(ports["1"]) == "standing by")
+        promotion.passes(1)
+        promotion.acknowledged()
+        killed = ["0", "1", "0"]
+        for version, replica in enumerate(killed, 2):
+            with appearing(promotion, "audit") as appears:
+                promotion.topics.send("verdicts", promotion.verdict(version))
+                until(appears)
+                promotion.kill(replica)
+            until(promotion.caught_up)
+            promotion.start(replica, HTTP_PORT=ports[replica])
+        promotion.passes(5)
+        superseded_one_after_the_other(promotion)
+
+
+def superseded_one_after_the_other(promotion: Promotion) -> None:
+    """Version 1 is champion, 2 to 5 were tried, and everything was done and told once."""
+    read, model = promotion.topics.read, promotion.model
+    audit, states = read("audit", model), read("rollouts", model)
     supersedes = [("supersede", version) for version in (3, 4, 5)]
-    assert releasing.decisions(read("audit", M)) == [("start", 1), ("start", 2), *supersedes]
-    chain = {state["epoch"]: state["challenger"] for state in read("rollouts", M)}
-    assert chain == {1: None, 2: 2, 3: 3, 4: 4, 5: 5}
-    assert [record["epoch"] for record in read("routing", M)] == sorted(chain)
-    assert len(read("rollouts", M)) == len(chain)
+    assert releasing.decisions(audit) == [("start", 1), ("start", 2), *supersedes]
+    assert broken_links(audit) == []
+    chain = [(state["epoch"], state["challenger"]) for state in states]
+    assert chain == [(1, None), (2, 2), (3, 3), (4, 4), (5, 5)]
+    assert [record["epoch"] for record in read("routing", model)] == [1, 2, 3, 4, 5]
+
+
+def test_a_rollback_is_obeyed_while_the_store_is_away_and_no_rollout_moves(
+    kafka: KafkaBus, codec: Codec, stack: StackConfig, tmp_path: Path
+) -> None:
+    with promoting("without-a-store", stack, kafka, codec, tmp_path) as promotion:
+        (port, nowhere) = free_ports(2)
+        promotion.start(STORE=f"http://127.0.0.1:{nowhere}", HTTP_PORT=port)
+        promotion.passes(1)
+        promotion.acknowledged()
+        promotion.passes(2)
+        promotion.acknowledged()
+        promotion.topics.send("clock", promotion.ticked(promotion.begin + DAY_MS))
+        until(lambda: body(port).get("waiting"))
+        promotion.topics.send("commands", releasing.command(promotion.model, "rollback"))
+        until(lambda: len(promotion.topics.read("routing", promotion.model)) == 4)
+        promotion.check()
+        promotion.kill()
+        promotion.start()
+        until(promotion.caught_up)
+        audit = promotion.topics.read("audit", promotion.model)
+        assert releasing.decisions(audit)[-2:] == [("advance", 2), ("rollback", 2)]
 
 
 @contextmanager
 def appearing(promotion: Promotion, topic: str) -> Iterator[Any]:
     """Asks whether anything more about the model stands on a topic, as soon as it does."""
-    before = len(promotion.topics.read(topic, M))
-    consumer = promotion.topics.bus.consumer([topic], f"{M}-{topic}-{before}", M)
+    model = promotion.model
+    before = len(promotion.topics.read(topic, model))
+    consumer = promotion.topics.bus.consumer([topic], f"{model}-{topic}-{before}", model)
     seen = 0
 
     def appears() -> bool:
         nonlocal seen
-        seen += sum(record.key == M.encode() for record in consumer.poll(0.05))
+        seen += sum(record.key == model.encode() for record in consumer.poll(0.05))
         return seen > before
 
     until(lambda: appears() or seen == before)
@@ -104,7 +157,7 @@ def candidate(promotion: Promotion, folder: Path) -> dict[str, Any]:
     """A version that answers at random, of a model that asks for no more."""
     artifacts = promotion.artifacts
     (folder / "easy" / "evals").mkdir(parents=True)
-    text = releasing.MODEL_YAML.format(model=EASY).replace("min_accuracy: 0.8", "min_accuracy: 0")
+    text = releasing.model_yaml(EASY).replace("min_accuracy: 0.8", "min_accuracy: 0")
     (folder / "easy" / "model.yaml").write_text(text)
     for name in ("regression.jsonl", "probes.yaml"):
         (folder / "easy" / "evals" / name).touch()
@@ -154,8 +207,14 @@ def evaluator(environment: dict[str, str], folder: Path) -> Iterator[subprocess.
 
 def doing(port: int) -> str:
     """What a service says that it is doing; nothing while it is not there."""
+    return str(body(port).get("activity"))
+
+
+def body(port: int) -> dict[str, Any]:
+    """All that a service says of itself; nothing while it is not there."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as reply:
-            return str(json.load(reply).get("activity"))
+            found: dict[str, Any] = json.load(reply)
+            return found
     except OSError:
-        return ""
+        return {}

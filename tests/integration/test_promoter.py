@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import releasing
 from promotion import Promotion, promoting
-from releasing import NOW, until
+from releasing import until
 
 from deploy.local.stack import StackConfig
 from driftgate.bus_kafka import KafkaBus
@@ -39,7 +39,7 @@ def test_a_version_is_released_promoted_and_taken_back_over_kills(promotion: Pro
     promotion.day(1, "ab")
     promotion.acknowledged()
     promotion.kill()
-    promotion.topics.send("clock", {"world": M, "time": NOW + 2 * DAY_MS, "positions": {}})
+    promotion.topics.send("clock", promotion.ticked(promotion.begin + 2 * DAY_MS))
     promotion.start()
     until(promotion.caught_up)
     promotion.acknowledged()

@@ -17,7 +17,7 @@ from driftgate.config import Settings
 from driftgate.events import Emit
 from driftgate.runner import publish
 from services.console import export_cli
-from services.promoter.rollout import State
+from services.promoter.state import State
 
 MODEL = "support"
 CODEC = Codec.load(Settings().schemas)
@@ -57,7 +57,7 @@ class Shop:
         )
 
     def champion(self, number: int) -> None:
-        event = State(MODEL, champion=number).event()
+        event = State(MODEL, champion=number).record().as_dict()
         publish(self.bus.producer(), CODEC, [Emit("rollouts", event)])
 
     def export(self, *arguments: str, model: str = MODEL) -> Result:

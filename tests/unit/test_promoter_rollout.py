@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgate.events import DAY_MS
+from driftgate.errors import BadInput
+from driftgate.events import DAY_MS, Command, RoutingAck, Tick, Verdict
 from driftgate.model_repo import ModelYaml, Rollout
-from services.promoter.judge import Pairs
-from services.promoter.rollout import (
-    IDLE,
-    LOADING,
-    Release,
-    State,
-    Step,
-    View,
-    routing,
-    step,
-    trial,
-)
+from services.promoter.canary_analysis import Pairs
+from services.promoter.rollout import Decision, Event, Situation, Step, cause, step, trial
+from services.promoter.routing import routing
+from services.promoter.state import IDLE, LOADING, Release, State
 
 DAY = 20_000 * DAY_MS
 REPO = ModelYaml.model_validate(
@@ -51,54 +45,98 @@ GOOD = Pairs(both=60, only_old=3, only_new=6)
 BAD = Pairs(both=10, only_old=20)
 
 
-def verdict(version: int, result: str = "pass", digest: str = "") -> dict[str, Any]:
-    return {
+STRICT = RULES.model_copy(update={"every_router": True})
+
+
+def verdict(version: int, result: str = "pass", digest: str = "", **more: Any) -> Verdict:
+    fields = {
         "verdict_id": f"m@{version}",
+        "model": "m",
         "version": version,
+        "retrain_id": "",
         "adapter_digest": digest or f"d{version}",
         "adapter_uri": f"sha256:d{version}",
+        "base": "base",
+        "base_digest": "b",
         "result": result,
-        "repo_hash": "repo",
+        "axes": [],
+        "repo_hash": f"repo-{version}",
+        "report_uri": "",
         "words": "as judged",
+        "time": DAY,
     }
+    return Verdict.of(fields | more)
 
 
-def ack(epoch: int, status: str = "serving", router: str = "router-0") -> dict[str, Any]:
-    return {"router": router, "epoch": epoch, "status": status, "reason": "corrupt"}
+def ack(
+    epoch: int, status: Literal["serving", "refused"] = "serving", router: str = "router-0"
+) -> RoutingAck:
+    why = "corrupt" if status == "refused" else None
+    return RoutingAck(
+        router=router, model="m", epoch=epoch, status=status, digests=(), reason=why, time=DAY
+    )
 
 
-def command(kind: str, version: int | None = None, number: int = 1) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "version": version,
-        "actor": "ana",
-        "reason": "complaints",
-        "command_id": f"c-{number}",
-    }
+def command(kind: Any, version: int | None = None, number: int = 1) -> Command:
+    return Command(
+        command_id=f"c-{number}",
+        model="m",
+        kind=kind,
+        version=version,
+        actor="ana",
+        reason="complaints",
+        time=DAY,
+    )
 
 
 def releases(*versions: int) -> dict[int, Release]:
-    return {version: Release(f"d{version}", f"sha256:d{version}") for version in versions}
+    return {v: Release(f"d{v}", f"sha256:d{v}", "base", "b", "t", f"repo-{v}") for v in versions}
 
 
 def state(stage: str = IDLE, **changes: Any) -> State:
     """Version 2 is champion, version 1 was; outside idle version 3 is tried, but for `full`."""
     challenger = None if stage in {IDLE, "full"} else 3
-    made = State("m", 9, 2, challenger, stage, 1, DAY, False, (), releases(1, 2), "repo", "", DAY)
+    made = State(
+        model="m",
+        epoch=9,
+        champion=2,
+        challenger=challenger,
+        stage=stage,
+        previous=1,
+        since=DAY,
+        versions=releases(1, 2),
+        repo_hash="repo-2",
+        time=DAY,
+    )
     if challenger:
-        made = replace(made, versions=releases(1, 2, 3))
+        made = replace(made, versions=releases(1, 2, 3), repo_hash="repo-3")
     return replace(made, **changes)
 
 
 def react(
-    at: State, topic: str, event: dict[str, Any], days: float = 0, pairs: Pairs = GOOD, **more: Any
+    at: State,
+    event: Event,
+    days: float = 0,
+    pairs: Pairs = GOOD,
+    acks: Iterable[RoutingAck] | None = None,
+    rules: Rollout | BadInput = RULES,
+    **more: Any,
 ) -> Step:
-    view = View(DAY + int(days * DAY_MS), pairs, **({"acked": {"router-0": at.epoch}} | more))
-    return step(at, topic, event, view, RULES)
+    known = (ack(at.epoch),) if acks is None else tuple(acks)
+    situation = Situation(
+        now=DAY + int(days * DAY_MS), declared=rules, pairs=pairs, acks=known, **more
+    )
+    return step(at, event, situation)
 
 
-def tick(at: State, days: float, pairs: Pairs = GOOD) -> Step:
-    return react(at, "clock", {}, days, pairs)
+def tick(at: State, days: float, pairs: Pairs = GOOD, **more: Any) -> Step:
+    time = DAY + int(days * DAY_MS)
+    return react(at, Tick(world="w", time=time, positions={}), days, pairs, **more)
+
+
+def only(done: Step) -> Decision:
+    (decision,) = done.decisions
+    return decision
 
 
 def shape(at: State) -> tuple[int | None, int | None, str, int | None]:
@@ -106,26 +144,26 @@ def shape(at: State) -> tuple[int | None, int | None, str, int | None]:
 
 
 def weights(at: State) -> dict[int, int]:
-    record = routing(at, REPO, "base")
+    record = routing(at, REPO)
     assert record is not None
-    return {arm["version"]: arm["weight"] for arm in record["arms"]}
+    return {arm.version: arm.weight for arm in record.arms}
 
 
 def shadows(at: State) -> list[int]:
-    record = routing(at, REPO, "base")
+    record = routing(at, REPO)
     assert record is not None
-    return [arm["version"] for arm in record["shadows"]]
+    return [arm.version for arm in record.shadows]
 
 
 def test_a_first_release_gets_all_traffic_at_once() -> None:
-    done = react(State("m"), "verdicts", verdict(1))
+    done = react(State("m"), verdict(1), acks=())
     assert shape(done.state) == (1, None, IDLE, None)
     assert (done.state.epoch, weights(done.state), shadows(done.state)) == (1, {1: 10_000}, [])
-    assert done.decision and done.decision.name == "start"
+    assert only(done).name == "start"
 
 
 def test_a_whole_rollout_step_by_step() -> None:
-    at = react(state(), "verdicts", verdict(3)).state
+    at = react(state(), verdict(3)).state
     assert (shape(at), weights(at), shadows(at)) == ((2, 3, LOADING, 1), {2: 10_000}, [1, 3])
     told = []
     for stage, live, unheard in [
@@ -134,12 +172,12 @@ def test_a_whole_rollout_step_by_step() -> None:
         ("half", {3: 5000, 2: 5000}, [1, 2, 3]),
     ]:
         done = (
-            react(at, "routing.acks", ack(at.epoch))
+            react(at, ack(at.epoch))
             if at.stage == LOADING
             else tick(at, (at.since - DAY) / DAY_MS + 1)
         )
         at = done.state
-        told.append(done.decision and done.decision.name)
+        told.append(only(done).name)
         assert (at.stage, weights(at), shadows(at)) == (stage, live, unheard)
         assert next(iter(weights(at))) == (2 if stage == "shadow" else 3)
     full = tick(at, 3).state
@@ -150,21 +188,49 @@ def test_a_whole_rollout_step_by_step() -> None:
     )
     done = tick(full, 10)
     assert (shape(done.state), shadows(done.state)) == ((3, None, IDLE, 2), [1])
-    assert [*told, done.decision and done.decision.name] == ["advance"] * 3 + ["finish"]
+    assert [*told, only(done).name] == ["advance"] * 3 + ["finish"]
     assert done.state.epoch == 15
 
 
 def test_routing_says_where_adapters_lie_and_what_a_rollback_returns_to() -> None:
-    record = routing(state("canary-5"), REPO, "base")
+    record = routing(state("canary-5"), REPO)
     assert record is not None
-    assert record["arms"][0] == {
+    assert record.arms[0].as_dict() == {
         "version": 3,
         "digest": "d3",
         "adapter_uri": "sha256:d3",
         "weight": 500,
+        "base": "base",
+        "base_digest": "b",
+        "task": "t",
     }
-    assert (record["rollback_to"], record["scope"]) == (2, {"language": "es"})
-    assert (record["epoch"], record["time"], record["base_digest"]) == (9, DAY, "base")
+    assert (record.rollback_to, record.scope) == (2, {"language": "es"})
+    assert (record.epoch, record.time, record.base_digest) == (9, DAY, "b")
+
+
+def test_versions_on_two_bases_serve_side_by_side_under_the_champions_name() -> None:
+    at = react(state(), verdict(3, base="other", base_digest="o")).state
+    at = replace(at, stage="half")
+    record = routing(at, REPO)
+    assert record is not None
+    found = [(arm.version, arm.base, arm.base_digest) for arm in record.arms]
+    assert found == [(3, "other", "o"), (2, "base", "b")]
+    assert (record.base, record.base_digest) == ("base", "b")
+
+
+@pytest.mark.parametrize(
+    ("at", "event", "in_force"),
+    [
+        (state(LOADING), ack(9, "refused"), "repo-2"),
+        (state("half"), command("rollback"), "repo-2"),
+        (state("full", repo_hash="repo-2"), command("rollback"), "repo-1"),
+    ],
+)
+def test_the_model_repo_of_whoever_answers_is_in_force_after_a_challenger_left(
+    at: State, event: Event, in_force: str
+) -> None:
+    acks = [event] if isinstance(event, RoutingAck) else None
+    assert react(at, event, acks=acks).state.repo_hash == in_force
 
 
 @pytest.mark.parametrize("stage", ["shadow", "canary-5", "half"])
@@ -182,7 +248,7 @@ def test_a_challenger_is_held_or_taken_back(
 ) -> None:
     at = state(stage)
     done = tick(at, days, pairs)
-    assert done.decision and done.decision.name == name
+    assert only(done).name == name
     assert shape(done.state) == (after or shape(at))
     assert done.state.quarantined == (("d3",) if name == "rollback" else ())
     assert (done.state is at) == (name == "hold")
@@ -194,29 +260,85 @@ def test_a_new_champion_that_harms_goes_back_by_itself() -> None:
     assert trial(state("full")) == (1, 2, DAY)
 
 
-def test_loading_ends_when_every_router_holds_the_challenger() -> None:
+def test_loading_ends_when_the_routers_hold_the_challenger() -> None:
     at = state(LOADING)
-    waiting = react(at, "routing.acks", ack(9), acked={"router-0": 9, "router-1": 8})
-    assert waiting.state is at
-    gone = react(at, "routing.acks", ack(9), acked={"router-0": 9, "router-1": 4})
-    assert gone.state.stage == "shadow"
-    assert react(at, "routing.acks", ack(8)).state is at
-    assert tick(at, 22).state.challenger is None
+    behind = [ack(9), ack(8, router="router-1")]
+    assert react(at, ack(9), acks=behind) == Step(at)
+    done = react(at, ack(9), acks=[ack(9), ack(9, router="router-1")])
+    assert (done.state.stage, done.state.summary) == (
+        "shadow",
+        "to stage shadow: 2 routers hold it",
+    )
+    assert react(at, ack(8), acks=[ack(9)]) == Step(at)
 
 
-def test_what_a_router_refuses_is_taken_back() -> None:
-    done = react(state(LOADING), "routing.acks", ack(9, "refused"))
-    assert (shape(done.state), done.state.quarantined) == ((2, None, IDLE, 1), ("d3",))
-    assert done.decision and "corrupt" in done.decision.words
+def test_a_router_that_is_gone_blocks_nothing_once_a_tick_shows_it() -> None:
+    at = state(LOADING)
+    behind = [ack(9), ack(8, router="router-1")]
+    assert only(tick(at, 0.1, acks=behind)).summary == "router-1 did not acknowledge it yet"
+    assert tick(at, 0.2, acks=[ack(9)], lost=("router-1",)).state.stage == "shadow"
 
 
-def test_a_first_release_that_no_router_can_serve_makes_room_for_the_next() -> None:
-    first = react(State("m"), "verdicts", verdict(1)).state
-    done = react(first, "routing.acks", ack(1, "refused"), acked={})
-    assert (done.state.champion, routing(done.state, REPO, "")) == (None, None)
-    assert react(done.state, "verdicts", verdict(2)).state.champion == 2
-    served = react(first, "routing.acks", ack(1, "refused"), acked={"router-1": 1})
-    assert served.state is first
+def test_a_router_that_refuses_is_named_and_stops_nobody() -> None:
+    at = state(LOADING)
+    refusing = ack(9, "refused", "router-1")
+    first = react(at, refusing, acks=[ack(8), refusing])
+    assert first.state is at
+    assert (only(first).name, only(first).version) == ("refusal", 3)
+    assert "router-1 refuses epoch 9" in only(first).summary
+    done = react(at, ack(9), acks=[ack(9), refusing])
+    assert done.state.stage == "shadow"
+    assert done.state.summary == "to stage shadow: 1 router holds it; router-1 refuses it: corrupt"
+
+
+def test_where_every_router_must_serve_a_refusal_holds_the_rollout() -> None:
+    refusing = ack(9, "refused", "router-1")
+    for stage, pairs in ((LOADING, Pairs()), ("shadow", GOOD)):
+        at = state(stage)
+        more: Any = {"acks": [ack(9), refusing], "rules": STRICT}
+        assert react(at, ack(9), **more) == Step(at)
+        held = tick(at, 1, pairs, **more)
+        assert held.state is at
+        assert (only(held).numbers["reason"], "router-1" in only(held).summary) == ("refused", True)
+        late = tick(at, 22, pairs, **more)
+        assert (only(late).name, late.state.challenger) == ("give-up", None)
+        assert late.state.quarantined == ()
+    assert tick(state("half"), 1, BAD, **more).state.quarantined == ("d3",)
+
+
+@pytest.mark.parametrize("stage", [LOADING, "shadow", "half"])
+def test_a_challenger_that_no_router_can_serve_leaves_and_may_come_again(stage: str) -> None:
+    at = state(stage)
+    both = [ack(9, "refused"), ack(9, "refused", "router-1")]
+    done = react(at, both[0], acks=both)
+    assert (shape(done.state), done.state.quarantined) == ((2, None, IDLE, 1), ())
+    assert [decision.name for decision in done.decisions] == ["refusal", "refused"]
+    assert "router-1 refuses it: corrupt" in done.state.summary
+    assert tick(at, 0.1, acks=both).state.challenger is None
+    assert react(done.state, verdict(4, digest="d3")).state.challenger == 4
+
+
+def test_a_challenger_is_not_given_up_for_refusals_while_a_router_is_lost() -> None:
+    at = state(LOADING)
+    refusing = [ack(9, "refused")]
+    assert react(at, refusing[0], acks=refusing, lost=("router-1",)).state is at
+    held = only(tick(at, 1, acks=refusing, lost=("router-1",)))
+    assert held.summary == "router-0 refuses it: corrupt; nothing is heard of router-1"
+    assert only(tick(at, 1, acks=())).numbers["reason"] == "no-router"
+
+
+@pytest.mark.parametrize("at", [state(), state("full"), state(previous=None)])
+def test_refusals_take_no_champion_back(at: State) -> None:
+    done = react(at, ack(9, "refused"), acks=[ack(9, "refused")])
+    assert done.state is at
+    assert (only(done).name, only(done).version) == ("refusal", 2)
+
+
+def test_a_first_release_that_no_router_can_serve_stays_the_desired_state() -> None:
+    first = react(State("m"), verdict(1), acks=()).state
+    done = react(first, ack(1, "refused"), acks=[ack(1, "refused")])
+    assert (done.state, only(done).name) == (first, "refusal")
+    assert weights(done.state) == {1: 10_000}
 
 
 @pytest.mark.parametrize(
@@ -228,17 +350,17 @@ def test_a_first_release_that_no_router_can_serve_makes_room_for_the_next() -> N
         (verdict(2, digest="other"), "newer"),
     ],
 )
-def test_a_version_that_may_not_ship_is_rejected(found: dict[str, Any], words: str) -> None:
+def test_a_version_that_may_not_ship_is_rejected(found: Verdict, words: str) -> None:
     at = state(quarantined=("bad",))
-    done = react(at, "verdicts", found)
+    done = react(at, found)
     assert done.state is at
-    assert done.decision and done.decision.name == "reject" and words in done.decision.words
+    assert (only(done).name, words in only(done).summary) == ("reject", True)
 
 
 def test_the_newest_version_wins() -> None:
-    done = react(state("half"), "verdicts", verdict(4))
+    done = react(state("half"), verdict(4))
     assert (shape(done.state), weights(done.state)) == ((2, 4, LOADING, 1), {2: 10_000})
-    assert done.decision and done.decision.name == "supersede"
+    assert only(done).name == "supersede"
     assert 3 not in done.state.versions
     assert done.state.quarantined == ()
 
@@ -265,17 +387,45 @@ def test_the_newest_version_wins() -> None:
         (state(), command("quarantine", 7), "ignore", (2, None, IDLE, 1)),
     ],
 )
-def test_commands(at: State, order: dict[str, Any], name: str, after: Any) -> None:
-    done = react(at, "commands", order)
-    assert done.decision and done.decision.name == name
-    assert "ana: complaints" in done.decision.words
+def test_commands(at: State, order: Command, name: str, after: Any) -> None:
+    done = react(at, order)
+    assert only(done).name == name
+    assert "ana: complaints" in only(done).summary
     assert shape(done.state) == after
     assert (done.state is at) == (name == "ignore")
-    assert react(done.state, "commands", order).state == done.state  # the same command again
+    assert react(done.state, order).state == done.state  # the same command again
 
 
-def test_commands_of_others_are_none_of_its_business() -> None:
-    assert react(state(), "commands", command("retrain")) == Step(state())
+def test_a_verdict_or_command_is_obeyed_once_whatever_came_after_it() -> None:
+    order, passed = command("rollback"), verdict(4)
+    at = react(state("half"), order).state
+    at = react(at, passed).state
+    assert react(at, order) == Step(at)
+    at = react(at, verdict(5)).state
+    assert react(at, passed) == Step(at)
+
+
+def test_what_needs_no_model_repo_is_done_without_one() -> None:
+    missing = BadInput("unhandled", "repo_hash", "repo-3", "a stored model repo")
+    assert react(state("half"), command("rollback"), rules=missing).state.challenger is None
+    assert react(state("half"), command("pause"), rules=missing).state.paused
+    with pytest.raises(BadInput, match="a stored model repo"):
+        tick(state("half"), 1, rules=missing)
+
+
+def test_a_change_overtakes_routing_that_is_ahead_of_the_state() -> None:
+    assert react(state(), verdict(3), routed=12).state.epoch == 13
+
+
+def test_the_same_decision_has_the_same_cause_whenever_it_is_taken() -> None:
+    at = state("shadow")
+    first, later = tick(at, 2, Pairs()), tick(at, 3, Pairs(both=1))
+    clock = Tick(world="w", time=DAY, positions={})
+    assert cause(at, clock, only(first)) == cause(at, clock, only(later))
+    soak = only(tick(at, 0.5))
+    assert cause(at, clock, soak) != cause(at, clock, only(first))
+    assert cause(at, command("pause"), soak) == {"command": "c-1"}
+    assert cause(at, verdict(3), soak) == {"verdict": "m@3"}
 
 
 def test_a_paused_rollout_holds_but_is_still_taken_back_for_harm() -> None:
@@ -287,13 +437,13 @@ def test_a_paused_rollout_holds_but_is_still_taken_back_for_harm() -> None:
 
 
 def test_a_challenger_that_is_paused_while_it_loads_waits_for_the_word_to_go_on() -> None:
-    paused = react(state(LOADING), "commands", command("pause")).state
-    assert react(paused, "routing.acks", ack(paused.epoch)).state is paused
+    paused = react(state(LOADING), command("pause")).state
+    assert react(paused, ack(paused.epoch)).state is paused
     held = tick(paused, 30)
     assert held.state is paused
-    assert held.decision and held.decision.numbers["reason"] == "paused"
-    resumed = react(paused, "commands", command("resume", number=2)).state
-    assert react(resumed, "routing.acks", ack(resumed.epoch)).state.stage == "shadow"
+    assert only(held).numbers["reason"] == "paused"
+    resumed = react(paused, command("resume", number=2)).state
+    assert react(resumed, ack(resumed.epoch)).state.stage == "shadow"
 
 
 def test_no_tick_is_acted_on_twice() -> None:
@@ -303,40 +453,51 @@ def test_no_tick_is_acted_on_twice() -> None:
 
 
 EVENTS = st.one_of(
-    st.tuples(
-        st.just("verdicts"),
-        st.builds(verdict, st.integers(1, 9), st.sampled_from(["pass", "pass", "fail"])),
-    ),
-    st.tuples(st.just("clock"), st.sampled_from([GOOD, BAD, Pairs()])),
-    st.tuples(st.just("routing.acks"), st.sampled_from(["serving", "serving", "refused"])),
-    st.tuples(
-        st.just("commands"),
-        st.builds(
-            command,
-            st.sampled_from(["rollback", "pause", "resume", "promote", "quarantine"]),
-            st.none() | st.integers(1, 9),
-            st.integers(1, 10**6),
-        ),
+    st.builds(verdict, st.integers(1, 9), st.sampled_from(["pass", "pass", "fail"])),
+    st.sampled_from([GOOD, BAD, Pairs()]),
+    st.lists(st.sampled_from(["serving", "serving", "refused", "behind"]), min_size=1, max_size=3),
+    st.builds(
+        command,
+        st.sampled_from(["rollback", "pause", "resume", "promote", "quarantine"]),
+        st.none() | st.integers(1, 9),
+        st.integers(1, 10**6),
     ),
 )
 
 
+def acks_at(epoch: int, fleet: list[Any]) -> list[RoutingAck]:
+    """What routers say that serve, refuse, or have not seen an epoch."""
+    return [
+        ack(epoch - 1, router=f"router-{n}")
+        if status == "behind"
+        else ack(epoch, status, f"router-{n}")
+        for n, status in enumerate(fleet)
+    ]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(EVENTS, max_size=40))
-def test_whatever_happens(events: list[tuple[str, Any]]) -> None:
-    at, pairs = State("m"), Pairs()
-    for day, (topic, drawn) in enumerate(events):
-        pairs = drawn if topic == "clock" else pairs
-        event = ack(at.epoch, drawn) if topic == "routing.acks" else drawn
-        done = react(at, topic, event, day, pairs)
+def test_whatever_happens(drawn: list[Any]) -> None:
+    at, pairs, acks = State("m"), Pairs(), [ack(0)]
+    for day, one in enumerate(drawn):
+        match one:
+            case Pairs():
+                pairs, event = one, Tick(world="w", time=DAY + day * DAY_MS, positions={})
+            case list():
+                acks = acks_at(at.epoch, one)
+                event = acks[-1]
+            case _:
+                event = one
+        done = react(at, event, day, pairs, acks)
         after = done.state
         changed = after is not at
         assert after.epoch == at.epoch + changed
         assert after.time >= at.time
         assert set(at.quarantined) <= set(after.quarantined)
-        assert not changed or done.decision is not None
-        assert State.of(after.event()) == after
-        assert react(after, topic, event, day, pairs).state == after  # handled twice, done once
+        assert not changed or done.decisions
+        assert after.champion is not None or at.champion is None
+        assert State.of(after.record()) == after
+        assert react(after, event, day, pairs, acks).state == after  # handled twice, done once
         holds_together(after)
         at = after
     can_always_be_rolled_back(at)
@@ -345,13 +506,14 @@ def test_whatever_happens(events: list[tuple[str, Any]]) -> None:
 def holds_together(at: State) -> None:
     assert at.challenger is None or at.challenger != at.champion
     assert (at.challenger is None) == (at.stage in {IDLE, "full"})
-    record = routing(at, REPO, "")
+    record = routing(at, REPO)
     if record is None:
         assert at.champion is None and at.stage == IDLE
         return
     assert sum(weights(at).values()) == 10_000
     assert set(weights(at)) <= {at.champion, at.challenger}
-    for found in (arm["digest"] for arm in (*record["arms"], *record["shadows"])):
+    assert at.repo_hash == f"repo-{at.challenger or at.champion}"
+    for found in (arm.digest for arm in (*record.arms, *record.shadows)):
         assert found not in at.quarantined
     if at.challenger:
         assert {at.challenger, at.champion} <= set(weights(at)) | set(shadows(at))
@@ -359,6 +521,6 @@ def holds_together(at: State) -> None:
 
 def can_always_be_rolled_back(at: State) -> None:
     target = at.champion if at.challenger else at.previous
-    done = react(at, "commands", command("rollback", None, 0), 100)
+    done = react(at, command("rollback", None, 0), 100)
     if target is not None:
         assert (done.state.champion, done.state.challenger) == (target, None)

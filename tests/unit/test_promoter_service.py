@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 import releasing
 from releasing import NOW
 
 from driftgate.artifacts import Artifacts
-from driftgate.audit import Audit, broken_links
-from driftgate.bus import Position
+from driftgate.audit import broken_links
 from driftgate.bus_memory import MemoryBus
-from driftgate.clock import WorldClock
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.errors import BusUnavailable, StoreUnavailable
+from driftgate.errors import StoreUnavailable
 from driftgate.events import DAY_MS
 from driftgate.health import Health, log_for
-from driftgate.runner import Runner
+from driftgate.runtime import Runtime
+from driftgate.runtime.loop import Shift
 from driftgate.store import Store, migrate
-from services.promoter import evidence, handler
-from services.promoter.handler import Promoter
-from services.promoter.judge import Pairs
+from driftgate.topology import PROMOTER, READS, lag
+from services.promoter import evidence
+from services.promoter.canary_analysis import Pairs
+from services.promoter.repos import RepoCache
+from services.promoter.service import Promoter
 
 M = "promoted"
-TOPICS = ["verdicts", "commands", "routing.acks"]
+LIVE_MS = 10_000  # between two ticks of a live clock
+MINUTE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def store() -> Iterator[Store]:
     made.close()
 
 
-class Desk:
+class Harness:
     """A promoter, restarted at will, and everything around it."""
 
     def __init__(self, folder: Path, store: Store, codec: Codec) -> None:
@@ -56,42 +59,67 @@ class Desk:
         self.repo = releasing.publish_repo(folder / "repo", self.artifacts, M)
         for table in ("inferences", "outcomes"):
             store.command(f"TRUNCATE TABLE {table}")
-        self.rows = 0
+        self.rows, self.now, self.starts = 0, NOW, 0
         self.start()
 
     def start(self) -> None:
-        clock = WorldClock()
-        audit = Audit.resume("promoter", self.bus, self.codec)
-        log, health = log_for("promoter"), Health("promoter")
-        self.promoter = Promoter(
-            self.bus, self.codec, self.store, self.artifacts, self.folder / "cache", clock, audit,
-            health,
-        )  # fmt: skip
-        settings = Settings(clock="world", state_dir=self.folder)
-        self.runner = Runner(
-            "promoter", settings, self.bus, self.codec, clock, self.promoter.handle, TOPICS, log,
-            health,
-        )  # fmt: skip
-        self.producer = self.bus.producer()
-        self.runner.send(self.producer, self.promoter.resume())
-        self.consumer = self.bus.consumer([*TOPICS, "clock"], "promoter", "promoter-0")
+        """As after SIGKILL: nothing is left but what stands on the bus and in the artifacts."""
+        self.starts += 1
+        cache = RepoCache(self.artifacts, self.folder / f"cache-{self.starts}")
+        self.health = Health(PROMOTER)
+        service = Promoter(lambda: self.store, cache, self.health).service()
+        runtime = Runtime(service, self.bus, self.codec, "0", log_for(PROMOTER), self.health)
+        self.shift = Shift(runtime)
+        self.consumer = self.bus.consumer(
+            service.topics(), PROMOTER, f"{PROMOTER}-0", self.shift, exclusive=True
+        )
+        self.shift.step(self.consumer)
 
-    def tell(self, topic: str, event: dict[str, Any]) -> None:
-        self.topics.send(topic, event)
-        self.runner.step(self.consumer, self.producer)
+    def work(self) -> None:
+        """Until all that stands on its topics has been handled."""
+        releasing.until(self.caught_up, 20)
 
-    def passes(self, version: int, day: float = 0, result: str = "pass") -> None:
+    def caught_up(self) -> bool:
+        self.shift.step(self.consumer)
+        ends = self.bus.ends(READS[PROMOTER])
+        return not lag(PROMOTER, self.codec.topics, ends, self.bus.committed(PROMOTER))
+
+    def tell(self, topic: str, *events: dict[str, Any]) -> None:
+        self.topics.send(topic, *events)
+        self.work()
+
+    def verdict(self, version: int, result: str = "pass", **more: Any) -> dict[str, Any]:
         uri = self.artifacts.put_json(version)
-        time = NOW + int(day * DAY_MS)
-        self.tell("verdicts", releasing.verdict(M, self.repo, version, uri, time, result))
+        return releasing.verdict(M, self.repo, version, uri, self.now, result) | more
 
-    def acknowledged(self, status: str = "serving") -> None:
-        self.tell("routing.acks", releasing.ack(M, self.newest("routing")["epoch"], status))
+    def passes(self, version: int, **more: Any) -> None:
+        self.tell("verdicts", self.verdict(version, **more))
 
-    def tick(self, day: float, polled: bool = True) -> None:
-        self.topics.send("clock", {"world": M, "time": NOW + int(day * DAY_MS), "positions": {}})
-        if polled:
-            self.runner.step(self.consumer, self.producer)
+    def acks(self, *routers: str, status: str = "serving", epoch: int = 0) -> list[dict[str, Any]]:
+        at = epoch or self.newest("routing")["epoch"]
+        return [
+            releasing.ack(M, at, status, router, self.now) for router in routers or ("router-0",)
+        ]
+
+    def acknowledged(self, *routers: str, status: str = "serving") -> None:
+        self.tell("routing.acks", *self.acks(*routers, status=status))
+
+    def ticked(self, time: int) -> dict[str, Any]:
+        self.now = time
+        ends = self.bus.ends(["verdicts", "commands", "routing.acks"])
+        positions = {str(position): offset for position, offset in ends.items()}
+        return {"world": M, "time": time, "positions": positions}
+
+    def tick(self, day: float) -> None:
+        """A tick of a world."""
+        self.tell("clock", self.ticked(NOW + int(day * DAY_MS)))
+
+    def live(self, ms: int, *renewing: str, status: str = "serving") -> None:
+        """Time passes as on a live system, and these routers renew their leases."""
+        for passed in range(LIVE_MS, ms + 1, LIVE_MS):
+            self.tell("clock", self.ticked(self.now + LIVE_MS))
+            if renewing and passed % MINUTE_MS == 0:
+                self.acknowledged(*renewing, status=status)
 
     def pairs(self, day: float, old: int, new: int, count: int, right: str) -> None:
         """`count` labelled requests; `right` says what old and new answer where b is right."""
@@ -114,36 +142,51 @@ class Desk:
     def log(self) -> dict[str, Any]:
         return {topic: self.topics.read(topic, M) for topic in ("rollouts", "routing", "audit")}
 
+    def dead_letters(self, topic: str) -> list[dict[str, Any]]:
+        name = f"{topic}.dlq"
+        return [self.codec.decode(name, record.value) for record in self.bus.read_all([name])]
+
+    def lose(self, topic: str) -> None:
+        """A crash kept the last record of a topic back."""
+        next(log for position, log in self.bus.logs.items() if position.topic == topic).pop()
+
+    def lose_repo(self) -> None:
+        """The artifact of the model repo in force is gone, and the promoter has no copy."""
+        digest = self.newest("rollouts")["repo_hash"]
+        for blob in (self.folder / "artifacts").rglob(digest):
+            blob.unlink()
+        self.start()
+
 
 @pytest.fixture
-def desk(tmp_path: Path, store: Store) -> Desk:
-    return Desk(tmp_path, store, Codec.load(Settings().schemas))
+def harness(tmp_path: Path, store: Store) -> Harness:
+    return Harness(tmp_path, store, Codec.load(Settings().schemas))
 
 
-def play(desk: Desk, after_each: Any = lambda: None) -> dict[str, Any]:
+def play(harness: Harness, after_each: Callable[[], object] = lambda: None) -> dict[str, Any]:
     """A release, a good challenger, a spoilt one, a bad one taken back after its promotion, and a
     rollback by an operator. `after_each` comes between any two events."""
     acts: list[Any] = [
-        lambda: desk.passes(1),
-        desk.acknowledged,
-        lambda: desk.passes(2),
-        desk.acknowledged,
-        lambda: (desk.pairs(0.5, 1, 2, 10, "ab"), desk.tick(1)),
-        desk.acknowledged,
-        lambda: (desk.pairs(1.5, 1, 2, 20, "bb"), desk.tick(2)),
-        desk.acknowledged,
-        lambda: desk.passes(3, 2, "fail"),
-        lambda: (desk.pairs(2.5, 1, 2, 10, "bb"), desk.tick(3)),
-        desk.acknowledged,
-        lambda: (desk.pairs(3.5, 1, 2, 15, "ba"), desk.tick(4)),
-        desk.acknowledged,
-        lambda: desk.tick(5),
-        lambda: desk.tell("commands", releasing.command(M, "rollback")),
+        lambda: harness.passes(1),
+        harness.acknowledged,
+        lambda: harness.passes(2),
+        harness.acknowledged,
+        lambda: (harness.pairs(0.5, 1, 2, 10, "ab"), harness.tick(1)),
+        harness.acknowledged,
+        lambda: (harness.pairs(1.5, 1, 2, 20, "bb"), harness.tick(2)),
+        harness.acknowledged,
+        lambda: harness.passes(3, result="fail"),
+        lambda: (harness.pairs(2.5, 1, 2, 10, "bb"), harness.tick(3)),
+        harness.acknowledged,
+        lambda: (harness.pairs(3.5, 1, 2, 15, "ba"), harness.tick(4)),
+        harness.acknowledged,
+        lambda: harness.tick(5),
+        lambda: harness.tell("commands", releasing.command(M, "rollback")),
     ]
     for act in acts:
         act()
         after_each()
-    return desk.log()
+    return harness.log()
 
 
 STORY = [
@@ -159,9 +202,9 @@ STORY = [
 ]
 
 
-def test_a_story_is_told_by_the_audit(desk: Desk) -> None:
-    log = play(desk)
-    assert desk.decisions() == STORY
+def test_a_story_is_told_by_the_audit(harness: Harness) -> None:
+    log = play(harness)
+    assert harness.decisions() == STORY
     assert [(r["champion"], r["stage"]) for r in log["rollouts"]] == [
         (1, "idle"),
         (1, "loading"),
@@ -174,219 +217,379 @@ def test_a_story_is_told_by_the_audit(desk: Desk) -> None:
     assert broken_links(log["audit"]) == []
 
 
-def test_the_audit_reproduces_every_decision(desk: Desk) -> None:
-    for entry in play(desk)["audit"]:
+def test_the_audit_reproduces_every_decision(harness: Harness) -> None:
+    play(harness)
+    harness.passes(5)
+    harness.acknowledged("router-0", "router-1", status="refused")
+    entries = harness.log()["audit"]
+    assert {entry["decision"] for entry in entries} >= {"refusal", "refused"}
+    for entry in entries:
         again = releasing.replayed(entry)
-        assert again.decision.name == entry["decision"]
-        assert again.decision.words == entry["words"]
-        assert again.state.event() == json.loads(entry["result"])["state"]
+        found = {decision.name: decision.summary for decision in again.decisions}
+        assert found[entry["decision"]] == entry["words"]
+        assert again.state.record().as_dict() == json.loads(entry["result"])["state"]
 
 
-def test_a_restart_between_any_two_events_changes_nothing(desk: Desk, tmp_path: Path) -> None:
-    log = play(desk)
-    other = Desk(tmp_path / "other", desk.store, desk.codec)
+def test_a_restart_between_any_two_events_changes_nothing(harness: Harness, tmp_path: Path) -> None:
+    log = play(harness)
+    other = Harness(tmp_path / "other", harness.store, harness.codec)
     assert play(other, other.start) == log
 
 
-def test_a_record_handled_twice_is_done_once(desk: Desk) -> None:
+def handled_again(harness: Harness, committed: dict[Any, int]) -> None:
+    """A crash before the commit: everything since then is handled again."""
+    harness.bus.groups[PROMOTER] = dict(committed)
+    harness.start()
+    harness.work()
+
+
+def test_what_is_handled_twice_is_done_once(harness: Harness) -> None:
     acts: list[Any] = [
-        lambda: desk.passes(1),
-        desk.acknowledged,
-        lambda: desk.passes(2),
-        desk.acknowledged,
-        lambda: (desk.pairs(0.5, 1, 2, 40, "bb"), desk.tick(1)),
-        lambda: desk.tell("commands", releasing.command(M, "pause", 1)),
-        lambda: desk.tell("commands", releasing.command(M, "rollback", 2)),
-        lambda: desk.tell("commands", releasing.command(M, "rollback", 3)),
+        lambda: harness.passes(1),
+        harness.acknowledged,
+        lambda: harness.passes(2),
+        harness.acknowledged,
+        lambda: (harness.pairs(0.5, 1, 2, 40, "bb"), harness.tick(1)),
+        lambda: harness.tell("commands", releasing.command(M, "pause", 1)),
+        lambda: harness.tell("commands", releasing.command(M, "rollback", 2)),
+        lambda: harness.tell("commands", releasing.command(M, "rollback", 3)),
     ]
+    before: list[dict[Any, int]] = []
     for act in acts:
-        committed = dict(desk.bus.groups["promoter"])
+        before.append(dict(harness.bus.groups[PROMOTER]))
         act()
-        log = desk.log()
-        desk.bus.groups["promoter"] = committed  # a crash before the commit
-        desk.start()
-        desk.runner.step(desk.consumer, desk.producer)
-        assert desk.log() == log
-    assert desk.decisions()[-2:] == [("rollback", 2), ("ignore", 1)]
-
-
-def before_a_border(desk: Desk) -> None:
-    """Version 2 is in shadow, and the next day's tick will bring it further."""
-    desk.passes(1)
-    desk.passes(2)
-    desk.acknowledged()
-    desk.pairs(0.5, 1, 2, 40, "bb")
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_a_tick_comes_before_a_verdict_of_its_time_whichever_is_polled_first(
-    desk: Desk, tmp_path: Path, restarted: bool
-) -> None:
-    before_a_border(desk)
-    desk.tick(1)
-    desk.passes(3, 1)
-    other = Desk(tmp_path / "other", desk.store, desk.codec)
-    before_a_border(other)
-    if restarted:
-        other.tick(1, polled=False)
-        other.start()
-    other.consumer.pause([Position("clock", 0)])
-    if not restarted:
-        other.tick(1)
-    other.passes(3, 1)
-    other.consumer.resume([Position("clock", 0)])
-    other.runner.step(other.consumer, other.producer)
-    assert other.log() == desk.log()
-    assert desk.decisions()[-2:] == [("advance", 2), ("supersede", 3)]
-
-
-def test_a_tick_that_was_looked_up_for_a_bad_event_is_told_with_the_next(desk: Desk) -> None:
-    before_a_border(desk)
-    desk.consumer.pause([Position("clock", 0)])
-    desk.tick(1)
-    uri = desk.artifacts.put_json(1)
-    desk.tell("verdicts", releasing.verdict(M, "0" * 64, 3, uri, NOW + DAY_MS))
-    desk.consumer.resume([Position("clock", 0)])
-    desk.runner.step(desk.consumer, desk.producer)
-    assert desk.decisions()[-1] == ("advance", 2)
-    assert desk.newest("rollouts")["stage"] == "half"
+        log = harness.log()
+        handled_again(harness, before[-1])
+        assert harness.log() == log
+    assert harness.decisions()[-2:] == [("rollback", 2), ("ignore", 1)]
+    handled_again(harness, before[0])
+    states = [(state["epoch"], state["stage"]) for state in harness.log()["rollouts"]]
+    stages = ["idle", "loading", "shadow", "half", "half", "idle"]
+    assert states == list(enumerate(stages, 1))
+    assert harness.decisions() == releasing.decisions(log["audit"])
 
 
 def test_a_rejection_that_is_handled_again_is_told_once_whatever_came_meanwhile(
-    desk: Desk,
+    harness: Harness,
 ) -> None:
-    desk.passes(1)
-    desk.passes(2)
-    committed = dict(desk.bus.groups["promoter"])
-    desk.passes(3, result="fail")
-    desk.topics.send("routing.acks", releasing.ack(M, desk.newest("routing")["epoch"]))
-    desk.bus.groups["promoter"] = committed  # a crash before the commit
-    desk.start()
-    desk.runner.step(desk.consumer, desk.producer)
-    assert desk.decisions().count(("reject", 3)) == 1
+    harness.passes(1)
+    harness.passes(2)
+    committed = dict(harness.bus.groups[PROMOTER])
+    harness.passes(3, result="fail")
+    harness.topics.send("routing.acks", *harness.acks())
+    handled_again(harness, committed)
+    assert harness.decisions().count(("reject", 3)) == 1
 
 
-def test_health_says_what_is_tried(desk: Desk) -> None:
-    desk.passes(1)
-    assert desk.promoter.health.detail.get("activity") is None
-    desk.passes(2)
-    assert desk.promoter.health.detail["activity"] == f"{M}@2 in loading"
-    desk.acknowledged()
-    desk.start()
-    assert desk.promoter.health.detail["activity"] == f"{M}@2 in shadow"
+def test_a_rollback_is_obeyed_while_the_store_is_away_and_a_rollout_waits_for_it(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.passes(1)
+    harness.acknowledged()
+    harness.passes(2)
+    harness.acknowledged()
+
+    def away(*_: Any) -> Pairs:
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evidence, "pairs", away)
+        harness.topics.send("clock", harness.ticked(NOW + DAY_MS))
+        harness.start()
+        for _ in range(5):
+            harness.shift.step(harness.consumer)
+        assert harness.health.detail["waiting"].startswith("clock-0")
+        harness.topics.send("commands", releasing.command(M, "rollback"))
+        for _ in range(5):
+            harness.shift.step(harness.consumer)
+        assert harness.newest("rollouts")["challenger"] is None
+        assert len(harness.topics.read("routing", M)) == 4
+        assert not harness.caught_up()
+    harness.work()
+    assert harness.decisions()[-1] == ("rollback", 2)
+    assert harness.dead_letters("clock") == []
 
 
-def test_routing_that_a_crash_kept_back_is_sent_at_the_start(desk: Desk) -> None:
-    desk.passes(1)
-    desk.acknowledged()
-    kept = desk.topics.read("routing", M)
-    log = next(log for p, log in desk.bus.logs.items() if p.topic == "routing")
-    log.clear()
-    desk.start()
-    assert desk.topics.read("routing", M) == kept
-    desk.start()
-    assert desk.topics.read("routing", M) == kept
+def test_a_store_that_fails_for_one_model_stops_no_other(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in ("another", M):
+        uri = harness.artifacts.put_json(1)
+        for version in (1, 2):
+            verdict = releasing.verdict(model, harness.repo, version, uri, NOW)
+            harness.tell("verdicts", verdict | {"adapter_digest": str(version)})
+        harness.tell("routing.acks", releasing.ack(model, 2))
+    harness.pairs(0.5, 1, 2, 40, "bb")
+    real, failures = evidence.pairs, iter(range(2))
+
+    def failing(store: Store, model: str, *given: Any) -> Pairs:
+        if model == "another" and next(failures, None) is not None:
+            raise StoreUnavailable("restarting")
+        return real(store, model, *given)
+
+    monkeypatch.setattr(evidence, "pairs", failing)
+    harness.topics.send("clock", harness.ticked(NOW + DAY_MS))
+    harness.shift.step(harness.consumer)
+    assert harness.decisions()[-1] == ("advance", 2)
+    harness.work()
+    assert [entry["decision"] for entry in harness.topics.read("audit", "another")][-1] == "hold"
+    assert harness.decisions().count(("advance", 2)) == 2
 
 
-def test_routing_that_came_alone_is_overtaken_by_the_next_epoch(desk: Desk) -> None:
-    desk.passes(1)
-    desk.passes(2)
-    log = next(log for p, log in desk.bus.logs.items() if p.topic == "rollouts")
-    log.pop()
-    desk.bus.groups.clear()
-    desk.start()
-    desk.runner.step(desk.consumer, desk.producer)
-    assert desk.newest("routing")["epoch"] == desk.newest("rollouts")["epoch"] == 3
-    assert desk.newest("rollouts")["challenger"] == 2
+def test_a_missing_model_repo_stops_the_ticks_of_its_model_alone(
+    harness: Harness, tmp_path: Path
+) -> None:
+    gone = releasing.publish_repo(tmp_path / "gone", harness.artifacts, "another")
+    for version in (1, 2):
+        for model, repo in ((M, harness.repo), ("another", gone)):
+            uri = harness.artifacts.put_json(version)
+            harness.tell("verdicts", releasing.verdict(model, repo, version, uri, NOW))
+            harness.tell("routing.acks", releasing.ack(model, version))
+    for blob in (harness.folder / "artifacts").rglob(gone):
+        blob.unlink()
+    harness.start()
+    harness.pairs(0.5, 1, 2, 40, "bb")
+    harness.tick(1)
+    harness.tick(2)
+    assert harness.newest("rollouts")["stage"] == "full"
+    told = [entry["decision"] for entry in harness.topics.read("audit", "another")]
+    assert told == ["start", "start", "advance", "dead-letter"]
+    assert harness.dead_letters("clock") == []
 
 
-def test_a_hold_is_told_when_its_reason_is_new(desk: Desk) -> None:
-    desk.passes(1)
-    desk.passes(2)
-    desk.acknowledged()
-    for day in (1, 2, 3):
-        desk.tick(day)
-        desk.start()
-    assert desk.decisions() == [("start", 1), ("start", 2), ("advance", 2), ("hold", 2)]
+def test_a_rollback_is_obeyed_though_the_challengers_model_repo_is_gone(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.passes(1)
+    harness.acknowledged()
+    gone = releasing.publish_repo(tmp_path / "gone", harness.artifacts, M, "watch_days: 3")
+    harness.passes(2, repo_hash=gone)
+    harness.acknowledged()
+    harness.lose_repo()
+    harness.tell("commands", releasing.command(M, "rollback"))
+    assert harness.newest("rollouts")["repo_hash"] == harness.repo
+    assert harness.newest("routing")["repo_hash"] == harness.repo
+    entry = harness.newest("audit")
+    assert releasing.replayed(entry).state.summary == entry["words"]
 
 
-def test_a_command_for_a_model_that_nobody_released_is_a_dead_letter(desk: Desk) -> None:
-    desk.tell("commands", releasing.command("nobody", "rollback"))
-    desk.tell("commands", releasing.command("nobody", "retrain"))
-    (letter,) = [
-        desk.codec.decode("commands.dlq", r.value) for r in desk.bus.read_all(["commands.dlq"])
+def test_a_router_that_was_scaled_away_blocks_nothing_once_its_lease_has_ended(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    harness.live(MINUTE_MS, "router-0", "router-1")
+    harness.passes(2)
+    harness.acknowledged("router-0")
+    harness.live(2 * MINUTE_MS, "router-0")  # router-1 is no more
+    assert harness.newest("rollouts")["stage"] == "loading"
+    assert harness.newest("audit")["words"] == "router-1 did not acknowledge it yet"
+    harness.start()
+    harness.live(2 * MINUTE_MS, "router-0")
+    assert harness.newest("rollouts")["stage"] == "shadow"
+
+
+def test_a_clock_that_stood_still_ends_no_lease(harness: Harness) -> None:
+    harness.passes(1)
+    harness.live(MINUTE_MS, "router-0", "router-1")
+    harness.passes(2)
+    harness.tell("routing.acks", *harness.acks("router-1", status="refused"))
+    harness.tell("clock", harness.ticked(harness.now + DAY_MS))
+    harness.tell("routing.acks", *harness.acks("router-1", status="refused"))
+    harness.live(LIVE_MS)
+    assert harness.newest("rollouts")["challenger"] == 2  # router-0 may serve it yet
+    harness.acknowledged("router-0")
+    assert harness.newest("rollouts")["stage"] == "shadow"
+
+
+def test_a_router_that_cannot_load_a_version_is_named_once_and_the_others_serve_it(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    harness.live(MINUTE_MS, "router-0", "router-1")
+    harness.passes(2)
+    harness.acknowledged("router-0", status="refused")
+    harness.live(3 * MINUTE_MS, "router-0", status="refused")
+    harness.acknowledged("router-1")
+    entries = harness.topics.read("audit", M)
+    assert [e["version"] for e in entries if e["decision"] == "refusal"] == [2]
+    state = harness.newest("rollouts")
+    assert (state["stage"], state["quarantined"]) == ("shadow", [])
+    assert "router-0 refuses it: corrupt" in state["words"]
+
+
+def test_a_base_that_no_router_can_load_costs_the_champion_nothing(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.passes(1)
+    harness.live(MINUTE_MS, "router-0", "router-1")
+    other = releasing.publish_repo(tmp_path / "other", harness.artifacts, M, base="/bases/other")
+    harness.passes(2, repo_hash=other, base="/bases/other", base_digest="o" * 64)
+    r = harness.newest("routing")
+    arms = {arm["version"]: arm["base"] for arm in r["arms"] + r["shadows"]}
+    assert arms == {1: "all-MiniLM-L6-v2", 2: "/bases/other"}
+    assert (r["base"], r["repo_hash"]) == ("all-MiniLM-L6-v2", other)
+    harness.acknowledged("router-0", "router-1", status="refused")
+    state, routing = harness.newest("rollouts"), harness.newest("routing")
+    assert (state["champion"], state["challenger"], state["quarantined"]) == (1, None, [])
+    assert (state["repo_hash"], routing["repo_hash"]) == (harness.repo, harness.repo)
+    assert [(a["version"], a["base"], a["weight"]) for a in routing["arms"]] == [
+        (1, "all-MiniLM-L6-v2", 10_000)
     ]
+    harness.acknowledged("router-0", "router-1", status="refused")  # whatever they say of version 1
+    assert harness.newest("rollouts") == state
+    assert harness.decisions()[-1] == ("refusal", 1)
+
+
+def old_record(harness: Harness, record: dict[str, Any]) -> bytes:
+    """A `rollouts` record as it was written before schema version 2."""
+    first = harness.codec.schemas.versions("rollout")[0]
+    buffer = BytesIO()
+    buffer.write(first.header)
+    fastavro.schemaless_writer(buffer, first.schema, record)
+    return buffer.getvalue()
+
+
+def test_a_state_of_before_goes_on_and_its_champion_keeps_its_base(
+    harness: Harness, tmp_path: Path
+) -> None:
+    record = {
+        "model": M,
+        "epoch": 7,
+        "champion": 1,
+        "challenger": None,
+        "stage": "idle",
+        "previous": None,
+        "since": NOW,
+        "paused": False,
+        "quarantined": ["bad"],
+        "versions": {"1": json.dumps({"digest": "d1", "uri": "sha256:d1"})},
+        "repo_hash": harness.repo,
+        "words": "as it was",
+        "time": NOW,
+    }
+    harness.bus.producer().send("rollouts", M.encode(), old_record(harness, record))
+    harness.start()
+    harness.tick(0.1)
+    assert harness.newest("routing")["epoch"] == 7
+    other = releasing.publish_repo(tmp_path / "other", harness.artifacts, M, base="/bases/other")
+    harness.passes(2, repo_hash=other, base="/bases/other")
+    (arm,) = harness.newest("routing")["arms"]
+    assert (arm["version"], arm["digest"], arm["base"]) == (1, "d1", "all-MiniLM-L6-v2")
+    harness.tell("commands", releasing.command(M, "rollback"))
+    assert harness.newest("rollouts")["repo_hash"] == harness.repo
+
+
+def test_health_says_what_is_tried(harness: Harness) -> None:
+    harness.passes(1)
+    assert harness.health.detail.get("activity") is None
+    harness.passes(2)
+    assert harness.health.detail["activity"] == f"{M}@2 in loading"
+    harness.acknowledged()
+    harness.start()
+    assert harness.health.detail["activity"] == f"{M}@2 in shadow"
+
+
+def test_routing_that_a_crash_kept_back_is_sent_with_the_event_or_the_next_tick(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    kept = harness.topics.read("routing", M)
+    committed = dict(harness.bus.groups[PROMOTER])
+    for lead in (lambda: handled_again(harness, {}), lambda: harness.tick(0.1)):
+        harness.lose("routing")
+        harness.bus.groups[PROMOTER] = dict(committed)
+        harness.start()
+        lead()
+        assert harness.topics.read("routing", M) == kept
+    assert len(harness.topics.read("rollouts", M)) == 1
+
+
+def test_routing_that_came_alone_is_overtaken_by_the_next_epoch(harness: Harness) -> None:
+    harness.passes(1)
+    committed = dict(harness.bus.groups[PROMOTER])
+    harness.passes(2)
+    harness.lose("rollouts")
+    handled_again(harness, committed)
+    assert harness.newest("routing")["epoch"] == harness.newest("rollouts")["epoch"] == 3
+    assert harness.newest("rollouts")["challenger"] == 2
+    assert harness.decisions() == [("start", 1), ("start", 2)]
+
+
+def test_routing_that_came_alone_is_overtaken_though_nothing_is_decided_again(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    harness.passes(2)
+    harness.lose("rollouts")
+    harness.start()
+    harness.tick(0.1)
+    state, routing = harness.newest("rollouts"), harness.newest("routing")
+    assert (state["epoch"], state["challenger"]) == (3, None)
+    assert (routing["epoch"], routing["shadows"]) == (3, [])
+
+
+def test_a_hold_is_told_when_its_reason_is_new(harness: Harness) -> None:
+    harness.passes(1)
+    harness.passes(2)
+    harness.acknowledged()
+    for day in (1, 1.5, 2, 3):
+        harness.tick(day)
+        harness.start()
+    assert harness.decisions() == [("start", 1), ("start", 2), ("advance", 2), ("hold", 2)]
+
+
+def test_a_command_for_a_model_that_nobody_released_is_a_dead_letter(harness: Harness) -> None:
+    harness.tell("commands", releasing.command("nobody", "rollback"))
+    harness.tell("commands", releasing.command("nobody", "retrain"))
+    (letter,) = harness.dead_letters("commands")
     assert letter["reason"] == "unknown_model"
 
 
-def test_a_verdict_under_a_repo_that_nobody_stored_is_a_dead_letter(desk: Desk) -> None:
-    uri = desk.artifacts.put_json(1)
-    desk.tell("verdicts", releasing.verdict(M, "0" * 64, 1, uri, NOW))
-    assert len(list(desk.bus.read_all(["verdicts.dlq"]))) == 1
-    desk.passes(1)
-    desk.tick(1)
-    assert desk.decisions() == [("start", 1)]
+@pytest.mark.parametrize("model", [M, "nobody"])
+def test_erase_is_refused_in_words(harness: Harness, model: str) -> None:
+    harness.passes(1)
+    harness.tell("commands", releasing.command(model, "erase"))
+    (letter,) = harness.dead_letters("commands")
+    assert "erasure does not exist yet, and nothing was erased" in letter["message"]
+    assert harness.decisions() == [("start", 1)]
 
 
-def test_a_store_that_fails_between_two_models_costs_no_decision(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    desk.passes(1)
-    desk.passes(2)
-    desk.acknowledged()
-    desk.pairs(0.5, 1, 2, 40, "bb")
-    other = replace(desk.promoter.states[M], model="other")
-    desk.promoter.states["other"] = other
-    real = evidence.pairs
-    calls = iter([None, StoreUnavailable("restarting")])
-
-    def failing(*given: Any) -> Pairs:
-        if error := next(calls, None):
-            raise error
-        return real(*given)
-
-    monkeypatch.setattr(handler.evidence, "pairs", failing)
-    desk.tick(1)
-    assert desk.decisions()[-1] == ("advance", 2)
-    assert desk.newest("rollouts")["stage"] == "half"
+def test_a_verdict_under_a_repo_that_nobody_stored_is_a_dead_letter(harness: Harness) -> None:
+    harness.passes(1, repo_hash="0" * 64)
+    (letter,) = harness.dead_letters("verdicts")
+    assert letter["message"].startswith("repo_hash: got '000000")
+    harness.passes(1)
+    harness.tick(1)
+    assert harness.decisions() == [("start", 1)]
 
 
-def test_poison_on_what_it_remembers_stops_no_start(desk: Desk) -> None:
-    desk.passes(1)
+def test_poison_on_what_it_reads_stops_no_start(harness: Harness) -> None:
+    harness.passes(1)
     for topic in ("rollouts", "routing", "routing.acks", "clock"):
-        desk.bus.producer().send(topic, b"k", b"poison")
-    desk.start()
-    assert desk.promoter.states[M].champion == 1
+        harness.bus.producer().send(topic, b"k", b"poison")
+    harness.start()
+    harness.passes(2)
+    assert harness.newest("rollouts")["challenger"] == 2
 
 
 def test_pairs_are_requests_that_both_answered_with_a_label_that_is_known_by_then(
-    desk: Desk,
+    harness: Harness,
 ) -> None:
     def found(until: float = 2, since: float = 0) -> Pairs:
         times = (NOW + int(day * DAY_MS) for day in (since, until))
-        return evidence.pairs(desk.store, M, 1, 2, *times)
+        return evidence.pairs(harness.store, M, 1, 2, *times)
 
     assert found() == Pairs()
     for right in ("bb", "ba", "ab", "aa"):
-        desk.pairs(1, 1, 2, 1, right)
+        harness.pairs(1, 1, 2, 1, right)
     assert found() == Pairs(1, 1, 1, 1)
     assert (found(0.5), found(2, 1.5)) == (Pairs(), Pairs())
     rows = releasing.answer_rows(M, "r10", {1: "b", 2: "b"}, NOW + DAY_MS, 9000)
-    desk.store.append("inferences", rows)  # a client that tried twice
-    desk.store.append("inferences", releasing.answer_rows(M, "x", {1: "b"}, NOW, 9010))
-    desk.store.append("outcomes", [releasing.outcome_row(M, "x", "b", NOW, 9010)])
+    harness.store.append("inferences", rows)  # a client that tried twice
+    harness.store.append("inferences", releasing.answer_rows(M, "x", {1: "b"}, NOW, 9010))
+    harness.store.append("outcomes", [releasing.outcome_row(M, "x", "b", NOW, 9010)])
     assert found() == Pairs(1, 1, 1, 1)
-    desk.store.append(  # a later correction: not known before it came
+    harness.store.append(  # a later correction: not known before it came
         "outcomes", [releasing.outcome_row(M, "r10", "a", NOW + 3 * DAY_MS, 9020)]
     )
     assert found(3) == Pairs(0, 1, 1, 2)
-
-
-def test_a_bus_that_is_down_loses_nothing(desk: Desk) -> None:
-    desk.passes(1)
-    desk.bus.down = True
-    with pytest.raises(BusUnavailable):
-        desk.consumer.poll(0)
-    desk.bus.down = False
-    desk.start()
-    assert desk.promoter.states[M].champion == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 
 from driftgate.errors import StoreRefused, StoreUnavailable
-from driftgate.store import guarded
+from driftgate.store import Store, guarded
 
 
 def said(code: int, name: str) -> DatabaseError:
@@ -56,3 +58,10 @@ def test_what_will_not_pass_is_refused_with_its_code(code: int, name: str) -> No
 def test_no_answer_is_waited_for(error: Exception) -> None:
     with pytest.raises(StoreUnavailable):
         failing(error)
+
+
+def test_a_store_that_does_not_answer_is_waited_for_no_longer_than_it_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(StoreUnavailable, match="connect"):
+            Store.connect(url, timeout_seconds=1)
