@@ -11,12 +11,21 @@ import typer
 
 from driftgate.errors import BadConfig, DriftgateError, RouterUnavailable
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from services.console.terminal import HERE, ROUTER, State, console, reaching, say, settings, told
+from services.console.terminal import (
+    HERE,
+    ROUTER,
+    State,
+    console,
+    reaching,
+    reports_errors,
+    say,
+    settings,
+)
 
 DEADLINE_SECONDS = 30.0
 
 
-@told
+@reports_errors
 def ask(
     model: str,
     text: str,

@@ -9,10 +9,10 @@ from driftgate.errors import BadConfig
 from driftgate.model_repo import ModelRepo
 from driftgate.scaffold import launch
 from driftgate.scaffold.launch import LAUNCH
-from services.console.terminal import Status, fail, say, told
+from services.console.terminal import Status, fail, reports_errors, say
 
 
-@told
+@reports_errors
 def check(folder: Path) -> None:
     """Reads a model repo and says what is wrong with it."""
     try:

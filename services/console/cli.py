@@ -85,7 +85,7 @@ COMMANDS = (
         "status",
         "stack_cli:status",
         MACHINE,
-        "Health of each part, and how far each service has read.",
+        "Health of each part, how far each service has read, and the system's time.",
     ),
     Entry("down", "stack_cli:down", MACHINE, "Stops everything; what was stored stays."),
     Entry(

@@ -21,16 +21,16 @@ from driftgate.config import Settings
 from driftgate.dead_letters import claimed_schema_id
 from driftgate.errors import BadConfig, Corrupt
 from driftgate.store import Store
-from services.console.letterbox import Asked, Letterbox, Opened
-from services.console.letters import (
+from services.console.dead_letter_queue import DeadLetterQueue, Opened, Run
+from services.console.dead_letter_selection import (
     DROP,
     DROPPED,
     OPEN,
     REPLAY,
     REPLAYED,
     STATES,
+    DeadRecord,
     Filter,
-    Letter,
     Place,
     dump,
     kept_from_drop,
@@ -45,9 +45,9 @@ from services.console.terminal import (
     actor,
     console,
     now,
+    reports_errors,
     say,
     settings,
-    told,
 )
 
 app = typer.Typer(
@@ -57,7 +57,7 @@ app = typer.Typer(
 )
 
 Places = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]…", help="letters, as `list` shows them")
+    list[str] | None, typer.Argument(metavar="[ID]…", help="records, as `list` shows them")
 ]
 Topic = Annotated[str, typer.Option(help="topic that the record came from")]
 Reason = Annotated[str, typer.Option(help="why it was given up, such as unknown_label")]
@@ -70,7 +70,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 
 
 @app.command(name="list")
-@told
+@reports_errors
 def list_(
     topic: Topic = "",
     reason: Reason = "",
@@ -78,20 +78,20 @@ def list_(
     since: Since = "",
     until: Until = "",
     contains: Contains = "",
-    limit: Annotated[int, typer.Option(min=1, help="newest letters to show")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="newest dead letters to show")] = 50,
     all_: Annotated[bool, typer.Option("--all", help="dropped ones too")] = False,
     state: State = HERE,
 ) -> None:
-    """The newest letters, and how many there are by topic and reason."""
-    with opened(settings(state, KAFKA, STORE)) as (found, box):
+    """The newest dead letters, and how many there are by topic and reason."""
+    with opened(settings(state, KAFKA, STORE)) as (found, queue):
         meant = Filter.parse(
-            box.codec.topics, now(found), (), topic, reason, model, since, until, contains
+            queue.codec.topics, now(found), (), topic, reason, model, since, until, contains
         )
         counts: Counter[tuple[str, str, str]] = Counter()
         newest = heapq.nlargest(
             limit,
-            (one for one in counted(box.matching(meant), counts) if all_ or one.state != DROPPED),
-            key=lambda letter: (letter.first_seen, letter.place),
+            (one for one in counted(queue.matching(meant), counts) if all_ or one.state != DROPPED),
+            key=lambda record: (record.first_seen, record.place),
         )
     if not counts:
         console.print("no dead letters" if meant.matches_all else "no dead letter is like that")
@@ -101,13 +101,13 @@ def list_(
     for column in table.columns:
         column.no_wrap = True
     table.add_column("message")
-    for letter in newest:
+    for record in newest:
         table.add_row(
-            str(letter.place),
-            letter.reason,
-            when(letter.first_seen),
-            letter.state,
-            Text(letter.message, no_wrap=True, overflow="ellipsis"),
+            str(record.place),
+            record.reason,
+            when(record.first_seen),
+            record.state,
+            Text(record.message, no_wrap=True, overflow="ellipsis"),
         )
     console.print(table)
     summary = Table("topic", "reason", OPEN, REPLAYED, DROPPED)
@@ -118,26 +118,26 @@ def list_(
 
 
 @app.command()
-@told
+@reports_errors
 def show(
-    place: Annotated[str, typer.Argument(metavar="ID", help="a letter, as `list` shows it")],
+    place: Annotated[str, typer.Argument(metavar="ID", help="a record, as `list` shows it")],
     state: State = HERE,
 ) -> None:
-    """Everything about a letter: reason, record, what was done about it."""
-    with opened(settings(state, KAFKA, STORE)) as (_, box):
-        at = Place.parse(place, box.codec.topics)
-        pages = box.opened(box.matching(Filter(places=(at,))))
-        one = next((letter for page in pages for letter in page), None)
+    """Everything about a dead letter: reason, record, what was done about it."""
+    with opened(settings(state, KAFKA, STORE)) as (_, queue):
+        at = Place.parse(place, queue.codec.topics)
+        pages = queue.opened(queue.matching(Filter(places=(at,))))
+        one = next((opened for page in pages for opened in page), None)
         if one is None:
             raise BadConfig(
                 f"there is no dead letter {at}: `driftgate dlq list` shows those stored"
             )
-        lines = [*described(box, one), *describe(box.history(at), numbers=False)]
+        lines = [*described(queue, one), *describe(queue.history(at), numbers=False)]
     say("\n".join(lines))
 
 
 @app.command()
-@told
+@reports_errors
 def replay(
     places: Places = None,
     topic: Topic = "",
@@ -155,17 +155,25 @@ def replay(
     state: State = HERE,
 ) -> None:
     """Sends records again to the topic that they came from: after the cause was repaired."""
-    with opened(settings(state, KAFKA, STORE)) as (found, box):
+    with opened(settings(state, KAFKA, STORE)) as (found, queue):
         meant = Filter.parse(
-            box.codec.topics, now(found), places or (), topic, reason, model, since, until, contains
+            queue.codec.topics,
+            now(found),
+            places or (),
+            topic,
+            reason,
+            model,
+            since,
+            until,
+            contains,
         )
         decide(
             found,
-            box,
+            queue,
             meant,
             REPLAY,
             "send",
-            lambda letter: kept_from_replay(letter, box.codec.topics, again),
+            lambda record: kept_from_replay(record, queue.codec.topics, again),
             everything=everything,
             dry_run=dry_run,
             yes=yes,
@@ -173,7 +181,7 @@ def replay(
 
 
 @app.command()
-@told
+@reports_errors
 def drop(
     places: Places = None,
     topic: Topic = "",
@@ -186,119 +194,129 @@ def drop(
     yes: Yes = False,
     state: State = HERE,
 ) -> None:
-    """Marks letters as given up: `list` hides them. Nothing is deleted."""
-    with opened(settings(state, KAFKA, STORE)) as (found, box):
+    """Marks dead letters as given up: `list` hides them. Nothing is deleted."""
+    with opened(settings(state, KAFKA, STORE)) as (found, queue):
         meant = Filter.parse(
-            box.codec.topics, now(found), places or (), topic, reason, model, since, until, contains
+            queue.codec.topics,
+            now(found),
+            places or (),
+            topic,
+            reason,
+            model,
+            since,
+            until,
+            contains,
         )
-        decide(found, box, meant, DROP, "drop", kept_from_drop, everything=everything, yes=yes)
+        decide(found, queue, meant, DROP, "drop", kept_from_drop, everything=everything, yes=yes)
 
 
 # ---------------------------------------------------------------- what the commands share
 
 
 @contextmanager
-def opened(found: Settings) -> Iterator[tuple[Settings, Letterbox]]:
+def opened(found: Settings) -> Iterator[tuple[Settings, DeadLetterQueue]]:
     with (
         closing(Store.connect(found.store, found.database)) as store,
         closing(KafkaBus(found.kafka)) as bus,
     ):
         codec = Codec.load(found.schemas, found.registry)
-        yield found, Letterbox(store, bus, codec, Artifacts(found.artifacts))
+        yield found, DeadLetterQueue(store, bus, codec, Artifacts(found.artifacts))
 
 
 def decide(
     found: Settings,
-    box: Letterbox,
+    queue: DeadLetterQueue,
     meant: Filter,
     decision: str,
     verb: str,
-    kept: Callable[[Letter], str],
+    kept: Callable[[DeadRecord], str],
     *,
     everything: bool,
     yes: bool,
     dry_run: bool = False,
 ) -> None:
-    """Says what is going to happen to the letters meant, asks, and does it.
+    """Says what is going to happen to the records meant, asks, and does it.
 
     Raises:
-        BadConfig: no letters are named, by id, filter or --everything; or an id names none.
-        Corrupt: what was parked of some letters is lost; the others were sent.
+        BadConfig: no records are named, by id, filter or --everything; or an id names none.
+        Corrupt: some records, too large for their dead letter, are lost; the others were sent.
     """
     if meant.matches_all and not everything:
-        raise BadConfig(f"which letters to {verb}? Name ids or filters, or say --everything")
-    due = planned(box.matching(meant), meant, verb, kept)
+        raise BadConfig(f"which records to {verb}? Name ids or filters, or say --everything")
+    due = planned(queue.matching(meant), meant, verb, kept)
     if not due or dry_run:
         console.print(f"would {verb} {due:,}" if due else f"nothing to {verb}")
         return
     if not yes:
         typer.confirm(f"{verb} {due:,}?", abort=True)
-    chosen = (letter for letter in box.matching(meant) if not kept(letter))
+    chosen = (record for record in queue.matching(meant) if not kept(record))
     lost: list[str] = []
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(verb, total=due)
-        for page in box.decide(decision, chosen, Asked(meant, actor(), now(found))):
+        for page in queue.decide(decision, chosen, Run(meant, actor(), now(found))):
             progress.advance(bar, len(page))
             if decision == REPLAY:
-                lost += [f"{one.letter.place}: {one.lost}" for one in page if one.lost]
+                lost += [f"{one.record.place}: {one.lost}" for one in page if one.lost]
     console.print(f"{due - len(lost):,} {STATES[decision]}", highlight=False)
     if lost:
         raise Corrupt("\n".join(["these could not be sent:", *lost]))
 
 
 def planned(
-    letters: Iterable[Letter], meant: Filter, verb: str, kept: Callable[[Letter], str]
+    records: Iterable[DeadRecord], meant: Filter, verb: str, kept: Callable[[DeadRecord], str]
 ) -> int:
-    """Shows what would become of the letters; returns how many are not kept from it.
+    """Shows what would become of the records; returns how many are not kept from it.
 
     Raises:
-        BadConfig: an id names no letter.
+        BadConfig: an id names none.
     """
     counts: Counter[tuple[str, str, str]] = Counter()
     missing = set(meant.places)
-    for letter in letters:
-        counts[letter.place.topic, letter.reason, kept(letter)] += 1
-        missing.discard(letter.place)
+    for record in records:
+        counts[record.place.topic, record.reason, kept(record)] += 1
+        missing.discard(record.place)
     if missing:
         names = ", ".join(map(str, sorted(missing)[:5]))
         raise BadConfig(f"no dead letter is like that: {names}; `driftgate dlq list` shows them")
-    table = Table("topic", "reason", "letters", f"{verb}?")
+    table = Table("topic", "reason", "records", f"{verb}?")
     for (topic, reason, why), number in sorted(counts.items()):
         table.add_row(topic, reason, f"{number:,}", why or "yes")
     console.print(table) if counts else None
     return sum(number for (_, _, why), number in counts.items() if not why)
 
 
-def counted(letters: Iterable[Letter], counts: Counter[tuple[str, str, str]]) -> Iterator[Letter]:
-    """The letters as they pass, counted by topic, reason and state."""
-    for letter in letters:
-        counts[letter.place.topic, letter.reason, letter.state] += 1
-        yield letter
+def counted(
+    records: Iterable[DeadRecord], counts: Counter[tuple[str, str, str]]
+) -> Iterator[DeadRecord]:
+    """The records as they pass, counted by topic, reason and state."""
+    for record in records:
+        counts[record.place.topic, record.reason, record.state] += 1
+        yield record
 
 
-# ---------------------------------------------------------------- how a letter is told
+# ---------------------------------------------------------------- how a record is shown
 
 
-def described(box: Letterbox, one: Opened) -> Iterator[str]:
-    """All that is known about a letter, as lines."""
-    place = one.letter.place
-    yield f"{place}  {one.letter.state}"
-    for row in box.written(place):
+def described(queue: DeadLetterQueue, one: Opened) -> Iterator[str]:
+    """All that is known about a record, as lines."""
+    place = one.record.place
+    yield f"{place}  {one.record.state}"
+    for row in queue.written(place):
         where = f"{row['topic']}/{row['partition']}/{row['offset']}"
-        yield f"letter {where} by {row['service']}, first seen {when(row['first'])}"
+        yield f"dead letter {where} by {row['service']}, first seen {when(row['first'])}"
         yield f"    {row['reason']}: {row['message']}"
-    yield f"schema id: {schema_note(box.codec, place.topic, claimed_schema_id(one.value))}"
+    yield f"schema id: {schema_note(queue.codec, place.topic, claimed_schema_id(one.value))}"
     yield f"key: {'none' if one.key is None else repr(one.key)[1:]}"
     if one.lost:
         yield f"lost: {one.lost}"
     if one.value is None:
         yield "value: none"
-    elif one.event is None:
+    elif one.fields is None:
         yield f"value: {len(one.value):,} bytes that cannot be decoded\n{dump(one.value)}"
     else:
-        event = json.dumps(finite(dict(one.event)), indent=2, ensure_ascii=False)
-        yield f"value: {len(one.value):,} bytes\n{event}"
+        fields = json.dumps(finite(dict(one.fields)), indent=2, ensure_ascii=False)
+        yield f"value: {len(one.value):,} bytes\n{fields}"
 
 
 def schema_note(codec: Codec, topic: str, schema_id: int | None) -> str:

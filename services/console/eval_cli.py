@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from services.console.terminal import told
+from services.console.terminal import reports_errors
 
 
-@told
+@reports_errors
 def evaluate(
     model_repo: Annotated[
         Path, typer.Argument(metavar="MODEL_REPO", help="folder with model.yaml and evals/")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from driftgate.errors import BadConfig, nearest
-from services.console.terminal import HERE, KAFKA, State, say, settings, told
+from services.console.terminal import HERE, KAFKA, State, reports_errors, say, settings
 
 if TYPE_CHECKING:
     from driftgate.artifacts import Artifacts
@@ -25,7 +25,7 @@ Versions = Mapping[int, Mapping[str, Any]]
 """What the refs `models/MODEL/versions/N` say, by N."""
 
 
-@told
+@reports_errors
 def export(
     model: str,
     folder: Annotated[Path, typer.Argument(help="where to write it; absent or empty")],
@@ -78,13 +78,13 @@ def versions_of(artifacts: Artifacts, model: str) -> Versions:
 def champion_of(found: Settings, model: str) -> int | None:
     """The version at full traffic; None before the first release."""
     from driftgate.bus_kafka import KafkaBus
+    from driftgate.bus_tools import newest
     from driftgate.codec import Codec
-    from driftgate.rollouts import ROLLOUTS
-    from driftgate.runner import newest
+    from driftgate.events import Rollout
 
     with closing(KafkaBus(found.kafka)) as bus:
-        state = newest(bus, Codec.load(found.schemas, found.registry), ROLLOUTS).get(model)
-    return None if state is None else state["champion"]
+        state = newest(bus, Codec.load(found.schemas, found.registry), Rollout).get(model)
+    return None if state is None else state.champion
 
 
 def chosen(model: str, versions: Versions, number: int) -> Mapping[str, Any]:

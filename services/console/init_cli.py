@@ -15,7 +15,7 @@ import typer
 from driftgate.errors import BadConfig
 from driftgate.labelled.rows import Asked
 from services.console import reading_cli as reading
-from services.console.terminal import HERE, Status, console, say, told
+from services.console.terminal import HERE, Status, console, reports_errors, say
 
 if TYPE_CHECKING:
     from driftgate.labelled.rows import Row
@@ -28,7 +28,7 @@ MOST_SHOWN = 8
 MOST_CHARACTERS = 60
 
 
-@told
+@reports_errors
 @reading.reads
 def init(
     folder: Path,
@@ -44,8 +44,8 @@ def init(
     asked: Asked,
 ) -> None:
     """Writes a model repo: model.yaml, evals, and the launch file that goes with them."""
-    from driftgate.clock import LiveClock
     from driftgate.labelled.reading import read
+    from driftgate.machine_clock import machine_ms
     from driftgate.scaffold import launch, writing
 
     writing.check_free(folder)
@@ -54,7 +54,7 @@ def init(
         starter(folder)
         return
     labelled = read(data, asked)
-    now = LiveClock().now()
+    now = machine_ms()
     places = launch.until(labelled, now)
     for line in labelled.findings.lines():
         say(line)

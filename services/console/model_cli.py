@@ -1,5 +1,5 @@
-"""`driftgate apply`, `retrain`, `pause`, `resume`, `promote`, `rollback`, `audit`: what operators
-tell the services about a model, and are told."""
+"""`driftgate apply`, `retrain`, `pause`, `resume`, `promote`, `rollback`, `audit`: commands about a
+model, and the decisions about it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from deploy.local import stack
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
+from driftgate.bus_tools import events, newest
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
-from driftgate.events import Emit
+from driftgate.events import AuditEntry, CommandKind, Model, Routing
 from driftgate.labelled.rows import Asked
-from driftgate.runner import newest, readable
 from driftgate.scaffold import launch
 from driftgate.scaffold.launch import LAUNCH
 from services.console import reading_cli as reading
 from services.console import waiting
 from services.console.check_cli import launch_problems
-from services.console.following import Course, audit_command
 from services.console.operators import describe
+from services.console.order_status import OrderStatus, audit_command
 from services.console.orders import declared, order, send
 from services.console.terminal import (
     HERE,
@@ -39,35 +39,35 @@ from services.console.terminal import (
     console,
     now,
     reaching,
+    reports_errors,
     say,
     settings,
-    told,
 )
 
 Reason = Annotated[str, typer.Option(help="why, for the audit")]
 ASKED = "asked by an operator"
 
 
-@told
+@reports_errors
 def apply(folder: Path, state: State = HERE) -> None:
     """Puts a model repo in force."""
-    model_repo.read(folder)  # what is wrong with it is told whether the system answers or not
+    model_repo.read(folder)  # what is wrong with it is said whether the system answers or not
     found = settings(state, KAFKA)
     repo, uri = model_repo.publish(folder, Artifacts(found.artifacts))
     for problem in launch_problems(repo):
         complain(f"{folder / LAUNCH}: {problem}")
-    event = {
-        "model": repo.config.model,
-        "repo_hash": repo.hash,
-        "repo_uri": uri,
-        "actor": actor(),
-        "time": now(found),
-    }
-    send(found, Emit("models", event))
+    declaration = Model(
+        model=repo.config.model,
+        repo_hash=repo.hash,
+        repo_uri=uri,
+        actor=actor(),
+        time=now(found),
+    )
+    send(found, declaration)
     say(f"{repo.config.model} is declared as {repo.hash[:12]}")
 
 
-@told
+@reports_errors
 @reading.reads
 def retrain(
     model: str,
@@ -98,35 +98,35 @@ def retrain(
         say_ordered("retrain", model, state)
         return
     say(f"retrain of {model} is ordered")
-    course = Course(model, command_id, options=reaching(state))
-    follow(found, course, deadline * 60, healthz(state))
+    status = OrderStatus(model, command_id, options=reaching(state))
+    follow(found, status, deadline * 60, healthz(state))
 
 
-@told
+@reports_errors
 def rollback(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
     """Takes the newest version back."""
-    tell(model, "rollback", reason, state)
+    order_now(model, "rollback", reason, state)
 
 
-@told
+@reports_errors
 def pause(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
     """Holds the rollout where it is."""
-    tell(model, "pause", reason, state)
+    order_now(model, "pause", reason, state)
 
 
-@told
+@reports_errors
 def resume(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
     """Lets the rollout go on."""
-    tell(model, "resume", reason, state)
+    order_now(model, "resume", reason, state)
 
 
-@told
+@reports_errors
 def promote(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
     """Sends the challenger to full traffic at once, without waiting for evidence."""
-    tell(model, "promote", reason, state)
+    order_now(model, "promote", reason, state)
 
 
-@told
+@reports_errors
 def audit(
     model: str,
     state: State = HERE,
@@ -137,10 +137,10 @@ def audit(
     found = settings(state, KAFKA)
     codec = Codec.load(found.schemas, found.registry)
     with closing(KafkaBus(found.kafka)) as bus:
-        entries = [entry for _, entry in readable(bus, codec, ["audit"])]
-    mine = [entry for entry in entries if entry["model"] == model]
+        entries = list(events(bus, codec, AuditEntry))
+    mine = [entry for entry in entries if entry.model == model]
     if not mine:
-        known = sorted({entry["model"] for entry in entries})
+        known = sorted({entry.model for entry in entries})
         hint = nearest(model, known) if known else "no model has any yet"
         raise BadConfig(f"model {model!r} has no decisions: {hint}")
     for line in describe(mine[-last:], numbers):
@@ -150,7 +150,7 @@ def audit(
 # ---------------------------------------------------------------- what the commands share
 
 
-def tell(model: str, kind: str, reason: str, state: Path) -> None:
+def order_now(model: str, kind: CommandKind, reason: str, state: Path) -> None:
     order(settings(state, KAFKA), model, kind, reason)
     say_ordered(kind, model, state)
 
@@ -171,8 +171,8 @@ def stored_seed(found: Settings, model: str, seed: Path, asked: Asked) -> str:
     artifacts = Artifacts(found.artifacts)
     codec = Codec.load(found.schemas, found.registry)
     with closing(KafkaBus(found.kafka)) as bus:
-        uri = declared(bus, codec, model)["repo_uri"]
-        first = model not in newest(bus, codec, "routing")
+        uri = declared(bus, codec, model).repo_uri
+        first = model not in newest(bus, codec, Routing)
     repo = model_repo.fetch(uri, artifacts, found.state_dir / "repos")
     rows = seed_of(seed, asked, repo, now(found), first)
     for line in rows.words:
@@ -186,7 +186,9 @@ def healthz(state: Path) -> Mapping[str, str]:
     return {} if config is None else config.healthz
 
 
-def follow(found: Settings, course: Course, deadline_s: float, urls: Mapping[str, str]) -> None:
+def follow(
+    found: Settings, status: OrderStatus, deadline_s: float, urls: Mapping[str, str]
+) -> None:
     """Waits for a version that was ordered.
 
     Raises:
@@ -194,15 +196,15 @@ def follow(found: Settings, course: Course, deadline_s: float, urls: Mapping[str
         NotInTime, BusUnavailable
     """
     codec = Codec.load(found.schemas, found.registry)
-    doing = partial(waiting.activities, urls, course.model)
+    doing = partial(waiting.activities, urls, status.model)
     try:
         with closing(KafkaBus(found.kafka)) as bus:
-            course = waiting.wait(bus, codec, course, deadline_s, doing, console)
+            status = waiting.wait(bus, codec, status, deadline_s, doing, console)
     except KeyboardInterrupt:
-        complain(f"the order stands: {audit_command(course)} shows how it goes on")
+        complain(f"the order stands: {audit_command(status)} shows how it goes on")
         raise
-    if course.passed:
-        say(course.words)
+    if status.passed:
+        say(status.summary)
         return
-    complain(f"no new version: {course.words}")
+    complain(f"no new version: {status.summary}")
     raise typer.Exit(Status.NO)

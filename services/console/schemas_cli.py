@@ -9,13 +9,13 @@ import typer
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
-from services.console.terminal import HERE, State, Status, fail, say, settings, told
+from services.console.terminal import HERE, State, Status, fail, reports_errors, say, settings
 
 app = typer.Typer(help="Versions of the events' schemas.", no_args_is_help=True)
 
 
 @app.command()
-@told
+@reports_errors
 def check(subject: str, file: Path, state: State = HERE) -> None:
     """Says whether a schema may be the next version of a subject. Exit 0: it may."""
     codec, text = codec_of(settings(state), subject), read(file)
@@ -27,7 +27,7 @@ def check(subject: str, file: Path, state: State = HERE) -> None:
 
 
 @app.command()
-@told
+@reports_errors
 def add(subject: str, file: Path, state: State = HERE) -> None:
     """Registers a schema as the next version of a subject, in the lock file or over HTTP."""
     found = settings(state)

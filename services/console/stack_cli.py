@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -14,25 +13,28 @@ from deploy.local import stack
 from driftgate import topology
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
+from driftgate.config import Settings
 from driftgate.errors import NotRunning
 from services.console import health
+from services.console.operators import when
 from services.console.terminal import (
     HERE,
     KAFKA,
     State,
     Status,
     console,
+    now,
     reaching,
+    reports_errors,
     say,
     settings,
-    told,
 )
 
 # Where time runs faster, ticks must come more often: s of the machine's clock.
 PACED_TICK = "1"
 
 
-@told
+@reports_errors
 def up(
     state: State = HERE,
     clock: Annotated[
@@ -53,7 +55,7 @@ def up(
     say(f"`driftgate status{reaching(state)}` shows each part; README says how to connect an app")
 
 
-@told
+@reports_errors
 def down(state: State = HERE) -> None:
     """Stops everything; what was stored stays."""
     if stack.recorded(state.resolve()) is None:
@@ -61,9 +63,9 @@ def down(state: State = HERE) -> None:
     stack.down(state, say)
 
 
-@told
+@reports_errors
 def status(state: State = HERE) -> None:
-    """Health of each part, and how far each service has read."""
+    """Health of each part, how far each service has read, and the system's time."""
     config = stack.running(state)
     if config is None:
         raise NotRunning(
@@ -73,7 +75,10 @@ def status(state: State = HERE) -> None:
     parts = stack.status(config)
     console.print(health_table(parts))
     if all(part.healthy for part in parts if part.name == "kafka"):
-        console.print(lag_table(state))  # else Kafka is in the table above, and would not answer
+        # Else Kafka is in the table above, and would not answer.
+        found = settings(state, KAFKA)
+        console.print(lag_table(found))
+        say(f"its time is {when(now(found))} UTC")
     held = held_partitions(config)
     for why in held.values():
         console.print(f"held: {why}", style="red", highlight=False, soft_wrap=True, markup=False)
@@ -96,12 +101,11 @@ def health_table(parts: list[stack.PartStatus]) -> Table:
     return table
 
 
-def lag_table(state: Path) -> Table:
+def lag_table(found: Settings) -> Table:
     """
     Raises:
         BusUnavailable
     """
-    found = settings(state, KAFKA)
     codec = Codec.load(found.schemas, found.registry)
     table = Table("group", "position", "lag")
     with closing(KafkaBus(found.kafka)) as bus:

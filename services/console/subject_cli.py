@@ -10,13 +10,14 @@ import typer
 from rich.table import Table
 
 from driftgate.bus_kafka import KafkaBus
+from driftgate.bus_tools import newest
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
-from driftgate.runner import newest
+from driftgate.events import Model
 from driftgate.store import Store
 from driftgate.subjects import subject_hash
-from services.console.terminal import HERE, KAFKA, STORE, State, console, settings, told
+from services.console.terminal import HERE, KAFKA, STORE, State, console, reports_errors, settings
 
 # Feedback names no version: it is about the live answer that counts, as in view `answers`.
 ROWS = """
@@ -46,7 +47,7 @@ GROUP BY version
 KINDS = ("inferences", "feedback", "outcomes")
 
 
-@told
+@reports_errors
 def subject(
     model: str,
     person: Annotated[str, typer.Argument(metavar="ID", help="the person's id, as apps send it")],
@@ -101,7 +102,7 @@ def refuse_unknown(model: str, found: Settings) -> None:
         BadConfig
     """
     with closing(KafkaBus(found.kafka)) as bus:
-        declared = newest(bus, Codec.load(found.schemas, found.registry), "models")
+        declared = newest(bus, Codec.load(found.schemas, found.registry), Model)
     if model not in declared:
         hint = nearest(model, list(declared)) if declared else "none is declared"
         raise BadConfig(f"model {model!r} is not declared: {hint}")

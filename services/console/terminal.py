@@ -1,5 +1,5 @@
 """What every command of an operator needs: where the system is, what time it is there, who asks,
-and one voice for errors.
+and how errors are reported.
 
 Imports little, since `driftgate --help` waits for all of it: clients of Kafka, the store and the
 local stack are imported by the functions that use them.
@@ -67,7 +67,7 @@ class Status(IntEnum):
     INTERRUPTED = 130
 
 
-def told(command: Callable[..., None]) -> Callable[..., None]:
+def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Makes an error one line on standard error and an exit status, never a trace."""
 
     @functools.wraps(command)
@@ -211,18 +211,17 @@ def listens(address: str) -> bool:
 
 
 def now(found: Settings) -> int:
-    """The system's time, ms: of the world that is played, or of this machine."""
-    from driftgate.bus_kafka import KafkaBus
-    from driftgate.clock import LiveClock
-    from driftgate.codec import Codec
-    from driftgate.runner import newest
+    """The system's time, ms.
 
-    if found.clock == "live":
-        return LiveClock().now()
-    codec = Codec.load(found.schemas, found.registry)
+    Raises:
+        BusUnavailable
+    """
+    from driftgate.bus_kafka import KafkaBus
+    from driftgate.codec import Codec
+    from driftgate.runtime.clock import system_time
+
     with closing(KafkaBus(found.kafka)) as bus:
-        ticks = newest(bus, codec, "clock").values()
-    return max((int(tick["time"]) for tick in ticks), default=0)
+        return system_time(bus, Codec.load(found.schemas, found.registry))
 
 
 def actor() -> str:

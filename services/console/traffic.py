@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from driftgate.errors import BadConfig, nearest
 from driftgate.store import Store
-from services.console.letters import moment
+from services.console.dead_letter_selection import moment
 
 ALL, EACH = "all", ""
 MINUTE_S = 60

@@ -14,7 +14,7 @@ from rich.text import Text
 from driftgate.errors import BadConfig
 from driftgate.store import Store
 from services.console.operators import when
-from services.console.terminal import HERE, STORE, State, console, say, settings, told
+from services.console.terminal import HERE, STORE, State, console, reports_errors, say, settings
 from services.console.traffic import ALL, EACH, By, Row, Span, rows, span_of
 
 # Broken, so that slices have room beside them on a terminal of 80 columns.
@@ -22,7 +22,7 @@ ANSWERED = ("answers", "share", "confi-\ndence", "p50\nms", "p95\nms", "p99\nms"
 KNOWN = ("known", "accu-\nracy", "95 %")
 
 
-@told
+@reports_errors
 def traffic(
     model: str,
     since: Annotated[

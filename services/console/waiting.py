@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.status import Status as Spinner
 from rich.text import Text
 
-from driftgate.audit import TOPIC as AUDIT
 from driftgate.bus import Bus, Record
+from driftgate.bus_tools import decoded
 from driftgate.codec import Codec
 from driftgate.errors import BadInput, NotInTime
-from driftgate.events import DLQ, Event
-from services.console import following, health
-from services.console.following import Course
+from driftgate.events import AnyEvent, AuditEntry, DeadLetter
+from services.console import health, order_status
 from services.console.operators import describe
+from services.console.order_status import OrderStatus
 
 POLL_SECONDS = 0.5
 # Who works on a new version for longer than a moment, in this order.
@@ -30,11 +30,11 @@ OTHER_ROUTERS_SECONDS = 30.0
 def wait(
     bus: Bus,
     codec: Codec,
-    course: Course,
+    status: OrderStatus,
     deadline_s: float,
     activities: Callable[[], Mapping[str, str]],
     console: Console,
-) -> Course:
+) -> OrderStatus:
     """Follows an order until it is done or refused; prints each decision about it.
 
     `activities` says what each service is doing. On a terminal that is a line which is redrawn,
@@ -44,59 +44,51 @@ def wait(
         NotInTime: it is neither at the deadline; it still goes on.
         BusUnavailable
     """
-    topics = [topic for topic in following.TOPICS if topic in codec.topics.by_name]
     begin = time.monotonic()
     # A group of its own, which commits nothing, reads from the beginning and leaves no trace.
-    consumer = bus.consumer(topics, f"console-{course.command_id}", "console")
+    consumer = bus.consumer(order_status.TOPICS, f"console-{status.command_id}", "console")
     progress = Progress(console, deadline_s)
     refused_at: float | None = None
     with closing(consumer), progress.spinner:
-        while course.passed is None:
+        while status.passed is None:
             gone = time.monotonic() - begin
             if gone > deadline_s:
                 raise NotInTime(
-                    f"{course.model}: no result after {gone:.0f} s; the order stands, "
-                    f"{following.audit_command(course)} shows how it goes on"
+                    f"{status.model}: no result after {gone:.0f} s; the order stands, "
+                    f"{order_status.audit_command(status)} shows how it goes on"
                 )
-            course = read_on(codec, course, consumer.poll(POLL_SECONDS), progress)
+            status = read_on(codec, status, consumer.poll(POLL_SECONDS), progress)
             progress.show(activities(), gone)
-            why = following.refusal(course)
+            why = order_status.refusal(status)
             refused_at = refused_at or gone if why else None
             if refused_at is not None and gone - refused_at >= OTHER_ROUTERS_SECONDS:
-                course = following.ended(course, False, why)
-    return course
+                status = order_status.ended(status, False, why)
+    return status
 
 
-def read_on(codec: Codec, course: Course, records: Iterable[Record], progress: Progress) -> Course:
+def read_on(
+    codec: Codec, status: OrderStatus, records: Iterable[Record], progress: Progress
+) -> OrderStatus:
     """What is known after more records; prints the decisions among them that are about it."""
-    for topic, event in events(codec, records):
-        after = one_more(codec, course, topic, event)
+    for _, event in decoded(codec, records):
+        after = one_more(codec, status, event)
         # What ends it badly is left to the caller, who says it last.
-        if after != course and topic == AUDIT and after.passed is not False:
+        if after != status and isinstance(event, AuditEntry) and after.passed is not False:
             progress.print(*describe([event], numbers=False))
-        course = after
-    return course
+        status = after
+    return status
 
 
-def one_more(codec: Codec, course: Course, topic: str, event: Event) -> Course:
+def one_more(codec: Codec, status: OrderStatus, event: AnyEvent) -> OrderStatus:
     """What is known after an event; a dead letter counts as the event that it holds."""
-    if not topic.endswith(DLQ):
-        return following.step(course, topic, event)
+    if not isinstance(event, DeadLetter):
+        return order_status.step(status, event)
     try:
-        given_up = codec.read(event["topic"], event["value"])
+        given_up = codec.event(event.topic, event.value)
     except BadInput:
-        return course
-    why = f"{event['service']} gave it up: {event['message']}"
-    return following.given_up(course, given_up, why)
-
-
-def events(codec: Codec, records: Iterable[Record]) -> Iterable[tuple[str, Event]]:
-    """What can be decoded."""
-    for record in records:
-        try:
-            yield record.topic, codec.read(record.topic, record.value)
-        except BadInput:
-            continue
+        return status
+    why = f"{event.service} gave it up: {event.message}"
+    return order_status.given_up(status, given_up, why)
 
 
 class Progress:
@@ -106,7 +98,7 @@ class Progress:
         self.spinner = Spinner("ordered", console=console)
         self._console = console
         self._deadline_s = deadline_s
-        self._told: set[str] = set()
+        self._shown: set[str] = set()
 
     def print(self, *lines: str) -> None:
         for line in lines:
@@ -121,8 +113,8 @@ class Progress:
             return
         for service, what in activities.items():
             begun = f"{service}: {what.partition(':')[0]}"
-            if begun not in self._told:
-                self._told.add(begun)
+            if begun not in self._shown:
+                self._shown.add(begun)
                 self.print(begun)
 
 

@@ -11,7 +11,7 @@ import typer
 from driftgate.errors import NotRunning
 from driftgate.labelled.rows import Asked
 from services.console import reading_cli as reading
-from services.console.terminal import HERE, State, Status, console, reaching, told
+from services.console.terminal import HERE, State, Status, console, reaching, reports_errors
 from services.simulator.people import Habits
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PerDay = Annotated[int | None, typer.Option(help="most requests a day, on averag
 Praise = Annotated[float, typer.Option(help="share of feedback on right answers that is a rating")]
 
 
-@told
+@reports_errors
 @reading.reads
 def simulate(
     repo: Path,
@@ -77,7 +77,7 @@ def world_stack(state: Path) -> StackConfig:
     return config
 
 
-@told
+@reports_errors
 @reading.reads
 def demo(
     data: Annotated[

@@ -12,12 +12,11 @@ from typer.testing import CliRunner, Result
 from driftgate import bus_kafka
 from driftgate.artifacts import Artifacts
 from driftgate.bus_memory import MemoryBus
+from driftgate.bus_tools import publish
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.events import Emit
-from driftgate.runner import publish
+from driftgate.events import Rollout
 from services.console import export_cli
-from services.promoter.state import State
 
 MODEL = "support"
 CODEC = Codec.load(Settings().schemas)
@@ -57,8 +56,8 @@ class Shop:
         )
 
     def champion(self, number: int) -> None:
-        event = State(MODEL, champion=number).record().as_dict()
-        publish(self.bus.producer(), CODEC, [Emit("rollouts", event)])
+        rollout = Rollout(model=MODEL, epoch=1, champion=number, stage="idle", since=0, time=0)
+        publish(self.bus.producer(), CODEC, [rollout])
 
     def export(self, *arguments: str, model: str = MODEL) -> Result:
         app = typer.Typer()

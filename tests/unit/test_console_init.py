@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from driftgate import model_repo, suites
 from driftgate.config import Settings
 from driftgate.errors import BadConfig
-from driftgate.events import Emit
+from driftgate.events import AnyEvent, Model
 from driftgate.labelled.rows import Asked
 from driftgate.scaffold.writing import Case
 from services.console import init_cli, seed
@@ -202,12 +202,13 @@ def test_apply_tells_it_too_and_declares_all_the_same(
     path.write_text(
         path.read_text().replace("protected: {}", "protected:\n    shop=x: {min_accuracy: 0.5}")
     )
-    sent: list[Emit] = []
+    sent: list[AnyEvent] = []
     found = Settings(artifacts=f"file://{tmp_path}/artifacts")
     monkeypatch.setattr(model_cli, "settings", lambda *_: found)
-    monkeypatch.setattr(model_cli, "send", lambda _, emit: sent.append(emit))
+    monkeypatch.setattr(model_cli, "send", lambda _, event: sent.append(event))
+    monkeypatch.setattr(model_cli, "now", lambda _: NOW)
     status, said = run("apply", "m")
-    assert (status, [emit.topic for emit in sent]) == (0, ["models"])
+    assert (status, [type(event) for event in sent]) == (0, [Model])
     assert "protected slice shop=x has 0 of" in said
 
 

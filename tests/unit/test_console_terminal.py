@@ -26,7 +26,7 @@ from driftgate.errors import (
     StoreUnavailable,
 )
 from services.console import cli, model_cli, terminal
-from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, reaching, told
+from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, reaching, reports_errors
 from services.simulator import demo
 from services.simulator.play import PlayStoppedError
 
@@ -36,7 +36,7 @@ def run(body: Callable[[], object], state: Path) -> Result:
     app = typer.Typer()
 
     @app.command()
-    @told
+    @reports_errors
     def command(state: Path = state) -> None:
         body()
 
@@ -111,9 +111,9 @@ def test_the_trace_of_a_fault_is_kept_for_a_report(tmp_path: Path) -> None:
 
 CHATTY = """
 import logging, warnings
-from services.console.terminal import told
+from services.console.terminal import reports_errors
 
-@told
+@reports_errors
 def command():
     logging.getLogger("kafka.conn").error("Connect attempt to bootstrap-0 returned error 111")
     warnings.warn("deprecated since 4.40")

@@ -1,7 +1,7 @@
 """Dead letters: which are meant, what became of them, and which may be sent again. Pure.
 
-A letter is named by where its record lay, `TOPIC/PARTITION/OFFSET`. Several services, or one that
-was interrupted, may have written letters about the same record: here they are one.
+A record that was given up is named by where it lay, `TOPIC/PARTITION/OFFSET`. Several services, or
+one that was interrupted, may have written dead letters about the same record: here they are one.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from typing import Any, NamedTuple, Self
 
 from driftgate.dead_letters import REASONS, UNKNOWN_REQUEST
 from driftgate.errors import BadConfig, nearest
-from driftgate.events import DAY_MS, DLQ, HOUR_MS, Event, Topics
+from driftgate.events import DAY_MS, DLQ, HOUR_MS, AuditEntry, Topics
 
 SERVICE = "console"
 REPLAY = "dlq.replay"
 DROP = "dlq.drop"
-# A letter's state, by the newest decision about it.
+# A record's state, by the newest decision about it.
 STATES = {REPLAY: "replayed", DROP: "dropped"}
 OPEN, REPLAYED, DROPPED = "open", "replayed", "dropped"
 
 END_OF_TIME = 2**63 - 1
 UNITS = {"s": 1000, "m": 60_000, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 # What is in memory at once, and what a crash may send twice: a page.
-PAGE_LETTERS = 1000
+PAGE_RECORDS = 1000
 PAGE_BYTES = 16_000_000
-# What did not fit a dead letter was parked; its size is not known, Kafka takes no larger one.
+# What does not fit a dead letter is in the artifact store; its size is not known, and Kafka takes
+# no larger one.
 PARKED_BYTES = 10_000_000
-# The end of a message, as ingest-logger writes it of what it parked.
+# The end of a message, as ingest-logger writes it of what it stored so.
 PARKED = re.compile(
     r"(?:; its value is artifact (?P<value>sha256:[0-9a-f]{64}))?"
     r"(?:; its key is artifact (?P<key>sha256:[0-9a-f]{64}))?$"
@@ -39,7 +40,7 @@ PARKED = re.compile(
 
 
 class Place(NamedTuple):
-    """Where a record lay: the name of its letter."""
+    """Where a record lay, which names it."""
 
     topic: str
     partition: int
@@ -57,19 +58,19 @@ class Place(NamedTuple):
         found = re.fullmatch(r"([^/]+)/(\d{1,9})/(\d{1,18})", text)
         if found is None:
             raise BadConfig(
-                f"letter {text!r}: expected TOPIC/PARTITION/OFFSET, as `driftgate dlq list` shows "
-                "it, such as inferences/0/17"
+                f"dead letter {text!r}: expected TOPIC/PARTITION/OFFSET, as `driftgate dlq list` "
+                "shows it, such as inferences/0/17"
             )
         return cls(known_topic(found[1], topics), int(found[2]), int(found[3]))
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadRecord:
     """One record that was given up.
 
     Attributes:
-        reason, message: of the first letter about it that the filter matches.
-        reasons: of all letters about it.
+        reason, message: of the first dead letter about it that the filter matches.
+        reasons: of all dead letters about it.
         first_seen: ms.
         size: bytes of its key and value.
         state: open, replayed or dropped.
@@ -86,7 +87,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which letters are meant; all conditions hold. Empty fields match everything.
+    """Which dead letters are meant; all conditions hold. Empty fields match everything.
 
     Attributes:
         since, until: first seen within these times, ms.
@@ -170,27 +171,27 @@ def moment(option: str, text: str, now: int) -> int:
 # ---------------------------------------------------------------- what became of them
 
 
-def states(entries: Iterable[Event]) -> dict[str, str]:
-    """Replayed or dropped, by letter; from the decision log, oldest first."""
+def states(entries: Iterable[AuditEntry]) -> dict[str, str]:
+    """Replayed or dropped, by the record's name; from the decision log, oldest first."""
     found: dict[str, str] = {}
     for entry in decisions(entries):
-        found |= dict.fromkeys(json.loads(entry["inputs"])["letters"], STATES[entry["decision"]])
+        found |= dict.fromkeys(json.loads(entry.inputs)["letters"], STATES[entry.decision])
     return found
 
 
-def decisions(entries: Iterable[Event]) -> Iterator[Event]:
+def decisions(entries: Iterable[AuditEntry]) -> Iterator[AuditEntry]:
     """Those entries of the decision log that are about dead letters."""
-    return (e for e in entries if e["service"] == SERVICE and e["decision"] in STATES)
+    return (e for e in entries if e.service == SERVICE and e.decision in STATES)
 
 
 # ---------------------------------------------------------------- what may be done with them
 
 
-def kept_from_replay(letter: Letter, topics: Topics, again: bool) -> str:
-    """Why a letter is not sent again; empty if it is. `again` sends what was replayed or dropped
+def kept_from_replay(record: DeadRecord, topics: Topics, again: bool) -> str:
+    """Why a record is not sent again; empty if it is. `again` sends what was replayed or dropped
     before."""
-    topic = letter.place.topic
-    if UNKNOWN_REQUEST in letter.reasons:
+    topic = record.place.topic
+    if UNKNOWN_REQUEST in record.reasons:
         return (
             "refused: this feedback is stored, a replay would double it; it is joined by itself "
             "when its inference arrives"
@@ -202,35 +203,35 @@ def kept_from_replay(letter: Letter, topics: Topics, again: bool) -> str:
             f"refused: {topic} keeps the newest record of a key, and an old one would take back "
             "what came after; say it anew (a model: `driftgate apply`)"
         )
-    return "" if again else kept_from_drop(letter)
+    return "" if again else kept_from_drop(record)
 
 
-def kept_from_drop(letter: Letter) -> str:
-    """Why a letter is not dropped; empty if it is."""
-    return "" if letter.state == OPEN else f"skipped: {letter.state} before"
+def kept_from_drop(record: DeadRecord) -> str:
+    """Why a record is not dropped; empty if it is."""
+    return "" if record.state == OPEN else f"skipped: {record.state} before"
 
 
-def pages(letters: Iterable[Letter]) -> Iterator[list[Letter]]:
-    """The letters in order, in groups of bounded number and size."""
-    page: list[Letter] = []
+def pages(records: Iterable[DeadRecord]) -> Iterator[list[DeadRecord]]:
+    """The records in order, in groups of bounded number and size."""
+    page: list[DeadRecord] = []
     size = 0
-    for letter in letters:
-        if page and (len(page) == PAGE_LETTERS or size + letter.size > PAGE_BYTES):
+    for record in records:
+        if page and (len(page) == PAGE_RECORDS or size + record.size > PAGE_BYTES):
             yield page
             page, size = [], 0
-        page.append(letter)
-        size += letter.size
+        page.append(record)
+        size += record.size
     if page:
         yield page
 
 
 def parked(message: str) -> dict[str, str]:
-    """Artifacts that hold the key or the value of a record too large for its letter."""
+    """Artifacts that hold the key or the value of a record too large for its dead letter."""
     found = PARKED.search(message)
     return {name: uri for name, uri in found.groupdict().items() if uri} if found else {}
 
 
-# ---------------------------------------------------------------- how they are told
+# ---------------------------------------------------------------- how they are shown
 
 
 def dump(data: bytes, most: int = 256) -> str:
@@ -246,7 +247,7 @@ def dump(data: bytes, most: int = 256) -> str:
 
 
 def facts(filter: Filter) -> dict[str, Any]:
-    """A filter for the decision log, without what it leaves open; the letters stand beside it."""
+    """A filter for the decision log, without what it leaves open; the records stand beside it."""
     open_ = Filter()
     names = ("topic", "reason", "model", "since", "until", "contains")
     return {n: getattr(filter, n) for n in names if getattr(filter, n) != getattr(open_, n)}

@@ -1,32 +1,33 @@
-"""The dead letters of a system: found in the store, sent again over the bus, told in the audit log.
+"""The dead letters of a system: found in the store, sent again over the bus, logged in the audit.
 
-A letter's state is what topic `audit` says, not what the store has of it yet: a second replay
+A record's state is what topic `audit` says, not what the store has of it yet: a second replay
 right after the first knows what the first did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from driftgate.artifacts import Artifacts
-from driftgate.audit import TOPIC, Audit
+from driftgate.audit import Audit
 from driftgate.bus import Bus
+from driftgate.bus_tools import events, newest, publish
 from driftgate.codec import Codec
 from driftgate.errors import BadInput, Corrupt
-from driftgate.events import Emit, Event
-from driftgate.runner import newest, publish, readable
+from driftgate.events import AuditEntry, Model
+from driftgate.runtime.service import AuditDraft
 from driftgate.store import Store
-from services.console.letters import (
+from services.console.dead_letter_selection import (
     OPEN,
     PARKED_BYTES,
     REPLAY,
     SERVICE,
     STATES,
+    DeadRecord,
     Filter,
-    Letter,
     Place,
     decisions,
     facts,
@@ -35,13 +36,13 @@ from services.console.letters import (
     states,
 )
 
-QUERY_LETTERS = 10_000
-# Of decisions that are about letters of no model that is declared.
+QUERY_RECORDS = 10_000
+# Of decisions that are about records of no model that is declared.
 NO_MODEL = "-"
 BEFORE_ALL = Place("", 0, -1)
 
 LAST_STORED = "SELECT toUnixTimestamp64Milli(max(stored_at)) AS at FROM dead_letters"
-LETTERS = """
+RECORDS = """
 SELECT place,
     argMinIf(reason, written, meant) AS reason_meant,
     argMinIf(message, written, meant) AS message_meant,
@@ -89,35 +90,39 @@ LIMIT 1 BY topic, partition, offset
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A letter with what is in it. `event` if it can be decoded; `lost` says why its bytes cannot
-    be had, and is empty if they can."""
+    """A record that was given up, with what is in it.
 
-    letter: Letter
+    Attributes:
+        fields: of its event, as the newest schema has them; None if it cannot be decoded.
+        lost: why its bytes cannot be had; empty if they can.
+    """
+
+    record: DeadRecord
     key: bytes | None
     value: bytes | None
-    event: Event | None
+    fields: Mapping[str, Any] | None
     lost: str
 
     @property
     def model(self) -> str:
         """The model that the event names, or nothing."""
-        return str(self.event.get("model", "")) if self.event else ""
+        return str(self.fields.get("model", "")) if self.fields else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Run:
     """One run of `replay` or `drop`: who wanted what. `time` in ms."""
 
     meant: Filter
     actor: str
     time: int
-    run: str = field(default_factory=lambda: uuid4().hex)
+    id: str = field(default_factory=lambda: uuid4().hex)
 
 
 @dataclass
-class Letterbox:
-    """All letters that the store holds when the box is opened. What a replay leads to is not
-    among them."""
+class DeadLetterQueue:
+    """All dead letters that the store holds when this is made. What a replay leads to is not among
+    them."""
 
     store: Store
     bus: Bus
@@ -128,15 +133,12 @@ class Letterbox:
 
     def __post_init__(self) -> None:
         self.as_of = int(self.store.query(LAST_STORED)[0]["at"])
-        self.states = states(self.audit_entries())
-
-    def audit_entries(self) -> Iterator[Event]:
-        return (entry for _, entry in readable(self.bus, self.codec, [TOPIC]))
+        self.states = states(events(self.bus, self.codec, AuditEntry))
 
     # ------------------------------------------------------------ look
 
-    def matching(self, meant: Filter) -> Iterator[Letter]:
-        """Letters in order of their places.
+    def matching(self, meant: Filter) -> Iterator[DeadRecord]:
+        """Records in order of their places.
 
         Raises:
             StoreRefused, StoreUnavailable
@@ -144,15 +146,15 @@ class Letterbox:
         found = self.stored(meant)
         if not meant.model:
             return found
-        opened = (letter for page in self.opened(found) for letter in page)
-        return (one.letter for one in opened if one.model == meant.model)
+        opened = (one for page in self.opened(found) for one in page)
+        return (one.record for one in opened if one.model == meant.model)
 
-    def stored(self, meant: Filter) -> Iterator[Letter]:
+    def stored(self, meant: Filter) -> Iterator[DeadRecord]:
         """Without a look inside, hence of any model."""
         after, rows = BEFORE_ALL, None
-        while rows is None or len(rows) == QUERY_LETTERS:
+        while rows is None or len(rows) == QUERY_RECORDS:
             rows = self.store.query(
-                LETTERS,
+                RECORDS,
                 topic=meant.topic,
                 reason=meant.reason,
                 since=meant.since,
@@ -161,11 +163,11 @@ class Letterbox:
                 places=[tuple(place) for place in meant.places],
                 after=tuple(after),
                 as_of=self.as_of,
-                limit=QUERY_LETTERS,
+                limit=QUERY_RECORDS,
             )
             for row in rows:
                 after, message = Place(*row["place"]), row["message_meant"]
-                yield Letter(
+                yield DeadRecord(
                     after,
                     row["reason_meant"],
                     message,
@@ -175,15 +177,15 @@ class Letterbox:
                     self.states.get(str(after), OPEN),
                 )
 
-    def opened(self, letters: Iterable[Letter]) -> Iterator[list[Opened]]:
-        """The letters with their contents, a page at a time."""
-        for page in pages(letters):
-            rows = self.store.query(CONTENTS, places=[tuple(letter.place) for letter in page])
+    def opened(self, records: Iterable[DeadRecord]) -> Iterator[list[Opened]]:
+        """The records with their contents, a page at a time."""
+        for page in pages(records):
+            rows = self.store.query(CONTENTS, places=[tuple(record.place) for record in page])
             contents = {Place(*row["place"]): row for row in rows}
-            yield [self.open(letter, contents[letter.place]) for letter in page]
+            yield [self.open(record, contents[record.place]) for record in page]
 
-    def open(self, letter: Letter, row: dict[str, Any]) -> Opened:
-        """What is in a letter; what did not fit is in the artifact that it names."""
+    def open(self, record: DeadRecord, row: Mapping[str, Any]) -> Opened:
+        """What is in a record; what did not fit its dead letter is in the artifact named there."""
         lost = ""
         found = {name: from_hex(row[f"{name}_hex"]) for name in ("key", "value")}
         for message in row["messages"]:
@@ -193,79 +195,78 @@ class Letterbox:
                 except Corrupt as error:
                     lost = str(error)
         try:
-            event = self.codec.decode(letter.place.topic, found["value"])
+            fields = self.codec.decode(record.place.topic, found["value"])
         except BadInput:
-            event = None
-        return Opened(letter, found["key"], found["value"], event, lost)
+            fields = None
+        return Opened(record, found["key"], found["value"], fields, lost)
 
     def written(self, place: Place) -> list[dict[str, Any]]:
-        """Every letter about one record, as it is stored."""
+        """Every dead letter about one record, as it is stored."""
         return self.store.query(WRITTEN, place=tuple(place))
 
-    def history(self, place: Place) -> list[Event]:
-        """What was decided about a letter."""
+    def history(self, place: Place) -> list[AuditEntry]:
+        """What was decided about a record."""
         name = f'"{place}"'  # as it stands in the entry's JSON
-        return [entry for entry in decisions(self.audit_entries()) if name in entry["inputs"]]
+        entries = events(self.bus, self.codec, AuditEntry)
+        return [entry for entry in decisions(entries) if name in entry.inputs]
 
     # ------------------------------------------------------------ decide
 
     def decide(
-        self, decision: str, letters: Iterable[Letter], asked: Asked
+        self, decision: str, records: Iterable[DeadRecord], run: Run
     ) -> Iterator[list[Opened]]:
-        """Sends the letters' records to where they came from, or drops the letters, a page at a
-        time; yields each page when that is durable. What is lost is not sent.
+        """Sends records to where they came from, or drops them, a page at a time; yields each page
+        when that is durable. What is lost is not sent.
 
-        A replay sends, waits for the acknowledgement, and only then writes that it did: a crash
-        between leaves letters open that were sent.
+        A replay sends, waits for the acknowledgement, and only then logs that it did: a crash
+        between leaves records open that were sent.
 
         Raises:
             BusUnavailable, StoreRefused, StoreUnavailable
         """
         audit = Audit.resume(SERVICE, self.bus, self.codec)
-        declared = newest(self.bus, self.codec, "models")
+        declared = newest(self.bus, self.codec, Model)
         producer = self.bus.producer()
         try:
-            for page in self.opened(letters):
+            for page in self.opened(records):
                 done = page
                 if decision == REPLAY:
                     done = [one for one in page if not one.lost]
                     for one in done:
-                        producer.send(one.letter.place.topic, one.key, one.value)
+                        producer.send(one.record.place.topic, one.key, one.value)
                     producer.flush()
-                entries: list[Emit] = []
+                entries: list[AuditEntry] = []
                 for model, places in by_model(done, declared).items():
-                    entries += entry(audit, decision, model, places, asked)
+                    entries += audit.chained(draft(decision, model, places, run))
                 publish(producer, self.codec, entries)
                 yield page
         finally:
             producer.close()
 
 
-def entry(
-    audit: Audit, decision: str, model: str, places: Sequence[str], asked: Asked
-) -> list[Emit]:
-    """What the audit log is told about letters of one model."""
-    return audit.entry(
-        model,
-        decision,
+def draft(decision: str, model: str, places: Sequence[str], run: Run) -> AuditDraft:
+    """What the audit log says about records of one model."""
+    return AuditDraft(
+        model=model,
+        decision=decision,
         inputs={
-            "run": asked.run,
-            "actor": asked.actor,
-            "filters": facts(asked.meant),
+            "run": run.id,
+            "actor": run.actor,
+            "filters": facts(run.meant),
             "letters": places,
         },
         result={"letters": len(places)},
-        words=f"{asked.actor}: {len(places)} dead letters {STATES[decision]}",
-        time=asked.time,
+        summary=f"{run.actor}: {len(places)} dead letters {STATES[decision]}",
+        time=run.time,
     )
 
 
 def by_model(page: Iterable[Opened], declared: Collection[str]) -> dict[str, list[str]]:
-    """Places of letters by the declared model that they are about."""
+    """Places of records by the declared model that they are about."""
     found: dict[str, list[str]] = {}
     for one in page:
         model = one.model if one.model in declared else NO_MODEL
-        found.setdefault(model, []).append(str(one.letter.place))
+        found.setdefault(model, []).append(str(one.record.place))
     return found
 
 

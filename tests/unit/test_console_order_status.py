@@ -1,0 +1,271 @@
+"""What becomes of an order, from what the services publish; and waiting for it on a bus in
+memory."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from memory_harness import MemoryHarness
+from rich.console import Console
+
+from driftgate.codec import Codec
+from driftgate.dead_letters import dead_letter
+from driftgate.errors import BadConfig, BadInput, NotInTime
+from driftgate.events import (
+    AckStatus,
+    AnyEvent,
+    AuditEntry,
+    Candidate,
+    Command,
+    CommandKind,
+    RetrainRequest,
+    RoutingAck,
+    Verdict,
+)
+from services.console import waiting
+from services.console.operators import new_command
+from services.console.order_status import OrderStatus, given_up, refusal, step
+
+ORDER = OrderStatus("triage", "c1")
+REQUEST = {"retrain_id": "triage:operator:c1"}
+
+
+def entry(
+    service: str, decision: str, inputs: Any = None, result: Any = None, **more: Any
+) -> AuditEntry:
+    fields = {
+        "audit_id": "",
+        "model": "triage",
+        "service": service,
+        "decision": decision,
+        "version": 4,
+        "inputs": json.dumps(inputs or {}),
+        "result": json.dumps(result or {}),
+        "words": f"words of {service}",
+        "previous_hash": "",
+        "hash": "",
+        "time": 0,
+    }
+    return AuditEntry(**fields | more)
+
+
+def ack(epoch: int, status: AckStatus = "serving", **more: Any) -> RoutingAck:
+    fields = {
+        "router": "router-0",
+        "model": "triage",
+        "epoch": epoch,
+        "status": status,
+        "digests": (),
+        "reason": "does not load" if status == "refused" else None,
+        "time": 0,
+    }
+    return RoutingAck(**fields | more)
+
+
+def command(command_id: str, kind: CommandKind = "retrain") -> Command:
+    return replace(new_command("triage", kind, {}, "ann", "why", 0), command_id=command_id)
+
+
+REQUESTED = entry("drift-detector", "retrain", result=REQUEST)
+TRAINED = entry("trainer", "train", REQUEST)
+PASSED = entry("evaluator", "verdict", result={"result": "pass"})
+FAILED = entry("evaluator", "verdict", result={"result": "fail"})
+FIRST = entry("promoter", "start", result={"state": {"champion": 4, "epoch": 7}})
+REFRESH = entry("promoter", "start", result={"state": {"champion": 3, "epoch": 7}})
+REFUSED_BY_2 = ack(7, "refused", router="router-2")
+
+
+def status_of(*events: AnyEvent) -> OrderStatus:
+    status = ORDER
+    for event in events:
+        status = step(status, event)
+    return status
+
+
+@pytest.mark.parametrize(
+    ("events", "passed"),
+    [
+        ((), None),
+        ((REQUESTED, TRAINED, PASSED), None),
+        ((REQUESTED, TRAINED, PASSED, FIRST), None),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(7)), True),
+        ((REQUESTED, TRAINED, PASSED, ack(7), FIRST), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(8)), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(6)), None),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(7, model="other")), None),
+        ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2), None),  # another may yet serve it
+        ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2, ack(7)), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, ack(7), REFUSED_BY_2), True),
+        ((REQUESTED, TRAINED, PASSED, ack(7), REFUSED_BY_2, FIRST), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2, ack(8)), True),
+        ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2, entry("promoter", "refused")), False),
+        ((REQUESTED, TRAINED, PASSED, FIRST, entry("promoter", "rollback")), False),
+        ((REQUESTED, TRAINED, PASSED, REFRESH), True),
+        ((REQUESTED, TRAINED, PASSED, entry("promoter", "reject")), False),
+        ((REQUESTED, TRAINED, FAILED), False),
+        ((REQUESTED, entry("trainer", "refuse", REQUEST)), False),
+    ],
+)
+def test_an_order_ends_where_its_version_serves_or_is_refused(
+    events: tuple[AnyEvent, ...], passed: bool | None
+) -> None:
+    assert status_of(*events).passed is passed
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        entry("drift-detector", "retrain", result={"retrain_id": "triage:operator:c2"}),
+        entry("drift-detector", "retrain", result={"retrain_id": "triage:drift:17"}),
+        entry("trainer", "refuse", {"retrain_id": "triage:operator:c2"}),
+        entry("trainer", "refuse", REQUEST, model="other"),
+        FAILED,
+        entry("promoter", "reject", version=None),
+    ],
+)
+def test_what_others_ordered_is_not_ours(event: AuditEntry) -> None:
+    assert step(ORDER, event) == ORDER
+
+
+def test_what_came_of_it_is_told_in_the_services_words() -> None:
+    assert status_of(REQUESTED, TRAINED, FAILED).summary == "words of evaluator"
+
+
+def test_a_router_that_refuses_is_named_whether_others_serve_or_not() -> None:
+    refused = status_of(REQUESTED, TRAINED, FIRST, REFUSED_BY_2)
+    assert refusal(refused) == "router-2 refuses it: does not load"
+    served = step(refused, ack(7))
+    assert (refusal(served), served.passed) == ("", True)
+    assert served.summary == "triage@4 serves all traffic; router-2 refuses it: does not load"
+    loaded_later = status_of(TRAINED, FIRST, REFUSED_BY_2, ack(8, router="router-2"))
+    assert loaded_later.summary == "triage@4 serves all traffic"
+
+
+def test_the_commands_that_are_printed_find_the_same_system() -> None:
+    elsewhere = replace(status_of(REQUESTED, TRAINED), options=" --state 'my world'")
+    rollout = step(elsewhere, REFRESH).summary
+    assert "`driftgate audit triage --state 'my world'` shows its rollout" in rollout
+    summary = given_up(elsewhere, command("c1"), "").summary
+    assert "`driftgate dlq list --model triage --state 'my world'`" in summary
+
+
+def requested(retrain_id: str, model: str = "triage") -> RetrainRequest:
+    return RetrainRequest(retrain_id=retrain_id, model=model, reason="operator", time=0)
+
+
+def candidate(retrain_id: str) -> Candidate:
+    texts = dict.fromkeys(
+        (
+            *("adapter_uri", "adapter_digest", "base", "base_digest", "method", "dataset_id"),
+            *("dataset_uri", "model_card_uri", "run_uri", "repo_hash", "reason"),
+        ),
+        "",
+    )
+    return Candidate(retrain_id=retrain_id, model="triage", version=4, time=0, **texts)
+
+
+def verdict(retrain_id: str) -> Verdict:
+    texts = dict.fromkeys(
+        ("verdict_id", "adapter_digest", "adapter_uri", "repo_hash", "report_uri", "words"), ""
+    )
+    return Verdict(
+        retrain_id=retrain_id, model="triage", version=4, result="pass", axes=(), time=0, **texts
+    )
+
+
+def test_what_was_given_up_ends_the_order() -> None:
+    trained = status_of(REQUESTED, TRAINED)
+    ours, other = "triage:operator:c1", "triage:operator:c2"
+    for event in (command("c1"), requested(ours), candidate(ours), verdict(ours)):
+        status = given_up(trained, event, "the trainer gave it up")
+        assert status.passed is False
+        assert "`driftgate dlq list --model triage`" in status.summary
+    for event in (command("c2"), requested(ours, "other"), candidate(other), verdict(other)):
+        assert given_up(trained, event, "").passed is None
+
+
+def test_an_erasure_is_refused_in_words_until_it_erases() -> None:
+    """Accepted, it would change nothing, and a retrain would learn from the person again."""
+    for kind, args, reason in (
+        ("erase", {}, "asked by c-17"),
+        ("retrain", {"reason": "erasure"}, "asked by c-17"),
+        ("retrain", {}, "Erasure"),
+    ):
+        with pytest.raises(BadConfig, match="cannot be erased yet"):
+            new_command("triage", kind, args, "ann", reason, 0)  # type: ignore[arg-type]
+    assert new_command("triage", "rollback", {}, "ann", "erasure", 0).kind == "rollback"
+
+
+# ---------------------------------------------------------------- waiting
+
+
+@pytest.fixture
+def harness(codec: Codec) -> MemoryHarness:
+    return MemoryHarness(codec)
+
+
+def wait(
+    harness: MemoryHarness, later: Iterable[AnyEvent] = (), deadline_s: float = 30
+) -> tuple[Any, str]:
+    """The end of an order, and what was printed; `later` comes while it is waited for."""
+    out, coming = io.StringIO(), list(later)
+
+    def activities() -> dict[str, str]:
+        harness.send(*coming[:1])
+        del coming[:1]
+        return {"trainer": "training triage@4: 42 %, 6 s left"}
+
+    console = Console(file=out, width=60)
+    status = waiting.wait(harness.bus, harness.codec, ORDER, deadline_s, activities, console)
+    return status, out.getvalue()
+
+
+def test_decisions_are_printed_as_they_come_and_work_once(harness: MemoryHarness) -> None:
+    told = (entry("trainer", "refuse", model="other"), REQUESTED, TRAINED, PASSED, FIRST)
+    harness.send(*told[:2])
+    status, said = wait(harness, [*told[2:], ack(7)])
+    assert (status.passed, status.version) == (True, 4)
+    assert [line.split()[2] for line in said.splitlines() if "words of" in line] == [
+        "drift-detector",
+        "trainer",
+        "evaluator",
+        "promoter",
+    ]
+    assert said.count("trainer: training triage@4") == 1
+
+
+def test_a_request_that_became_a_dead_letter_ends_the_waiting(harness: MemoryHarness) -> None:
+    harness.send(command("c1"))
+    (record,) = harness.bus.read_all(["commands"])
+    error = BadInput("unknown_model", "model", "triage", "a model that was declared")
+    harness.send(dead_letter(record, error, "drift-detector", 0))
+    status, _ = wait(harness)
+    assert status.passed is False
+    assert "drift-detector gave it up: model: got 'triage'" in status.summary
+
+
+def test_nothing_is_waited_for_beyond_the_deadline(harness: MemoryHarness) -> None:
+    with pytest.raises(NotInTime, match="the order stands"):
+        wait(harness, deadline_s=0)
+
+
+def test_a_version_that_all_routers_refuse_is_given_up_after_a_while(
+    harness: MemoryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.send(REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2)
+    monkeypatch.setattr(waiting, "OTHER_ROUTERS_SECONDS", 0.0)
+    status, _ = wait(harness)
+    assert (status.passed, status.summary) == (False, "router-2 refuses it: does not load")
+
+
+def test_a_router_that_serves_a_moment_later_than_another_refused_is_waited_for(
+    harness: MemoryHarness,
+) -> None:
+    harness.send(REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2)
+    status, _ = wait(harness, [ack(7)])
+    assert status.passed is True
