@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 
+from deploy.local.plan import free_ports
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.bus import Bus
@@ -263,7 +264,8 @@ class RouterProcess:
 
     def start(self, **changes: str) -> RouterProcess:
         """Returns once it listens. `changes` are `DRIFTGATE_*` variables."""
-        ours = {"ROUTER": self.address or "127.0.0.1:0", "STATE_DIR": str(self.folder)} | changes
+        self.address = self.address or f"127.0.0.1:{free_ports(1)[0]}"
+        ours = {"ROUTER": self.address, "STATE_DIR": str(self.folder)} | changes
         variables = self.environment | {f"DRIFTGATE_{name}": value for name, value in ours.items()}
         log = self.folder / "router.log"
         self.folder.mkdir(exist_ok=True)

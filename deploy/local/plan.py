@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
@@ -10,8 +11,10 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Literal, Self
 
 from deploy.local import ray
@@ -40,6 +43,7 @@ OWNED_BY_STACK = ("kafka", "store", "ray", "router", "http_port", "state_dir", "
 
 # Below the range from which Linux and macOS take the ports of outgoing connections.
 FREE_PORTS = range(20_000, 32_000)
+_CLAIMED: set[int] = set()
 
 # Ray puts 62 characters behind its folder, and a unix socket's path ends at 107.
 LONGEST_RUN_FOLDER = 40
@@ -254,9 +258,28 @@ def port_of(config: StackConfig, name: str) -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different, and none that the system gives out by itself."""
+    """Ports that nobody listens on, and none that the system gives out by itself. They are this
+    process's until it ends: no other call, here or in another process of the user, gets them."""
     candidates = random.sample(FREE_PORTS, len(FREE_PORTS))
-    return list(islice((port for port in candidates if is_free(port)), count))
+    claimed = list(islice((port for port in candidates if is_free(port) and claim(port)), count))
+    _CLAIMED.update(claimed)
+    return claimed
+
+
+def claim(port: int) -> bool:
+    """Lock the byte with the port's number, which no other process can lock while this one runs."""
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return port not in _CLAIMED  # a lock does not keep out its own process
+
+
+@cache
+def _claims() -> int:
+    """The file of claims. It stays open: closing it once would give up every lock."""
+    path = Path(gettempdir()) / f"driftgate-{os.getuid()}-ports"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def is_free(port: int) -> bool:
