@@ -1,11 +1,15 @@
-"""What tests share: one stack of infrastructure for the whole session, on ports of its own."""
+"""What tests share: one stack of infrastructure for the whole session, on ports of its own. Of
+workers side by side (pytest-xdist) each has its own session."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy.local import stack as local
@@ -15,6 +19,11 @@ from driftgate.codec import Codec
 from driftgate.config import Settings, load
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
+
+# A terminal's size that readline put into the environment of the process that started this worker.
+# Consoles have the width that a test gives them.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +57,24 @@ def kafka(stack: StackConfig) -> Iterator[KafkaBus]:
     bus = KafkaBus(stack.kafka)
     yield bus
     bus.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Workers that are interrupted, or crash, are killed before they end what they started: a
+    stack is a daemon and would outlive them."""
+    if not session.config.getoption("numprocesses", None):
+        return (yield)
+    begun = psutil.Process().children(recursive=True)
+    yield
+    for process in [*working_in(session.config._tmp_path_factory.getbasetemp()), *begun]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def working_in(folder: Path) -> Iterator[psutil.Process]:
+    """Processes with a working folder inside."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder):
+                yield process
