@@ -22,29 +22,25 @@ TICKS_LOOKED_AT = 8
 
 @dataclass
 class Clock:
-    """Follows ticks. It never goes back.
+    """Follows ticks. It never goes back. One thread advances it; any may ask.
 
     Attributes:
-        tick: time of the last tick, ms; 0 before the first.
-        pace: of the last tick.
         machine: the machine's clock, ms.
     """
 
-    tick: int = 0
-    pace: float = 0.0
     machine: Callable[[], int] = machine_ms
-    _written: int = 0
+    # Time and pace of the last tick, and when it was written: one value, for those who ask.
+    _last: tuple[int, float, int] = (0, 0.0, 0)
 
     def advance(self, tick: Tick, written: int) -> None:
         """A tick that was written at `written` of a machine's clock, ms."""
-        if tick.time > self.tick:
-            self.tick, self.pace, self._written = tick.time, tick.pace, written
+        if tick.time > self._last[0]:
+            self._last = (tick.time, tick.pace, written)
 
     def now(self) -> int:
         """Milliseconds since 1970-01-01 UTC; 0 before the first tick."""
-        if not self.tick:
-            return 0
-        return self.tick + int(self.pace * max(0, self.machine() - self._written))
+        time, pace, written = self._last
+        return time + int(pace * max(0, self.machine() - written)) if time else 0
 
 
 def system_time(bus: Bus, codec: Codec, machine: Callable[[], int] = machine_ms) -> int:

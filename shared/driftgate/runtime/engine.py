@@ -36,6 +36,7 @@ class Engine:
         now: time of the last tick handled, ms; 0 before the first.
         clock: told of each tick when it is handled; for those who need the time between ticks.
         monotonic: seconds, for back-off alone.
+        replica: of the service.
     """
 
     service: Service
@@ -45,25 +46,37 @@ class Engine:
     health: Health
     clock: Clock = field(default_factory=Clock)
     monotonic: Callable[[], float] = time.monotonic
+    replica: str = "0"
     views: Views = field(init=False)
     order: Order = field(init=False, default_factory=Order)
     now: int = field(init=False, default=0)
-    _audit: Audit = field(init=False)
+    _audit: Audit | None = field(init=False, default=None)
     _producer: Producer = field(init=False)
     _backoff: Backoff = field(init=False, default_factory=Backoff)
     _handled: dict[Position, int] = field(init=False, default_factory=dict)
     _settled: dict[Position, int] = field(init=False, default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """Who decides, in audit entries and dead letters."""
+        return self.service.group(self.replica)
+
+    @property
+    def audit(self) -> Audit:
+        """The chain that our entries go on. Read when it is first needed: the log is long, and a
+        router may never decide."""
+        if self._audit is None:
+            self._audit = Audit.resume(self.name, self.bus, self.codec)
+        return self._audit
+
     def begin(self) -> Mapping[Position, int]:
         """Takes up the service's work, here or where another replica left it: views, memory and
-        the chain of its audit. Returns where to start partitions that are not to start where the
-        group committed.
+        the time. Returns where to start partitions that are not to start where the group committed.
 
         Raises:
             BusUnavailable
         """
         self._producer = self.bus.producer()
-        self._audit = Audit.resume(self.service.name, self.bus, self.codec)
         ends, newest = self._materialise()
         self.send(self.service.begin(self.views))
         if self.service.every_replica:
@@ -110,6 +123,9 @@ class Engine:
     def settle(self) -> Mapping[Position, int]:
         """What may be committed: the next offset of each partition whose records have had their
         effects since the last call. What the service remembers is kept before."""
+        for position in self.order.reached:  # also past offsets that no record stands at
+            if (next_ := self.order.next(position)) > self._handled.get(position, 0):
+                self._handled[position] = next_
         new = {p: at for p, at in self._handled.items() if self._settled.get(p) != at}
         if new and self.service.memory is not None:
             try:
@@ -136,7 +152,7 @@ class Engine:
         self._producer.close()
 
     def _materialise(self) -> tuple[dict[Position, int], list[Record]]:
-        """Reads the views to their end; returns where that is, and the newest records."""
+        """Reads the views to their end; returns where that is, and the newest records to handle."""
         self.views = Views(self.service.views)
         topics = [view.kind.TOPIC for view in self.service.views]
         if not topics:
@@ -147,7 +163,8 @@ class Engine:
             event = self._decoded(record)
             if event is not None:
                 self.views.follow(event, record.position, record.offset)
-                newest[record.topic, self.views.key(event)] = record
+                if type(event) in self.service.handlers:
+                    newest[record.topic, self.views.key(event)] = record
         return ends, sorted(newest.values(), key=lambda record: record.offset)
 
     def _recall_time(self, starts: Mapping[Position, int]) -> None:
@@ -266,7 +283,7 @@ class Engine:
         effects: list[Effect] = []
         if part is event:
             metrics.DEAD.labels(record.topic, refused.reason).inc()
-            effects.append(dead_letter(record, refused, self.service.name, now))
+            effects.append(dead_letter(record, refused, self.name, now))
         if not isinstance(error, BadInput) or part is not event:
             self.log.error("given up", error=str(refused), exc_info=error)
             effects += given_up(part, event, refused, now)
@@ -285,7 +302,7 @@ class Engine:
         events: list[AnyEvent] = []
         for effect in effects:
             if isinstance(effect, AuditDraft):
-                drafts += self._audit.chained(effect)
+                drafts += self.audit.chained(effect)
             else:
                 events.append(effect)
         for part in (drafts, events):

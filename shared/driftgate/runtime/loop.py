@@ -91,7 +91,7 @@ class Shift:
     def step(self, consumer: Consumer) -> None:
         """One poll, and all that follows from it: handle, send, remember, commit, in this order."""
         found = consumer.poll(POLL_SECONDS)
-        self.runtime.health.ready = True
+        self.runtime.health.ready = self.runtime.service.ready()
         if self.engine is None:  # another replica works
             self.runtime.health.moved(activity="standing by")
             return
@@ -147,6 +147,7 @@ class Shift:
                 runtime.log,
                 runtime.health,
                 runtime.clock,
+                replica=runtime.replica,
             )
             runtime.health.moved(activity=None, waiting=None)
             self._starts = engine.begin()

@@ -92,6 +92,14 @@ class Order:
             self._waits.pop(position, None)
             self._cuts = deque(cut for cut in self._cuts if cut.record.position != position)
 
+    def next(self, position: Position) -> int:
+        """Next offset to be handled of a partition that is ours."""
+        if position.topic == Tick.TOPIC:
+            ticks = (cut.record.offset for cut in self._cuts if cut.record.position == position)
+            return next(ticks, self.reached[position])
+        queue = self._queues.get(position)
+        return queue[0].offset if queue else self.reached[position]
+
     def size(self, position: Position) -> int:
         """Records of a partition that wait."""
         return len(self._queues.get(position, ()))
@@ -103,14 +111,10 @@ class Order:
     def _due(self, cut: Cut) -> bool:
         """Whether all that lies before a tick was handled, as far as it is ours."""
         return all(
-            self._handled(position) >= cut.before.get(position, 0)
+            self.next(position) >= cut.before.get(position, 0)
             for position in self.reached
             if position not in self._waits
         )
-
-    def _handled(self, position: Position) -> int:
-        queue = self._queues.get(position)
-        return queue[0].offset if queue else self.reached[position]
 
 
 def leading(queue: deque[Record], bound: int | None) -> list[Record]:

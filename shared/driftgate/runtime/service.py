@@ -82,6 +82,10 @@ def nothing(views: Views) -> Iterable[Effect]:
     return ()
 
 
+def always() -> bool:
+    return True
+
+
 def unobserved(sent: Sequence[AnyEvent], views: Views) -> None:
     return
 
@@ -96,6 +100,7 @@ class Service:
         views: compacted topics that are kept at hand, newest event by key.
         begin: what the views lead to when the service starts: what a crash kept from being sent.
         observe: told what was sent, each time and when the service starts; for metrics and health.
+        ready: whether it can serve, once it has polled.
         memory: None for a service whose views are all that it knows.
         every_replica: each replica reads everything, as a group of its own, beginning with the
             newest event of each key. Otherwise one replica works and the others stand by.
@@ -108,6 +113,7 @@ class Service:
     views: tuple[View, ...] = ()
     begin: Callable[[Views], Iterable[Effect]] = nothing
     observe: Callable[[Sequence[AnyEvent], Views], None] = unobserved
+    ready: Callable[[], bool] = always
     memory: Memory | None = None
     every_replica: bool = False
     max_work_seconds: float = 300.0
