@@ -1,172 +1,163 @@
-"""Follows the desired state: what stands on `routing` is served, and `routing.acks` says so."""
+"""Follows the desired state: what stands on `routing` is served, and `routing.acks` says so.
+
+An acknowledgement is a lease: at ticks the router says again what it serves or refuses, so that one
+that is gone is noticed.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from driftgate import metrics
-from driftgate.bus import Bus, Consumer, Position, Producer, Record
-from driftgate.clock import Clock
-from driftgate.codec import Codec
-from driftgate.errors import BadInput, Retriable, Terminal
-from driftgate.events import Emit, Event
+from driftgate.errors import Retriable
+from driftgate.events import AnyEvent, Routing, RoutingAck, Tick
 from driftgate.health import Health, Log
-from driftgate.runner import CLOCK, newest, publish
-from services.router import snapshot
-from services.router.versions import Versions
+from driftgate.routing import contradiction
+from driftgate.runtime import Effect, Handler, Service, View, Views
+from driftgate.topology import ROUTER
+from services.router.loading import Load
+from services.router.versions import Stale, Versions, words
 
-ROUTING = "routing"
-ACKS = "routing.acks"
-SERVING = "serving"
-REFUSED = "refused"
-# Longest wait for a new record, s: so often a router that rests shows that it is alive.
-LOOK_SECONDS = 0.1
+# So long a record is waited for before the next one is followed, s: a base on disk takes seconds.
+LOAD_SECONDS = 30.0
+# Thirty models that are all waited for.
+LONGEST_WORK_SECONDS = 30 * LOAD_SECONDS
+LEASE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a router has to say of a model, whenever it says so.
+
+    Attributes:
+        told: what it last said, and when.
+    """
+
+    ack: RoutingAck
+    told: RoutingAck | None
 
 
 @dataclass
 class Follower:
-    """Reads `routing` and `clock` as a group of its own, since every router obeys all of them.
+    """The edge of the service: loads, and says what is loaded.
 
     Attributes:
-        router: name of this router, on `routing.acks` and as a group.
-        served: told whenever something is served.
+        router: name of this router on `routing.acks`.
+        shown: told whenever something is served.
     """
 
     router: str
-    bus: Bus
-    codec: Codec
-    clock: Clock
     versions: Versions
     log: Log
     health: Health
-    served: Callable[[], object] = lambda: None
-    _producer: Producer | None = None
-    _consumer: Consumer | None = None
-    _next: dict[Position, int] = field(default_factory=dict)
-    _committed: dict[Position, int] = field(default_factory=dict)
-    _done: dict[str, Event] = field(default_factory=dict)
+    shown: Callable[[], object] = lambda: None
+    _loads: dict[str, Load] = field(default_factory=dict)
+    _told: dict[str, RoutingAck] = field(default_factory=dict)
 
-    def run(self, stopping: threading.Event) -> None:
-        """Until `stopping` is set. After what cannot be reached it begins anew with the newest."""
-        while not stopping.is_set():
-            try:
-                self.look()
-            except (Retriable, OSError) as error:
-                metrics.RETRIES.labels(type(error).__name__).inc()
-                self.log.warning("retrying", error=str(error))
-                self.leave()
-                stopping.wait(LOOK_SECONDS)
-            self.health.moved()
-        self.leave()
+    def service(self) -> Service:
+        return Service(
+            name=ROUTER,
+            handlers={
+                Routing: Handler(acknowledge, self.follow),
+                Tick: Handler(acknowledge, self.standing, each=followed),
+            },
+            views=(View(Routing),),
+            observe=self.observe,
+            ready=lambda: bool(self.versions.snapshot),
+            every_replica=True,
+            max_work_seconds=LONGEST_WORK_SECONDS,
+        )
 
     def recall(self) -> None:
         """Serves the last good routing, before anybody can ask, be Kafka there or not."""
-        for routing in snapshot.read(self.versions.kept):
-            try:
-                self.versions.serve(routing)
-            except (Terminal, OSError) as error:
-                self.log.warning("last good routing is lost", error=str(error))
-        self.tell()
+        loads = [self.load(routing) for routing in self.versions.last_good.read()]
+        deadline = time.monotonic() + LOAD_SECONDS
+        for load in loads:
+            load.wait(deadline - time.monotonic())
 
-    def look(self) -> None:
-        """One look at what is new, and all that follows from it.
+    def follow(self, routing: Routing, views: Views, now: int) -> Standing | None:
+        """Serves a record, or refuses it and goes on. What came of one that takes longer is told
+        at a tick."""
+        load = self.load(routing)
+        load.wait(LOAD_SECONDS)
+        if isinstance(load.error, Stale):  # told once: from the next tick on, what is served
+            del self._loads[routing.model]
+            return self.stands(routing, load.error)
+        return self.standing(routing, views, now)
 
-        Raises:
-            BusUnavailable: leave, and look again.
-        """
-        if self._consumer is None:
-            self.catch_up()
-            self._consumer = self.bus.consumer((ROUTING, CLOCK), self.router, self.router, self)
-        for record in self._consumer.poll(LOOK_SECONDS):
-            self.take(record)
-            self._next[record.position] = record.offset + 1
-        if self._next != self._committed:
-            self._consumer.commit(self._next)
-            self._committed = dict(self._next)
+    def standing(self, routing: Routing, views: Views, now: int) -> Standing | None:
+        """Where this router stands with a record's model; None while it served nothing of it."""
+        load = self._loads.get(routing.model)
+        if load is not None and load.error is not None:
+            return self.stands(load.routing, load.error)
+        served = self.versions.snapshot.get(routing.model)
+        return self.stands(served.routing) if served is not None else None
 
-    def leave(self) -> None:
-        """Forgets the consumer: what it polled, and was not done with, is read again."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+    def load(self, routing: Routing) -> Load:
+        """Begins to put a record into service, in place of the one before of its model."""
+        before = self._loads.get(routing.model)
+        if before is not None:
+            if before.running and not contradiction(before.routing, routing):
+                return before
+            before.supersede()
+        load = Load(routing, self.serve, self.log)
+        self._loads[routing.model] = load
+        return load.start()
 
-    def take(self, record: Record) -> None:
+    def serve(self, routing: Routing) -> None:
+        """Returns once a record is served. Called in the thread of its load."""
+        about = {"model": routing.model, "epoch": routing.epoch}
+        self.health.moved(activity=f"loading epoch {routing.epoch} of {routing.model}")
         try:
-            event = self.codec.decode(record.topic, record.value)
-        except BadInput as error:  # ingest-logger writes the dead letter
-            metrics.SKIPPED.labels(record.topic).inc()
-            self.log.warning("skipped", position=str(record.position), error=str(error))
-            return
-        if record.topic == CLOCK:
-            self.clock.advance(event["time"])
-        else:
-            self.obey(event)
-
-    def catch_up(self) -> None:
-        """Obeys the newest record of each model only: those before it are history."""
-        self._next = dict(self.bus.ends((ROUTING, CLOCK)))
-        for tick in newest(self.bus, self.codec, CLOCK).values():
-            self.clock.advance(tick["time"])
-        for routing in newest(self.bus, self.codec, ROUTING).values():
-            self.obey(routing)
-
-    def assigned(self, positions: Iterable[Position]) -> Mapping[Position, int]:
-        """Goes on where this process is, wherever the group was."""
-        return {position: self._next.get(position, 0) for position in positions}
-
-    def revoked(self, positions: Iterable[Position]) -> None: ...
-
-    def obey(self, routing: Event) -> None:
-        """Follows a record once."""
-        if self._done.get(routing["model"]) != routing:
-            self.acknowledge(self.follow(routing))
-            self._done[routing["model"]] = routing
-
-    def follow(self, routing: Event) -> Event:
-        """Serves a record, or refuses it and goes on; returns the acknowledgement."""
-        self.health.moved(activity=f"loading epoch {routing['epoch']} of {routing['model']}")
-        try:
-            served = self.versions.serve(routing)
-        except Terminal as error:
-            self.log.error(
-                "refused", model=routing["model"], epoch=routing["epoch"], why=str(error)
-            )
-            return self.ack(routing, REFUSED, self.resident(routing["model"]), str(error))
+            self.versions.serve(routing)
+        except Retriable:
+            raise
+        except Exception as error:
+            self.log.error("refused", **about, why=words(error))
+            raise
         finally:
             self.health.moved(activity=None)
-        self.log.info("serving", model=routing["model"], epoch=routing["epoch"])
-        self.tell()
-        return self.ack(routing, SERVING, served.digests, None)
+        self.log.info("serving", **about)
+        self.show()
 
-    def ack(self, routing: Event, status: str, digests: frozenset[str], why: str | None) -> Event:
-        return {
-            "router": self.router,
-            "model": routing["model"],
-            "epoch": routing["epoch"],
-            "status": status,
-            "digests": sorted(digests),
-            "reason": why,
-            "time": routing["time"],
-        }
-
-    def acknowledge(self, ack: Event) -> None:
-        """Returns once the acknowledgement is itself acknowledged."""
-        if self._producer is None:
-            self._producer = self.bus.producer()
-        publish(self._producer, self.codec, [Emit(ACKS, ack)])
-
-    def resident(self, model: str) -> frozenset[str]:
-        served = self.versions.snapshot.get(model)
-        return served.digests if served else frozenset()
-
-    def tell(self) -> None:
+    def show(self) -> None:
         """Shows what is served to probes and metrics."""
-        epochs = {name: one.routing["epoch"] for name, one in self.versions.snapshot.items()}
+        epochs = {name: one.routing.epoch for name, one in self.versions.snapshot.items()}
         for model, epoch in epochs.items():
             metrics.EPOCH.labels(model).set(epoch)
         self.health.moved(epochs=epochs)
-        if epochs:
-            self.health.ready = True
-            self.served()
+        self.health.ready = True
+        self.shown()
+
+    def stands(self, routing: Routing, error: BaseException | None = None) -> Standing:
+        """A record is served, or is refused for an error."""
+        served = self.versions.snapshot.get(routing.model)
+        ack = RoutingAck(
+            router=self.router,
+            model=routing.model,
+            epoch=routing.epoch,
+            status="serving" if error is None else "refused",
+            digests=tuple(sorted(served.digests)) if served is not None else (),
+            reason=None if error is None else words(error),
+            time=routing.time,
+        )
+        return Standing(ack, self._told.get(routing.model))
+
+    def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
+        self._told |= {ack.model: ack for ack in sent if isinstance(ack, RoutingAck)}
+
+
+def followed(tick: Tick, views: Views) -> Iterable[Routing]:
+    """The newest record of each model."""
+    return views[Routing].values()
+
+
+def acknowledge(standing: Standing | None, views: Views, now: int) -> Iterable[Effect]:
+    """Tells where the router stands when that is new, and again once a lease has passed."""
+    if standing is None:
+        return
+    ack, told = standing.ack, standing.told
+    if told is None or now - told.time >= LEASE_MS or ack != replace(told, time=ack.time):
+        yield replace(ack, time=now)

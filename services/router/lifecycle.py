@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 
 from driftgate.health import Log
+from driftgate.runtime import Runtime
 from services.router.follower import Follower
 from services.router.predictor import Predictor
 from services.router.server import Router, health_checks, listen, show
@@ -16,24 +16,29 @@ GRACE_SECONDS = 10
 
 
 async def live(
-    follower: Follower, predictor: Predictor, router: Router, address: str, log: Log
+    follower: Follower,
+    runtime: Runtime,
+    predictor: Predictor,
+    router: Router,
+    address: str,
+    log: Log,
 ) -> None:
     """Serves until SIGTERM or SIGINT. What crashes ends the process, which is then restarted."""
-    loop, stopping, stopped = asyncio.get_running_loop(), threading.Event(), asyncio.Event()
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     checks = await health_checks()
-    follower.served = lambda: asyncio.run_coroutine_threadsafe(show(checks, ready=True), loop)
+    follower.shown = lambda: asyncio.run_coroutine_threadsafe(show(checks, ready=True), loop)
     await asyncio.to_thread(follower.recall)
     server, port = await listen(router, checks, address)
     log.info("listening", port=port)
-    following = asyncio.create_task(asyncio.to_thread(follower.run, stopping))
+    following = asyncio.create_task(asyncio.to_thread(runtime.run))
     answering = asyncio.create_task(predictor.run())
     waits = {asyncio.create_task(stopped.wait()), following, answering}
     ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     await checks.enter_graceful_shutdown()
     await server.stop(GRACE_SECONDS)
-    stopping.set()
+    runtime.stopping.set()
     answering.cancel()
     for task in ended:
         task.result()

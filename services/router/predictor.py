@@ -14,19 +14,20 @@ from driftgate import metrics
 from driftgate.bus import Bus, Producer
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
-from driftgate.events import Event
+from driftgate.events import Inference
 from driftgate.health import Log
 from driftgate.routing import NotServed
-from services.router.answers import Answered, Ask, answer
+from services.router.answers import Answered, Ask, VersionFailed, answer
 from services.router.requests import Request
 from services.router.versions import Versions
 
-INFERENCES = "inferences"
 MAX_BATCH = 32
 # How long a request may wait for company, s: a hundredth of what a full batch takes to compute.
 COLLECT_SECONDS = 0.002
 # Five seconds' worth of answers of one core; who comes later is better told than kept waiting.
 CAPACITY = 1024
+
+Found = Answered | NotServed | VersionFailed
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -63,6 +64,7 @@ class Predictor:
         Raises:
             QueueFull: come back later.
             NotServed: nobody answers such a request.
+            VersionFailed: who should answer it could not.
             BusUnavailable: the answer could not be logged; ask again, with the same request id.
         """
         waiting = Waiting(Ask(request, time.perf_counter()), asyncio.Future())
@@ -97,12 +99,13 @@ class Predictor:
             batch.append(self._queue.get_nowait())
         return [waiting for waiting in batch if not waiting.answer.done()]
 
-    def compute(self, asks: Sequence[Ask]) -> list[Answered | NotServed]:
+    def compute(self, asks: Sequence[Ask]) -> list[Found]:
         """On the compute thread, which alone loads and unloads: one snapshot for the batch."""
         return answer(self.versions.snapshot, asks, time.perf_counter)
 
-    async def give(self, batch: Sequence[Waiting], found: Sequence[Answered | NotServed]) -> None:
+    async def give(self, batch: Sequence[Waiting], found: Sequence[Found]) -> None:
         """Logs the answers of a batch, then gives them."""
+        self.tell(found)
         events = [event for one in found if isinstance(one, Answered) for event in one.events]
         try:
             await on(self._writer, self.write, events)
@@ -113,18 +116,37 @@ class Predictor:
         for waiting, one in zip(batch, found, strict=True):
             settle(waiting, one)
 
-    def write(self, events: Sequence[Event]) -> None:
+    def write(self, events: Sequence[Inference]) -> None:
         """Returns once every event is acknowledged."""
         if not events:
             return
         if self._producer is None:
             self._producer = self.bus.producer()
         for event in events:
-            key = self.codec.topics.key(INFERENCES, event)
-            self._producer.send(INFERENCES, key, self.codec.encode(INFERENCES, event))
+            self._producer.send(*self.codec.record(event))
         self._producer.flush()
         for event in events:
-            metrics.ANSWERS.labels(event["model"], event["version"], event["role"]).inc()
+            metrics.ANSWERS.labels(event.model, event.version, event.role).inc()
+
+    def tell(self, found: Sequence[Found]) -> None:
+        """Counts what could not be computed, and logs it once a batch for each version."""
+        errors: dict[tuple[str, int, str], VersionFailed] = {}
+        for one in found:
+            for error in failures(one):
+                at_fault = (error.model, error.version, error.role)
+                metrics.FAILED.labels(*at_fault).inc()
+                errors.setdefault(at_fault, error)
+        for (model, version, role), error in errors.items():
+            self.log.error(
+                "answers failed", model=model, version=version, role=role, error=str(error)
+            )
+
+
+def failures(one: Found) -> Sequence[VersionFailed]:
+    """The versions that could not compute an answer."""
+    if isinstance(one, Answered):
+        return one.failed
+    return [one] if isinstance(one, VersionFailed) else []
 
 
 def settle(waiting: Waiting, one: Answered | Exception) -> None:

@@ -11,12 +11,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from driftgate import metrics
-from driftgate.clock import Clock
 from driftgate.errors import BadInput, DriftgateError, Retriable
-from driftgate.events import Routing
 from driftgate.limits import check_words
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.routing import NotReady, NotServed, choose, pick
+from driftgate.runtime.clock import Clock, machine_ms
 from services.router.predictor import Predictor, QueueFull
 from services.router.requests import Request, check
 from services.router.snapshot import Served
@@ -44,7 +43,7 @@ class Router(router_pb2_grpc.RouterServicer):
         request_id = asked.request_id or uuid4().hex
         try:
             check_words(request_id, asked.subject, asked.slices)
-            routing = Routing.of(self.served(asked.model).routing)
+            routing = self.served(asked.model).routing
             choice = choose(routing, request_id, asked.subject, asked.slices)
         except DriftgateError as error:
             await refuse(context, error)
@@ -67,7 +66,7 @@ class Router(router_pb2_grpc.RouterServicer):
             asked.request_id or uuid4().hex,
             asked.subject,
             dict(asked.slices),
-            asked.time_ms or now,
+            asked.time_ms or now or machine_ms(),
         )
         try:
             check(request, now, self.served(asked.model).data)

@@ -1,16 +1,15 @@
-"""What a router serves: one immutable value, swapped whole, and its copy on disk."""
+"""What a router serves: one immutable value, swapped whole."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from driftgate.codec import canonical
-from driftgate.events import Event
+from driftgate.events import Routing
 from driftgate.model_repo import Data
+from driftgate.routing import Arm, arms_of
 
 
 class Answer(Protocol):
@@ -27,7 +26,9 @@ class Answer(Protocol):
 
 
 class Engine(Protocol):
-    """A base with resident versions; see `driftgate.classifier.serving.Classifier`."""
+    """A base with resident versions, by the digests of their adapters; see
+    `driftgate.classifier.serving.Classifier`. It gets one call at a time, from whatever thread
+    its caller keeps for it; only `resident` may be asked from any other."""
 
     def load(self, name: str, folder: Path) -> None: ...
     def unload(self, name: str) -> None: ...
@@ -37,39 +38,33 @@ class Engine(Protocol):
     ) -> Mapping[str, Sequence[Answer]]: ...
 
 
+class Base(NamedTuple):
+    """A base as routing names it. digest: SHA-256, hex; empty leaves it unpinned."""
+
+    name: str
+    digest: str
+
+
+def base_of(arm: Arm) -> Base:
+    return Base(arm.base, arm.base_digest)
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """One model as it is served: the routing record, who computes it, its data policy."""
 
-    routing: Event
-    engine: Engine
+    routing: Routing
+    engines: Mapping[Base, Engine]
     data: Data
+
+    def engine(self, arm: Arm) -> Engine:
+        """Who computes a version."""
+        return self.engines[base_of(arm)]
 
     @property
     def digests(self) -> frozenset[str]:
         """Adapters that may be asked."""
-        return digests(self.routing)
+        return frozenset(arm.digest for arm in arms_of(self.routing))
 
 
 Snapshot = Mapping[str, Served]
-
-
-def digests(routing: Event) -> frozenset[str]:
-    """Adapters that a routing record needs."""
-    return frozenset(arm["digest"] for arm in (*routing["arms"], *routing["shadows"]))
-
-
-def write(path: Path, routings: Iterable[Event]) -> None:
-    """Keeps the routing that is served: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_text(canonical([dict(routing) for routing in routings]))
-    beside.rename(path)
-
-
-def read(path: Path) -> list[Event]:
-    """The routing that was served last; empty where none was kept."""
-    if not path.exists():
-        return []
-    kept: list[Event] = json.loads(path.read_text())
-    return kept

@@ -1,28 +1,51 @@
 """Brings versions into memory and out of it. Make before break: fetch by hash, load, swap the
 snapshot in one assignment, and only then unload what no snapshot needs.
 
-Engines are used on the compute thread alone: there, between two batches, no request is under way
-that could miss the version it was given.
+Records are served from several threads, since one may take minutes. Engines are used on the compute
+thread alone: there, between two batches, no request is under way that could miss the version it was
+given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
 
 from driftgate import model_repo
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
-from driftgate.errors import Corrupt, Terminal
-from driftgate.events import Event, Routing
-from driftgate.routing import check
-from services.router import snapshot
-from services.router.snapshot import Engine, Served, Snapshot
+from driftgate.errors import Corrupt, DriftgateError, Retriable, Terminal
+from driftgate.events import Routing
+from driftgate.routing import Arm, arms_of, check, contradiction
+from services.router.last_good import LastGood
+from services.router.snapshot import Base, Engine, Served, Snapshot, base_of
 
 
 class Stale(Terminal):
     """The record's epoch is older than the one served."""
+
+
+class Contradiction(Terminal):
+    """The record has the epoch that is served, and says something else."""
+
+
+class Unservable(Terminal):
+    """A version of the record cannot be served here."""
+
+
+class ArtifactsAway(Retriable):
+    """The artifact store, or the disk that its files are fetched to, fails."""
+
+
+class Resident(NamedTuple):
+    """A version in memory: its adapter's digest, on its base."""
+
+    base: Base
+    digest: str
 
 
 @dataclass
@@ -32,62 +55,149 @@ class Versions:
     Attributes:
         engine_of: makes the engine of a base from its name and digest.
         compute: the one thread on which engines work.
-        kept: file of the last good routing.
     """
 
     artifacts: Artifacts
     cache: Path
-    kept: Path
+    last_good: LastGood
     engine_of: Callable[[str, str], Engine]
     compute: Executor
     snapshot: Snapshot = field(default_factory=dict)
-    _engines: dict[str, Engine] = field(default_factory=dict)
+    _engines: dict[Base, Engine] = field(default_factory=dict)
+    _making: dict[Base, Lock] = field(default_factory=dict)
+    _awaited: list[frozenset[Resident]] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
 
-    def serve(self, routing: Event) -> Served:
+    def serve(self, routing: Routing) -> Served:
         """Serves a routing record from now on; returns once requests are answered by it.
 
         Raises:
             Stale: a newer epoch is served.
-            BadInput, Corrupt, BadConfig: the record cannot be served. What was served goes on.
+            Contradiction: this epoch is served with another content.
+            BadInput, BadConfig, Corrupt, Unservable: the record cannot be served. What was served
+                goes on.
+            ArtifactsAway: as far as can be told, it can be served later.
         """
-        before = self.snapshot.get(routing["model"])
-        if before is not None and routing["epoch"] <= before.routing["epoch"]:
-            if dict(routing) != dict(before.routing):
-                raise Stale(
-                    f"epoch {routing['epoch']}: epoch {before.routing['epoch']} is served; expected"
-                    f" a higher one (after Kafka was set up anew, remove {self.kept})"
-                )
+        if (before := self.already(routing)) is not None:
             return before
-        served = self.prepare(routing)
-        self.snapshot = {**self.snapshot, routing["model"]: served}
-        snapshot.write(self.kept, (one.routing for one in self.snapshot.values()))
-        self.compute.submit(self.drop).result()
+        try:
+            with self.awaiting(residents(routing)):
+                return self.swap(self.prepare(routing))
+        finally:
+            self.compute.submit(self.drop).result()
+
+    def already(self, routing: Routing) -> Served | None:
+        """What is served of a record already; None where the record is newer.
+
+        Raises:
+            Stale, Contradiction
+        """
+        before = self.snapshot.get(routing.model)
+        if before is None or routing.epoch > before.routing.epoch:
+            return None
+        if routing.epoch < before.routing.epoch:
+            raise Stale(
+                f"epoch {routing.epoch}: epoch {before.routing.epoch} is served; expected a higher "
+                f"one (after Kafka was set up anew, remove {self.last_good.path})"
+            )
+        if differs := contradiction(before.routing, routing):
+            raise Contradiction(f"epoch {routing.epoch} was decided twice: {differs}")
+        return before
+
+    def prepare(self, routing: Routing) -> Served:
+        """Everything that serving a record takes, resident and verified. All is fetched before
+        anything is loaded."""
+        check(routing)
+        with fetching():
+            repo = model_repo.fetch(SCHEME + routing.repo_hash, self.artifacts, self.cache)
+        folders = [(arm, self.fetch(arm)) for arm in arms_of(routing)]
+        engines = {base_of(arm): self.load(arm, folder) for arm, folder in folders}
+        return Served(routing, engines, repo.config.data)
+
+    def fetch(self, arm: Arm) -> Path:
+        """The folder of a version's files."""
+        with naming(arm), fetching():
+            if digest_of(arm.adapter_uri) != arm.digest:
+                raise Corrupt(
+                    f"its digest is {arm.digest}, but its files are {arm.adapter_uri}; "
+                    "expected one name for the same bytes"
+                )
+            return self.artifacts.get_folder(arm.adapter_uri, self.cache)
+
+    def load(self, arm: Arm, folder: Path) -> Engine:
+        """The engine of a version's base, once the version is resident in it."""
+        with naming(arm):
+            engine = self.engine(base_of(arm))
+            self.compute.submit(engine.load, arm.digest, folder).result()
+            return engine
+
+    def engine(self, base: Base) -> Engine:
+        """The engine of a base, made when it is first needed. Another base's is not waited for."""
+        with self._lock:
+            making = self._making.setdefault(base, Lock())
+        with making:
+            if base not in self._engines:
+                made = self.engine_of(*base)
+                with self._lock:
+                    self._engines[base] = made
+            return self._engines[base]
+
+    def swap(self, served: Served) -> Served:
+        """Requests are answered by it from now on, unless a newer record was quicker."""
+        with self._lock:
+            if (before := self.already(served.routing)) is not None:
+                return before
+            self.snapshot = {**self.snapshot, served.routing.model: served}
+            self.last_good.keep(served.routing)
         return served
 
-    def prepare(self, routing: Event) -> Served:
-        """Everything that serving a record takes, resident and verified."""
-        check(Routing.of(routing))
-        repo = model_repo.fetch(SCHEME + routing["repo_hash"], self.artifacts, self.cache)
-        engine = self.engine(routing["base"], routing["base_digest"])
-        for arm in (*routing["arms"], *routing["shadows"]):
-            if digest_of(arm["adapter_uri"]) != arm["digest"]:
-                raise Corrupt(
-                    f"version {arm['version']}: its digest is {arm['digest']}, but its files are "
-                    f"{arm['adapter_uri']}; expected one name for the same bytes"
-                )
-            folder = self.artifacts.get_folder(arm["adapter_uri"], self.cache)
-            self.compute.submit(engine.load, arm["digest"], folder).result()
-        return Served(routing, engine, repo.config.data)
-
-    def engine(self, base: str, base_digest: str) -> Engine:
-        """The engine of a base, made when it is first needed."""
-        if base not in self._engines:
-            self._engines[base] = self.engine_of(base, base_digest)
-        return self._engines[base]
+    @contextmanager
+    def awaiting(self, needed: frozenset[Resident]) -> Iterator[None]:
+        """What is loaded meanwhile is not dropped, though no snapshot needs it yet."""
+        with self._lock:
+            self._awaited.append(needed)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._awaited.remove(needed)
 
     def drop(self) -> None:
-        """Unloads what nobody can be given any more."""
-        for engine in self._engines.values():
-            needed = [one.digests for one in self.snapshot.values() if one.engine is engine]
-            for name in engine.resident() - frozenset().union(*needed):
-                engine.unload(name)
+        """Unloads what nobody can be given any more: versions, and bases that have none."""
+        with self._lock:
+            served = (residents(one.routing) for one in self.snapshot.values())
+            needed = frozenset().union(*served, *self._awaited)
+            for base in self._engines.keys() - {one.base for one in needed}:
+                del self._engines[base]
+            engines = dict(self._engines)
+        for base, engine in engines.items():
+            for digest in engine.resident() - {one.digest for one in needed if one.base == base}:
+                engine.unload(digest)
+
+
+def residents(routing: Routing) -> frozenset[Resident]:
+    """What must be in memory for a record to be served."""
+    return frozenset(Resident(base_of(arm), arm.digest) for arm in arms_of(routing))
+
+
+@contextmanager
+def naming(arm: Arm) -> Iterator[None]:
+    try:
+        yield
+    except Retriable:
+        raise
+    except Exception as error:
+        raise Unservable(f"version {arm.version}: {words(error)}") from error
+
+
+def words(error: BaseException) -> str:
+    """An error for people."""
+    return str(error) if isinstance(error, DriftgateError) else f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def fetching() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactsAway(f"artifacts cannot be fetched: {error}") from error

@@ -55,4 +55,9 @@ PREDICT_SECONDS = Histogram(
 ANSWERS = Counter(
     "driftgate_answers", "Answers, by version and role.", ["model", "version", "role"]
 )
+FAILED = Counter(
+    "driftgate_failed_answers",
+    "Answers that a version could not compute, by version and role.",
+    ["model", "version", "role"],
+)
 EPOCH = Gauge("driftgate_epoch", "Epoch of the routing that is served.", ["model"])

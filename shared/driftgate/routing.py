@@ -107,6 +107,41 @@ def arm_of(arm: events.Arm, routing: Routing) -> Arm:
     )
 
 
+def arms_of(routing: Routing) -> tuple[Arm, ...]:
+    """All arms and shadows of a record."""
+    return tuple(arm_of(arm, routing) for arm in (*routing.arms, *routing.shadows))
+
+
+def contradiction(one: Routing, other: Routing) -> str:
+    """What two records of one epoch say differently of who answers; empty where they agree.
+
+    When a record was written, where a rollback leads, and fields that a newer schema adds decide
+    nothing, so they may differ.
+    """
+    ours, theirs = decided(one), decided(other)
+    differ = {name: (told, theirs[name]) for name, told in ours.items() if told != theirs[name]}
+    return "; ".join(f"{name} {a}, and then {b}" for name, (a, b) in differ.items())
+
+
+def decided(routing: Routing) -> dict[str, object]:
+    """What of a record decides who answers."""
+    weights = (*(arm.weight for arm in routing.arms), *(0 for _ in routing.shadows))
+    arms = [
+        f"{arm.version} ({arm.digest[:12]} on {arm.base} {arm.base_digest[:12]}, weight {weight})"
+        for arm, weight in zip(arms_of(routing), weights, strict=True)
+    ]
+    live = len(routing.arms)
+    return {
+        "epoch": routing.epoch,
+        "arms": arms[:live],
+        "shadows": arms[live:],
+        "salt": routing.salt,
+        "sticky_by": routing.sticky_by,
+        "scope": dict(routing.scope),
+        "repo_hash": routing.repo_hash,
+    }
+
+
 def pick(models: Mapping[str, T], model: str) -> T:
     """The entry of a model.
 

@@ -11,7 +11,7 @@ from driftgate.codec import Codec
 from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadInput
 from driftgate.events import Routing
-from driftgate.routing import NotReady, check, pick
+from driftgate.routing import NotReady, check, contradiction, pick
 
 # Pause between two looks at the topic, s: so late an app learns of a rollback, and a little more.
 LOOK_SECONDS = 0.5
@@ -108,13 +108,15 @@ class RoutingReader:
 
 
 def with_newer(known: Mapping[str, Routing], routing: Routing) -> Mapping[str, Routing]:
-    """The routings with one more. The same record twice changes nothing.
+    """The routings with one more. The same decision twice changes nothing.
 
     Raises:
-        BadInput: its epoch is not above the known one.
+        BadInput: its epoch is not above the known one, and it is another decision.
     """
     before = known.get(routing.model)
-    if before is not None and routing != before and routing.epoch <= before.epoch:
-        wanted = f"an epoch above {before.epoch} of {routing.model}"
+    if before is None or routing.epoch > before.epoch:
+        return {**known, routing.model: routing}
+    if differs := contradiction(before, routing):
+        wanted = f"an epoch above {before.epoch} of {routing.model} ({differs})"
         raise BadInput(UNHANDLED, "epoch", routing.epoch, wanted)
-    return {**known, routing.model: routing}
+    return known

@@ -205,7 +205,7 @@ def test_routes_are_the_routers(bus: MemoryBus, client: Client) -> None:
         for share, name in shares
     }
     publish(bus, *routings.values())
-    served = {name: Served(one.as_dict(), None, Data()) for name, one in routings.items()}  # type: ignore[arg-type]
+    served = {name: Served(one, {}, Data()) for name, one in routings.items()}
     refused = 0
     for n in range(10_000):
         model = chance.choice([*routings, "m-unknown"])

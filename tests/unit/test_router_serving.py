@@ -3,119 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import releasing
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from releasing import NOW
+from router_harness import BASE, MODEL, World
 
-from driftgate.artifacts import Artifacts
-from driftgate.bus_memory import MemoryBus
-from driftgate.classifier.serving import Prediction
-from driftgate.clock import WorldClock
-from driftgate.codec import Codec
-from driftgate.config import Settings
-from driftgate.errors import BadConfig, BusUnavailable
-from driftgate.health import Health, log_for
+from driftgate import metrics
+from driftgate.events import DAY_MS
 from driftgate.router_pb import router_pb2, router_pb2_grpc
+from driftgate.runtime.clock import machine_ms
 from services.router import predictor as predicting
-from services.router.follower import Follower
-from services.router.predictor import Predictor
 from services.router.server import SERVICE, Router, health_checks, listen, show
-from services.router.versions import Versions
-
-CODEC = Codec.load(Settings().schemas)
-MODEL = "routed-model"
-
-
-@dataclass(eq=False)
-class FakeEngine:
-    """Answers with the name of the version. `asked` is every call it got."""
-
-    loaded: set[str] = field(default_factory=set)
-    asked: list[dict[str, list[str]]] = field(default_factory=list)
-    fail: Exception | None = None
-
-    def load(self, name: str, folder: Path) -> None:
-        if (folder / "labels.json").read_text() == "bad":
-            raise BadConfig("labels.json: got 'bad'")
-        self.loaded.add(name)
-
-    def unload(self, name: str) -> None:
-        self.loaded.discard(name)
-
-    def resident(self) -> frozenset[str]:
-        return frozenset(self.loaded)
-
-    def predict_many(self, asked: Mapping[str, Sequence[str]]) -> dict[str, list[Prediction]]:
-        if self.fail:
-            raise self.fail
-        assert set(asked) <= self.loaded
-        self.asked.append({name: list(texts) for name, texts in asked.items()})
-        return {
-            name: [Prediction(f"{name[:4]}:{text}", 0.75, 0.5, 3) for text in texts]
-            for name, texts in asked.items()
-        }
-
-
-@dataclass
-class World:
-    """A router on fakes, and what a promoter and an app do to it."""
-
-    home: Path
-    bus: MemoryBus = field(default_factory=MemoryBus)
-    engine: FakeEngine = field(default_factory=FakeEngine)
-    clock: WorldClock = field(default_factory=lambda: WorldClock(NOW))
-
-    def __post_init__(self) -> None:
-        self.bus.ensure(CODEC.topics.by_name.values())
-        self.artifacts = Artifacts(f"file://{self.home / 'artifacts'}")
-        self.repo = releasing.publish_repo(self.home / "repo", self.artifacts, MODEL)
-        self.topics = releasing.Topics(self.bus, CODEC)
-        self.start()
-
-    def start(self) -> None:
-        """As a new process does: nothing of the one before but its folder."""
-        compute = ThreadPoolExecutor(1)
-        state = self.home / "state"
-        self.engine = FakeEngine()
-        self.versions = Versions(
-            self.artifacts, state, state / "routing.json", lambda *_: self.engine, compute
-        )
-        log, health = log_for("router"), Health("router")
-        self.follower = Follower(
-            "router-0", self.bus, CODEC, self.clock, self.versions, log, health
-        )
-        self.predictor = Predictor(self.versions, self.bus, CODEC, log)
-
-    def adapter(self, content: str) -> str:
-        folder = self.home / f"adapter-{content}"
-        folder.mkdir(exist_ok=True)
-        (folder / "labels.json").write_text(content)
-        return self.artifacts.put_folder(folder)
-
-    def arm(self, version: int, weight: int = 0, content: str = "") -> dict[str, Any]:
-        return releasing.arm(version, self.adapter(content or str(version)), weight)
-
-    def route(self, epoch: int, arms: list[Any], shadows: Sequence[Any] = (), **more: Any) -> None:
-        record = releasing.routing(MODEL, self.repo, epoch, arms, list(shadows), **more)
-        self.topics.send("routing", record)
-        self.follower.look()
-
-    def read(self, topic: str) -> list[dict[str, Any]]:
-        return self.topics.read(topic, MODEL)
-
-    def acks(self) -> list[tuple[int, str]]:
-        return [(ack["epoch"], ack["status"]) for ack in self.read("routing.acks")]
 
 
 @pytest.fixture
@@ -127,7 +33,7 @@ def world(tmp_path: Path) -> World:
 async def serving(world: World) -> AsyncIterator[Any]:
     """The router behind a gRPC channel."""
     checks = await health_checks()
-    router = Router(world.versions, world.predictor, world.clock)
+    router = Router(world.versions, world.predictor, world.runtime.clock)
     server, port = await listen(router, checks, "127.0.0.1:0")
     answering = asyncio.create_task(world.predictor.run())
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -258,106 +164,116 @@ def test_a_full_queue_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> 
     talk(world, app)
 
 
-def test_a_batch_that_fails_is_told_and_the_next_is_answered(world: World) -> None:
+def test_an_answer_that_cannot_be_computed_is_told_and_the_next_is_given(world: World) -> None:
     world.route(1, [world.arm(1, 10_000)])
 
     async def app(stub: Any, _: Any) -> None:
         world.engine.fail = RuntimeError("out of memory")
-        assert (await refused(stub.Predict(ask())))[0] == grpc.StatusCode.UNKNOWN
+        code, details = await refused(stub.Predict(ask()))
+        assert code == grpc.StatusCode.INTERNAL
+        assert details == f"{MODEL}@1 cannot answer: RuntimeError: out of memory"
         world.engine.fail = None
         assert (await stub.Predict(ask())).version == 1
 
     talk(world, app)
 
 
-def test_an_epoch_is_acknowledged_once_it_is_resident_and_the_old_goes(world: World) -> None:
-    one, two = world.arm(1, 10_000), world.arm(2, 10_000)
-    world.route(1, [one])
-    world.route(2, [two], [world.arm(1)])
-    world.route(3, [two])
-    assert world.acks() == [(1, "serving"), (2, "serving"), (3, "serving")]
-    digests = [ack["digests"] for ack in world.read("routing.acks")]
-    assert digests[1] == sorted([one["digest"], two["digest"]])
-    assert world.engine.resident() == {two["digest"]}
+def failed(role: str) -> float:
+    """Answers of the routed model that could not be computed, as its metric counts them."""
+    return sum(
+        sample.value
+        for metric in metrics.FAILED.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+        and (sample.labels["model"], sample.labels["role"]) == (MODEL, role)
+    )
 
 
-@pytest.mark.parametrize(
-    "fault", ["corrupt", "missing", "misnamed", "unusable", "light", "no folder", "no JSON"]
-)
-def test_what_cannot_be_served_is_refused_and_the_last_good_goes_on(
-    world: World, fault: str
-) -> None:
+def test_a_shadow_that_raises_fails_no_live_answer_and_is_counted(world: World) -> None:
+    bad, before = world.arm(2), failed("shadow")
+    world.route(1, [world.arm(1, 10_000)], [bad])
+    world.engine.poison = {bad["digest"]}
+
+    async def app(stub: Any, _: Any) -> None:
+        replies = await asyncio.gather(*(stub.Predict(ask(text=f"t{n}")) for n in range(20)))
+        assert [reply.label.split(":")[1] for reply in replies] == [f"t{n}" for n in range(20)]
+
+    talk(world, app)
+    assert [event["role"] for event in world.read("inferences")] == ["live"] * 20
+    assert failed("shadow") == before + 20
+
+
+def test_a_version_that_raises_fails_only_the_requests_that_it_answers(world: World) -> None:
+    """Those of the other version, of another model, and of other texts get their answers."""
+    bad = world.arm(2, 5000)
+    world.route(1, [bad, world.arm(1, 5000)], [bad, world.arm(1)])
+    world.route(1, [world.arm(3, 10_000)], model="another")
+    world.engine.poison = {bad["digest"], "poisoned"}
+
+    async def app(stub: Any, _: Any) -> None:
+        async def one(n: int) -> tuple[int, grpc.StatusCode]:
+            version = await stub.Route(router_pb2.RouteRequest(model=MODEL, request_id=f"r{n}"))
+            try:
+                await stub.Predict(ask(text=f"t{n}", request_id=f"r{n}"))
+            except grpc.aio.AioRpcError as error:
+                return version.version, error.code()
+            return version.version, grpc.StatusCode.OK
+
+        async def other(text: str) -> grpc.StatusCode:
+            call = stub.Predict(ask(text=text, model="another"))
+            try:
+                await call
+            except grpc.aio.AioRpcError as error:
+                return error.code()
+            return grpc.StatusCode.OK
+
+        asked = [one(n) for n in range(20)] + [other("fine"), other("poisoned"), other("good")]
+        *found, fine, poisoned, good = await asyncio.gather(*asked)
+        assert set(found) == {(1, grpc.StatusCode.OK), (2, grpc.StatusCode.INTERNAL)}
+        assert (fine, good) == (grpc.StatusCode.OK, grpc.StatusCode.OK)
+        assert poisoned == grpc.StatusCode.INTERNAL
+
+    talk(world, app)
+    assert {event["version"] for event in world.read("inferences")} == {1}
+
+
+def test_versions_on_different_bases_answer_side_by_side(world: World) -> None:
+    theirs = {"base": "base-b", "base_digest": "b" * 64, "task": "text-classification"}
+    two = world.arm(2, 5000, **theirs)
+    world.route(1, [two, world.arm(1, 5000)], [two, world.arm(1)])
+
+    async def app(stub: Any, _: Any) -> None:
+        replies = await asyncio.gather(*(stub.Predict(ask(text=f"t{n}")) for n in range(20)))
+        assert {reply.version for reply in replies} == {1, 2}
+
+    talk(world, app)
+    logged = world.read("inferences")
+    assert {(e["version"], e["base"], e["base_digest"], e["task"]) for e in logged} == {
+        (1, BASE, "", "text-classification"),
+        (2, "base-b", "b" * 64, "text-classification"),
+    }
+    assert {(e["version"], e["role"]) for e in logged} == {
+        (version, role) for version in (1, 2) for role in ("live", "shadow")
+    }
+    calls = [len(engine.asked) for engine in world.engines.values()]
+    assert calls[0] == calls[1] < 20  # once a batch for each base
+
+
+def test_what_time_it_is_says_the_newest_tick_and_the_machine_before_any(world: World) -> None:
     world.route(1, [world.arm(1, 10_000)])
-    bad = world.arm(2, 10_000, "bad" if fault == "unusable" else "2")
-    blobs = world.home / "artifacts" / "blobs"
-    match fault:
-        case "corrupt":
-            (blob,) = (b for b in blobs.rglob("*") if b.is_file() and b.read_bytes() == b"2")
-            blob.write_bytes(b"3")
-        case "missing":
-            (blobs / bad["digest"][:2] / bad["digest"]).unlink()
-        case "misnamed":
-            bad["digest"] = "0" * 64
-        case "no folder":
-            bad = releasing.arm(2, world.artifacts.put_json({"labels.json": 1}), 10_000)
-        case "no JSON":
-            bad = releasing.arm(2, world.artifacts.put(b"\xff"), 10_000)
-        case "light":
-            bad["weight"] = 9_999
-    world.route(2, [bad])
-    assert world.acks() == [(1, "serving"), (2, "refused")]
-    assert world.read("routing.acks")[1]["reason"]
-    assert world.versions.snapshot[MODEL].routing["epoch"] == 1
-    world.route(3, [world.arm(4, 10_000)])
-    assert world.acks()[-1] == (3, "serving")
 
+    async def app(stub: Any, _: Any) -> None:
+        before = machine_ms()
+        await stub.Predict(ask(request_id="early", time_ms=0))
+        world.tick(NOW)
+        await stub.Predict(ask(request_id="later", time_ms=0))
+        times = {event["request_id"]: event["time"] for event in world.read("inferences")}
+        assert before <= times["early"] <= machine_ms()
+        assert times["later"] == NOW
+        code, _ = await refused(stub.Predict(ask(time_ms=NOW + 2 * DAY_MS)))
+        assert code == grpc.StatusCode.INVALID_ARGUMENT
 
-def test_a_stale_epoch_is_refused(world: World) -> None:
-    world.route(7, [world.arm(1, 10_000)])
-    world.route(6, [world.arm(2, 10_000)])
-    world.route(7, [world.arm(2, 10_000)])
-    assert world.acks() == [(7, "serving"), (6, "refused"), (7, "refused")]
-    assert world.versions.snapshot[MODEL].routing["arms"][0]["version"] == 1
-
-
-def test_a_poison_record_stops_nothing(world: World) -> None:
-    world.route(1, [world.arm(1, 10_000)])
-    for topic in ("routing", "clock"):
-        world.bus.producer().send(topic, b"\xff", b"\x00poison")
-    world.follower.look()
-    world.route(2, [world.arm(2, 10_000)])
-    assert world.acks() == [(1, "serving"), (2, "serving")]
-
-
-def test_an_acknowledgement_that_fails_is_made_up_for(world: World) -> None:
-    world.route(1, [world.arm(1, 10_000)])
-    (acks,) = (p for p in world.bus.logs if p.topic == "routing.acks")
-    kept = world.bus.logs.pop(acks)
-    with pytest.raises(BusUnavailable):
-        world.route(2, [world.arm(2, 10_000)])
-    world.follower.leave()
-    world.bus.logs[acks] = kept
-    world.follower.look()
-    assert world.acks() == [(1, "serving"), (2, "serving")]
-
-
-def test_a_restart_serves_the_same_with_and_without_kafka(world: World) -> None:
-    world.route(4, [world.arm(1, 10_000)])
-    before = world.versions.snapshot[MODEL].routing
-    world.bus.down = True
-    world.start()
-    world.follower.recall()
-    assert world.versions.snapshot[MODEL].routing == before
-    assert world.engine.resident() == {before["arms"][0]["digest"]}
-    world.bus.down = False
-    world.follower.look()
-    assert world.acks() == [(4, "serving"), (4, "serving")]
-
-
-def test_the_clock_follows_the_worlds_ticks(world: World) -> None:
-    world.topics.send("clock", {"world": "w", "time": NOW + 5, "positions": {}})
-    world.follower.look()
-    assert world.clock.now() == NOW + 5
+    talk(world, app)
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])

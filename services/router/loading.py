@@ -1,0 +1,74 @@
+"""Puts a routing record into service beside the loop that follows them: a base that takes minutes
+to come, or artifacts that are away, hold up no other model, and a newer record of the same model
+passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+from driftgate import metrics
+from driftgate.errors import Retriable
+from driftgate.events import Routing
+from driftgate.health import Log
+from driftgate.runtime.backoff import Backoff
+
+
+@dataclass
+class Load:
+    """One record on its way into service. Outages are waited for until a newer record comes.
+
+    Attributes:
+        serve: puts it into service, or raises why not.
+    """
+
+    routing: Routing
+    serve: Callable[[Routing], object]
+    log: Log
+    _done: Future[None] = field(default_factory=Future)
+    _superseded: Event = field(default_factory=Event)
+
+    def start(self) -> Load:
+        """In a thread that no ending process waits for."""
+        Thread(target=self._run, name=f"load-{self.routing.model}", daemon=True).start()
+        return self
+
+    def wait(self, seconds: float) -> None:
+        """Until it is done, but no longer than that."""
+        wait((self._done,), seconds)
+
+    def supersede(self) -> None:
+        """A newer record came: this one is not tried again."""
+        self._superseded.set()
+
+    @property
+    def running(self) -> bool:
+        return not self._done.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it cannot be served; None also while that is not known."""
+        return None if self.running else self._done.exception()
+
+    def _run(self) -> None:
+        backoff = Backoff()
+        while not self._superseded.is_set():
+            try:
+                self.serve(self.routing)
+            except Retriable as error:
+                self._superseded.wait(self._again(error, backoff))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the record is refused for it
+                self._done.set_exception(error)
+                return
+            else:
+                self._done.set_result(None)
+                return
+
+    def _again(self, error: Retriable, backoff: Backoff) -> float:
+        """Seconds until the next try."""
+        model, epoch, pause = self.routing.model, self.routing.epoch, backoff.next("load")
+        metrics.RETRIES.labels(type(error).__name__).inc()
+        self.log.warning("waits", model=model, epoch=epoch, seconds=pause, error=str(error))
+        return pause

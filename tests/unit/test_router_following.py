@@ -1,0 +1,408 @@
+"""What a router makes of the records on `routing`, and what it says of them on `routing.acks`."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import shutil
+import weakref
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import releasing
+from releasing import NOW, until
+from router_harness import BASE, MODEL, World
+
+from driftgate import files
+from driftgate.codec import Codec
+from driftgate.config import Settings
+from driftgate.errors import BusUnavailable
+from services.router import follower as following
+
+MINUTE = 60_000
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_an_epoch_is_acknowledged_once_it_is_resident_and_the_old_goes(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2, 10_000)
+    world.route(1, [one])
+    world.route(2, [two], [world.arm(1)])
+    world.route(3, [two])
+    assert world.acks() == [(1, "serving"), (2, "serving"), (3, "serving")]
+    digests = [ack["digests"] for ack in world.read("routing.acks")]
+    assert digests[1] == sorted([one["digest"], two["digest"]])
+    assert world.engine.resident() == {two["digest"]}
+
+
+@pytest.mark.parametrize(
+    "fault", ["corrupt", "missing", "misnamed", "unusable", "light", "no folder", "no JSON"]
+)
+def test_what_cannot_be_served_is_refused_and_the_last_good_goes_on(
+    world: World, fault: str
+) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    bad = world.arm(2, 10_000, "bad" if fault == "unusable" else "2")
+    blobs = world.home / "artifacts" / "blobs"
+    match fault:
+        case "corrupt":
+            (blob,) = (b for b in blobs.rglob("*") if b.is_file() and b.read_bytes() == b"2")
+            blob.write_bytes(b"3")
+        case "missing":
+            (blobs / bad["digest"][:2] / bad["digest"]).unlink()
+        case "misnamed":
+            bad["digest"] = "0" * 64
+        case "no folder":
+            bad = releasing.arm(2, world.artifacts.put_json({"labels.json": 1}), 10_000)
+        case "no JSON":
+            bad = releasing.arm(2, world.artifacts.put(b"\xff"), 10_000)
+        case "light":
+            bad["weight"] = 9_999
+    world.route(2, [bad])
+    assert world.acks() == [(1, "serving"), (2, "refused")]
+    assert world.read("routing.acks")[1]["reason"]
+    assert world.epoch() == 1
+    world.route(3, [world.arm(4, 10_000)])
+    assert world.acks()[-1] == (3, "serving")
+
+
+def test_a_stale_epoch_is_refused_once_and_what_is_served_stays_the_truth(world: World) -> None:
+    world.route(7, [world.arm(1, 10_000)])
+    world.route(6, [world.arm(2, 10_000)])
+    assert str(world.kept) in world.read("routing.acks")[-1]["reason"]
+    world.tick(NOW + 1)
+    assert world.acks() == [(7, "serving"), (6, "refused"), (7, "serving")]
+    assert world.versions.snapshot[MODEL].routing.arms[0].version == 1
+
+
+def test_two_decisions_under_one_epoch_are_refused_with_both_named(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2, 10_000)
+    world.route(7, [one])
+    world.route(7, [two])
+    world.tick(NOW + 2 * MINUTE)
+    assert world.acks() == [(7, "serving"), (7, "refused"), (7, "refused")]
+    refusal = world.read("routing.acks")[-1]
+    assert f"1 ({one['digest'][:12]} on {BASE}" in refusal["reason"]
+    assert f"2 ({two['digest'][:12]} on {BASE}" in refusal["reason"]
+    assert refusal["digests"] == [one["digest"]]
+
+
+def test_the_same_decision_under_one_epoch_is_the_same_whatever_else_a_record_says(
+    world: World,
+) -> None:
+    """A promoter of a newer release names each version's base, and writes the record again."""
+    arm = world.arm(1, 10_000)
+    world.route(7, [arm])
+    world.route(7, [arm | {"base": BASE}], time=NOW + 5, rollback_to=3)
+    assert world.acks() == [(7, "serving")]
+
+
+def test_a_schema_that_appears_while_the_router_runs_is_followed(tmp_path: Path) -> None:
+    """Its new field decides nothing, so an epoch that is served stays served."""
+    folder = tmp_path / "schemas"
+    shutil.copytree(Settings().schemas, folder)
+    world = World(tmp_path, codec=Codec.load(folder))
+    writer = Codec.load(folder)
+    arm = world.arm(1, 10_000)
+    world.route(7, [arm])
+    newest = sorted((folder / "routing").glob("v*.avsc"))[-1]
+    schema = json.loads(newest.read_text())
+    schema["fields"].append({"name": "note", "type": "string", "default": "", "doc": "Why."})
+    writer.registry.add("routing", json.dumps(schema))
+    for epoch in (7, 8):
+        record = world.record(epoch, [arm]) | {"note": "new"}
+        world.bus.producer().send("routing", MODEL.encode(), writer.encode("routing", record))
+        world.look()
+    assert world.acks() == [(7, "serving"), (8, "serving")]
+    world.start()
+    world.follower.recall()
+    world.look()
+    assert world.epoch() == 8
+    assert world.acks() == [(7, "serving"), (8, "serving"), (8, "serving")]
+
+
+def test_a_poison_record_stops_nothing(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    for topic in ("routing", "clock"):
+        world.bus.producer().send(topic, b"\xff", b"\x00poison")
+    world.look()
+    world.route(2, [world.arm(2, 10_000)])
+    assert world.acks() == [(1, "serving"), (2, "serving")]
+    world.bus.producer().send("routing", b"\xff", b"\x00poison")
+    world.start()
+    world.look()
+    assert world.shift.lag() == 0
+    assert world.bus.committed("router-0") == world.bus.ends(["routing", "clock"])
+
+
+# ---------------------------------------------------------------- leases
+
+
+def test_an_acknowledgement_is_renewed_at_ticks_but_once_a_minute(world: World) -> None:
+    world.route(4, [world.arm(1, 10_000)])
+    for tick in (NOW + 10_000, NOW + MINUTE, NOW + 70_000, NOW + 3 * MINUTE):
+        world.tick(tick)
+    acks = world.read("routing.acks")
+    assert [ack["time"] for ack in acks] == [NOW, NOW + MINUTE, NOW + 3 * MINUTE]
+    assert len({json.dumps(ack | {"time": 0}) for ack in acks}) == 1
+
+
+def test_a_refusal_is_renewed_as_well(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    world.route(2, [world.arm(2, 10_000, "bad")])
+    world.tick(NOW + MINUTE)
+    assert world.acks() == [(1, "serving"), (2, "refused"), (2, "refused")]
+    assert len({ack["reason"] for ack in world.read("routing.acks")[1:]}) == 1
+
+
+def test_a_router_that_comes_back_says_so_at_the_time_of_the_last_tick(world: World) -> None:
+    world.route(4, [world.arm(1, 10_000)])
+    world.tick(NOW + 1)
+    world.tick(NOW + 5 * MINUTE)
+    world.start()
+    world.follower.recall()
+    world.look()
+    acks = world.read("routing.acks")
+    assert [ack["time"] for ack in acks] == [NOW, NOW + 5 * MINUTE, NOW + 5 * MINUTE]
+    assert {ack["status"] for ack in acks} == {"serving"}
+
+
+def test_an_outage_of_kafka_repeats_no_acknowledgement(world: World) -> None:
+    world.route(4, [world.arm(1, 10_000)])
+    world.leave()
+    world.look()
+    assert world.acks() == [(4, "serving")]
+
+
+def test_an_acknowledgement_that_fails_is_made_up_for(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    (acks,) = (p for p in world.bus.logs if p.topic == "routing.acks")
+    kept = world.bus.logs.pop(acks)
+    with pytest.raises(BusUnavailable):
+        world.route(2, [world.arm(2, 10_000)])
+    world.leave()
+    world.bus.logs[acks] = kept
+    world.look()
+    assert world.acks() == [(1, "serving"), (2, "serving")]
+
+
+# ---------------------------------------------------------------- the last good routing
+
+
+def test_a_restart_serves_the_same_with_and_without_kafka(world: World) -> None:
+    world.route(4, [world.arm(1, 10_000)])
+    before = world.versions.snapshot[MODEL].routing
+    world.bus.down = True
+    world.start()
+    world.follower.recall()
+    assert world.versions.snapshot[MODEL].routing == before
+    assert world.engine.resident() == {before.arms[0].digest}
+    assert world.health.ready
+    with pytest.raises(BusUnavailable):
+        world.look()
+    world.bus.down = False
+    world.leave()
+    world.look()
+    assert world.acks() == [(4, "serving"), (4, "serving")]
+
+
+def test_the_file_of_an_older_release_is_read(world: World) -> None:
+    arm = world.arm(1, 10_000)
+    record = world.record(4, [arm])
+    assert arm.keys() == {"version", "digest", "adapter_uri", "weight"}
+    world.state.mkdir()
+    world.kept.write_text(json.dumps([record], sort_keys=True, separators=(",", ":")))
+    world.follower.recall()
+    assert world.epoch() == 4
+    world.route(4, [arm])
+    assert world.acks() == [(4, "serving")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'[{"model": "m", "epo',
+        b"\xff\xfe\x00",
+        b'{"model": "m"}',
+        b"7",
+        b'["model"]',
+        b'[{"model": "m"}]',
+    ],
+)
+def test_a_torn_or_foreign_file_is_set_aside_and_the_router_starts(
+    world: World, content: bytes
+) -> None:
+    world.route(4, [world.arm(1, 10_000)])
+    world.kept.write_bytes(content)
+    world.start()
+    world.follower.recall()
+    assert not world.kept.exists()
+    assert world.kept.with_name("routing.json.unreadable").read_bytes() == content
+    world.look()
+    assert world.epoch() == 4
+    assert json.loads(world.kept.read_text())[0]["epoch"] == 4
+
+
+def test_a_full_disk_takes_nothing_out_of_service(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.route(4, [world.arm(1, 10_000)])
+    arm = world.arm(2, 10_000)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    world.artifacts.get_folder(arm["adapter_uri"], world.versions.cache)
+    monkeypatch.setattr(files, "move_durably", full)
+    world.route(5, [arm])
+    assert world.acks() == [(4, "serving"), (5, "serving")]
+    assert json.loads(world.kept.read_text())[0]["epoch"] == 4
+
+
+def test_what_could_not_be_served_at_one_start_is_served_at_the_next(world: World) -> None:
+    """Though another model was routed in between, and Kafka is away."""
+    world.route(4, [world.arm(1, 10_000)])
+    world.lacking.add(BASE)
+    world.start()
+    world.follower.recall()
+    world.route(1, [world.arm(2, 10_000)], model="another", base="base-b")
+    assert world.versions.snapshot.keys() == {"another"}
+    world.lacking.clear()
+    world.start()
+    world.follower.recall()
+    assert (world.epoch(), world.epoch("another")) == (4, 1)
+
+
+# ---------------------------------------------------------------- bases
+
+
+def test_each_version_has_the_engine_of_its_base_and_unused_ones_go(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2, base="base-b", base_digest="b" * 64)
+    world.route(1, [one])
+    world.route(2, [one], [two])
+    assert world.engines["base-b", "b" * 64].resident() == {two["digest"]}
+    assert world.engine.resident() == {one["digest"]}
+    first = weakref.ref(world.engines.pop((BASE, "")))
+    world.route(3, [two | {"weight": 10_000}])
+    gc.collect()
+    assert first() is None  # its memory is free again
+    assert world.engines["base-b", "b" * 64].resident() == {two["digest"]}
+
+
+def test_weights_replaced_under_the_same_name_are_another_base(world: World) -> None:
+    old, new = {"base_digest": "a" * 64}, {"base_digest": "b" * 64}
+    world.route(1, [world.arm(1, 10_000, **old)])
+    world.route(2, [world.arm(1, 9500, **old), world.arm(2, 500, **new)])
+    assert {base: len(engine.resident()) for base, engine in world.engines.items()} == {
+        (BASE, "a" * 64): 1,
+        (BASE, "b" * 64): 1,
+    }
+
+
+def test_of_two_routers_only_the_one_that_lacks_the_base_refuses_it(
+    world: World, tmp_path: Path
+) -> None:
+    other = World(tmp_path / "other", name="1", bus=world.bus)
+    other.artifacts, other.repo = world.artifacts, world.repo
+    other.lacking.add("base-b")
+    other.start()
+    one, two = world.arm(1, 10_000), world.arm(2, base="base-b")
+    for epoch, shadows in ((1, []), (2, [two])):
+        world.route(epoch, [one], shadows)
+        other.look()
+    assert (world.epoch(), other.epoch()) == (2, 1)
+    acks = {(ack["router"], ack["epoch"]): ack for ack in world.read("routing.acks")}
+    assert {key: ack["status"] for key, ack in acks.items()} == {
+        ("router-0", 1): "serving",
+        ("router-1", 1): "serving",
+        ("router-0", 2): "serving",
+        ("router-1", 2): "refused",
+    }
+    assert acks["router-1", 2]["reason"] == "version 2: base: 'base-b' is no folder"
+    assert acks["router-1", 2]["digests"] == [one["digest"]]
+    other.lacking.clear()  # an operator mends it, and starts the router anew
+    other.start()
+    other.follower.recall()
+    other.look()
+    assert other.epoch() == 2
+    assert other.read("routing.acks")[-1]["status"] == "serving"
+
+
+def test_an_error_that_nobody_foresaw_refuses_the_record_by_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+
+    def odd(*_: Any) -> None:
+        raise KeyError("embeddings.LayerNorm.weight")
+
+    monkeypatch.setattr(world.engine, "load", odd)
+    world.route(2, [world.arm(2, 10_000)])
+    assert world.acks() == [(1, "serving"), (2, "refused")]
+    reason = world.read("routing.acks")[1]["reason"]
+    assert reason == "version 2: KeyError: 'embeddings.LayerNorm.weight'"
+    assert world.epoch() == 1
+    assert world.read("audit") == []
+
+
+# ---------------------------------------------------------------- what takes long
+
+
+def test_a_base_that_takes_long_holds_up_no_other_model_and_no_rollback(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    monkeypatch.setattr(following, "LOAD_SECONDS", 0.01)
+    world.slow["base-b"] = Event()
+    world.route(2, [world.arm(2, 10_000, base="base-b")])
+    world.route(1, [world.arm(3, 10_000)], model="another")
+    until(lambda: "another" in world.versions.snapshot)
+    world.tick(NOW + MINUTE)
+    assert world.acks()[-1] == (1, "serving")  # the lease of what is served meanwhile
+    world.route(3, [world.arm(1, 10_000)])
+    until(lambda: world.epoch() == 3)
+    world.tick(NOW + 2 * MINUTE)
+    assert world.acks()[-1] == (3, "serving")
+    world.slow["base-b"].set()
+    until(lambda: ("base-b", "") in world.engines)
+    late = weakref.ref(world.engines.pop(("base-b", "")))
+    until(lambda: gc.collect() and late() is None)  # nobody needs it any more
+    assert world.epoch() == 3
+
+
+def test_what_came_of_a_long_load_is_told_at_a_tick(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LOAD_SECONDS", 0.01)
+    world.slow[BASE] = Event()
+    world.route(1, [world.arm(1, 10_000)])
+    world.tick(NOW + 1)
+    assert world.acks() == []
+    assert not world.health.ready
+    world.slow[BASE].set()
+    until(lambda: world.versions.snapshot)
+    world.tick(NOW + 2)
+    assert world.acks() == [(1, "serving")]
+
+
+def test_artifacts_that_are_away_are_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, outage = world.artifacts.get_folder, [OSError("no route to host")] * 3
+
+    def away(uri: str, into: Path) -> Path:
+        if outage:
+            raise outage.pop()
+        return there(uri, into)
+
+    monkeypatch.setattr(world.artifacts, "get_folder", away)
+    world.route(1, [world.arm(1, 10_000)])
+    assert world.acks() == [(1, "serving")]
+    assert not outage
