@@ -18,7 +18,7 @@ from driftgate.routing import contradiction
 from driftgate.runtime import Effect, Handler, Service, View, Views
 from driftgate.topology import ROUTER
 from services.router.loading import Load
-from services.router.versions import Stale, Versions, words
+from services.router.versions import Versions, words
 
 # So long a record is waited for before the next one is followed, s: a base on disk takes seconds.
 LOAD_SECONDS = 30.0
@@ -80,11 +80,7 @@ class Follower:
     def follow(self, routing: Routing, views: Views, now: int) -> Standing | None:
         """Serves a record, or refuses it and goes on. What came of one that takes longer is told
         at a tick."""
-        load = self.load(routing)
-        load.wait(LOAD_SECONDS)
-        if isinstance(load.error, Stale):  # told once: from the next tick on, what is served
-            del self._loads[routing.model]
-            return self.stands(routing, load.error)
+        self.load(routing).wait(LOAD_SECONDS)
         return self.standing(routing, views, now)
 
     def standing(self, routing: Routing, views: Views, now: int) -> Standing | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from driftgate import config, health
 from driftgate.artifacts import Artifacts
@@ -12,7 +11,7 @@ from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.runtime import Runtime
 from driftgate.topology import ROUTER
-from services.router.engines import engine_of
+from services.router.engines import Engines
 from services.router.follower import Follower
 from services.router.last_good import LastGood
 from services.router.lifecycle import live
@@ -32,7 +31,7 @@ def main() -> None:
         artifacts=Artifacts(settings.artifacts),
         cache=home / "cache",
         last_good=LastGood(home / "routing.json", log),
-        engine_of=partial(engine_of, threads=settings.threads),
+        engine_of=Engines(settings.threads).of,
         compute=ThreadPoolExecutor(1, "compute"),
     )
     follower = Follower(name, versions, log, state)

@@ -13,9 +13,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from driftgate import metrics
 from driftgate.errors import BadInput, DriftgateError, Retriable
 from driftgate.limits import check_words
+from driftgate.machine_clock import machine_ms
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.routing import NotReady, NotServed, choose, pick
-from driftgate.runtime.clock import Clock, machine_ms
+from driftgate.runtime import Clock
 from services.router.predictor import Predictor, QueueFull
 from services.router.requests import Request, check
 from services.router.snapshot import Served

@@ -53,7 +53,7 @@ class Versions:
     """The versions in memory.
 
     Attributes:
-        engine_of: makes the engine of a base from its name and digest.
+        engine_of: makes the engine of a base from its name and digest, in any thread.
         compute: the one thread on which engines work.
     """
 
@@ -64,7 +64,6 @@ class Versions:
     compute: Executor
     snapshot: Snapshot = field(default_factory=dict)
     _engines: dict[Base, Engine] = field(default_factory=dict)
-    _making: dict[Base, Lock] = field(default_factory=dict)
     _awaited: list[frozenset[Resident]] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
@@ -132,15 +131,12 @@ class Versions:
             return engine
 
     def engine(self, base: Base) -> Engine:
-        """The engine of a base, made when it is first needed. Another base's is not waited for."""
-        with self._lock:
-            making = self._making.setdefault(base, Lock())
-        with making:
-            if base not in self._engines:
-                made = self.engine_of(*base)
-                with self._lock:
-                    self._engines[base] = made
-            return self._engines[base]
+        """The engine of a base, made when it is first needed."""
+        if base not in self._engines:
+            made = self.engine_of(*base)
+            with self._lock:
+                self._engines.setdefault(base, made)
+        return self._engines[base]
 
     def swap(self, served: Served) -> Served:
         """Requests are answered by it from now on, unless a newer record was quicker."""
@@ -170,8 +166,9 @@ class Versions:
             for base in self._engines.keys() - {one.base for one in needed}:
                 del self._engines[base]
             engines = dict(self._engines)
-        for base, engine in engines.items():
-            for digest in engine.resident() - {one.digest for one in needed if one.base == base}:
+        for engine in set(engines.values()):  # which two names of a base may share
+            kept = {one.digest for one in needed if engines.get(one.base) is engine}
+            for digest in engine.resident() - kept:
                 engine.unload(digest)
 
 

@@ -22,7 +22,7 @@ from driftgate.classifier.bert import Group, groups
 from driftgate.classifier.folder import Head, write_head
 from driftgate.classifier.serving import CHUNK_TOKENS, Classifier, answer, chunks
 from driftgate.errors import BadConfig, Corrupt
-from services.router.engines import engine_of
+from services.router.engines import Engines
 
 TEXTS = ["my card is lost", "where is my money, it has been days", "hi", "my card is lost"]
 
@@ -133,7 +133,10 @@ def test_the_hash_of_the_weights_still_names_a_base(base: BaseRef, tmp_path: Pat
     assert same_base(base, base.weights)
     assert same_base(base, base.digest)
     assert not same_base(base, "f" * 64)
-    assert engine_of(EMBEDDED, base.weights, threads=1).embed(["hi"]).shape == (1, 384)
+    engines = Engines(threads=1)
+    engine = engines.of(EMBEDDED, base.weights)
+    assert engine.embed(["hi"]).shape == (1, 384)
+    assert engines.of(EMBEDDED, base.digest) is engine  # not twice in memory
 
 
 def test_a_version_trained_when_weights_alone_counted_still_serves(

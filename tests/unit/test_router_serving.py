@@ -18,8 +18,8 @@ from router_harness import BASE, MODEL, World
 
 from driftgate import metrics
 from driftgate.events import DAY_MS
+from driftgate.machine_clock import machine_ms
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from driftgate.runtime.clock import machine_ms
 from services.router import predictor as predicting
 from services.router.server import SERVICE, Router, health_checks, listen, show
 
