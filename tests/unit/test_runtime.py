@@ -414,6 +414,58 @@ def test_every_replica_begins_with_the_newest_of_each_key() -> None:
     assert engine.clock.now() == 3
 
 
+def test_offsets_that_no_record_stands_at_are_settled_too() -> None:
+    """As where a topic was compacted, or its retention ended."""
+    system = System(service(models=answer))
+    system.write(declared("a"))
+    engine = system.start()
+    system.poll(engine)
+    engine.order.reached = {Position("models", 0): 7}
+    assert engine.settle() == {Position("models", 0): 7}
+
+
+def test_each_replica_that_reads_everything_has_an_audit_chain_of_its_own() -> None:
+    def fail(event: Model, views: Any, now: int) -> list[AnyEvent]:
+        raise ZeroDivisionError
+
+    failing = Service(
+        name="svc", handlers={Model: Handler(fail)}, views=(View(Model),), every_replica=True
+    )
+    system = System(failing)
+    system.write(declared("a"))
+    for replica in ("0", "1"):
+        engine = Engine(failing, system.bus, CODEC, log_for("svc"), Health("svc"), replica=replica)
+        engine.begin()
+        engine.advance()
+    entries = system.sent("audit")
+    assert [(entry.service, entry.previous_hash) for entry in entries] == [
+        ("svc-0", ""),
+        ("svc-1", ""),
+    ]
+
+
+def test_every_replica_begins_with_what_it_handles() -> None:
+    seen: list[Any] = []
+
+    def note(event: Model, views: Any, now: int) -> list[AnyEvent]:
+        seen.append(event.model)
+        return []
+
+    system = System(
+        Service(
+            name="svc",
+            handlers={Model: Handler(note)},
+            views=(View(Model), View(RoutingAck, own=True)),
+            every_replica=True,
+        )
+    )
+    system.write(declared("a"), ack("a"))
+    engine = system.start()
+    engine.advance()
+    assert seen == ["a"]
+    assert engine.settle().keys() == {Position("models", 0)}
+
+
 def test_a_schema_that_appears_while_running_is_read(tmp_path: Path) -> None:
     import json
     import shutil
