@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import working_in
 
 from deploy.local import stack as local
 from deploy.local.plan import StackConfig
@@ -70,11 +71,3 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     for process in [*working_in(session.config._tmp_path_factory.getbasetemp()), *begun]:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-
-
-def working_in(folder: Path) -> Iterator[psutil.Process]:
-    """Processes with a working folder inside."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if Path(process.cwd()).is_relative_to(folder):
-                yield process
