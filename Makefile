@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := .venv/bin
 INSTALLED := .venv/.installed
+# Much of the tests is waiting. A worker and the stack that it starts take 2 GB.
+WORKERS ?= 3
 
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
@@ -32,7 +34,7 @@ demo: $(INSTALLED)  ## plays a world through the whole loop; DATA=PATH plays lab
 	@$(RUN)/driftgate demo $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 test: lint  ## lint, types and the tests, on ports of their own; ARGS="-m long" the longest ones
-	@$(RUN)/pytest $(ARGS)
+	@$(RUN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 up: $(INSTALLED)  ## starts Kafka, ClickHouse's engine, Ray and the services
 	@$(RUN)/driftgate up $(ARGS)
