@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -77,6 +78,26 @@ def test_a_second_promoter_stands_by_and_goes_on_when_the_first_is_killed(
             until(promotion.caught_up)
             promotion.start(replica, HTTP_PORT=ports[replica])
         promotion.passes(5)
+        superseded_one_after_the_other(promotion)
+
+
+def test_a_promoter_that_was_stopped_while_a_second_went_on_does_nothing_twice(
+    kafka: KafkaBus, codec: Codec, stack: StackConfig, tmp_path: Path
+) -> None:
+    with promoting("stopped-and-continued", stack, kafka, codec, tmp_path) as promotion:
+        ports = dict(zip("01", free_ports(2), strict=True))
+        for replica, port in ports.items():
+            promotion.start(replica, HTTP_PORT=port)
+        until(lambda: doing(ports["1"]) == "standing by")
+        promotion.passes(1)
+        promotion.acknowledged()
+        promotion.processes["0"].send_signal(signal.SIGSTOP)
+        promotion.passes(2)
+        promotion.passes(3)
+        promotion.processes["0"].send_signal(signal.SIGCONT)
+        promotion.passes(4)
+        promotion.passes(5)
+        until(lambda: doing(ports["1"]) == "standing by")
         superseded_one_after_the_other(promotion)
 
 

@@ -12,7 +12,7 @@ import pytest
 from driftgate.bus import Position, Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
-from driftgate.errors import BadInput, Corrupt, StoreUnavailable
+from driftgate.errors import BadInput, BusUnavailable, Corrupt, StoreUnavailable
 from driftgate.events import AnyEvent, AuditEntry, Command, Model, RoutingAck, Tick
 from driftgate.health import Health, log_for
 from driftgate.runtime import AuditDraft, Handler, Service, View
@@ -388,6 +388,24 @@ def test_a_service_goes_on_from_its_memory_whatever_the_group_committed() -> Non
     memory.full = False
     system.poll(system.start())  # killed before there was room again
     assert [event.epoch for event in system.sent("routing.acks")] == [1, 2, 3, 3]
+
+
+def test_a_replica_that_another_has_replaced_sends_and_keeps_nothing() -> None:
+    def replaced() -> None:
+        raise BusUnavailable("another one works")
+
+    memory = Kept()
+    for decide, fails in ((answer, True), (lambda event, views, now: [], False)):
+        table = {Model: Handler(decide)}
+        system = System(Service(name="svc", handlers=table, memory=memory))
+        system.write(declared("a"))
+        engine = system.start()
+        engine.fence = replaced
+        with pytest.raises(BusUnavailable):
+            system.poll(engine)
+            assert not fails
+            engine.settle()
+        assert (system.sent("routing.acks"), memory.kept) == ([], (0, {}))
 
 
 def test_every_replica_begins_with_the_newest_of_each_key() -> None:

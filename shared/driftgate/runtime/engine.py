@@ -27,6 +27,10 @@ CLOCK = Tick.TOPIC
 TICKS_RECALLED = 2 * TICKS_KEPT
 
 
+def unfenced() -> None:
+    return
+
+
 @dataclass
 class Engine:
     """One replica of a service, between a consumer that gives records to `add` and takes from
@@ -37,6 +41,8 @@ class Engine:
         clock: told of each tick when it is handled; for those who need the time between ticks.
         monotonic: seconds, for back-off alone.
         replica: of the service.
+        fence: raises BusUnavailable when another replica works by now. Called before anything is
+            sent or kept.
     """
 
     service: Service
@@ -47,6 +53,7 @@ class Engine:
     clock: Clock = field(default_factory=Clock)
     monotonic: Callable[[], float] = time.monotonic
     replica: str = "0"
+    fence: Callable[[], None] = unfenced
     views: Views = field(init=False)
     order: Order = field(init=False, default_factory=Order)
     now: int = field(init=False, default=0)
@@ -55,6 +62,7 @@ class Engine:
     _backoff: Backoff = field(init=False, default_factory=Backoff)
     _handled: dict[Position, int] = field(init=False, default_factory=dict)
     _settled: dict[Position, int] = field(init=False, default_factory=dict)
+    _committed: Mapping[Position, int] = field(init=False, default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -88,7 +96,8 @@ class Engine:
         if self.service.memory is not None:
             self._handled = dict(self.service.memory.restore())
             self._settled = dict(self._handled)
-        self._recall_time({**self.bus.committed(self.service.name), **self._settled})
+        self._committed = self.bus.committed(self.service.name)
+        self._recall_time({**self._committed, **self._settled})
         return self._settled
 
     def add(self, record: Record) -> None:
@@ -128,6 +137,7 @@ class Engine:
                 self._handled[position] = next_
         new = {p: at for p, at in self._handled.items() if self._settled.get(p) != at}
         if new and self.service.memory is not None:
+            self.fence()
             try:
                 self.service.memory.keep(dict(self._handled))
             except OSError as error:  # what was sent is sent: to begin anew would send it again
@@ -135,6 +145,11 @@ class Engine:
                 return {}
         self._settled |= new
         return new
+
+    def committed(self) -> Mapping[Position, int]:
+        """What the group has committed of the ticks. To commit it again changes nothing."""
+        ticks = Position(CLOCK, 0)
+        return {ticks: self._settled.get(ticks, self._committed.get(ticks, 0))}
 
     def handled(self, position: Position, default: int) -> int:
         """Next offset to be handled."""
@@ -305,6 +320,8 @@ class Engine:
                 drafts += self.audit.chained(effect)
             else:
                 events.append(effect)
+        if drafts or events:
+            self.fence()
         for part in (drafts, events):
             if part:
                 self._publish(part)

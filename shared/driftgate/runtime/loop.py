@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,9 @@ from driftgate.runtime.engine import CLOCK, Engine
 from driftgate.runtime.service import Service
 
 POLL_SECONDS = 0.2
+# Kafka misses a member 10 s after it last heard of it: for half of that a commit proves that the
+# group has no other owner.
+PROOF_SECONDS = 5.0
 # Records of one partition that are held in memory while it waits, at most.
 HIGH_WATER = 50_000
 
@@ -62,6 +66,8 @@ class Shift:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.engine: Engine | None = None
+        self._consumer: Consumer | None = None
+        self._proven = -PROOF_SECONDS
         self._starts: Mapping[Position, int] = {}
         self._paused: set[Position] = set()
 
@@ -90,6 +96,7 @@ class Shift:
 
     def step(self, consumer: Consumer) -> None:
         """One poll, and all that follows from it: handle, send, remember, commit, in this order."""
+        self._consumer = consumer
         found = consumer.poll(POLL_SECONDS)
         self.runtime.health.ready = self.runtime.service.ready()
         if self.engine is None:  # another replica works
@@ -102,9 +109,27 @@ class Shift:
         self.hold_back(consumer)
         settled = self.engine.settle()
         if settled:
-            consumer.commit(settled)
+            self.commit(consumer, settled)
             self.tell(settled)
         self.runtime.health.moved()
+
+    def commit(self, consumer: Consumer, next_offsets: Mapping[Position, int]) -> None:
+        """Kafka takes a commit of none but the group's members, as they are at that moment."""
+        consumer.commit(next_offsets)
+        self._proven = time.monotonic()
+
+    def prove(self) -> None:
+        """Returns while this replica is the one that works. One that was stopped, or that Kafka
+        lost sight of, would otherwise go on for as long as it takes to hear that another works.
+
+        Raises:
+            BusUnavailable: another one works.
+        """
+        shared = self.runtime.service.every_replica
+        if shared or self.engine is None or self._consumer is None:
+            return
+        if time.monotonic() - self._proven > PROOF_SECONDS:
+            self.commit(self._consumer, self.engine.committed())
 
     def behind(self) -> bool:
         """Whether ticks or states were written that are not polled yet. Records wait for them, so
@@ -148,6 +173,7 @@ class Shift:
                 runtime.health,
                 runtime.clock,
                 replica=runtime.replica,
+                fence=self.prove,
             )
             runtime.health.moved(activity=None, waiting=None)
             self._starts = engine.begin()
