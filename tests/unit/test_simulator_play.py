@@ -156,6 +156,7 @@ def test_a_launch_without_a_version_fails(bus: MemoryBus) -> None:
 
 def test_ctrl_c_ends_a_world_that_waits(bus: MemoryBus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inside of an event loop, the first Ctrl-C would only cancel what awaits."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     went_on: list[str] = []
 
     class Interrupted(Settled):
