@@ -24,7 +24,7 @@ from driftgate.topology import DRIFT, READS
 from services.drift_detector.worker import rewind
 
 Child = subprocess.Popen[bytes]
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:

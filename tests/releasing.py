@@ -361,7 +361,7 @@ def promoted(bus: Bus) -> None:
     consumer.close()
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+def until(found: Callable[[], Any], seconds: float = 180) -> Any:
     """What `found` returns, once that is something; what is not ready yet is asked again.
 
     Raises:

@@ -21,7 +21,7 @@ from driftgate.bus_memory import MemoryBus
 from driftgate.errors import BusUnavailable, StoreUnavailable
 from driftgate.events import Topic
 
-DEADLINE_S = 60
+DEADLINE_S = 180
 POLL_S = 0.2  # as services do
 
 

@@ -31,7 +31,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackConfig]:
         stack.down(state)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
