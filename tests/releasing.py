@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from driftgate.runner import readable
 from driftgate.topology import PROMOTER, READS
 
 NOW = 1_800_000_000_000  # 2027-01-15T08:00:00Z
+ROOT = Path(__file__).parents[1]
+SOURCES = os.pathsep.join(map(str, (ROOT / "shared", ROOT)))
 MODEL_YAML = """
 model: {model}
 task: {{kind: text-classification, labels: [a, b, c]}}
@@ -255,7 +257,11 @@ def adapter(folder: Path, artifacts: Artifacts, seed: int) -> str:
 
 @dataclass
 class RouterProcess:
-    """The router as it runs in production: a process of its own, here on a free port."""
+    """The router as it runs in production: a process of its own, here on a free port.
+
+    Attributes:
+        folder: its state and its log, and where it runs.
+    """
 
     environment: dict[str, str]
     folder: Path
@@ -272,7 +278,8 @@ class RouterProcess:
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "services.router.main"],
-                env=os.environ | variables | {"OMP_NUM_THREADS": "1"},
+                cwd=self.folder,
+                env=os.environ | variables | {"OMP_NUM_THREADS": "1", "PYTHONPATH": SOURCES},
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
@@ -300,7 +307,11 @@ class RouterProcess:
 
 @dataclass
 class Served:
-    """A model with two versions, and the router that serves it."""
+    """A model with two versions, and the router that serves it.
+
+    Attributes:
+        bases: the base fields of versions that name their own.
+    """
 
     model: str
     topics: Topics
@@ -309,6 +320,7 @@ class Served:
     uris: dict[int, str]
     router: RouterProcess
     epoch: int = 0
+    bases: dict[int, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
     def make(cls, model: str, topics: Topics, router: RouterProcess, folder: Path) -> Served:
@@ -320,15 +332,24 @@ class Served:
     def route(self, arms: dict[int, int], shadows: tuple[int, ...] = ()) -> dict[str, Any]:
         """The next epoch; returns its acknowledgement."""
         self.epoch += 1
-        live = [arm(version, self.uris[version], weight) for version, weight in arms.items()]
-        unheard = [arm(version, self.uris[version]) for version in shadows]
+        live = [self.arm(version, weight) for version, weight in arms.items()]
+        unheard = [self.arm(version) for version in shadows]
         self.topics.send("routing", routing(self.model, self.repo, self.epoch, live, unheard))
-        found: dict[str, Any] = until(self.acknowledgement)
-        return found
+        return self.acknowledged()
 
-    def acknowledgement(self) -> dict[str, Any] | None:
-        acks = self.topics.read("routing.acks", self.model)
-        return acks[-1] if acks and acks[-1]["epoch"] == self.epoch else None
+    def arm(self, version: int, weight: int = 0) -> dict[str, Any]:
+        return arm(version, self.uris[version], weight) | self.bases.get(version, {})
+
+    def acknowledged(self, router: str = "") -> dict[str, Any]:
+        """What a router, or any, says of the newest epoch."""
+
+        def found() -> dict[str, Any] | None:
+            acks = self.topics.read("routing.acks", self.model)
+            theirs = [a for a in acks if router in ("", a["router"])]
+            return theirs[-1] if theirs and theirs[-1]["epoch"] == self.epoch else None
+
+        ack: dict[str, Any] = until(found)
+        return ack
 
     def request(self, number: int) -> Any:
         return router_pb2.PredictRequest(
