@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ from driftgate import model_repo
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Bus, Position
 from driftgate.bus_memory import MemoryBus
-from driftgate.clock import Clock, WorldClock
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.events import DAY_MS
+from driftgate.events import DAY_MS, Tick
 from driftgate.health import Health
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
 from services.ingest_logger import queries
 from services.ingest_logger.ingest import Ingest
-from services.ingest_logger.validate import View, maskers_of
+from services.ingest_logger.rules import View, maskers_of
 
 DEADLINE_S = 120
 
@@ -109,8 +108,9 @@ def view(models: Mapping[str, ModelYaml], refused: Mapping[str, str] | None = No
     return View(models, maskers_of(models), KEY.encode(), NOON, refused or {})
 
 
-def tick(time: int) -> dict[str, Any]:
-    return {"world": "test", "time": time, "positions": {}}
+def tick(time: int, pace: float = 0.0) -> dict[str, Any]:
+    """It is `time`, ms; and, as in a simulated world, it stands still unless `pace` is given."""
+    return {"world": "test", "time": time, "positions": {}, "pace": pace}
 
 
 def later(days: float) -> int:
@@ -126,26 +126,26 @@ class Harness:
     codec: Codec
     artifacts: Artifacts
     settings: Settings
-    clock: Callable[[], Clock] = WorldClock
 
     def __post_init__(self) -> None:
         self.producer = self.bus.producer()
         self.restart()
 
     def restart(self) -> None:
+        self.health = Health("ingest-logger")
         self.ingest = Ingest(
             self.settings,
             self.bus,
             self.codec,
             self.store,
             self.artifacts,
-            self.clock(),
             structlog.get_logger(),
-            Health("ingest-logger"),
+            self.health,
         )
-        self.consumer = self.bus.consumer(
-            self.codec.topics.names(), "ingest-logger", "ingest-logger-0", self.ingest
-        )
+
+    def close(self) -> None:
+        with self.ingest:
+            self.producer.close()
 
     def send(self, topic: str, *events: dict[str, Any]) -> None:
         for event in events:
@@ -158,7 +158,7 @@ class Harness:
         self.producer.flush()
 
     def step(self) -> None:
-        self.ingest.step(self.consumer, self.producer)
+        self.ingest.step()
 
     def settle(self) -> None:
         """Until nothing is left to read; what ingestion itself sends is read too."""
@@ -175,6 +175,13 @@ class Harness:
         """Topic and reason of every dead letter that was stored."""
         found = self.rows("dead_letters", "source_topic, reason")
         return [(row["source_topic"], row["reason"]) for row in found]
+
+
+def set_clock(store: Store, now: int) -> None:
+    """Ingestion into this store knows that it is `now`, ms, and that time runs on: a tick stands in
+    the store, before all that is on the topic. For a topic that other tests write to."""
+    place = {"topic": Tick.TOPIC, "partition": 0, "offset": -1}
+    store.append(Tick.TOPIC, [place | tick(now, pace=1.0)])
 
 
 def behind(bus: Bus, codec: Codec, store: Store) -> dict[Position, int]:
@@ -196,7 +203,6 @@ def memory_harness(store: Store, codec: Codec, tmp_path: Path, **changes: Any) -
     artifacts = Artifacts(f"file://{tmp_path / 'artifacts'}")
     settings = Settings(
         state_dir=tmp_path / "state",
-        clock="world",
         subject_key=KEY,
         **changes,  # type: ignore[arg-type]
     )

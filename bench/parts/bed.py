@@ -24,8 +24,12 @@ from driftgate.bus import Position
 from driftgate.bus_kafka import MAX_RECORD_BYTES, KafkaBus
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
+from driftgate.events import Inference, Tick
+from driftgate.machine_clock import machine_ms
 from driftgate.store import Store, migrate
 from services.ingest_logger import queries
+from services.ingest_logger.rows import Table
+from services.ingest_logger.schema_evolution import add_columns
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 TABLES = ("inferences", "feedback", "outcomes", "dead_letters")
@@ -65,7 +69,17 @@ class Bed:
         migrate(self.store, SCHEMAS / "store")
         self.starts = self.starts or self.bus.ends(self.codec.topics.names())
         queries.mark(self.store, self.starts)
+        for topic in (Inference.TOPIC, Tick.TOPIC):
+            add_columns(self.store, Table.of(topic, self.codec), self.codec)
+        self.set_clock()
         self.declare()
+
+    def set_clock(self) -> None:
+        """The time is the machine's, as on a live system: a tick stands in the store, before all
+        that is on the topic."""
+        tick = Tick(world="bench", time=machine_ms(), pace=1.0)
+        place = {"topic": Tick.TOPIC, "partition": 0, "offset": -1}
+        self.store.append(Tick.TOPIC, [place | tick.as_dict()])
 
     def declare(self, **masking: str) -> None:
         """Puts the model in force; `kinds` says what is masked."""

@@ -11,17 +11,21 @@ from driftgate.artifacts import Artifacts
 from driftgate.bus import Bus, Position
 from driftgate.codec import Codec
 from driftgate.errors import BadConfig, BadInput, Corrupt
+from driftgate.events import Model
 from driftgate.model_repo import ModelYaml
 from driftgate.personal.masking import Masker
-from services.ingest_logger.validate import maskers_of
-
-TOPIC = "models"
+from services.ingest_logger.rules import maskers_of
 
 
 @dataclass
 class Declared:
     """Follows the topic on its own, so that what was declared before a record was sent is known
-    when the record is validated, whichever of the two is polled first."""
+    when the record is validated, whichever of the two is polled first.
+
+    Attributes:
+        cache: folder of model repos that were fetched.
+        refused: by artifact URI, why a model repo cannot be used.
+    """
 
     bus: Bus
     codec: Codec
@@ -40,21 +44,22 @@ class Declared:
         Raises:
             BusUnavailable
         """
-        ends = self.bus.ends([TOPIC])
+        ends = self.bus.ends([Model.TOPIC])
         if ends == self._ends:
             return False
         models: dict[str, ModelYaml] = {}
-        for record in self.bus.read_all([TOPIC]):
+        for record in self.bus.read_all([Model.TOPIC]):
             try:
-                event = self.codec.read(TOPIC, record.value)
-            except BadInput:  # given a dead letter when it is polled
+                declaration = Model.of(self.codec.read(Model.TOPIC, record.value))
+            except BadInput:  # becomes a dead letter when it is polled
                 continue
-            if (found := self.read(event["repo_uri"])) is not None:
-                models[event["model"]] = found
+            if (found := self.read(declaration.repo_uri)) is not None:
+                models[declaration.model] = found
         self.models, self.maskers, self._ends = models, maskers_of(models), ends
         return True
 
     def read(self, uri: str) -> ModelYaml | None:
+        """The declaration in a model repo; None if it cannot be read."""
         try:
             return model_repo.fetch(uri, self.artifacts, self.cache).config
         except (BadConfig, Corrupt) as error:

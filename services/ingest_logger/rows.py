@@ -1,7 +1,7 @@
-"""From an event to the row of its topic's table, as its Avro schema tells. Pure.
+"""From an event to the row of its topic's table, as its Avro schema says. Pure.
 
-A table's columns are the fields of the subject, after where the record lay; what is nested deeper
-than a map or list of plain values becomes JSON.
+A table's columns are the fields of the subject, after the place of the record on Kafka. What is
+nested deeper than a map or list of plain values becomes JSON.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from driftgate.bus import Record
 from driftgate.codec import Codec, canonical
 from driftgate.dead_letters import BAD_NUMBER, BAD_TIME
 from driftgate.errors import BadInput
-from driftgate.events import DLQ, Event
+from driftgate.events import DLQ
+from driftgate.limits import TIMES
 
+# An event of any subject by field. The classes of events know the fields of one version; a row
+# keeps those of newer versions too.
+Fields = Mapping[str, Any]
+# A row by column.
 Row = Mapping[str, Any]
 
 TIME = pa.timestamp("ms", "UTC")
@@ -32,19 +37,23 @@ PLAIN: Mapping[str, pa.DataType] = {
     "bytes": pa.binary(),
     "enum": pa.string(),
 }
-# In a dead letter the place of the record that could not be handled; in its row the letter's own.
+# A dead letter's fields topic, partition and offset are the place of the record that could not be
+# handled; the columns of these names are the place of the letter itself.
 SOURCE = {"topic": "source_topic", "partition": "source_partition", "offset": "source_offset"}
 DEAD_LETTERS = "dead_letters"
 PLACE = [("topic", pa.string()), ("partition", pa.int32()), ("offset", pa.int64())]
 
 INT32 = range(-(2**31), 2**31)
-# What DateTime64(3) can hold of the time since 1970: to the end of the year 2299.
-TIMES = range(10_413_792_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One field of a subject: `kind` is its Avro type without null, `arrow` its stored type."""
+    """One field of a subject.
+
+    Attributes:
+        kind: its Avro type, without null.
+        arrow: the type that it is stored as.
+    """
 
     field: str
     name: str
@@ -52,6 +61,24 @@ class Column:
     arrow: pa.DataType
     is_time: bool
     is_json: bool
+
+    @property
+    def storable(self) -> range | None:
+        """What the store can hold of a number: Avro's ints and times may be larger."""
+        if self.is_time:
+            return TIMES
+        return INT32 if self.kind == "int" else None
+
+    def check(self, value: Any) -> None:
+        """
+        Raises:
+            BadInput: bad_number or bad_time, the value is out of range.
+        """
+        if self.storable is None or value is None or value in self.storable:
+            return
+        if self.is_time:
+            raise BadInput(BAD_TIME, self.field, value, "milliseconds since 1970 before 2300")
+        raise BadInput(BAD_NUMBER, self.field, value, "an int of 32 bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,34 +92,23 @@ class Table:
 
     @classmethod
     def of(cls, topic: str, codec: Codec) -> Self:
-        """The table of a topic; dead letters of all topics share one."""
-        dead = topic.endswith(DLQ)
+        """The table of a topic."""
+        renamed = SOURCE if topic.endswith(DLQ) else {}
         subject = codec.topics[topic].subject
         fields = codec.schemas.newest[subject].raw["fields"]
-        columns = tuple(column(field, SOURCE if dead else {}) for field in fields)
-        return cls(
-            topic,
-            DEAD_LETTERS if dead else topic.replace(".", "_"),
-            columns,
-            pa.schema([*PLACE, *((at.name, at.arrow) for at in columns)]),
-        )
+        columns = tuple(column(field, renamed) for field in fields)
+        schema = pa.schema([*PLACE, *((at.name, at.arrow) for at in columns)])
+        return cls(topic, table_name(topic), columns, schema)
 
-    def check(self, event: Event) -> None:
-        """Avro's ints and times may be larger than the store's.
-
+    def check(self, event: Fields) -> None:
+        """
         Raises:
-            BadInput: bad_number or bad_time.
+            BadInput: a number or time that the store cannot hold.
         """
         for at in self.columns:
-            value = event[at.field]
-            if value is None:
-                continue
-            if at.kind == "int" and value not in INT32:
-                raise BadInput(BAD_NUMBER, at.field, value, "an int of 32 bits")
-            if at.is_time and value not in TIMES:
-                raise BadInput(BAD_TIME, at.field, value, "milliseconds since 1970 before 2300")
+            at.check(event[at.field])
 
-    def row(self, record: Record, event: Event) -> Row:
+    def row(self, record: Record, event: Fields) -> Row:
         """The row of an event that passed `check`."""
         return place(record) | {
             at.name: canonical(event[at.field]) if at.is_json else event[at.field]
@@ -110,6 +126,11 @@ class Table:
         )
 
 
+def table_name(topic: str) -> str:
+    """Dead letters of all topics share one table."""
+    return DEAD_LETTERS if topic.endswith(DLQ) else topic.replace(".", "_")
+
+
 def as_arrow(value: Any) -> Any:
     """Arrow takes a map as pairs."""
     return list(value.items()) if isinstance(value, dict) else value
@@ -121,6 +142,7 @@ def place(record: Record) -> dict[str, Any]:
 
 
 def column(field: Mapping[str, Any], renamed: Mapping[str, str]) -> Column:
+    """The column of an Avro field, of another name where `renamed` gives one."""
     schema = without_null(field["type"])
     kind = schema["type"] if isinstance(schema, dict) else schema
     is_time = isinstance(schema, dict) and schema.get("logicalType") == "timestamp-millis"

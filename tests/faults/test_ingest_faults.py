@@ -19,7 +19,6 @@ from driftgate.bus import Position
 from driftgate.errors import StoreRefused, StoreUnavailable
 from driftgate.store import Store
 from services.ingest_logger.fence import Owner, is_fenced, note
-from services.ingest_logger.migrating import add_columns
 from services.ingest_logger.rows import Table
 
 pytestmark = pytest.mark.stack
@@ -88,7 +87,6 @@ def test_the_store_goes_away_and_comes_back(ledger: Ledger) -> None:
 def insert(ledger: Ledger) -> object:
     """Inserts a row as an owner, whatever else the condition says."""
     table, store = Table.of("inferences", ledger.bed.codec), ledger.bed.store
-    add_columns(store, table, ledger.bed.codec)
     event = whole(ledger.bed.codec, "inferences", ledger.bed.traffic.inference(1))
     rows = [{"topic": POSITION.topic, "partition": 0, "offset": n} | event for n in range(50)]
 

@@ -18,8 +18,8 @@ from deploy.local.plan import free_ports
 from driftgate.codec import Codec
 from driftgate.errors import StoreUnavailable
 from driftgate.store import Store, migrate
-from services.ingest_logger.migrating import add_columns
 from services.ingest_logger.rows import Table
+from services.ingest_logger.schema_evolution import add_columns
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 KILLS, BATCH = 4, 200

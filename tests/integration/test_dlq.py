@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from deploy.local.plan import StackConfig
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
-from driftgate.clock import LiveClock
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.store import Store, migrate
@@ -44,10 +43,9 @@ def world(settings: Settings, kafka: KafkaBus, codec: Codec, database: str) -> I
     migrate(store, settings.schemas / "store")
     start_here(store, kafka, codec)
     own = settings.model_copy(update={"dead_letter_limit": 1.0})
-    harness = Harness(kafka, store, codec, Artifacts(settings.artifacts), own, LiveClock)
+    harness = Harness(kafka, store, codec, Artifacts(settings.artifacts), own)
     yield harness
-    harness.consumer.close()
-    harness.producer.close()
+    harness.close()
     store.command(f"DROP DATABASE {database}")
     store.close()
 

@@ -9,11 +9,18 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from ingesting import Harness, declaration, feedback, inference, model_yaml, start_here
+from ingesting import (
+    Harness,
+    declaration,
+    feedback,
+    inference,
+    model_yaml,
+    set_clock,
+    start_here,
+)
 
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
-from driftgate.clock import LiveClock
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import DAY_MS
@@ -40,11 +47,11 @@ def world(
     start_here(store, kafka, codec)
     artifacts = Artifacts(settings.artifacts)
     own = settings.model_copy(update={"dead_letter_limit": 1.0})
-    harness = Harness(kafka, store, codec, artifacts, own, LiveClock)
+    harness = Harness(kafka, store, codec, artifacts, own)
+    set_clock(store, NOW)
     harness.send("models", declaration(tmp_path / "repo", artifacts, model_yaml(model)))
     yield harness
-    harness.consumer.close()
-    harness.producer.close()
+    harness.close()
     store.command(f"DROP DATABASE {database}")
     store.close()
 
@@ -112,7 +119,7 @@ def test_feedback_without_an_answer_is_given_up_and_told(
     world.settle()
     for _ in range(2):  # a restart looks for what is overdue; the second finds it told
         world.restart()
-        while not world.ingest.health.ready:
+        while not world.health.ready:
             world.step()
         world.settle()
     (letter,) = world.store.query(

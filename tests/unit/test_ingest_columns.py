@@ -14,16 +14,18 @@ from driftgate.batches import Batch
 from driftgate.bus import Position
 from driftgate.codec import Codec
 from driftgate.model_repo import parse
-from services.ingest_logger import columns, validate
-from services.ingest_logger.columns import Judged, judge, one_by_one
+from services.ingest_logger import columns, decoding
+from services.ingest_logger.columns import ValidatedBatch, one_by_one, validate_batch
 from services.ingest_logger.rows import Table
-from services.ingest_logger.validate import View
+from services.ingest_logger.rules import View
+from services.ingest_logger.validate import validate_record
 
 VIEW = view(
     {
         "triage": parse(model_yaml()),
         "secret": parse(model_yaml("secret", keep_text=False)),
-    }
+    },
+    {"sha256:bad": "it is not stored"},
 )
 NUMBERS = [0.0, 1.0, 0.5, -0.1, 1.1, float("nan"), float("inf"), -float("inf"), 1e308, -0.0]
 TEXTS = ["mail ana@example.com, 4111 1111 1111 1111", "", " ", "\n\t", "\u00a0", "\u2003", "x"]
@@ -109,6 +111,12 @@ def an_outcome(chance: random.Random, number: int) -> dict[str, Any]:
     return chosen(chance, event, changes | {"confidence": NUMBERS, "slices": [{}, {"a": "b"}]})
 
 
+def a_model(chance: random.Random, number: int) -> dict[str, Any]:
+    event = {"model": f"m{number}", "repo_hash": "", "repo_uri": "sha256:good", "actor": "ana"}
+    changes = {"model": TEXTS, "repo_uri": ["sha256:bad", ""], "time": TIMES}
+    return chosen(chance, event | {"time": NOON}, changes)
+
+
 def damaged(chance: random.Random, value: bytes) -> bytes | None:
     """Mostly the value as it is; else none, cut, extended, or with bytes changed."""
     match chance.choices(range(5), [30, 1, 1, 1, 3])[0]:
@@ -126,7 +134,12 @@ def damaged(chance: random.Random, value: bytes) -> bytes | None:
     return value
 
 
-MAKERS = {"inferences": an_inference, "feedback": a_feedback, "outcomes": an_outcome}
+MAKERS = {
+    "inferences": an_inference,
+    "feedback": a_feedback,
+    "outcomes": an_outcome,
+    "models": a_model,
+}
 
 
 def batch(codec: Codec, topic: str, values: list[bytes | None]) -> Batch:
@@ -135,17 +148,17 @@ def batch(codec: Codec, topic: str, values: list[bytes | None]) -> Batch:
     return Batch.of(Position(topic, 1), offsets, keys, values, [NOON] * len(values))
 
 
-def by_record(batch: Batch, codec: Codec, view: View) -> Judged:
+def by_record(batch: Batch, codec: Codec, view: View) -> ValidatedBatch:
     """The definition."""
     table = Table.of(batch.position.topic, codec)
     rows, dead = one_by_one(batch, range(len(batch)), table, codec, view)
-    return Judged.of(batch, table.arrow(rows), dead)
+    return ValidatedBatch.of(batch, table.arrow(rows), dead)
 
 
-def told(judged: Judged) -> tuple[list[str], list[tuple[int, str, str]]]:
+def told(validated: ValidatedBatch) -> tuple[list[str], list[tuple[int, str, str]]]:
     """Rows as text, since NaN is not equal to itself; dead letters by place, reason, message."""
-    dead = [(record.offset, error.reason, str(error)) for record, error in judged.dead]
-    return [repr(sorted_maps(row)) for row in judged.rows.to_pylist()], dead
+    dead = [(record.offset, error.reason, str(error)) for record, error in validated.dead]
+    return [repr(sorted_maps(row)) for row in validated.rows.to_pylist()], dead
 
 
 def sorted_maps(row: dict[str, Any]) -> dict[str, Any]:
@@ -159,12 +172,12 @@ def sorted_maps(row: dict[str, Any]) -> dict[str, Any]:
 def test_ten_thousand_random_records_come_out_the_same_both_ways(
     codec: Codec, topic: str, now: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(columns, "GROUP", 1000)
+    monkeypatch.setattr(decoding, "GROUP", 1000)
     chance = random.Random(f"{topic} {now}")
     values = [damaged(chance, codec.encode(topic, MAKERS[topic](chance, n))) for n in range(10_000)]
     sent = batch(codec, topic, values)
     known = replace(VIEW, now=now)
-    by_column = judge(sent, Table.of(topic, codec), codec, known)
+    by_column = validate_batch(sent, Table.of(topic, codec), codec, known)
     assert told(by_column) == told(by_record(sent, codec, known))
     assert 1000 < len(by_column.rows) < 9999
 
@@ -175,12 +188,11 @@ def test_good_records_take_the_fast_way(codec: Codec, monkeypatch: pytest.Monkey
 
     values = [codec.encode("inferences", inference(f"r{n}", input="¿dónde?")) for n in range(50)]
     with monkeypatch.context() as patched:
-        patched.setattr(columns, "handle", slow)
-        judged = judge(
+        patched.setattr(columns, "validate_record", slow)
+        validated = validate_batch(
             batch(codec, "inferences", values), Table.of("inferences", codec), codec, VIEW
         )
-    assert len(judged.rows) == 50
-    assert validate.handle is not slow
+    assert len(validated.rows) == 50
 
 
 def test_one_bad_record_among_many_stands_alone(
@@ -193,13 +205,15 @@ def test_one_bad_record_among_many_stands_alone(
     seen = []
     monkeypatch.setattr(
         columns,
-        "handle",
-        lambda record, *rest: seen.append(record) or validate.handle(record, *rest),  # type: ignore[func-returns-value]
+        "validate_record",
+        lambda record, *rest: seen.append(record) or validate_record(record, *rest),  # type: ignore[func-returns-value]
     )
-    judged = judge(batch(codec, "inferences", values), Table.of("inferences", codec), codec, VIEW)
-    assert len(judged.rows) == 999
-    assert [record.offset for record, _ in judged.dead] == [3 + 2 * 617]
-    assert len(seen) < columns.SMALLEST_GROUP
+    validated = validate_batch(
+        batch(codec, "inferences", values), Table.of("inferences", codec), codec, VIEW
+    )
+    assert len(validated.rows) == 999
+    assert [record.offset for record, _ in validated.dead] == [3 + 2 * 617]
+    assert len(seen) < decoding.SMALLEST_GROUP
 
 
 def test_maps_in_blocks_with_sizes_as_other_languages_write_them(codec: Codec) -> None:
@@ -210,9 +224,9 @@ def test_maps_in_blocks_with_sizes_as_other_languages_write_them(codec: Codec) -
     second = b"\x02" + entry.replace(b"words", b"bytes")
     value = plain.replace(b"\x02" + entry, sized + second)
     sent = batch(codec, "inferences", [value])
-    judged = judge(sent, Table.of("inferences", codec), codec, VIEW)
-    assert judged.rows["features"].to_pylist() == [[("words", 4.0), ("bytes", 4.0)]]
-    assert told(judged) == told(by_record(sent, codec, VIEW))
+    validated = validate_batch(sent, Table.of("inferences", codec), codec, VIEW)
+    assert validated.rows["features"].to_pylist() == [[("words", 4.0), ("bytes", 4.0)]]
+    assert told(validated) == told(by_record(sent, codec, VIEW))
 
 
 @pytest.mark.parametrize(

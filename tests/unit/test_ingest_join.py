@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from ingesting import feedback, inference
 
-from services.ingest_logger.join import Row, outcomes, was_correct
+from services.ingest_logger.join import outcomes, was_correct
+from services.ingest_logger.rows import Row
 
 
 def new(_: Row) -> bool:
@@ -31,16 +32,15 @@ def test_a_label_decides_then_a_rating(
 
 def test_an_outcome_is_known_at_the_later_of_both_times() -> None:
     for asked, told in ((2000, 1000), (1000, 2000)):
-        (emit,) = outcomes([feedback(time=told)], [inference(time=asked)], new)
-        assert emit.topic == "outcomes"
-        assert emit.event["time"] == 2000
-        assert (emit.event["inference_time"], emit.event["feedback_time"]) == (asked, told)
+        (found,) = outcomes([feedback(time=told)], [inference(time=asked)], new)
+        assert found.time == 2000
+        assert (found.inference_time, found.feedback_time) == (asked, told)
 
 
 def test_two_feedback_make_two_outcomes_and_the_same_twice_makes_one() -> None:
     given = [feedback(), feedback(feedback_id="f2"), feedback()]
     found = outcomes(given, [inference()], new)
-    assert [emit.event["outcome_id"] for emit in found] == ["f-r1", "f2"]
+    assert [outcome.outcome_id for outcome in found] == ["f-r1", "f2"]
 
 
 def test_what_met_before_is_not_told_again() -> None:

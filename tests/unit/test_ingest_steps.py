@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pytest
@@ -29,19 +30,30 @@ from ingesting import (
 )
 
 from driftgate.batches import Batch
-from driftgate.bus import Consumer, Position
+from driftgate.bus import Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.errors import BusUnavailable, StoreUnavailable
+from driftgate.events import DAY_MS
+from driftgate.machine_clock import machine_ms
 from driftgate.store import Store, migrate
 from driftgate.subjects import subject_hash
-from services.ingest_logger import ingest, memory, queries
+from services.ingest_logger import (
+    blocked_partitions,
+    ingest,
+    memory,
+    poller,
+    queries,
+    retention,
+    steps,
+)
 from services.ingest_logger.declared import Declared
 from services.ingest_logger.fence import Fenced
-from services.ingest_logger.ingest import StoreAhead
 from services.ingest_logger.join import outcome
+from services.ingest_logger.partitions import Partitions, StoreAhead
 from services.ingest_logger.rows import Table
-from services.ingest_logger.validate import CHECKS
+from services.ingest_logger.rules import RULES
+from services.ingest_logger.validator import Validator
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
@@ -63,7 +75,14 @@ def store(engine: Store) -> Store:
     for row in engine.query(tables):
         if row["name"] != "migrations":
             engine.command(f"TRUNCATE TABLE {row['name']}")
+    for name in with_ttl(engine):
+        engine.command(f"ALTER TABLE {name} REMOVE TTL")
     return engine
+
+
+def with_ttl(store: Store) -> list[str]:
+    """Tables from which rows are removed."""
+    return [r["name"] for r in store.query(retention.IN_FORCE) if " TTL " in r["engine_full"]]
 
 
 @pytest.fixture
@@ -133,9 +152,13 @@ def test_a_feedback_sent_again_leaves_one_outcome_even_much_later(world: Harness
     assert [row["label"] for row in world.rows("outcomes")] == ["refund"]
 
 
+def joined(request_id: str) -> dict[str, Any]:
+    return outcome(feedback(request_id), inference(request_id)).as_dict()
+
+
 def test_of_outcomes_that_were_sent_twice_the_first_is_stored(world: Harness, codec: Codec) -> None:
     """In one poll and in two, among others and alone, beside an insert that lies behind them."""
-    first, second, third = (outcome(feedback(f"r{n}"), inference(f"r{n}")) for n in range(3))
+    first, second, third = (joined(f"r{n}") for n in range(3))
     for sent in ([first, first, second], [second, first], [third]):
         world.send("outcomes", *sent)
         world.settle()
@@ -154,7 +177,21 @@ def test_the_same_request_id_of_two_models_is_two_requests(world: Harness, tmp_p
     assert outcome_ids(world) == []
 
 
-@pytest.mark.parametrize("step", ["judge", "letters", "insert", "outcomes", "mark", "commit"])
+# Each step of a poll: where it is, and its name.
+STEPS: dict[str, tuple[type, str]] = {
+    "validation": (Validator, "__call__"),
+    "dead letters": (steps.SendDeadLetters, "run"),
+    "rows": (steps.StoreRows, "run"),
+    "one insert": (steps.StoreRows, "insert"),
+    "outcomes": (steps.SendOutcomes, "run"),
+    "orphans": (steps.GiveUpOrphans, "run"),
+    "retention": (steps.SetRetention, "run"),
+    "marks": (steps.StoreMarks, "run"),
+    "commit": (Partitions, "commit"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("before", [True, False])
 def test_a_crash_at_any_step_loses_and_doubles_nothing(
     world: Harness, monkeypatch: pytest.MonkeyPatch, step: str, before: bool
@@ -164,15 +201,16 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
     world.send_raw("inferences", b"poison")
     world.send("inferences", *(inference(f"s{n}") for n in range(20)))
     world.send("feedback", *(feedback(f"r{n}") for n in range(10)))
-    work = getattr(ingest.Ingest, step)
+    owner, name = STEPS[step]
+    work = getattr(owner, name)
 
-    def crash(self: ingest.Ingest, *given: object) -> object:
+    def crash(self: object, *given: object) -> object:
         if not before:
             work(self, *given)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(ingest.Ingest, step, crash)
+        patched.setattr(owner, name, crash)
         world.step()
     world.restart()
     world.settle()
@@ -186,15 +224,16 @@ def test_a_crash_at_any_step_loses_and_doubles_nothing(
     assert world.bus.committed("ingest-logger") == ends(world)
 
 
-@pytest.mark.parametrize("step", ["judge", "insert"])
+@pytest.mark.parametrize("step", ["validation", "one insert"])
 def test_what_was_read_after_a_poll_that_failed_is_not_stored(
     world: Harness, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     world.settle()
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)  # every poll is stored beside the next ones
-    going_on, tries, work = threading.Event(), [], getattr(ingest.Ingest, step)
+    (owner, name), going_on, tries = STEPS[step], threading.Event(), list[object]()
+    work = getattr(owner, name)
 
-    def fail_first(self: ingest.Ingest, *given: object) -> object:
+    def fail_first(self: object, *given: object) -> object:
         tries.append(given)
         if len(tries) > 1:
             return work(self, *given)
@@ -202,14 +241,14 @@ def test_what_was_read_after_a_poll_that_failed_is_not_stored(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(ingest.Ingest, step, fail_first)
-        for name in ("r1", "s1"):
-            world.send("inferences", inference(name))
+        patched.setattr(owner, name, fail_first)
+        for request_id in ("r1", "s1"):
+            world.send("inferences", inference(request_id))
             world.step()
         going_on.set()
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
-                world.ingest.finish(world.consumer)
+                world.ingest.finish()
     assert world.rows("inferences") == []
     world.restart()
     world.settle()
@@ -218,30 +257,31 @@ def test_what_was_read_after_a_poll_that_failed_is_not_stored(
 
 def gated(monkeypatch: pytest.MonkeyPatch, step: str) -> tuple[threading.Event, threading.Event]:
     """A step from now on says that it began, and waits until it may go on."""
-    begun, going_on, work = threading.Event(), threading.Event(), getattr(ingest.Ingest, step)
+    (owner, name), begun, going_on = STEPS[step], threading.Event(), threading.Event()
+    work = getattr(owner, name)
 
-    def slow(self: ingest.Ingest, *given: object) -> object:
+    def slow(self: object, *given: object) -> object:
         begun.set()
         going_on.wait(DEADLINE_S)
         return work(self, *given)
 
-    monkeypatch.setattr(ingest.Ingest, step, slow)
+    monkeypatch.setattr(owner, name, slow)
     return begun, going_on
 
 
-def test_what_is_judged_when_its_partition_goes_is_left_to_the_next_owner(
+def test_what_is_validated_when_its_partition_goes_is_left_to_the_next_owner(
     world: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.settle()
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)
     monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
     before = queries.marks(world.store)
-    _, going_on = gated(monkeypatch, "judge")
+    _, going_on = gated(monkeypatch, "validation")
     world.send("inferences", inference("r1"))
     world.step()
-    world.ingest.revoked(list(world.ingest._last_stored))
+    world.ingest.revoked(world.ingest.partitions.positions())
     going_on.set()
-    world.ingest.finish(world.consumer)
+    world.ingest.finish()
     assert (world.rows("inferences"), queries.marks(world.store)) == ([], before)
     world.restart()
     world.settle()
@@ -255,17 +295,17 @@ def test_a_partition_that_comes_back_while_it_is_stored_begins_anew(
     world.settle()
     monkeypatch.setattr(ingest, "BULK_RECORDS", 1)
     monkeypatch.setattr(ingest, "FLUSH_SECONDS", 0.0)
-    begun, going_on = gated(monkeypatch, "insert")
+    begun, going_on = gated(monkeypatch, "one insert")
     world.send("inferences", inference("r1"))
     world.step()
     assert begun.wait(DEADLINE_S)
-    here = list(world.ingest._last_stored)
+    here = world.ingest.partitions.positions()
     world.ingest.revoked(here)
     with pytest.raises(Fenced, match="came back before"):
         world.ingest.assigned(here)
     going_on.set()
     with pytest.raises(Fenced, match="went to another process"):
-        world.ingest.finish(world.consumer)
+        world.ingest.finish()
     world.restart()
     world.settle()
     assert [row["request_id"] for row in world.rows("inferences")] == ["r1"]
@@ -275,17 +315,14 @@ def test_a_backlog_is_taken_in_polls_of_so_many_records_or_bytes(
     world: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.settle()
-    monkeypatch.setattr(ingest, "THICK_RECORDS", 1)
-    monkeypatch.setattr(ingest, "GATHER_BYTES", 2000)
-    polls: list[int] = []
-    poll = ingest.Ingest.poll
+    monkeypatch.setattr(poller, "GATHER_FROM_RECORDS", 1)
+    monkeypatch.setattr(poller, "GATHER_BYTES", 2000)
+    poll = poller.Poller.poll
 
-    def one_by_one(self: ingest.Ingest, consumer: Consumer, seconds: float, _: int) -> list[Batch]:
-        found = poll(self, consumer, seconds, 1)
-        polls.append(len(found))
-        return found
+    def one_by_one(self: poller.Poller, seconds: float, _: int) -> list[Batch]:
+        return poll(self, seconds, 1)
 
-    monkeypatch.setattr(ingest.Ingest, "poll", one_by_one)
+    monkeypatch.setattr(poller.Poller, "poll", one_by_one)
     world.send("inferences", *(inference(f"r{n}", input="x" * 500) for n in range(9)))
     world.step()
     assert 2 <= len(world.rows("inferences")) <= 4
@@ -293,15 +330,15 @@ def test_a_backlog_is_taken_in_polls_of_so_many_records_or_bytes(
     assert len(world.rows("inferences")) == 9
 
 
-def test_a_process_begins_with_few_records_so_that_a_crash_loop_gets_on(world: Harness) -> None:
+def test_a_process_starts_slowly_so_that_a_crash_loop_progresses(world: Harness) -> None:
     world.settle()
     world.restart()
-    world.send("inferences", *(inference(f"r{n}") for n in range(3 * ingest.FIRST_RECORDS)))
+    world.send("inferences", *(inference(f"r{n}") for n in range(3 * poller.FIRST_RECORDS)))
     stored = []
     for _ in range(2):
         world.step()
         stored.append(len(world.rows("inferences", "offset")))
-    assert stored == [ingest.FIRST_RECORDS, 3 * ingest.FIRST_RECORDS]
+    assert stored == [poller.FIRST_RECORDS, 3 * poller.FIRST_RECORDS]
 
 
 def test_the_store_says_where_to_go_on_not_the_group(world: Harness) -> None:
@@ -320,8 +357,8 @@ def test_an_insert_whose_answer_was_lost_is_made_once(
     world.settle()
     append, lost = Store.append_columns, []
 
-    def answer_lost(self: Store, table: str, *rest: object) -> None:
-        append(self, table, *rest)  # type: ignore[arg-type]
+    def answer_lost(self: Store, table: str, *rest: object, **named: object) -> None:
+        append(self, table, *rest, **named)  # type: ignore[arg-type]
         if table == "inferences" and not lost:
             lost.append(table)
             raise StoreUnavailable("no answer")
@@ -337,7 +374,7 @@ def test_what_was_declared_before_an_answer_is_known_when_it_is_read(
     world: Harness, tmp_path: Path
 ) -> None:
     world.settle()
-    world.consumer.pause([Position("models", 0)])
+    world.ingest.consumer.pause([Position("models", 0)])
     more = model_yaml(labels=["billing", "delivery", "refund", "warranty"])
     world.send("models", declaration(tmp_path / "more", world.artifacts, more))
     world.send("inferences", inference(output="warranty"))
@@ -403,17 +440,17 @@ def test_a_partition_of_too_many_dead_letters_is_not_read_on_and_the_others_are(
     world.send("inferences", inference())
     for _ in range(2):
         world.step()
-        (told,) = (blocked.why for blocked in world.ingest.blocked.values())
+        (told,) = world.ingest.blocked.reasons().values()
         assert re.match(r"verdicts-0: (1\d{3}) of the last \1 records", told)
         assert "zero byte" in told
-        assert world.ingest.health.detail["blocked"] == {"verdicts-0": told}
+        assert world.health.detail["blocked"] == {"verdicts-0": told}
         assert world.bus.logs[Position("verdicts.dlq", 0)] == []  # type: ignore[attr-defined]
         world.restart()
     assert len(world.rows("inferences")) == 1
     assert queries.marks(world.store).get(Position("verdicts", 0), 0) == 0
-    monkeypatch.setattr(ingest, "BLOCKED_SECONDS", 0)
+    monkeypatch.setattr(blocked_partitions, "BLOCKED_SECONDS", 0)
     world.step()
-    world.ingest.limit.share = 1.0
+    world.ingest.blocked.limit.share = 1.0
     world.settle()
     assert len(world.dead()) == 1200, "what was held back is handled once the cause is gone"
 
@@ -422,21 +459,21 @@ def blocked_with_more_on_its_way(
     world: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> threading.Event:
     """A partition is blocked, and of its next 1,200 records, which are good and were polled before
-    the client was told, nothing is judged until the event is set."""
+    the client was told, nothing is validated until the event is set."""
     world.settle()
-    monkeypatch.setattr(ingest, "BULK_RECORDS", 1)  # every poll is judged beside the next one
-    monkeypatch.setattr(ingest, "BLOCKED_SECONDS", 0)
+    monkeypatch.setattr(ingest, "BULK_RECORDS", 1)  # every poll is validated beside the next one
+    monkeypatch.setattr(blocked_partitions, "BLOCKED_SECONDS", 0)
     good = world.codec.encode("feedback", feedback())
     for _ in range(1200):
         world.send_raw("feedback", b"poison")
-    polled = world.ingest.gather(world.consumer)
+    world.ingest.pipeline.submit(world.ingest.poller.gather())
+    world.ingest.finish()
     for _ in range(1200):
         world.send_raw("feedback", good)
-    world.ingest.judge(polled)
-    assert len(world.ingest.blocked) == 1
-    _, going_on = gated(monkeypatch, "judge")
+    assert len(world.ingest.blocked.reasons()) == 1
+    _, going_on = gated(monkeypatch, "validation")
     world.step()
-    world.ingest.limit.share = 1.0
+    world.ingest.blocked.limit.share = 1.0
     return going_on
 
 
@@ -446,7 +483,7 @@ def test_of_a_blocked_partition_nothing_that_was_polled_meanwhile_is_handled(
     going_on = blocked_with_more_on_its_way(world, monkeypatch)
     before = queries.marks(world.store)
     going_on.set()
-    world.ingest.finish(world.consumer)
+    world.ingest.finish()
     assert (world.rows("feedback"), queries.marks(world.store)) == ([], before)
     world.settle()
     assert (len(world.dead()), len(world.rows("feedback"))) == (1200, 1200)
@@ -457,9 +494,9 @@ def test_a_blocked_partition_is_read_on_when_nothing_of_it_is_on_its_way(
 ) -> None:
     going_on, finish = blocked_with_more_on_its_way(world, monkeypatch), ingest.Ingest.finish
 
-    def waited_for(self: ingest.Ingest, consumer: Consumer, but: int = 0) -> None:
+    def waited_for(self: ingest.Ingest, leave: int = 0) -> None:
         going_on.set()
-        finish(self, consumer, but)
+        finish(self, leave)
 
     monkeypatch.setattr(ingest.Ingest, "finish", waited_for)
     world.settle()
@@ -539,7 +576,7 @@ def test_a_topic_that_was_made_anew_is_refused(world: Harness) -> None:
         world.step()
 
 
-def test_a_member_that_does_not_hear_the_ticks_refuses_no_time(world: Harness) -> None:
+def test_a_member_that_does_not_hear_the_ticks_of_a_world_refuses_no_time(world: Harness) -> None:
     world.send("clock", tick(later(0)))
     world.settle()
     world.ingest.revoked([Position("clock", 0)])
@@ -548,8 +585,51 @@ def test_a_member_that_does_not_hear_the_ticks_refuses_no_time(world: Harness) -
     assert world.dead() == []
 
 
+def test_a_member_that_does_not_hear_the_ticks_knows_the_time_that_runs_on(
+    world: Harness,
+) -> None:
+    """It takes a newer tick from the store before it refuses a time by an older one."""
+    now = machine_ms()
+    world.send("clock", tick(now - 3 * DAY_MS, pace=1.0))
+    world.settle()
+    world.ingest.revoked([Position("clock", 0)])
+    event = {"topic": "clock", "partition": 0, "offset": 1} | tick(now, pace=1.0)
+    world.store.append("clock", [event])
+    times = {"good": now, "old": now - 401 * DAY_MS, "ahead": now + 2 * DAY_MS}
+    world.send("inferences", *(inference(name, time=time) for name, time in times.items()))
+    world.settle()
+    assert [row["request_id"] for row in world.rows("inferences")] == ["good"]
+    assert world.dead() == [("inferences", "bad_time")] * 2
+
+
+def test_time_is_known_between_ticks_and_after_a_restart(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the pace that the last tick says: a day has passed on a clock of that pace."""
+    world.send("clock", tick(NOON, pace=1000.0))
+    world.settle()
+    for _ in range(2):
+        monkeypatch.setattr(
+            world.ingest.ticks.clock, "machine", lambda: machine_ms() + DAY_MS // 1000
+        )
+        assert 0 <= world.ingest.ticks.now() - later(1) < later(1) - NOON
+        world.restart()
+        world.step()
+
+
+@pytest.mark.parametrize("pace", [0.0, 60.0, 1.0])
+def test_rows_are_removed_only_where_time_is_the_machine_clock_s(
+    world: Harness, pace: float
+) -> None:
+    """Elsewhere the store would compare the rows' times with a clock that is not theirs."""
+    world.settle()
+    world.send("clock", tick(NOON, pace))
+    world.settle()
+    assert len(with_ttl(world.store)) == (4 if pace == 1.0 else 0)
+
+
 def test_every_example_of_every_subject_is_stored(world: Harness, codec: Codec) -> None:
-    names = [name for name in codec.topics.names() if name not in CHECKS]
+    names = [name for name in codec.topics.names() if name not in RULES]
     sent = []
     for name in names:
         subject = codec.topics[name].subject
@@ -577,14 +657,14 @@ def test_rows_hold_what_was_sent(world: Harness) -> None:
 def test_a_bus_that_was_away_is_waited_for(world: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(world.bus, MemoryBus)
     world.send("inferences", inference())
-    poll, calls = world.consumer.poll_batches, []
+    poll, calls = world.ingest.consumer.poll_batches, []
 
     def comes_back(timeout: float, limit: int) -> object:
         world.bus.down = not calls  # type: ignore[attr-defined]
         calls.append(timeout)
         return poll(timeout, limit)
 
-    monkeypatch.setattr(world.consumer, "poll_batches", comes_back)
+    monkeypatch.setattr(world.ingest.consumer, "poll_batches", comes_back)
     world.step()
     assert len(calls) == 2
     assert len(world.rows("inferences")) == 1
@@ -651,7 +731,7 @@ def test_memory_is_given_back_now_and_then(world: Harness, monkeypatch: pytest.M
     world.step()
     assert len(given) == 1
     monkeypatch.setattr(memory, "GIVE_BACK_SECONDS", 0.0)
-    world.ingest._give_back_at = 0.0
+    world.restart()
     world.step()
     world.step()
     assert len(given) == 3

@@ -13,18 +13,19 @@ from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.model_repo import parse
 from services.ingest_logger.rows import Table
-from services.ingest_logger.validate import Dead, Skipped, Stored, View, handle
+from services.ingest_logger.rules import View
+from services.ingest_logger.validate import Dead, Skipped, Stored, validate_record
 
 VIEW = view({"triage": parse(model_yaml())})
 
 
-def outcome(codec: Codec, topic: str, value: bytes | None, view: View = VIEW) -> Any:
+def result(codec: Codec, topic: str, value: bytes | None, view: View = VIEW) -> Any:
     record = Record(topic, 0, 7, b"key", value)
-    return handle(record, Table.of(topic, codec), codec, view)
+    return validate_record(record, Table.of(topic, codec), codec, view)
 
 
 def refusal(codec: Codec, topic: str, event: dict[str, Any], view: View = VIEW) -> BadInput:
-    found = outcome(codec, topic, codec.encode(topic, event), view)
+    found = result(codec, topic, codec.encode(topic, event), view)
     assert isinstance(found, Dead), found
     return found.error
 
@@ -96,32 +97,32 @@ def test_unreadable_bytes_are_refused(codec: Codec) -> None:
         (codec.encode("feedback", feedback()), "unknown_schema"),
         (b"\x00" * 5_000_000, "too_large"),
     ]:
-        found = outcome(codec, "inferences", value)
+        found = result(codec, "inferences", value)
         assert isinstance(found, Dead)
         assert found.error.reason == reason
 
 
-def test_before_the_first_tick_of_a_world_no_time_is_refused(codec: Codec) -> None:
+def test_before_the_first_tick_no_time_is_refused(codec: Codec) -> None:
     value = codec.encode("inferences", inference(time=0))
-    assert isinstance(outcome(codec, "inferences", value, replace(VIEW, now=0)), Stored)
+    assert isinstance(result(codec, "inferences", value, replace(VIEW, now=0)), Stored)
 
 
 def test_good_times_reach_to_the_bounds(codec: Codec) -> None:
     for time in (later(-400), NOON, later(26 / 24)):
         value = codec.encode("inferences", inference(time=time))
-        assert isinstance(outcome(codec, "inferences", value), Stored)
+        assert isinstance(result(codec, "inferences", value), Stored)
 
 
 def test_a_text_that_may_not_be_kept_is_not_stored(codec: Codec) -> None:
     hidden = view({"triage": parse(model_yaml(keep_text=False))})
-    found = outcome(codec, "inferences", codec.encode("inferences", inference()), hidden)
+    found = result(codec, "inferences", codec.encode("inferences", inference()), hidden)
     assert found.row["input"] is None
     assert found.row["input_hash"] == "ab"
 
 
 def test_the_deletion_of_a_key_is_no_fault_on_a_compacted_topic(codec: Codec) -> None:
-    assert outcome(codec, "routing", None) == Skipped()
-    assert isinstance(outcome(codec, "verdicts", None), Dead)
+    assert result(codec, "routing", None) == Skipped()
+    assert isinstance(result(codec, "verdicts", None), Dead)
 
 
 def test_a_model_repo_that_cannot_be_read_is_told_on_its_declaration(codec: Codec) -> None:
@@ -137,7 +138,7 @@ def test_numbers_beyond_the_store_are_refused_on_every_topic(codec: Codec) -> No
 
 
 def test_a_broken_dead_letter_is_stored_as_it_is(codec: Codec) -> None:
-    found = outcome(codec, "feedback.dlq", b"junk")
+    found = result(codec, "feedback.dlq", b"junk")
     assert isinstance(found, Stored)
     assert found.row["source_topic"] == found.row["topic"] == "feedback.dlq"
     assert (found.row["source_offset"], found.row["value"]) == (7, b"junk")

@@ -17,7 +17,7 @@ from driftgate.bus import Position
 from driftgate.events import DAY_MS
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store, migrate
-from services.ingest_logger import keeping, queries
+from services.ingest_logger import queries, retention
 from services.ingest_logger.join import outcome
 
 MIGRATIONS = Path(__file__).parents[2] / "schemas" / "store"
@@ -55,7 +55,7 @@ def stored(
 
 def joined(given: dict[str, Any], answer: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The outcome of a feedback on an answer."""
-    return outcome(given, answer) | changes
+    return outcome(given, answer).as_dict() | changes
 
 
 # ---------------------------------------------------------------- look-ups
@@ -287,7 +287,7 @@ DECLARED = {"short": kept("short", 30), "triage": kept("triage", 30_000)}
 def test_rows_go_when_their_model_says(store: Store) -> None:
     events = (inference(model="short"), inference(), inference(model="undeclared"))
     stored(store, "inferences", *(event | {"time": NOON - 4000 * DAY_MS} for event in events))
-    keeping.keep(store, DECLARED)
+    retention.set_ttls(store, DECLARED)
     for statement in ("ALTER TABLE inferences MATERIALIZE TTL", "OPTIMIZE TABLE inferences FINAL"):
         store.command(f"{statement} SETTINGS mutations_sync = 1")
     left = store.query("SELECT model FROM inferences ORDER BY model")
@@ -296,10 +296,10 @@ def test_rows_go_when_their_model_says(store: Store) -> None:
     assert totals(store, "answers_per_minute", "answers")["all"] == (2,)
 
 
-def test_keeping_changes_nothing_twice(store: Store) -> None:
-    assert keeping.keep(store, DECLARED) == keeping.ttl_statements(DECLARED)
-    assert keeping.keep(store, DECLARED) == []
-    (first, *_) = keeping.keep(store, {"short": DECLARED["short"]})
+def test_a_ttl_is_not_set_twice(store: Store) -> None:
+    assert retention.set_ttls(store, DECLARED) == retention.ttl_statements(DECLARED)
+    assert retention.set_ttls(store, DECLARED) == []
+    (first, *_) = retention.set_ttls(store, {"short": DECLARED["short"]})
     assert first == (
         "ALTER TABLE inferences MODIFY TTL "
         "toDateTime(time) + toIntervalDay(30) WHERE model = 'short'"
@@ -307,7 +307,7 @@ def test_keeping_changes_nothing_twice(store: Store) -> None:
 
 
 def test_without_models_only_dead_letters_go(store: Store) -> None:
-    (statement,) = keeping.keep(store, {})
+    (statement,) = retention.set_ttls(store, {})
     assert statement.startswith("ALTER TABLE dead_letters MODIFY TTL toDateTime(first_seen)")
 
 

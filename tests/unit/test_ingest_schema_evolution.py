@@ -14,8 +14,8 @@ import pytest
 
 from driftgate.codec import Codec
 from driftgate.store import Store, migrate
-from services.ingest_logger.migrating import add_columns, new_columns
 from services.ingest_logger.rows import Table
+from services.ingest_logger.schema_evolution import add_columns, new_columns
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
 TIME = {"type": "long", "logicalType": "timestamp-millis"}
@@ -25,7 +25,7 @@ AT = 1_767_571_200_123
 @pytest.fixture
 def store() -> Iterator[Store]:
     made = Store.in_process()
-    database = f"migrating_{uuid4().hex[:8]}"
+    database = f"schema_evolution_{uuid4().hex[:8]}"
     made.command(f"CREATE DATABASE {database}")
     made.command(f"USE {database}")
     migrate(made, SCHEMAS / "store")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from driftgate.events import Feedback, Inference, Outcome
 from driftgate.model_repo import ModelYaml
 from driftgate.sql import quoted
 from driftgate.store import Store
+from services.ingest_logger.rows import DEAD_LETTERS, table_name
 
-KEPT_BY_MODEL = ("inferences", "feedback", "outcomes")
+KEPT_BY_MODEL = [table_name(kind.TOPIC) for kind in (Inference, Feedback, Outcome)]
 DEAD_LETTER_DAYS = 90
 
 # As ClickHouse itself writes a table's TTLs, so that what is in force can be compared.
@@ -21,8 +23,8 @@ def ttls(models: Mapping[str, ModelYaml]) -> dict[str, str]:
         f"toDateTime(time) + toIntervalDay({config.data.keep_days}) WHERE model = {quoted(model)}"
         for model, config in sorted(models.items())
     )
-    letters = f"toDateTime(first_seen) + toIntervalDay({DEAD_LETTER_DAYS})"
-    return (dict.fromkeys(KEPT_BY_MODEL, by_model) if models else {}) | {"dead_letters": letters}
+    dead = f"toDateTime(first_seen) + toIntervalDay({DEAD_LETTER_DAYS})"
+    return (dict.fromkeys(KEPT_BY_MODEL, by_model) if models else {}) | {DEAD_LETTERS: dead}
 
 
 def ttl_statements(models: Mapping[str, ModelYaml]) -> list[str]:
@@ -34,11 +36,11 @@ def statement(table: str, ttl: str) -> str:
     return f"ALTER TABLE {table} MODIFY TTL {ttl}"
 
 
-def keep(store: Store, models: Mapping[str, ModelYaml]) -> list[str]:
+def set_ttls(store: Store, models: Mapping[str, ModelYaml]) -> list[str]:
     """Sets the TTLs that are not in force yet; returns the statements that were needed.
 
-    Only where events bear the time of the clock on the wall: ClickHouse compares with that one.
-    Rows go when their parts are next merged.
+    ClickHouse compares a TTL with its own clock: to be set only where the events' time is that of
+    the machine's clock. Rows go when their parts are next merged.
 
     Raises:
         StoreRefused, StoreUnavailable

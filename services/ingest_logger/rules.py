@@ -1,0 +1,243 @@
+"""What an event has to be to be stored, as far as that hangs on what is declared, and what of it is
+stored. Pure. What can be said without a declaration stands in `driftgate.limits`, which clients
+read too.
+
+Each rule has two forms, side by side: `check` looks at one event and words the error; `sure` looks
+at whole columns and says which rows surely pass. A row that it leaves open is looked at by `check`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from driftgate.dead_letters import UNHANDLED, UNKNOWN_LABEL, UNKNOWN_MODEL
+from driftgate.errors import BadInput, nearest
+from driftgate.events import Feedback, Inference, Model
+from driftgate.limits import check_time, time_range
+from driftgate.model_repo import ModelYaml
+from driftgate.personal.masking import Masker
+from driftgate.subjects import subject_hash, subject_hashes
+from services.ingest_logger.rows import Fields
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What validation may know besides the record.
+
+    Attributes:
+        maskers: of each model; see `maskers_of`.
+        subject_key: what the ids of persons are hashed with.
+        now: ms; 0 while it is not known, then no time is compared with it.
+        refused: by artifact URI, why a declared model repo cannot be used.
+    """
+
+    models: Mapping[str, ModelYaml]
+    maskers: Mapping[str, Masker]
+    subject_key: bytes
+    now: int
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def maskers_of(models: Mapping[str, ModelYaml]) -> dict[str, Masker]:
+    """What masks the texts of each model."""
+    return {name: Masker.of(config.data.mask) for name, config in models.items()}
+
+
+class Columns:
+    """A batch by field, with the rows of each declared model that occurs in it."""
+
+    def __init__(self, fields: Mapping[str, pa.Array], view: View) -> None:
+        self.fields, self.view = fields, view
+
+    def __getitem__(self, field: str) -> pa.Array:
+        return self.fields[field]
+
+    @cached_property
+    def by_model(self) -> list[tuple[ModelYaml, Mask]]:
+        names = self["model"].dictionary_encode()
+        codes = names.indices.to_numpy(zero_copy_only=False)
+        return [
+            (self.view.models[name], codes == code)
+            for code, name in enumerate(names.dictionary.to_pylist())
+            if name in self.view.models
+        ]
+
+    def where_declared(self, condition: Callable[[ModelYaml], Any]) -> Mask:
+        """A condition that hangs on the model; False where none is declared."""
+        found = np.zeros(len(self["model"]), bool)
+        for declared, own in self.by_model:
+            found[own] = as_mask(condition(declared))[own]
+        return found
+
+
+def as_mask(condition: Any) -> Mask:
+    """Null is False."""
+    if isinstance(condition, np.ndarray):
+        return condition
+    mask: Mask = pc.fill_null(condition, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def within(values: pa.Array, low: float, high: float) -> pa.Array:
+    """Null or in the closed range; NaN is in none."""
+    inside = pc.greater_equal(values, low)
+    if high < math.inf:
+        inside = pc.and_(inside, pc.less_equal(values, high))
+    return pc.fill_null(inside, True) if values.null_count else inside
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+class Rule(Protocol):
+    def check(self, event: Fields, view: View) -> None:
+        """
+        Raises:
+            BadInput
+        """
+
+    def sure(self, columns: Columns) -> Mask: ...
+
+
+class DeclaredModel:
+    """The model was declared on topic `models`."""
+
+    def check(self, event: Fields, view: View) -> None:
+        name = event["model"]
+        if name not in view.models:
+            hint = nearest(name, list(view.models)) if view.models else "none is declared"
+            wanted = f"a model that is declared on topic models: {hint}"
+            raise BadInput(UNKNOWN_MODEL, "model", name, wanted)
+
+    def sure(self, columns: Columns) -> Mask:
+        return columns.where_declared(lambda _: np.ones(len(columns["model"]), bool))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLabel:
+    """Null, or a label of the model; blank ones are refused by the limits of some fields."""
+
+    field: str
+
+    def check(self, event: Fields, view: View) -> None:
+        label, declared = event[self.field], view.models[event["model"]]
+        valid = declared.task.labels
+        if label is not None and label not in valid:
+            wanted = f"a label of task.labels in {declared.model}'s model.yaml: "
+            raise BadInput(UNKNOWN_LABEL, self.field, label, wanted + nearest(label, valid))
+
+    def sure(self, columns: Columns) -> Mask:
+        values = columns[self.field]
+
+        def is_label(declared: ModelYaml) -> pa.Array:
+            labels = [label for label in declared.task.labels if label.strip()]
+            known = pc.is_in(values, value_set=pa.array(labels, pa.string()))
+            return pc.or_(pc.is_null(values), known)
+
+        return columns.where_declared(is_label)
+
+
+class Timely:
+    """The time is neither before what the model keeps nor ahead of the clock."""
+
+    def check(self, event: Fields, view: View) -> None:
+        check_time(event["time"], view.models[event["model"]].data, view.now)
+
+    def sure(self, columns: Columns) -> Mask:
+        now, times = columns.view.now, columns["time"]
+        return columns.where_declared(lambda model: within(times, *time_range(model.data, now)))
+
+
+class ReadableRepo:
+    """The model repo of a declaration could be read."""
+
+    def check(self, event: Fields, view: View) -> None:
+        uri = event["repo_uri"]
+        if uri in view.refused:
+            wanted = f"a readable model repo ({view.refused[uri]})"
+            raise BadInput(UNHANDLED, "repo_uri", uri, wanted)
+
+    def sure(self, columns: Columns) -> Mask:
+        refused = pa.array(columns.view.refused, pa.string())
+        return as_mask(pc.invert(pc.is_in(columns["repo_uri"], value_set=refused)))
+
+
+# By topic, in the order in which they are checked: what follows a declared model may ask for it.
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    Inference.TOPIC: (DeclaredModel(), KnownLabel("output"), Timely()),
+    Feedback.TOPIC: (DeclaredModel(), KnownLabel("label"), Timely()),
+    Model.TOPIC: (ReadableRepo(),),
+}
+
+
+# ---------------------------------------------------------------- what is stored in another form
+
+
+class Change(Protocol):
+    def one(self, event: Fields, view: View) -> Any: ...
+
+    def all(self, columns: Columns) -> pa.Array: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A text without personal data.
+
+    Attributes:
+        may_be_kept: whether the model lets it be stored at all; null takes its place where not.
+    """
+
+    field: str
+    may_be_kept: Callable[[ModelYaml], bool] = lambda _: True
+
+    def one(self, event: Fields, view: View) -> Any:
+        text, model = event[self.field], event["model"]
+        if text is None or not self.may_be_kept(view.models[model]):
+            return None
+        return view.maskers[model].text(text)
+
+    def all(self, columns: Columns) -> pa.Array:
+        values = columns[self.field]
+        for declared, own in columns.by_model:
+            if self.may_be_kept(declared):
+                masker = columns.view.maskers[declared.model]
+                found = masker.column(values.filter(pa.array(own)))
+            else:
+                found = pa.nulls(int(own.sum()), values.type)
+            values = found if own.all() else pc.replace_with_mask(values, pa.array(own), found)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A person's id by its keyed hash."""
+
+    field: str
+
+    def one(self, event: Fields, view: View) -> Any:
+        subject = event[self.field]
+        return None if subject is None else subject_hash(view.subject_key, subject)
+
+    def all(self, columns: Columns) -> pa.Array:
+        return subject_hashes(columns.view.subject_key, columns[self.field])
+
+
+# By topic, then by field.
+CHANGES: Mapping[str, Mapping[str, Change]] = {
+    Inference.TOPIC: {
+        "input": Masked("input", lambda model: model.data.keep_text),
+        "subject": Hashed("subject"),
+    },
+    Feedback.TOPIC: {"edited": Masked("edited"), "reason": Masked("reason")},
+}
