@@ -20,7 +20,7 @@ from driftgate.events import DAY_MS, Tick
 from driftgate.health import Health
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
-from services.ingest_logger import queries
+from services.ingest_logger import join, queries
 from services.ingest_logger.ingest import Ingest
 from services.ingest_logger.rules import View, maskers_of
 
@@ -96,6 +96,11 @@ def feedback(request_id: str = "r1", **changes: Any) -> dict[str, Any]:
         "reviewer": None,
         "time": NOON + 1000,
     } | changes
+
+
+def outcome(given: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What ingestion sends when a feedback meets its answer."""
+    return join.outcome(given, answer).as_dict()
 
 
 def whole(codec: Codec, topic: str, event: Mapping[str, Any]) -> dict[str, Any]:

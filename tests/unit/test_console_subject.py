@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import typer
-from ingesting import NOON, feedback, inference
+from ingesting import NOON, feedback, inference, outcome
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
@@ -16,7 +16,6 @@ from driftgate.config import Settings
 from driftgate.store import Store, migrate
 from driftgate.subjects import subject_hash
 from services.console import subject_cli
-from services.ingest_logger.join import outcome
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 KEY = "a secret"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import typer
-from ingesting import NOON, feedback, inference
+from ingesting import NOON, feedback, inference, outcome
 from typer.testing import CliRunner, Result
 
 from driftgate.config import Settings
@@ -19,7 +19,6 @@ from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.store import Store, migrate
 from services.console import traffic_cli, traffic_page
 from services.console.traffic import ALL, EACH, KEYS, ROWS, By, Row, Span, rows, span_of
-from services.ingest_logger.join import outcome
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 START_S = NOON // 1000

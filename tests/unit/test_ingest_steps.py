@@ -10,7 +10,6 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import fastavro
 import pytest
@@ -26,6 +25,7 @@ from ingesting import (
     later,
     memory_harness,
     model_yaml,
+    outcome,
     tick,
 )
 
@@ -49,7 +49,6 @@ from services.ingest_logger import (
 )
 from services.ingest_logger.declared import Declared
 from services.ingest_logger.fence import Fenced
-from services.ingest_logger.join import outcome
 from services.ingest_logger.partitions import Partitions, StoreAhead
 from services.ingest_logger.rows import Table
 from services.ingest_logger.rules import RULES
@@ -152,13 +151,9 @@ def test_a_feedback_sent_again_leaves_one_outcome_even_much_later(world: Harness
     assert [row["label"] for row in world.rows("outcomes")] == ["refund"]
 
 
-def joined(request_id: str) -> dict[str, Any]:
-    return outcome(feedback(request_id), inference(request_id)).as_dict()
-
-
 def test_of_outcomes_that_were_sent_twice_the_first_is_stored(world: Harness, codec: Codec) -> None:
     """In one poll and in two, among others and alone, beside an insert that lies behind them."""
-    first, second, third = (joined(f"r{n}") for n in range(3))
+    first, second, third = (outcome(feedback(f"r{n}"), inference(f"r{n}")) for n in range(3))
     for sent in ([first, first, second], [second, first], [third]):
         world.send("outcomes", *sent)
         world.settle()

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from ingesting import NOON, feedback, inference, later, model_yaml
+from ingesting import NOON, feedback, inference, later, model_yaml, outcome
 
 from driftgate import model_repo
 from driftgate.bus import Position
@@ -18,7 +18,6 @@ from driftgate.events import DAY_MS
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store, migrate
 from services.ingest_logger import queries, retention
-from services.ingest_logger.join import outcome
 
 MIGRATIONS = Path(__file__).parents[2] / "schemas" / "store"
 OFFSETS = count()
@@ -55,7 +54,7 @@ def stored(
 
 def joined(given: dict[str, Any], answer: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The outcome of a feedback on an answer."""
-    return outcome(given, answer).as_dict() | changes
+    return outcome(given, answer) | changes
 
 
 # ---------------------------------------------------------------- look-ups
