@@ -24,7 +24,6 @@ from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runner import readable
-from driftgate.topology import PROMOTER, READS
 
 NOW = 1_800_000_000_000  # 2027-01-15T08:00:00Z
 ROOT = Path(__file__).parents[1]
@@ -367,19 +366,6 @@ class Served:
                 stub.Predict(self.request(number), timeout=60, wait_for_ready=True)
                 for number in numbers
             ]
-
-
-def promoted(bus: Bus) -> None:
-    """Where no promoter runs: it has done all that stands on its topics."""
-    consumer = bus.consumer(READS[PROMOTER], PROMOTER, f"{PROMOTER}-0")
-
-    def committed() -> bool:
-        consumer.poll(0.1)
-        consumer.commit(bus.ends(READS[PROMOTER]))
-        return True
-
-    until(committed)
-    consumer.close()
 
 
 def until(found: Callable[[], Any], seconds: float = 180) -> Any:
