@@ -20,12 +20,12 @@ from deploy.local.stack import StackConfig
 from driftgate.audit import broken_links
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
-from driftgate.events import DAY_MS, Emit
+from driftgate.events import DAY_MS
 from driftgate.labelled.reading import read
 from driftgate.labelled.rows import Row
 from driftgate.runner import newest, readable
 from driftgate.store import Store
-from services.console.operators import command_event
+from services.console.operators import new_command
 from services.console.orders import send
 from services.simulator.demo import EXAMPLE
 from services.simulator.lengths import Calendar
@@ -194,8 +194,8 @@ def test_an_operator_takes_the_champion_back(quiet: Run) -> None:
     settings = quiet.config.service_settings
     bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas)
     before = newest(bus, codec, "rollouts")[MODEL]
-    event = command_event(MODEL, "rollback", {}, "test", "complaints", before["time"] + DAY_MS)
-    send(settings, Emit("commands", event))
+    event = new_command(MODEL, "rollback", {}, "test", "complaints", before["time"] + DAY_MS)
+    send(settings, event)
     deadline = time.monotonic() + 60
     while newest(bus, codec, "rollouts")[MODEL]["champion"] == before["champion"]:
         assert time.monotonic() < deadline, "the rollback was not obeyed"
