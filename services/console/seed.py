@@ -17,6 +17,7 @@ from driftgate.labelled.rows import Asked, Row
 from driftgate.model_repo import MODEL_YAML, ModelRepo, ModelYaml
 from driftgate.scaffold import launch, proposal
 from driftgate.split import normalised
+from driftgate.tasks import task_of
 
 FROZEN = "it is a case of the model's suites, which are not learned from"
 
@@ -61,7 +62,7 @@ def read_rows(path: Path, asked: Asked, now: int) -> tuple[list[Row], Findings]:
 def learnable(rows: Sequence[Row], repo: ModelRepo, findings: Findings) -> list[Row]:
     """Rows that are no case of the frozen suites; the others are counted."""
     config = repo.config
-    frozen = suites.frozen(repo.folder, config.task.labels, config.gate.waived)
+    frozen = suites.frozen(repo.folder, task_of(config.task), config.gate.waived)
     cases = {normalised(text) for suite in frozen for text in suite.texts}
     kept = []
     for row in rows:

@@ -21,10 +21,12 @@ RESULTS = re.compile(r"^## Results\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What was judged. name, champion: `model@version`, None without a champion. dataset: artifact
-    URI of the held-out cases. repo_hash: of the model repo with the other suites and the gate."""
+    """What was judged. name, champion: `model@version`, None without a champion. task: its kind.
+    dataset: artifact URI of the held-out cases. repo_hash: of the model repo with the other suites
+    and the gate."""
 
     name: str
+    task: str
     champion: str | None
     dataset: str
     repo_hash: str
@@ -49,7 +51,7 @@ def result(axis: Axis, about: About) -> dict[str, Any]:
     """One axis as an entry of `model-index`."""
     held_out = axis.layer == "task"
     return {
-        "task": {"type": "text-classification"},
+        "task": {"type": about.task},
         "dataset": {
             "name": "held-out cases" if held_out else f"{axis.layer} suite",
             "type": "dataset" if held_out else "model-repo",

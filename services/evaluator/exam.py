@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from driftgate.classifier.serving import Prediction
 from driftgate.features import features_of
-from driftgate.model_repo import ALL, ModelYaml
+from driftgate.model_repo import ModelYaml
 from driftgate.reference import Answer, Reference, measure
+from driftgate.slices import ALL
 from driftgate.suites import Case, Suite
+from driftgate.tasks import Task, task_of
 from services.evaluator.gate import Tally
 
 Answers = Mapping[str, Prediction]
@@ -33,24 +35,26 @@ class Result:
         return bool(self.right_before) and not self.right
 
 
-def results(suites: Sequence[Suite], candidate: Answers, champion: Answers | None) -> list[Result]:
+def results(
+    suites: Sequence[Suite], candidate: Answers, champion: Answers | None, task: Task
+) -> list[Result]:
     """Every case with its fate, paired."""
-    now = labels(candidate)
-    before = None if champion is None else labels(champion)
+    now = outputs(candidate)
+    before = None if champion is None else outputs(champion)
     return [
         Result(
             case=case,
             answer=now[case.text],
-            right=case.right(now),
+            right=task.passes(case, now),
             answer_before=None if before is None else before[case.text],
-            right_before=None if before is None else case.right(before),
+            right_before=None if before is None else task.passes(case, before),
         )
         for suite in suites
         for case in suite.cases
     ]
 
 
-def labels(answers: Answers) -> dict[str, str]:
+def outputs(answers: Answers) -> dict[str, str]:
     return {text: answer.label for text, answer in answers.items()}
 
 
@@ -66,20 +70,22 @@ def tallies(found: Sequence[Result]) -> list[Tally]:
     ]
 
 
-def reference(task: Suite, answers: Answers, config: ModelYaml) -> Reference:
+def reference(held_out: Suite, answers: Answers, config: ModelYaml) -> Reference:
     """What monitors will compare live answers with."""
     slices = {name for monitor in config.monitors for name in monitor.slices}
-    return measure(list(observed(task, answers)), sorted(slices | {ALL}), config.task.labels)
+    seen = list(observed(held_out, answers, task_of(config.task)))
+    return measure(seen, sorted(slices | {ALL}), config.task.labels)
 
 
-def observed(task: Suite, answers: Answers) -> Iterator[Answer]:
+def observed(held_out: Suite, answers: Answers, task: Task) -> Iterator[Answer]:
     """Held-out cases as if they had been asked live and all corrected."""
-    for case in task.cases:
-        said = answers[case.text]
+    said = outputs(answers)
+    for case in held_out.cases:
+        found = answers[case.text]
         yield Answer(
-            output=said.label,
-            confidence=said.confidence,
-            features=features_of(case.text, said.similarity),
+            output=said[case.text],
+            confidence=found.confidence,
+            features=features_of(case.text, found.similarity),
             slices=case.slices,
-            error=float(said.label != case.label),
+            error=float(not task.passes(case, said)),
         )

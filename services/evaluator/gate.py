@@ -23,8 +23,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from driftgate.model_repo import ALL, Gate, SliceBar
+from driftgate.model_repo import Gate, SliceBar
 from driftgate.shares import wilson
+from driftgate.slices import ALL, inside
 from driftgate.suites import ACCURACY, FILES, MIN_SLICE_CASES, FrozenSuite, Layer
 from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse
 
@@ -59,8 +60,7 @@ class Tally:
 
     def inside(self, slice_name: str) -> bool:
         """Whether its cases belong to a slice, `all` or `name=value`."""
-        name, _, value = slice_name.partition("=")
-        return slice_name == ALL or self.slices.get(name) == value
+        return inside(self.slices, slice_name)
 
 
 @dataclass(frozen=True, slots=True)

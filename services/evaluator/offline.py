@@ -14,6 +14,7 @@ from driftgate.classifier.serving import Classifier
 from driftgate.errors import DriftgateError
 from driftgate.model_repo import read
 from driftgate.suites import Suite
+from driftgate.tasks import task_of
 from services.evaluator import exam
 from services.evaluator.gate import Verdict, judge
 from services.evaluator.report import as_junit
@@ -56,16 +57,16 @@ def examine(
         BadConfig, Corrupt: the model repo, the held-out rows or a version cannot be used.
     """
     repo = read(folder)
-    labels = repo.config.task.labels
-    task = suites.held_out(test, labels) if test else Suite("task", ())
-    all_suites = (task, *suites.frozen(folder, labels, repo.config.gate.waived))
+    task = task_of(repo.config.task)
+    held_out = suites.held_out(test, task) if test else Suite("task", ())
+    all_suites = (held_out, *suites.frozen(folder, task, repo.config.gate.waived))
     texts = list(dict.fromkeys(text for suite in all_suites for text in suite.texts))
     classifier = Classifier(resolve(repo.config.base.name))
     asked = {"candidate": adapter} | ({"champion": champion} if champion else {})
     for name, files in asked.items():
         classifier.load(name, files)
     said = {name: dict(zip(texts, classifier.predict(name, texts), strict=True)) for name in asked}
-    results = exam.results(all_suites, said["candidate"], said.get("champion"))
+    results = exam.results(all_suites, said["candidate"], said.get("champion"), task)
     return judge(exam.tallies(results), repo.config.gate), results
 
 

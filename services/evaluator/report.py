@@ -67,7 +67,7 @@ def case_json(result: Result) -> dict[str, Any]:
         "name": case.name,
         "id": case.id,
         "slices": dict(case.slices),
-        "wanted": case.label,
+        "wanted": case.target,
         "answer": result.answer,
         "right": result.right,
         "champion_answer": result.answer_before,
@@ -140,6 +140,6 @@ def wrong_cases(axis: Axis, found: Sequence[Result]) -> list[str]:
         and (not value or r.case.slices.get(name) == value)
     ]
     return [
-        f"{r.case.id}: answered {r.answer}, wanted {r.case.label or 'the same as unchanged'}"
+        f"{r.case.id}: answered {r.answer}, wanted {r.case.target or 'the same as unchanged'}"
         for r in wrong[:MOST_LOST]
     ]

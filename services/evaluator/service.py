@@ -24,6 +24,7 @@ from driftgate.events import Candidate
 from driftgate.health import Health, Log
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, Views
 from driftgate.suites import Suite
+from driftgate.tasks import task_of
 from driftgate.topology import EVALUATOR
 from services.evaluator import exam, report
 from services.evaluator.card import About
@@ -77,16 +78,18 @@ class Evaluator:
         repo = model_repo.fetch(SCHEME + event.repo_hash, self.artifacts, self.folder("repos"))
         config = repo.config
         dataset = self.artifacts.get_folder(event.dataset_uri, self.folder("datasets"))
-        labels = config.task.labels
-        task = suites.held_out(dataset / suites.TEST, labels)
-        all_suites = (task, *suites.frozen(repo.folder, labels, config.gate.waived))
+        task = task_of(config.task)
+        held_out = suites.held_out(dataset / suites.TEST, task)
+        all_suites = (held_out, *suites.frozen(repo.folder, task, config.gate.waived))
         answers, before = self.ask(event.model, all_suites, candidate, champion)
-        results = exam.results(all_suites, answers, before)
+        results = exam.results(all_suites, answers, before, task)
         tallies = exam.tallies(results)
         verdict = judge(tallies, config.gate)
-        reference = {k: tidy(v) for k, v in exam.reference(task, answers, config).items()}
+        measured = exam.reference(held_out, answers, config)
+        reference = {name: tidy(value) for name, value in measured.items()}
         about = About(
             name=named(event.model, candidate),
+            task=task.kind,
             champion=named(event.model, champion) if champion else None,
             dataset=event.dataset_uri,
             repo_hash=event.repo_hash,

@@ -12,6 +12,7 @@ from typing import Any
 from driftgate.classifier.base import EMBEDDED
 from driftgate.events import Candidate
 from driftgate.model_repo import ModelYaml
+from driftgate.tasks import Task
 from services.trainer.dataset import front_matter, stamp
 from services.trainer.worker import Done
 
@@ -19,8 +20,9 @@ HUB_NAMES = {EMBEDDED: f"sentence-transformers/{EMBEDDED}"}
 """What the built-in bases are called on the hub."""
 
 
-def model_card(candidate: Candidate, config: ModelYaml, told: Mapping[str, Any]) -> str:
+def model_card(candidate: Candidate, config: ModelYaml, task: Task, told: Mapping[str, Any]) -> str:
     """A Hugging Face README: YAML metadata, then words. `told` is the dataset card."""
+    learned, tested = (told[side].get(task.strata, {}) for side in ("train", "test"))
     name = f"{candidate.model}@{candidate.version}"
     meta = {
         "library_name": "peft",
@@ -53,20 +55,10 @@ def model_card(candidate: Candidate, config: ModelYaml, told: Mapping[str, Any])
         f"- run: `{candidate.run_uri}`\n"
         f"- model repo: `{candidate.repo_hash}`\n"
         f"- taken back to: {before}\n\n"
-        f"## Labels\n\n{label_table(told)}\n\n"
+        f"{task.described(learned, tested)}\n\n"
         "## Results\n\nNot yet judged. The verdict of this version holds every axis and slice.\n\n"
-        "## Limitations\n\n"
-        "It chooses one of the labels above for any text, also for one that fits none. Labels come "
-        "from feedback, which is partly wrong. Labels with few rows are known badly. Texts are cut "
-        "at 256 tokens.\n"
+        f"## Limitations\n\n{task.limitations}\n"
     )
-
-
-def label_table(told: Mapping[str, Any]) -> str:
-    """Rows of each label on both sides, as Markdown."""
-    train, test = told["train"]["labels"], told["test"].get("labels", {})
-    rows = [f"| {label} | {train[label]} | {test.get(label, 0)} |" for label in train]
-    return "\n".join(["| label | train rows | test rows |", "|---|---|---|", *rows])
 
 
 def run_manifest(

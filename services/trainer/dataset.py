@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from driftgate.codec import digest
 from driftgate.model_repo import Data
+from driftgate.tasks import Task
 from services.trainer.curation import Dataset, Row, counts
 from services.trainer.rows import Measured
 
@@ -25,23 +26,16 @@ TRAIN, TEST, CARD, README, CROISSANT = (
     "croissant.json",
 )
 
-FIELDS = {
-    "id": "sc:Text",
-    "text": "sc:Text",
-    "label": "sc:Text",
-    "time": "sc:Integer",
-    "subject": "sc:Text",
-}
-"""What each row holds besides its slices, in Croissant's types."""
-
 
 @dataclass(frozen=True, slots=True)
 class About:
     """What a dataset card says that does not stand in the rows. time in ms; `slices` are those
-    counted by name; `repo_hash` fixes the labels that labellers could choose from; `seed_reading`
-    says what of the user's file was left out or joined (`driftgate.labelled.findings`)."""
+    counted by name; `repo_hash` fixes what those who gave feedback could choose from;
+    `seed_reading` says what of the user's file was left out or joined
+    (`driftgate.labelled.findings`)."""
 
     model: str
+    task: Task
     retrain_id: str
     reason: str
     drill: str | None
@@ -57,22 +51,30 @@ class About:
 
 def folder(dataset: Dataset, about: About) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The dataset card, whose `id` is the hash of the rows, and all files by name."""
-    rows = {TRAIN: lines(dataset.train), TEST: lines(dataset.test)}
+    task = about.task
+    rows = {TRAIN: lines(dataset.train, task), TEST: lines(dataset.test, task)}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in rows.items()}
     told = card(dataset, about, hashes)
     return told, {
         **rows,
         CARD: json_bytes(told),
-        README: readme(told).encode(),
-        CROISSANT: json_bytes(croissant(told)),
+        README: readme(told, task).encode(),
+        CROISSANT: json_bytes(croissant(told, task)),
     }
 
 
-def lines(rows: Iterable[Row]) -> bytes:
+def lines(rows: Iterable[Row], task: Task) -> bytes:
     """JSON lines, in the shape of a seed file, with the source besides."""
     return b"".join(
-        json.dumps(asdict(row), ensure_ascii=False, sort_keys=True).encode() + b"\n" for row in rows
+        json.dumps(stored(row, task), ensure_ascii=False, sort_keys=True).encode() + b"\n"
+        for row in rows
     )
+
+
+def stored(row: Row, task: Task) -> dict[str, Any]:
+    """A row, with its target under the task's name for it."""
+    found = asdict(row)
+    return {task.field: found.pop("target"), **found}
 
 
 def card(dataset: Dataset, about: About, hashes: Mapping[str, str]) -> dict[str, Any]:
@@ -113,15 +115,15 @@ def card(dataset: Dataset, about: About, hashes: Mapping[str, str]) -> dict[str,
             "recent_since": stamp(dataset.since) if dataset.since else None,
             "replayed": len(dataset.replayed),
         },
-        "train": counts(dataset.train, about.slices),
-        "test": counts(dataset.test, about.slices),
+        "train": counts(dataset.train, about.slices, about.task),
+        "test": counts(dataset.test, about.slices, about.task),
         "left_out": dict(dataset.dropped),
         "exclusions": {"ids": len(about.excluded), "sha256": digest(about.excluded)},
         "shuffled_labels": dataset.shuffled,
     }
 
 
-def readme(told: Mapping[str, Any]) -> str:
+def readme(told: Mapping[str, Any], task: Task) -> str:
     """The card as Hugging Face reads it: YAML, then words."""
     data = told["sources"][0] if told["sources"] else {"owner": "unknown", "licence": "unknown"}
     name = f"{told['model']} dataset {told['id'][:12]}"
@@ -129,7 +131,7 @@ def readme(told: Mapping[str, Any]) -> str:
         "pretty_name": name,
         "license": "other",
         "license_name": data["licence"],
-        "task_categories": ["text-classification"],
+        "task_categories": [task.kind],
         "configs": [
             {
                 "config_name": "default",
@@ -140,7 +142,7 @@ def readme(told: Mapping[str, Any]) -> str:
             }
         ],
     }
-    made, split, labels = told["made_for"], told["split"], told["labels"]
+    made, split, heard = told["made_for"], told["split"], told["labels"]
     drill = f"\n\n**A rehearsal: {made['drill']}.** Do not learn from it." if made["drill"] else ""
     return front_matter(meta) + (
         f"# {name}\n\n"
@@ -150,9 +152,9 @@ def readme(told: Mapping[str, Any]) -> str:
         f"present; test: {told['test']['rows']} rows\n"
         f"- split {split['rule']}: {split['test_share_of_persons']:.0%} of persons held out\n"
         f"- owner: {data['owner']}\n"
-        f"- labels: {labels['given_by']}; {labels['coverage']:.0%} of {labels['answers']} recent "
-        f"answers are labelled, agreement {percent(labels['agreement'])} over "
-        f"{labels['told_twice']} answers labelled more than once\n"
+        f"- labels: {heard['given_by']}; {heard['coverage']:.0%} of {heard['answers']} recent "
+        f"answers are labelled, agreement {percent(heard['agreement'])} over "
+        f"{heard['told_twice']} answers labelled more than once\n"
         f"- left out: {told['left_out'] or 'nothing'}\n"
         f"{read_from(told['sources'])}\n"
         f"`{CARD}` says the same for programs, `{CROISSANT}` in Croissant 1.1.\n"
@@ -169,7 +171,7 @@ def read_from(sources: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"- seed: {line}\n" for line in found)
 
 
-def croissant(told: Mapping[str, Any]) -> dict[str, Any]:
+def croissant(told: Mapping[str, Any], task: Task) -> dict[str, Any]:
     """Croissant 1.1 (https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html)."""
     return {
         "@context": {
@@ -205,13 +207,15 @@ def croissant(told: Mapping[str, Any]) -> dict[str, Any]:
             }
             for name, sha256 in told["content"].items()
         ],
-        "recordSet": [record_set(name) for name in told["content"]],
+        "recordSet": [record_set(name, task) for name in told["content"]],
     }
 
 
-def record_set(name: str) -> dict[str, Any]:
-    """The rows of one file."""
+def record_set(name: str, task: Task) -> dict[str, Any]:
+    """The rows of one file; their slices have no type in Croissant."""
     part = name.partition(".")[0]
+    texts = dict.fromkeys(("id", "text", task.field), "sc:Text")
+    fields = {**texts, "time": "sc:Integer", "subject": "sc:Text"}
     return {
         "@type": "cr:RecordSet",
         "@id": part,
@@ -224,7 +228,7 @@ def record_set(name: str) -> dict[str, Any]:
                 "dataType": kind,
                 "source": {"fileObject": {"@id": name}, "extract": {"column": field}},
             }
-            for field, kind in FIELDS.items()
+            for field, kind in fields.items()
         ],
     }
 

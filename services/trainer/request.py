@@ -9,7 +9,9 @@ from typing import Any
 
 from driftgate.codec import digest
 from driftgate.events import Candidate, RetrainRequest
-from driftgate.model_repo import ALL, ModelRepo
+from driftgate.model_repo import ModelRepo
+from driftgate.slices import ALL
+from driftgate.tasks import Task, task_of
 from services.trainer.curation import Row, Wish
 from services.trainer.dataset import About
 from services.trainer.rows import Measured
@@ -28,6 +30,11 @@ class Request:
     excluded: frozenset[str]
 
     @property
+    def task(self) -> Task:
+        """What the model does."""
+        return task_of(self.repo.config.task)
+
+    @property
     def parent(self) -> int | None:
         """The champion when it was asked; None before the first release."""
         champion = self.event.champion
@@ -39,7 +46,7 @@ class Request:
         return Wish(
             until=self.event.time,
             launch=self.event.reason == "launch",
-            labels=tuple(self.repo.config.task.labels),
+            task=self.task,
             excluded=self.excluded,
             drill=self.event.drill,
             seed=self.event.retrain_id,
@@ -58,6 +65,7 @@ class Request:
         """For the dataset card."""
         return About(
             model=self.event.model,
+            task=self.task,
             retrain_id=self.event.retrain_id,
             reason=self.event.reason,
             drill=self.event.drill,
@@ -76,7 +84,7 @@ class Request:
         config = self.repo.config
         method = config.method.model_dump(exclude={"rank", "seed"})
         return Job(
-            examples=tuple((row.text, row.label) for row in train),
+            examples=tuple((row.text, row.target) for row in train),
             method={**method, "r": config.method.rank},
             base=config.base.name,
             base_sha256=config.base.sha256,
@@ -95,7 +103,7 @@ class Request:
             parent=self.parent,
             epoch=event.epoch,
             champion=event.champion,
-            task=config.task.kind,
+            task=self.task.kind,
             base=config.base.name,
             base_digest=done.base_digest,
             method=config.method.kind,
@@ -127,5 +135,5 @@ class Request:
             "drill": wish.drill,
             "seed_uri": self.seed_uri,
             "rows": len(pool),
-            "rows_sha256": digest(sorted([row.id, row.label, row.time] for row in pool)),
+            "rows_sha256": digest(sorted([row.id, row.target, row.time] for row in pool)),
         }

@@ -26,6 +26,7 @@ from driftgate.health import Health, Log
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.scaffold import launch
 from driftgate.store import Store
+from driftgate.tasks import Task, task_of
 from driftgate.topology import TRAINER
 from services.trainer import cards, dataset
 from services.trainer.curation import Dataset, Refused, Row, curate
@@ -124,22 +125,23 @@ class Trainer:
         if declared is None:
             raise BadInput(UNKNOWN_MODEL, "model", event.model, "a model that was declared")
         repos = self.settings.state_dir / "repos"
-        seed_uri = self.seed(event)
+        repo = model_repo.fetch(declared.repo_uri, self.artifacts, repos)
+        seed_uri = self.seed(event, task_of(repo.config.task))
         return Request(
             event=event,
-            repo=model_repo.fetch(declared.repo_uri, self.artifacts, repos),
+            repo=repo,
             seed_uri=seed_uri,
             seed_reading=launch.reading_kept(self.artifacts, seed_uri) if seed_uri else None,
             excluded=self.excluded(event),
         )
 
-    def seed(self, event: RetrainRequest) -> str | None:
+    def seed(self, event: RetrainRequest, task: Task) -> str | None:
         """The request's own seed, else the one that the model was launched with."""
         name = f"models/{event.model}/seed"
         if event.seed_uri is None:
             found: str | None = self.artifacts.ref(name)
             return found
-        seed_rows(self.artifacts, event.seed_uri)  # a broken one is not remembered
+        seed_rows(self.artifacts, event.seed_uri, task)  # a broken one is not remembered
         self.artifacts.set_ref(name, event.seed_uri)
         return str(event.seed_uri)
 
@@ -156,16 +158,16 @@ class Trainer:
 
     def pool(self, request: Request) -> list[Row]:
         """Every row that might be learned from."""
-        seed = [] if request.seed_uri is None else seed_rows(self.artifacts, request.seed_uri)
-        event = request.event
+        event, task, uri = request.event, request.task, request.seed_uri
+        seed = [] if uri is None else seed_rows(self.artifacts, uri, task)
         data = request.repo.config.data
-        return seed + logged_rows(self.store, event.model, event.time, data)
+        return seed + logged_rows(self.store, event.model, event.time, data, task)
 
     def version(self, request: Request, pool: list[Row], curated: Dataset, number: int) -> Record:
         """Trains version `number` and stores all of its parts."""
         event, config = request.event, request.repo.config
-        labels = measured(self.store, event.model, event.time, config.data)
-        told, files = dataset.folder(curated, request.about(labels))
+        heard = measured(self.store, event.model, event.time, config.data, request.task)
+        told, files = dataset.folder(curated, request.about(heard))
         dataset_uri = self.put(files)
         name = f"{event.model}@{number}"
         job = request.job(curated.train, self.settings.threads, self.checkpoint(request))
@@ -185,7 +187,7 @@ class Trainer:
         )
         manifest = cards.run_manifest(candidate, config, done, started, ended)
         candidate = replace(candidate, run_uri=self.artifacts.put_json(manifest))
-        card = cards.model_card(candidate, config, told)
+        card = cards.model_card(candidate, config, request.task, told)
         candidate = replace(candidate, model_card_uri=self.artifacts.put(card.encode()))
         return record(request, pool, candidate, told, done)
 
@@ -259,18 +261,19 @@ def record(
                 "losses": list(done.losses),
                 **{key: told[key] for key in ("train", "test", "left_out", "split")},
             },
-            "words": words(candidate, told),
+            "words": words(candidate, request.task, told),
         },
     }
 
 
-def words(candidate: Candidate, told: Mapping[str, Any]) -> str:
+def words(candidate: Candidate, task: Task, told: Mapping[str, Any]) -> str:
     """The decision, for people."""
     train, split = told["train"], told["split"]
     drill = f", with a rehearsed fault ({candidate.drill})" if candidate.drill else ""
+    strata = f"{len(train[task.strata])} {task.strata}"
     left_out = ", ".join(f"{count} {why}" for why, count in sorted(told["left_out"].items()))
     return (
         f"{candidate.model}@{candidate.version} was trained for {candidate.reason}{drill} "
-        f"on {train['rows']} rows ({split['replayed']} replayed) of {len(train['labels'])} labels, "
+        f"on {train['rows']} rows ({split['replayed']} replayed) of {strata}, "
         f"{candidate.test_rows} held out; left out: {left_out or 'none'}"
     )

@@ -12,25 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from driftgate import suites, yaml_problems
+from driftgate import slices, suites, yaml_problems
 from driftgate.errors import BadConfig
-from driftgate.suites import FrozenSuite
+from driftgate.suites import FrozenSuite, Part
+from driftgate.tasks import Declared, task_of
 
 if TYPE_CHECKING:  # `driftgate check` stores nothing, and need not wait for the store's import
     from driftgate.artifacts import Artifacts
 
 MODEL_YAML = "model.yaml"
-REGRESSION, PROBES = suites.REGRESSION, suites.PROBES
-ALL = "all"
+ALL = slices.ALL
 
 # Ours, and river's that work on a stream of numbers between 0 and 1.
 DetectorName = Literal[
@@ -40,27 +33,6 @@ VALUES = {"quality": ("error",), "output": ("share", "low_confidence")}
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 SliceName = Annotated[str, Field(pattern=r"^(all|[^=\s]+=.+)$")]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Task(Part):
-    """What the model does."""
-
-    kind: Literal["text-classification"] = Field(description="the only kind so far")
-    labels: list[str] = Field(
-        min_length=2, description="every answer that may be given or corrected to"
-    )
-
-    @field_validator("labels")
-    @classmethod
-    def unique(cls, labels: list[str]) -> list[str]:
-        twice = sorted({label for label in labels if labels.count(label) > 1})
-        if twice:
-            raise ValueError(f"each label once, but {twice} stand twice")
-        return labels
 
 
 class Base(Part):
@@ -243,7 +215,7 @@ class ModelYaml(Part):
     owner: str = "unknown"
     purpose: str = Field("", description="intended use, for the model card")
     out_of_scope: str = Field("", description="what it must not be used for, for the model card")
-    task: Task
+    task: Declared
     base: Base
     method: Method = Method()
     data: Data = Data()
@@ -280,7 +252,7 @@ def read(folder: Path) -> ModelRepo:
             stands there, and the nearest valid one. Or a suite is empty that is not waived.
     """
     repo = declared(folder)
-    suites.check(folder, repo.config.task.labels, repo.config.gate.waived)
+    suites.check(folder, task_of(repo.config.task), repo.config.gate.waived)
     return repo
 
 

@@ -1,22 +1,25 @@
 """The evaluation cases of a model, read and checked: held out, frozen, and probes of behaviour.
 
-Rows are JSON lines with `text` and `label`; `id` names a row in reports. Slices stand in a mapping
-`slices`, or else every further column of text is one.
+Rows are JSON lines with `text` and what must be answered, which the task reads; `id` names a row in
+reports. Slices stand in a mapping `slices`, or else every further column of text is one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from driftgate import yaml_problems
 from driftgate.errors import BadConfig, nearest, shown
 from driftgate.perturb import PERTURBATIONS
+
+if TYPE_CHECKING:
+    from driftgate.tasks.port import Task
 
 Layer = Literal["task", "regression", "probe"]
 FrozenSuite = Literal["regression", "probes"]
@@ -25,19 +28,19 @@ FrozenSuite = Literal["regression", "probes"]
 TEST = "test.jsonl"
 REGRESSION = Path("evals") / "regression.jsonl"
 PROBES = Path("evals") / "probes.yaml"
-NOT_SLICES = {"id", "text", "label", "time", "subject", "source"}
+NOT_SLICES = {"id", "text", "time", "subject", "source"}
 MOST_TOLD = 20
-MIN_SLICE_CASES = 20
-"""Slices with fewer held-out cases are not judged: only a loss of a third could be found."""
 """So many bad rows of one file are named."""
 
+MIN_SLICE_CASES = 20
+"""Slices with fewer held-out cases are not judged: only a loss of a third could be found."""
+
 ACCURACY = "accuracy"
-MINIMUM, INVARIANCE, DIRECTIONAL = "minimum", "invariance", "directional"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One question with what must be answered: `label`, or the same as to the text `same_as`.
+    """One question with what must be answered: `target`, or the same as to the text `same_as`.
 
     name: `accuracy`, or the kind of probe, such as `invariance:typo`.
     """
@@ -46,7 +49,7 @@ class Case:
     name: str
     id: str
     text: str
-    label: str | None = None
+    target: str | None = None
     same_as: str | None = None
     slices: Mapping[str, str] = field(default_factory=dict)
 
@@ -54,11 +57,6 @@ class Case:
     def texts(self) -> tuple[str, ...]:
         """What must be asked to judge it."""
         return (self.text,) if self.same_as is None else (self.text, self.same_as)
-
-    def right(self, answers: Mapping[str, str]) -> bool:
-        """Whether the labels answered, by text, are as they must be."""
-        wanted = self.label if self.same_as is None else answers[self.same_as]
-        return answers[self.text] == wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +72,7 @@ class Suite:
         return tuple(dict.fromkeys(text for case in self.cases for text in case.texts))
 
 
-def frozen(
-    folder: Path, labels: Sequence[str], waived: Collection[FrozenSuite] = ()
-) -> tuple[Suite, Suite]:
+def frozen(folder: Path, task: Task, waived: Collection[FrozenSuite] = ()) -> tuple[Suite, Suite]:
     """The suites that a model repo keeps: regression and probes. The file of a waived one may be
     absent.
 
@@ -84,19 +80,19 @@ def frozen(
         BadConfig: a file cannot be used; says file, line, value and what was expected, for each
             problem of both files.
     """
-    suites, problems = kept(folder, labels, waived)
+    suites, problems = kept(folder, task, waived)
     if problems:
         raise BadConfig("\n".join(problems))
     return suites["regression"], suites["probes"]
 
 
-def check(folder: Path, labels: Sequence[str], waived: Collection[FrozenSuite]) -> None:
+def check(folder: Path, task: Task, waived: Collection[FrozenSuite]) -> None:
     """That the suites of a model repo can be used, and that each asks something or is waived.
 
     Raises:
         BadConfig: see `frozen`; or a suite has no cases.
     """
-    suites, problems = kept(folder, labels, waived)
+    suites, problems = kept(folder, task, waived)
     empty = [
         f"{folder / FILES[name]}: no cases, so nothing would be asked: add some, or let the gate "
         f"do without by `waived: [{name}]` under `gate` in model.yaml"
@@ -111,20 +107,20 @@ FILES: Mapping[FrozenSuite, Path] = {"regression": REGRESSION, "probes": PROBES}
 
 
 def kept(
-    folder: Path, labels: Sequence[str], waived: Collection[FrozenSuite]
+    folder: Path, task: Task, waived: Collection[FrozenSuite]
 ) -> tuple[dict[FrozenSuite, Suite], list[str]]:
     """The suites of a model repo that can be used, and what is wrong with the others."""
     suites: dict[FrozenSuite, Suite] = {}
     problems = []
     for name, file in FILES.items():
         try:
-            suites[name] = kept_suite(name, folder / file, labels, name in waived)
+            suites[name] = kept_suite(name, folder / file, task, name in waived)
         except BadConfig as error:
             problems.append(str(error))
     return suites, problems
 
 
-def kept_suite(name: FrozenSuite, path: Path, labels: Sequence[str], waived: bool) -> Suite:
+def kept_suite(name: FrozenSuite, path: Path, task: Task, waived: bool) -> Suite:
     """One suite of a model repo.
 
     Raises:
@@ -137,20 +133,20 @@ def kept_suite(name: FrozenSuite, path: Path, labels: Sequence[str], waived: boo
             f"set `waived: [{name}]` under `gate` in model.yaml"
         )
     if name == "regression":
-        return Suite("regression", rows(path, "regression", labels) if there else ())
-    return Suite("probe", probes(path, labels) if there else ())
+        return Suite("regression", rows(path, "regression", task) if there else ())
+    return Suite("probe", probes(path, task) if there else ())
 
 
-def held_out(path: Path, labels: Sequence[str]) -> Suite:
+def held_out(path: Path, task: Task) -> Suite:
     """The task suite: rows that the candidate did not learn from.
 
     Raises:
         BadConfig: see `frozen`.
     """
-    return Suite("task", rows(path, "task", labels))
+    return Suite("task", rows(path, "task", task))
 
 
-def rows(path: Path, layer: Layer, labels: Sequence[str]) -> tuple[Case, ...]:
+def rows(path: Path, layer: Layer, task: Task) -> tuple[Case, ...]:
     """The cases of a file of JSON lines.
 
     Raises:
@@ -161,7 +157,7 @@ def rows(path: Path, layer: Layer, labels: Sequence[str]) -> tuple[Case, ...]:
     for number, line in lines(path):
         where = f"{path}:{number}"
         try:
-            case = case_of(line, where, layer, number, labels)
+            case = case_of(line, where, layer, number, task)
         except BadConfig as error:
             problems.append(str(error))
             continue
@@ -193,69 +189,76 @@ def text_of(path: Path) -> str:
         raise BadConfig(f"{path}: cannot be read as UTF-8 text: {error}") from error
 
 
-def case_of(line: str, where: str, layer: Layer, number: int, labels: Sequence[str]) -> Case:
+def case_of(line: str, where: str, layer: Layer, number: int, task: Task) -> Case:
     """The case on one line."""
     try:
         row = json.loads(line)
     except ValueError as error:
         raise BadConfig(f"{where}: got {shown(line)}, expected a JSON object: {error}") from error
     if not isinstance(row, dict):
-        raise BadConfig(f'{where}: got {shown(row)}, expected {{"text": …, "label": …}}')
-    for name in ("text", "label"):
-        if name not in row:
-            raise BadConfig(f"{where}: key `{name}` is missing: {nearest(name, list(row))}")
-        if not isinstance(row[name], str) or not row[name].strip():
-            raise BadConfig(f"{where}: `{name}` is {shown(row[name])}, expected some text")
-    if row["label"] not in labels:
-        hint = nearest(row["label"], list(labels))
-        raise BadConfig(f"{where}: `label` is {shown(row['label'])}, which is not declared: {hint}")
-    return Case(
+        raise BadConfig(f'{where}: got {shown(row)}, expected {{"text": …, "{task.field}": …}}')
+    asked = Case(
         layer=layer,
         name=ACCURACY,
         id=str(row.get("id", f"line-{number}")),
-        text=row["text"],
-        label=row["label"],
-        slices=slices_of(row, where),
+        text=text_in(row, "text", where),
+        slices=slices_of(row, task, where),
     )
+    return task.case(asked, row, where)
 
 
-def slices_of(row: Mapping[str, Any], where: str) -> dict[str, str]:
+def text_in(row: Mapping[str, Any], name: str, where: str) -> str:
+    """
+    Raises:
+        BadConfig: the row has no such text.
+    """
+    if name not in row:
+        raise BadConfig(f"{where}: key `{name}` is missing: {nearest(name, list(row))}")
+    found = row[name]
+    if not isinstance(found, str) or not found.strip():
+        raise BadConfig(f"{where}: `{name}` is {shown(found)}, expected some text")
+    return found
+
+
+def slices_of(row: Mapping[str, Any], task: Task, where: str) -> dict[str, str]:
     """The slices of a row."""
     given = row.get("slices")
     if given is None:
-        further = {name: value for name, value in row.items() if name not in NOT_SLICES}
+        known = NOT_SLICES | {task.field}
+        further = {name: value for name, value in row.items() if name not in known}
         return {name: value for name, value in further.items() if isinstance(value, str)}
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise BadConfig(f"{where}: `slices` is {shown(given)}, expected names with texts")
     return dict(given)
 
 
-def declared(label: str, info: ValidationInfo) -> str:
-    labels: list[str] = (info.context or {})["labels"]
-    if label not in labels:
-        raise ValueError(f"is not declared: {nearest(label, labels)}")
-    return label
+class Part(BaseModel):
+    """What a user writes in YAML; an unknown key is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A kind of probe.
+
+    Attributes:
+        written: the type of what stands under the kind's name in probes.yaml. Its validators find
+            the task in their context as `task`.
+        cases: what is asked for what is written. A case's `name` is the kind's, or `KIND:VARIANT`.
+    """
+
+    written: Any
+    cases: Callable[[Any], Iterable[Case]]
 
 
 def known(name: str) -> str:
     if name not in PERTURBATIONS:
         raise ValueError(f"is no perturbation: {nearest(name, list(PERTURBATIONS))}")
     return name
-
-
-Text = Annotated[str, Field(min_length=1)]
-Label = Annotated[str, AfterValidator(declared)]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Minimum(Part):
-    """A text so plain that missing it means that a class is lost."""
-
-    text: Text
-    label: Label
 
 
 class Invariance(Part):
@@ -265,43 +268,35 @@ class Invariance(Part):
     texts: list[Text] = []
 
 
-class Directional(Part):
-    """A vague text whose label a clause that is added makes plain."""
-
-    text: Text
-    adds: Text
-    label: Label
-
-
-class ProbesYaml(Part):
-    """The whole of probes.yaml, in the three kinds of CheckList (Ribeiro et al. 2020)."""
-
-    minimum: list[Minimum] = []
-    invariance: Invariance = Invariance()
-    directional: list[Directional] = []
+def invariance(read: Invariance) -> Iterator[Case]:
+    """Perturbations that leave a text as it is ask nothing."""
+    for name in dict.fromkeys(read.perturbations):
+        for number, text in enumerate(read.texts, 1):
+            changed = PERTURBATIONS[name](text)
+            if changed != text:
+                told = f"i-{number}-{name}"
+                yield Case("probe", f"invariance:{name}", told, changed, same_as=text)
 
 
-def probes(path: Path, labels: Sequence[str]) -> tuple[Case, ...]:
-    """The cases of probes.yaml. Perturbations that leave a text as it is ask nothing.
+PROBE_KINDS: dict[str, Probe] = {"invariance": Probe(Invariance, invariance)}
+"""Kinds of probe that any task may have, by name. Those of classification, minimum and directional,
+are its own. The three are CheckList's (Ribeiro et al. 2020)."""
+
+
+def probes(path: Path, task: Task) -> tuple[Case, ...]:
+    """The cases of probes.yaml.
 
     Raises:
         BadConfig: see `frozen`.
     """
-    context = {"labels": list(labels)}
-    read = yaml_problems.read(text_of(path), str(path), ProbesYaml, context)
-    return tuple(probe_cases(read))
-
-
-def probe_cases(read: ProbesYaml) -> Iterator[Case]:
-    """Every probe as a case."""
-    for number, plain_text in enumerate(read.minimum, 1):
-        yield Case("probe", MINIMUM, f"m-{number}", plain_text.text, plain_text.label)
-    for name in dict.fromkeys(read.invariance.perturbations):
-        for number, text in enumerate(read.invariance.texts, 1):
-            changed = PERTURBATIONS[name](text)
-            if changed != text:
-                told = f"i-{number}-{name}"
-                yield Case("probe", f"{INVARIANCE}:{name}", told, changed, same_as=text)
-    for number, vague in enumerate(read.directional, 1):
-        text = f"{vague.text} {vague.adds}"
-        yield Case("probe", DIRECTIONAL, f"d-{number}", text, vague.label)
+    kinds = {**task.probes, **PROBE_KINDS}
+    fields: dict[str, Any] = {name: (probe.written | None, None) for name, probe in kinds.items()}
+    whole = create_model("ProbesYaml", __base__=Part, **fields)
+    read = yaml_problems.read(text_of(path), str(path), whole, {"task": task})
+    written = {name: getattr(read, name) for name in kinds}
+    return tuple(
+        case
+        for name, part in written.items()
+        if part is not None
+        for case in kinds[name].cases(part)
+    )

@@ -23,6 +23,7 @@ from driftgate.errors import BadConfig
 from driftgate.events import AnyEvent, Model
 from driftgate.labelled.rows import Asked
 from driftgate.scaffold.writing import Case
+from driftgate.tasks import task_of
 from services.console import init_cli, seed
 from services.console.cli import BY_NAME, app
 from services.simulator.demo import EXAMPLE
@@ -241,7 +242,7 @@ def test_the_cases_of_the_suites_are_not_learned_from_and_that_is_told(
     assert run("init", "m", "--data", "a.csv")[0] == 0
     declared = model_repo.read(Path("m"))
     found = seed.seed_of(Path("a.csv"), Asked(), declared, NOW, first=True)
-    (regression, _) = suites.frozen(Path("m"), declared.config.task.labels)
+    (regression, _) = suites.frozen(Path("m"), task_of(declared.config.task))
     texts = {json.loads(line)["text"] for line in found.rows.decode().split("\n")[:-1]}
     assert not texts & {case.text for case in regression.cases}
     assert any(seed.FROZEN in line for line in found.words)

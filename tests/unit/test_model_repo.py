@@ -10,6 +10,7 @@ from driftgate import model_repo, suites, yaml_problems
 from driftgate.artifacts import Artifacts
 from driftgate.errors import BadConfig
 from driftgate.scaffold import writing
+from driftgate.tasks import task_of
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
 TEXT = (EXAMPLE / "model.yaml").read_text()
@@ -118,7 +119,7 @@ def test_the_file_of_a_waived_suite_may_be_absent_and_no_other(repo: Path) -> No
     artifacts = Artifacts("memory://waived")
     _, uri = model_repo.publish(repo, artifacts)
     fetched = model_repo.fetch(uri, artifacts, repo.parent / "cache")
-    regression, probe = suites.frozen(fetched.folder, ["delivery", "refund"], ["probes"])
+    regression, probe = suites.frozen(fetched.folder, task_of(fetched.config.task), ["probes"])
     assert (len(regression.cases), probe.cases) == (len(writing.STARTER), ())
 
 

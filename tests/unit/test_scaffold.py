@@ -21,7 +21,9 @@ from driftgate.model_repo import Mask
 from driftgate.scaffold import launch, proposal, writing
 from driftgate.scaffold.baseline import Guess
 from driftgate.scaffold.proposal import Wanted, propose
+from driftgate.slices import inside
 from driftgate.suites import MIN_SLICE_CASES, frozen
+from driftgate.tasks import task_of
 from services.trainer.curation import Dataset, Wish, curate
 from services.trainer.rows import seed_rows
 
@@ -66,9 +68,9 @@ def test_what_is_proposed_can_be_declared_and_lead_to_a_release(
     dataset = curated(found, config)
     assert len(dataset.test) >= config.gate.min_cases
     for name in config.gate.protected:
-        cases = sum(launch.is_in(row.slices, name) for row in dataset.test)
+        cases = sum(inside(row.slices, name) for row in dataset.test)
         assert cases >= MIN_SLICE_CASES
-    regression, probes = frozen(folder, config.task.labels)
+    regression, probes = frozen(folder, task_of(config.task))
     assert regression.cases
     assert probes.cases
     texts = {row.text for row in found.launch}
@@ -80,8 +82,8 @@ def test_what_is_proposed_can_be_declared_and_lead_to_a_release(
 def curated(found: proposal.Proposal, config: model_repo.ModelYaml) -> Dataset:
     artifacts = Artifacts("memory://scaffold")
     uri = launch.put(artifacts, launch.lines(found.launch), None)
-    wish = Wish(NOW, True, config.task.labels, frozenset(), None, "s", config.data)
-    made = curate(seed_rows(artifacts, uri), wish)
+    wish = Wish(NOW, True, task_of(config.task), frozenset(), None, "s", config.data)
+    made = curate(seed_rows(artifacts, uri, wish.task), wish)
     assert isinstance(made, Dataset)
     return made
 
@@ -200,7 +202,7 @@ def test_any_label_comes_back_from_model_yaml_as_it_was(label: str, tmp_path: Pa
     assert repo.config.task.labels == [label, "other"]
     assert list(repo.config.gate.protected) == [f"s={label}"]
     assert repo.config.purpose == 'Sorts "a: b".'
-    (regression, _) = frozen(tmp_path / "m", repo.config.task.labels)
+    (regression, _) = frozen(tmp_path / "m", task_of(repo.config.task))
     assert regression.cases[0].slices == {"s": label}
 
 

@@ -11,8 +11,10 @@ from driftgate import model_repo
 from driftgate.errors import BadConfig
 from driftgate.perturb import PERTURBATIONS
 from driftgate.suites import Suite, frozen, held_out, probes
+from driftgate.tasks import task_of
+from driftgate.tasks.text_classification import TextClassification
 
-LABELS = ["delivery", "refund"]
+TASK = TextClassification(("delivery", "refund"))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support-triage"
 
 
@@ -23,8 +25,7 @@ def written(folder: Path, text: str, name: str = "file") -> Path:
 
 
 def test_the_shipped_example_has_usable_suites() -> None:
-    labels = model_repo.read(EXAMPLE).config.task.labels
-    regression, probe = frozen(EXAMPLE, labels)
+    regression, probe = frozen(EXAMPLE, task_of(model_repo.read(EXAMPLE).config.task))
     assert len(regression.cases) >= 80
     assert {case.slices["language"] for case in regression.cases} == {"en", "es"}
     kinds = {case.name.partition(":")[0] for case in probe.cases}
@@ -37,7 +38,7 @@ def test_slices_are_a_mapping_or_the_further_columns(tmp_path: Path) -> None:
         {"text": "ho", "label": "delivery", "language": "es", "subject": "s", "note": 4},
     ]
     path = written(tmp_path, "\n\n".join(map(json.dumps, rows)))
-    first, second = held_out(path, LABELS).cases
+    first, second = held_out(path, TASK).cases
     assert (first.id, first.slices) == ("a", {"language": "en"})
     assert (second.id, second.slices) == ("line-3", {"language": "es"})
 
@@ -61,7 +62,7 @@ def test_slices_are_a_mapping_or_the_further_columns(tmp_path: Path) -> None:
 def test_a_bad_row_is_named(tmp_path: Path, line: str, says: str) -> None:
     path = written(tmp_path, f'{{"id": "a", "text": "x", "label": "refund"}}\n{line}\n')
     with pytest.raises(BadConfig) as error:
-        held_out(path, LABELS)
+        held_out(path, TASK)
     assert says in str(error.value)
 
 
@@ -81,7 +82,7 @@ def test_a_bad_row_is_named(tmp_path: Path, line: str, says: str) -> None:
 def test_a_bad_probe_is_named(tmp_path: Path, yaml: str, says: str) -> None:
     path = written(tmp_path, yaml, "probes.yaml")
     with pytest.raises(BadConfig) as error:
-        probes(path, LABELS)
+        probes(path, TASK)
     assert str(path) in str(error.value)
     assert says in str(error.value)
 
@@ -89,7 +90,7 @@ def test_a_bad_probe_is_named(tmp_path: Path, yaml: str, says: str) -> None:
 def test_every_bad_row_is_named_and_a_flood_of_them_is_cut(tmp_path: Path) -> None:
     path = written(tmp_path, '{"text": "x", "label": "gone"}\n{}\n' + "{\n" * 30)
     with pytest.raises(BadConfig) as error:
-        held_out(path, LABELS)
+        held_out(path, TASK)
     said = str(error.value).splitlines()
     assert "file:1: `label` is 'gone'" in said[0]
     assert "file:2: key `text` is missing" in said[1]
@@ -98,12 +99,12 @@ def test_every_bad_row_is_named_and_a_flood_of_them_is_cut(tmp_path: Path) -> No
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match=r"gone\.jsonl: cannot be read"):
-        held_out(tmp_path / "gone.jsonl", LABELS)
+        held_out(tmp_path / "gone.jsonl", TASK)
 
 
 def test_empty_suites_have_no_cases(tmp_path: Path) -> None:
-    assert held_out(written(tmp_path, "\n"), LABELS).cases == ()
-    assert probes(written(tmp_path, "# nothing yet\n"), LABELS) == ()
+    assert held_out(written(tmp_path, "\n"), TASK).cases == ()
+    assert probes(written(tmp_path, "# nothing yet\n"), TASK) == ()
 
 
 def test_each_kind_of_probe_asks_what_it_says(tmp_path: Path) -> None:
@@ -112,14 +113,14 @@ minimum: [{text: lost parcel, label: delivery}]
 invariance: {perturbations: [uppercase, lowercase], texts: [money back]}
 directional: [{text: Help., adds: I want a refund., label: refund}]
 """
-    cases = probes(written(tmp_path, yaml), LABELS)
-    plain, loud, vague = cases  # lowercase leaves the text as it is, and asks nothing
+    cases = probes(written(tmp_path, yaml), TASK)
+    plain, vague, loud = cases  # lowercase leaves the text as it is, and asks nothing
     suite = Suite("probe", cases)
-    assert suite.texts == ("lost parcel", "MONEY BACK", "money back", "Help. I want a refund.")
-    assert plain.right({"lost parcel": "delivery"})
-    assert loud.right({"MONEY BACK": "delivery", "money back": "delivery"})
-    assert not loud.right({"MONEY BACK": "delivery", "money back": "refund"})
-    assert vague.right({"Help. I want a refund.": "refund"})
+    assert suite.texts == ("lost parcel", "Help. I want a refund.", "MONEY BACK", "money back")
+    assert TASK.passes(plain, {"lost parcel": "delivery"})
+    assert TASK.passes(loud, {"MONEY BACK": "delivery", "money back": "delivery"})
+    assert not TASK.passes(loud, {"MONEY BACK": "delivery", "money back": "refund"})
+    assert TASK.passes(vague, {"Help. I want a refund.": "refund"})
 
 
 @pytest.mark.parametrize(

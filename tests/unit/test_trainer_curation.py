@@ -14,8 +14,9 @@ from driftgate.errors import BadInput
 from driftgate.events import DAY_MS
 from driftgate.model_repo import Data
 from driftgate.split import held_out
+from driftgate.tasks.text_classification import TextClassification
 from services.trainer.curation import (
-    MIN_CLASS_ROWS,
+    MIN_STRATUM_ROWS,
     MIN_TEST_ROWS,
     Dataset,
     Refused,
@@ -33,7 +34,7 @@ def row(number, label="billing", days_ago=1.0, subject=None, language="en", text
     return Row(
         id=f"r{number}",
         text=text or f"{WORDS[label]} {number}",
-        label=label,
+        target=label,
         time=int(NOW - days_ago * DAY_MS),
         subject=subject,
         slices={"language": language},
@@ -53,7 +54,7 @@ def wish(**changed):
     given = {
         "until": NOW,
         "launch": False,
-        "labels": LABELS,
+        "task": TextClassification(LABELS),
         "excluded": frozenset(),
         "drill": None,
         "seed": "request 1",
@@ -132,9 +133,9 @@ def test_the_newest_rows_are_taken_but_every_class_keeps_some():
     rows = [row(at, LABELS[at % 2], days_ago=1 + at / 1000) for at in range(900)] + rare
     curated = made(rows, wish(data={"max_rows": 200, "replay_rows": 0}))
     assert len(curated.train) == 200
-    assert Counter(row.label for row in curated.train)["refund"] == MIN_CLASS_ROWS
-    common = [row.time for row in curated.train if row.label != "refund"]
-    left = [r.time for r in rows if r.label != "refund" and not held_out(r.person, 0.25)]
+    assert Counter(row.target for row in curated.train)["refund"] == MIN_STRATUM_ROWS
+    common = [row.time for row in curated.train if row.target != "refund"]
+    left = [r.time for r in rows if r.target != "refund" and not held_out(r.person, 0.25)]
     assert min(common) >= sorted(left, reverse=True)[len(common) - 1]
 
 
@@ -149,7 +150,7 @@ def test_an_older_row_whose_text_has_another_label_now_is_not_replayed():
     older = [row(1000 + at, "refund", 40, f"p{at}", text=f"damaged {at}") for at in range(60)]
     recent = [row(2000 + at, "billing", 1, f"p{at}", text=f"  Damaged {at}") for at in range(60)]
     curated = made(pool(200, 1) + older + recent)
-    labels = {row.label for row in curated.train if "damaged" in row.text.lower()}
+    labels = {row.target for row in curated.train if "damaged" in row.text.lower()}
     assert labels == {"billing"}
     assert curated.dropped["text has another label now"] > 0
 
@@ -174,7 +175,7 @@ def test_a_launch_learns_from_all_rows_whatever_their_age():
 def test_what_may_not_be_learned_from_is_left_out_and_counted():
     rows = [
         *pool(100, 1),
-        replace(row(500), label="spam"),
+        replace(row(500), target="spam"),
         row(501, days_ago=-1),
         row(502),
     ]
@@ -202,13 +203,13 @@ def test_a_drill_permutes_the_train_labels_of_its_slice_and_nothing_else():
     earnest, drill = made(rows), made(rows, wish(drill="shuffle-labels:language=es"))
     assert drill.test == earnest.test
     pairs = list(zip(earnest.train, drill.train, strict=True))
-    assert all(b == replace(a, label=b.label) for a, b in pairs)
-    changed = [a for a, b in pairs if a.label != b.label]
+    assert all(b == replace(a, target=b.target) for a, b in pairs)
+    changed = [a for a, b in pairs if a.target != b.target]
     inside = [a for a in earnest.train if a.slices["language"] == "es"]
     assert drill.shuffled == len(inside)
     assert len(changed) > len(inside) / 2
     assert all(a.slices["language"] == "es" for a in changed)
-    counted = [Counter(r.label for r in side.train) for side in (earnest, drill)]
+    counted = [Counter(r.target for r in side.train) for side in (earnest, drill)]
     assert counted[0] == counted[1]
     assert made(rows, wish(drill="shuffle-labels:language=es")) == drill
 
@@ -218,9 +219,9 @@ def test_a_drill_may_permute_the_labels_of_all_train_rows():
     earnest, drill = made(rows), made(rows, wish(drill="shuffle-labels:all"))
     assert drill.shuffled == len(earnest.train)
     assert drill.test == earnest.test
-    counted = [Counter(r.label for r in side.train) for side in (earnest, drill)]
+    counted = [Counter(r.target for r in side.train) for side in (earnest, drill)]
     assert counted[0] == counted[1]
-    assert [r.label for r in drill.train] != [r.label for r in earnest.train]
+    assert [r.target for r in drill.train] != [r.target for r in earnest.train]
 
 
 def test_an_unknown_drill_is_refused():

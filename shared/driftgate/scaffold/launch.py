@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from driftgate.errors import BadConfig
 from driftgate.labelled.rows import Row
 from driftgate.model_repo import ModelYaml
+from driftgate.slices import inside
 from driftgate.split import held_out
 from driftgate.suites import MIN_SLICE_CASES, text_of
 
@@ -126,10 +127,10 @@ def problems(config: ModelYaml, rows: Iterable[Row]) -> list[str]:
             f"gate.min_cases asks for {gate.min_cases}: add rows, or lower it in model.yaml"
         )
     for name in gate.protected:
-        cases = sum(is_in(row.slices, name) for row in tested)
+        cases = sum(inside(row.slices, name) for row in tested)
         if cases < MIN_SLICE_CASES:
             told.append(
-                f"protected slice {name} has {sum(is_in(row.slices, name) for row in found)} of "
+                f"protected slice {name} has {sum(inside(row.slices, name) for row in found)} of "
                 f"{len(found)} rows, {cases} of them held out, and {MIN_SLICE_CASES} are needed to "
                 f"judge it; seen are {seen(found)}: correct gate.protected in model.yaml"
             )
@@ -139,12 +140,6 @@ def problems(config: ModelYaml, rows: Iterable[Row]) -> list[str]:
 def person(row: Row) -> str:
     """Whom a row is about; a row about nobody stands for itself."""
     return row.subject or row.id or row.text
-
-
-def is_in(slices: Mapping[str, str], slice_name: str) -> bool:
-    """Whether a row of these slices is in one, `name=value`."""
-    name, _, value = slice_name.partition("=")
-    return slices.get(name) == value
 
 
 def seen(rows: Iterable[Row]) -> str:

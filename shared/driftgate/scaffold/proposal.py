@@ -17,8 +17,9 @@ from driftgate.labelled.rows import Row
 from driftgate.model_repo import Data, Mask
 from driftgate.personal.masking import Masker
 from driftgate.scaffold.baseline import Guess
-from driftgate.scaffold.launch import is_in, person, seen, slice_counts
+from driftgate.scaffold.launch import person, seen, slice_counts
 from driftgate.scaffold.writing import MINIMUM_CASES, Case, Declaration
+from driftgate.slices import inside
 from driftgate.split import held_out, normalised
 from driftgate.suites import MIN_SLICE_CASES
 
@@ -181,11 +182,11 @@ def bar(accuracy: float, cases: int, room: float) -> float:
 
 
 def slice_bar(protected: str, held: Sequence[Row], found: Sequence[Guess], gate: float) -> float:
-    inside = [guess for guess in found if is_in(guess.row.slices, protected)]
-    if len(inside) < MIN_SLICE_CASES:
+    guessed = [guess for guess in found if inside(guess.row.slices, protected)]
+    if len(guessed) < MIN_SLICE_CASES:
         return max(LOWEST_BAR, round(gate - SLICE_ROOM, 2))
-    cases = sum(is_in(row.slices, protected) for row in held)
-    return bar(share_right(inside), cases, SLICE_ROOM)
+    cases = sum(inside(row.slices, protected) for row in held)
+    return bar(share_right(guessed), cases, SLICE_ROOM)
 
 
 def protected_slice(launch: Sequence[Row], held: Sequence[Row], asked: str | None) -> str:

@@ -1,0 +1,116 @@
+"""What all kinds of task have in common, and what they may differ in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from driftgate.suites import Case, Probe
+
+
+class Feedback(Protocol):
+    """What somebody said of an answer, such as the events Feedback and Outcome.
+
+    label: the right one. rating: from 0 (bad) to 1 (good). edited: the response as it should have
+    been. None: not said.
+    """
+
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def rating(self) -> float | None: ...
+    @property
+    def edited(self) -> str | None: ...
+
+
+class Example(Protocol):
+    """A text with what should be answered to it."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def slices(self) -> Mapping[str, str]: ...
+
+
+class Task(Protocol):
+    """What one model does, as its model.yaml declares it. Everything here is pure.
+
+    An *output* is what a version answers, a *target* what should have been answered; both are
+    texts, also where they hold JSON.
+
+    Attributes:
+        kind: by the name that model.yaml, events and the Hugging Face hub use.
+        field: what a target is called in stored rows: seed files, datasets, suites.
+        strata: what the strata of rows are called in cards.
+        outputs: the closed set of what may be answered; None: any text.
+        taught: what `target` says, as SQL over the columns of table `outcomes`; Nullable(String).
+        limitations: of any version, for its model card.
+        probes: by name, the kinds of probe that are the task's own.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def field(self) -> str: ...
+    @property
+    def strata(self) -> str: ...
+    @property
+    def outputs(self) -> tuple[str, ...] | None: ...
+    @property
+    def taught(self) -> str: ...
+    @property
+    def limitations(self) -> str: ...
+    @property
+    def probes(self) -> Mapping[str, Probe]: ...
+
+    # ------------------------------------------------------------ answers and feedback
+
+    def check_output(self, output: str) -> None:
+        """
+        Raises:
+            BadInput: no version of the model may answer this.
+        """
+
+    def check_feedback(self, feedback: Feedback) -> None:
+        """
+        Raises:
+            BadInput: it corrects to what no version may answer.
+        """
+
+    def was_correct(self, output: str, feedback: Feedback) -> bool | None:
+        """Whether the answer was right, as far as the feedback tells it; None: it does not."""
+
+    def target(self, output: str, feedback: Feedback) -> str | None:
+        """What the feedback teaches to answer; None: nothing."""
+
+    def right(self, output: str, target: str) -> bool:
+        """Whether an output is as good as the target."""
+
+    # ------------------------------------------------------------ rows to learn from
+
+    def unusable(self, target: str) -> str | None:
+        """Why a target cannot be learned, in words; None: it can."""
+
+    def stratum(self, example: Example) -> str:
+        """What an example counts as, where no sort of example shall be lost."""
+
+    def lacking(self, examples: Collection[Example]) -> str | None:
+        """Why nothing can be learned from these examples, in words; None: something can."""
+
+    def described(self, train: Mapping[str, int], test: Mapping[str, int]) -> str:
+        """Examples by stratum, as a section of the model card in Markdown."""
+
+    # ------------------------------------------------------------ suites
+
+    def case(self, asked: Case, row: Mapping[str, Any], where: str) -> Case:
+        """A case with what must be answered to it, as its row says.
+
+        Raises:
+            BadConfig: the row does not say it, or says what no version may answer; `where` is
+                where the row stands.
+        """
+
+    def passes(self, case: Case, outputs: Mapping[str, str]) -> bool:
+        """Whether the outputs, by text, are as the case asks."""
