@@ -24,6 +24,7 @@ def line_of(fragment: str, text: str) -> int:
     ("old", "new", "says"),
     [
         ("kind: lora ", "kind: lorra ", "did you mean 'lora'?"),
+        ("kind: text-classi", "kind: text-clasi", "did you mean 'text-classification'?"),
         ("  batch_size:", "  batchsize:", "did you mean 'batch_size'?"),
         ("signal: quality", "signal: qualty", "did you mean 'quality'?"),
         ("    tolerance: 0.03", "    tolerence: 0.03", "did you mean 'tolerance'?"),

@@ -1,0 +1,167 @@
+"""What every kind of task holds to: the suite of the port, run on each kind.
+
+A further kind is one more entry of `KINDS`, with outputs that it may give.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftgate.errors import BadInput
+from driftgate.store import Store, migrate
+from driftgate.tasks import Task
+from driftgate.tasks.text_classification import TextClassification
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+ROUNDS = settings(max_examples=25, deadline=None)
+
+LABELS = ("delivery", "refund", "it's \\ odd", "déjà vu")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A task, and what may and may not be answered."""
+
+    task: Task
+    outputs: st.SearchStrategy[str]
+    refused: tuple[str, ...]
+
+
+KINDS = [Kind(TextClassification(LABELS), st.sampled_from(LABELS), ("refnd", "", "Refund"))]
+each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.task.kind)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A feedback."""
+
+    label: str | None = None
+    rating: float | None = None
+    edited: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """An example."""
+
+    text: str
+    target: str
+    slices: dict[str, str] = field(default_factory=dict)
+
+
+def feedback(kind: Kind) -> st.SearchStrategy[Said]:
+    ratings = st.none() | st.sampled_from([0.0, 0.49, 0.5, 1.0]) | st.floats(0, 1)
+    said = st.none() | kind.outputs
+    return st.builds(Said, said, ratings, said | st.text(max_size=9))
+
+
+def pairs(kind: Kind) -> st.SearchStrategy[list[tuple[str, Said]]]:
+    return st.lists(st.tuples(kind.outputs, feedback(kind)), min_size=1, max_size=12)
+
+
+@pytest.fixture(scope="module")
+def store() -> Store:
+    store = Store.in_process()
+    migrate(store, SCHEMAS / "store")
+    return store
+
+
+@each_kind
+def test_the_store_teaches_what_the_task_teaches(kind: Kind, store: Store) -> None:
+    """Of every answer and feedback, on the very table in which ingestion keeps them."""
+
+    @ROUNDS
+    @given(pairs(kind))
+    def holds(given: list[tuple[str, Said]]) -> None:
+        store.command("TRUNCATE TABLE outcomes")
+        store.append("outcomes", list(outcomes(kind.task, given)))
+        asked = f"SELECT {kind.task.taught} AS target FROM outcomes FINAL ORDER BY offset"
+        taught = [row["target"] for row in store.query(asked)]
+        assert taught == [kind.task.target(output, said) for output, said in given]
+
+    holds()
+
+
+def outcomes(task: Task, given: Iterable[tuple[str, Said]]) -> Iterable[dict[str, object]]:
+    """Rows as the join makes them."""
+    for offset, (output, said) in enumerate(given):
+        yield {
+            "topic": "outcomes",
+            "partition": 0,
+            "offset": offset,
+            "outcome_id": str(offset),
+            "request_id": str(offset),
+            "model": "m",
+            "output": output,
+            "label": said.label,
+            "rating": said.rating,
+            "edited": said.edited,
+            "was_correct": task.was_correct(output, said),
+        }
+
+
+@each_kind
+def test_feedback_and_what_it_teaches_agree(kind: Kind) -> None:
+    task = kind.task
+
+    @ROUNDS
+    @given(kind.outputs, feedback(kind))
+    def holds(output: str, said: Said) -> None:
+        correct, target = task.was_correct(output, said), task.target(output, said)
+        assert task.right(output, output)
+        if target is not None:
+            assert correct is task.right(output, target)
+            assert task.unusable(target) is None
+        if correct:
+            assert target is not None
+
+    holds()
+    assert task.was_correct("delivery", Said()) is None
+    assert task.target("delivery", Said()) is None
+
+
+@each_kind
+def test_what_may_be_answered_passes_and_the_rest_is_named(kind: Kind) -> None:
+    task = kind.task
+    for output in LABELS:
+        task.check_output(output)
+        task.check_feedback(Said(label=output))
+    task.check_feedback(Said(rating=0.2))
+    for output in kind.refused:
+        with pytest.raises(BadInput) as caught:
+            task.check_output(output)
+        assert (caught.value.reason, caught.value.field) == ("unknown_label", "output")
+        assert task.unusable(output)
+    with pytest.raises(BadInput, match=r"label: got 'refnd', .* did you mean 'refund'"):
+        task.check_feedback(Said(label="refnd"))
+
+
+@each_kind
+def test_rows_have_strata_and_a_card_that_counts_them(kind: Kind) -> None:
+    rows = [Row(f"text {at}", target) for at, target in enumerate(LABELS)]
+    strata = {kind.task.stratum(row): 1 for row in rows}
+    section = kind.task.described(strata, {})
+    assert all(stratum in section for stratum in strata)
+    assert kind.task.lacking(rows) is None
+    assert kind.task.lacking([]) is not None
+
+
+def test_a_training_needs_two_labels() -> None:
+    lacking = TextClassification(LABELS).lacking([Row("a", "refund"), Row("b", "refund")])
+    assert lacking == "the labelled rows have one label only"
+
+
+def test_tasks_load_nothing_heavy() -> None:
+    """What reads a model repo, a client's tool say, need not wait for what trains or stores."""
+    heavy = ["torch", "transformers", "numpy", "fastavro", "kafka", "ray", "pyarrow"]
+    code = f"import sys, driftgate.tasks; print(*[n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
