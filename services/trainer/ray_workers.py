@@ -1,5 +1,6 @@
-"""The Ray side of the trainer: one actor that is restarted when it dies and takes up its training
-again. Ray's own Train controller costs 15 to 29 s a run on a small machine, an actor nothing."""
+"""The Ray side of the trainer: one actor. When it dies another takes up its training, a bounded
+number of times. Ray's own Train controller costs 15 to 29 s a run on a small machine, an actor
+nothing."""
 
 from __future__ import annotations
 
@@ -7,17 +8,25 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import (
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 import driftgate
 import services
-from driftgate.errors import BadConfig, Retriable
+from driftgate.errors import DriftgateError, Retriable
+from services.trainer import memory
+from services.trainer.failures import Interrupted, Setbacks, TrainingFailed, WorkerDied
 from services.trainer.worker import Done, Job, Step, Worker
 
 LOCAL = "local"
@@ -27,11 +36,14 @@ LOOK_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 
 LOST_SECONDS = 45.0
-"""A worker that Ray restarts answers again in 3 to 30 s. One whose Ray was killed and started anew
-at the same address never does, and Ray does not tell."""
+"""A busy worker answers within 30 s. One whose Ray was killed and started anew at the same address
+never does, and Ray does not tell."""
 
 START_SECONDS = 60.0
 """A worker that is not up by then will not come up."""
+
+DIED = (RayActorError, OutOfMemoryError, WorkerCrashedError)
+"""Killed by the system, by Ray's own watch over memory, or by a fault of its own."""
 
 Report = Callable[[Step], None]
 
@@ -42,6 +54,7 @@ class RayWorkers:
 
     address: str
     threads: int = 1
+    worker: type[Worker] = Worker
     _worker: Any = field(default=None, init=False)
 
     def start(self) -> None:
@@ -57,12 +70,10 @@ class RayWorkers:
                 self.join()
             gpus = min(1, int(ray.cluster_resources().get("GPU", 0)))
             worker = (
-                ray.remote(Worker)
+                ray.remote(self.worker)
                 .options(
                     num_cpus=1,
                     num_gpus=gpus,
-                    max_restarts=-1,
-                    max_task_retries=-1,
                     max_concurrency=3,  # `step` beside `train` beside `warm`
                     runtime_env={"env_vars": self.environment()},
                 )
@@ -90,15 +101,37 @@ class RayWorkers:
             "PYTHONPATH": os.pathsep.join(map(str, roots)),
             "OMP_NUM_THREADS": str(self.threads),
             "TOKENIZERS_PARALLELISM": "false",
+            **memory.ENVIRONMENT,
         }
 
     def train(self, job: Job, report: Report) -> Done:
-        """See `Worker.train`; `report` is told every second, while the worker answers.
+        """See `Worker.train`; `report` is told every second, while the worker answers. A training
+        that is interrupted goes on from its checkpoint, on a new worker if its own died.
 
         Raises:
-            BadConfig, Retriable
+            BadConfig: the base cannot be used.
+            TrainingFailed: it fails each time, or was interrupted too often at one place.
+            Retriable: Ray is away.
         """
-        self.start()
+        setbacks = Setbacks()
+        while True:
+            self.start()
+            last = Last(report)
+            try:
+                return self.attempt(job, last)
+            except Interrupted as error:
+                setbacks = setbacks.after(last.step.share)
+                final = setbacks.final(error, last.step.doing)
+                if final is not None:
+                    raise final from error
+                time.sleep(error.pause)
+
+    def attempt(self, job: Job, report: Report) -> Done:
+        """One try of a training.
+
+        Raises:
+            BadConfig, TrainingFailed, Interrupted, Retriable
+        """
         with answering(self):
             training = self._worker.train.remote(job)
             look, asked = self._worker.step.remote(), time.monotonic()
@@ -110,10 +143,29 @@ class RayWorkers:
                     raise RayError(f"its worker is silent since {LOST_SECONDS:g} s")
             return ray.get(training)
 
+    def discard(self) -> None:
+        """Ends the worker; the next start makes another."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            with suppress(RayError):
+                ray.kill(worker)
+
     def stop(self) -> None:
         """Leaves Ray; the worker ends with it."""
         self._worker = None
         ray.shutdown()
+
+
+class Last:
+    """Passes reports on and remembers the last."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.step = Step(0.0, "starting", 0)
+
+    def __call__(self, step: Step) -> None:
+        self.step = step
+        self.report(step)
 
 
 @contextmanager
@@ -122,9 +174,12 @@ def answering(workers: RayWorkers) -> Iterator[None]:
     try:
         yield
     except RayTaskError as error:
-        if isinstance(error.cause, BadConfig):
+        if isinstance(error.cause, DriftgateError):
             raise error.cause from None
-        raise
+        raise TrainingFailed(f"the worker failed: {error.cause}") from error
+    except DIED as error:
+        workers.discard()
+        raise WorkerDied(str(error).partition("\n")[0]) from error
     except (RayError, OSError, RuntimeError) as error:
         workers.stop()
         raise Retriable(

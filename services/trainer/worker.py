@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import platform
 import tempfile
@@ -11,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from driftgate.errors import BadConfig
+from driftgate.errors import BadConfig, DriftgateError
+from services.trainer.failures import failure
+from services.trainer.memory import give_back
 
 PACKAGES = ("numpy", "peft", "ray", "safetensors", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training. examples: (text, label). method: fields of `finetune.Method`.
+    """One training. examples: (text, label). method: fields of `method.Method`.
     checkpoint: a folder that outlives the worker."""
 
     examples: tuple[tuple[str, str], ...]
@@ -69,19 +72,34 @@ class Worker:
         return self._step
 
     def train(self, job: Job) -> Done:
-        """Trains; goes on where a killed worker stopped, and ends with the same bytes.
+        """Trains; goes on where a killed worker stopped, and ends with the same bytes. Memory that
+        it took is given back.
 
         Raises:
-            BadConfig: there is no such base, or its weights are not the pinned ones.
+            BadConfig: there is no such base, its digest is not the pinned one, or no adapter can
+                be trained on it.
+            TrainingFailed: it diverged, ran out of memory, or failed in a way not foreseen.
+            DiskFailed: a checkpoint or the adapter could not be written.
         """
+        ended = self._ended(job)
+        give_back()
+        self._told(0.0, "idle")
+        if isinstance(ended, DriftgateError):
+            raise ended
+        return ended
+
+    def _ended(self, job: Job) -> Done | DriftgateError:
+        """How the training ends. No exception leaves it, since one holds on to all tensors."""
         try:
             return self._trained(job)
-        finally:
-            self._told(0.0, "idle")
+        except Exception as error:  # whatever it is, it ends as one of ours
+            logging.getLogger(__name__).exception("the training failed")
+            return failure(error).with_traceback(None)
 
     def _trained(self, job: Job) -> Done:
         from driftgate.classifier.base import resolve, same_base
-        from services.trainer.finetune import Example, Method, finetune
+        from services.trainer.finetune import finetune
+        from services.trainer.method import Example, Method
 
         self._told(0.0, "starting")
         base = resolve(job.base)

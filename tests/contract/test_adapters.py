@@ -14,7 +14,8 @@ from driftgate.classifier.base import BaseRef, resolve
 from driftgate.classifier.folder import read_head
 from driftgate.classifier.plain import Plain
 from driftgate.classifier.serving import Lean, Network, network
-from services.trainer.finetune import Example, Method, finetune
+from services.trainer.finetune import finetune
+from services.trainer.method import Example, Method
 
 TEXTS = [
     "",

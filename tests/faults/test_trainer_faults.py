@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny_bases import tiny
 from trainer_harness import MODEL, Harness, QuickWorkers
 
+from deploy.local.stack import StackConfig
 from driftgate.bus import Producer
 from driftgate.errors import BadConfig, Retriable, StoreUnavailable
 from services.trainer import ray_workers
+from services.trainer.failures import DiskFailed, TrainingFailed
+from services.trainer.ray_workers import RayWorkers
 from services.trainer.worker import Done, Job, Step, Worker
 
 DIES_HALFWAY = """
@@ -123,12 +130,163 @@ def test_a_poison_request_is_a_dead_letter_and_the_next_one_is_answered(tmp_path
     assert sum(at for position, at in committed.items() if "retrain" in position.topic) == 2
 
 
-def test_a_base_that_cannot_be_used_is_a_dead_letter_with_an_entry_in_the_audit(
-    tmp_path: Path,
+@pytest.mark.parametrize("kind", [BadConfig, TrainingFailed])
+def test_a_training_that_cannot_succeed_is_a_dead_letter_and_the_next_is_made(
+    tmp_path: Path, kind: type[Exception]
 ) -> None:
-    harness = Harness(tmp_path, Broken(BadConfig("base: 'x' is no folder")))
-    harness.send(harness.request(seed_uri=harness.seed()))
+    harness = Harness(tmp_path, Broken(kind("base: 'x' is no folder")))
+    harness.send(harness.request("bad", seed_uri=harness.seed()))
     said = harness.answers()
     assert "base: 'x' is no folder" in said["retrain.requests.dlq"][0].message
     assert [entry.decision for entry in said["audit"]] == ["dead-letter"]
     assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}
+    harness.workers = QuickWorkers()
+    assert harness.ask("good", seed_uri=harness.seed()).version == 1
+
+
+# The worker on a real Ray
+
+
+class Killing:
+    """Kills the worker at its first sign of life each time, as the system does when memory is
+    short."""
+
+    def __init__(self) -> None:
+        self.killed: list[int] = []
+
+    def __call__(self, step: Step) -> None:
+        if step.pid and step.pid not in self.killed:
+            os.kill(step.pid, signal.SIGKILL)
+            self.killed.append(step.pid)
+
+
+@pytest.fixture(scope="module")
+def workers(stack: StackConfig) -> Iterator[RayWorkers]:
+    workers = RayWorkers(stack.ray)
+    workers.start()
+    yield workers
+    workers.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MiB, full while `ballast` lies on it."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nobody here may mount a disk")
+    (folder / "ballast").write_bytes(bytes(1 << 20))
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def job(checkpoint: Path, **changed: Any) -> Job:
+    texts = [(f"{word} number {n}", word) for word in ("card", "money") for n in range(20)]
+    method = {"layers": 1, "epochs": 2, "r": 4}
+    given: dict[str, Any] = {"base": "all-MiniLM-L6-v2", "base_sha256": None}
+    given |= {"seed": 7, "threads": 1, "examples": tuple(texts), "method": method}
+    given |= {"checkpoint": str(checkpoint)}
+    return Job(**given | changed)
+
+
+def quiet(step: Step) -> None:
+    """Nobody looks."""
+
+
+def test_a_job_that_kills_its_worker_each_time_is_given_up_and_the_next_is_trained(
+    workers: RayWorkers, tmp_path: Path
+) -> None:
+    killing = Killing()
+    with pytest.raises(TrainingFailed, match=r"died 3 times at .*probably out of memory"):
+        workers.train(job(tmp_path / "poison"), killing)
+    assert len(set(killing.killed)) == 3
+    assert workers.train(job(tmp_path / "good"), quiet).steps == 4
+
+
+def test_a_worker_that_dies_between_trainings_costs_no_training(
+    workers: RayWorkers, tmp_path: Path
+) -> None:
+    seen: list[Step] = []
+    first = workers.train(job(tmp_path / "one"), seen.append)
+    os.kill(ray_workers.ray.get(workers._worker.step.remote()).pid, signal.SIGKILL)
+    assert workers.train(job(tmp_path / "two"), quiet).files == first.files
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "says"),
+    [
+        ({"examples": (("a", "x"), ("b", "x"))}, TrainingFailed, "at least two labels"),
+        ({"method": {"learning_rate": 1e20}}, TrainingFailed, "diverged"),
+        ({"method": {"no_such": 1}}, TrainingFailed, "not foreseen .*no_such"),
+        ({"base": "./nowhere"}, BadConfig, "is no folder"),
+        ({"base_sha256": "0" * 64}, BadConfig, r"base\.sha256 is 0000"),
+    ],
+)
+def test_what_fails_on_every_try_says_so_at_once(
+    workers: RayWorkers, tmp_path: Path, changed: dict[str, Any], kind: type[Exception], says: str
+) -> None:
+    with pytest.raises(kind, match=says):
+        workers.train(job(tmp_path, **changed), quiet)
+
+
+def test_a_base_that_lora_does_not_fit_ends_in_words(workers: RayWorkers, tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"gpt2\) hold no torch\.nn\.Linear"):
+        workers.train(job(tmp_path / "kept", base=str(tiny(tmp_path / "base", "gpt2"))), quiet)
+
+
+def test_a_disk_that_stays_full_ends_in_words(
+    workers: RayWorkers, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiskFailed, "pause", 0.0)
+    with pytest.raises(TrainingFailed, match=r"interrupted 3 times .*disk is full .*free"):
+        workers.train(job(small_disk), quiet)
+    assert [file.name for file in small_disk.iterdir()] == ["ballast"]
+
+
+def test_a_disk_that_is_freed_in_time_changes_no_byte(
+    workers: RayWorkers, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def free(seconds: float) -> None:
+        (small_disk / "ballast").unlink()
+
+    monkeypatch.setattr(ray_workers.time, "sleep", free)
+    interrupted = workers.train(job(small_disk), quiet)
+    assert interrupted.files == workers.train(job(tmp_path), quiet).files
+
+
+def test_an_adapter_that_finds_no_room_names_the_disk(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    with pytest.raises(DiskFailed, match="disk is full"):
+        Worker().train(job(tmp_path))
+
+
+RUNS_SHORT = """
+import json, resource, sys
+import psutil
+from services.trainer.failures import TrainingFailed
+from services.trainer.worker import Job, Worker
+
+worker = Worker()
+small, large = [Job(**said) for said in json.load(sys.stdin)]
+worker.train(small)  # all that is loaded once is there
+resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + (64 << 20),) * 2)
+try:
+    worker.train(large)
+except TrainingFailed as error:
+    print(error)
+"""
+
+
+def test_memory_that_runs_out_ends_in_words(tmp_path: Path) -> None:
+    texts = [("card and money " * 80, label) for label in ("card", "money")] * 40
+    large = job(tmp_path, examples=tuple(texts), method={"batch_size": 80, "epochs": 1})
+    told = subprocess.run(
+        [sys.executable, "-c", RUNS_SHORT],
+        input=json.dumps([asdict(job(tmp_path)), asdict(large)]).encode(),
+        capture_output=True,
+        check=True,
+    )
+    assert b"memory ran out in the training: lower method.batch_size" in told.stdout
