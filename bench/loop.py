@@ -1,6 +1,7 @@
 """The whole loop on a world: accuracy of the loop against the one-off and the gate line, and the
 wall time and memory that it takes. Arguments are those of `driftgate demo`, such as --data PATH;
-without any it plays the shipped world, where the loop must end 10 points above the one-off."""
+without any it plays the shipped world, where the loop must end 10 points above the one-off. With
+--paced nothing waits for anything, so that a training takes days of the world's time."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ from bench.figure import Figure
 from bench.parts.memory import Memory
 from deploy.local import stack
 from services.simulator import demo
+from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import Calendar
-from services.simulator.people import Habits
+from services.simulator.paced import PACE
 
 GIB = 2**30
 
@@ -25,6 +27,7 @@ def run(args: list[str]) -> list[Figure]:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--paced", action="store_true")
     given = parser.parse_args(args)
     state = Path(".driftgate/bench").resolve()
     peak = Memory(lambda: held(state), every=2.0)
@@ -35,8 +38,9 @@ def run(args: list[str]) -> list[Figure]:
             state,
             Path(".driftgate/bench-report.html"),
             Calendar(seed=given.seed),
-            Habits(),
+            FeedbackProfile(),
             Console(),
+            pace=PACE if given.paced else None,
         )
     seconds = time.monotonic() - begin
     result = played.result
@@ -46,16 +50,18 @@ def run(args: list[str]) -> list[Figure]:
     gain = result.advantage or 0.0
     least = 0.10 if shipped else 0.0
     return [
-        wall_time(seconds) if shipped else Figure("wall time", f"{seconds:.0f} s"),
+        wall_time(seconds, given.paced) if shipped else Figure("wall time", f"{seconds:.0f} s"),
         Figure("answers", f"{sum(w.answers for w in result.weeks):,}"),
         Figure("loop, first → last week", f"{launch.loop:.1%} → {last.loop:.1%}"),
-        Figure("one-off, first → last week", f"{launch.one_off:.1%} → {last.one_off:.1%}"),
+        Figure(
+            "one-off, first → last week",
+            f"{launch.frozen_baseline:.1%} → {last.frozen_baseline:.1%}",
+        ),
         Figure("gate line", f"{result.gate:.0%}"),
         Figure(
             "weeks below gate × share of known labels, after the first refresh",
             str(len(result.below)),
-            "0",
-            not result.below,
+            *(("", None) if given.paced else ("0", not result.below)),
         ),
         Figure("weeks below the gate line itself", str(len(result.below_line))),
         Figure(
@@ -79,11 +85,14 @@ def run(args: list[str]) -> list[Figure]:
         Figure(
             "most memory of the stack", f"{peak.most / GIB:.1f} GiB", "≤ 10", peak.most <= 10 * GIB
         ),
+        *(Figure("how it went", note) for note in played.notes),
     ]
 
 
-def wall_time(seconds: float) -> Figure:
-    return Figure("wall time without installation", f"{seconds:.0f} s", "≤ 480 s", seconds <= 480)
+def wall_time(seconds: float, paced: bool) -> Figure:
+    most = 2700 if paced else 480
+    name = "wall time without installation"
+    return Figure(name, f"{seconds:.0f} s", f"≤ {most} s", seconds <= most)
 
 
 def held(state: Path) -> int:

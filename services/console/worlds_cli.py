@@ -12,12 +12,12 @@ from driftgate.errors import NotRunning
 from driftgate.labelled.rows import Asked
 from services.console import reading_cli as reading
 from services.console.terminal import HERE, State, Status, console, reaching, reports_errors
-from services.simulator.people import Habits
+from services.simulator.feedback_model import FeedbackProfile
 
 if TYPE_CHECKING:
     from deploy.local.plan import StackConfig
 
-USUAL = Habits()
+USUAL = FeedbackProfile()
 Share = Annotated[float, typer.Option(help="share of answers that get feedback")]
 Delay = Annotated[float, typer.Option(help="mean delay of feedback, hours")]
 Longest = Annotated[float, typer.Option(help="days after which nobody gives feedback")]
@@ -25,6 +25,16 @@ Wrong = Annotated[float, typer.Option(help="share of feedback that names a wrong
 Weeks = Annotated[int | None, typer.Option(help="weeks to play; 24, or what the rows fill")]
 LaunchWeeks = Annotated[int | None, typer.Option(help="weeks before them, to launch with; 4")]
 PerDay = Annotated[int | None, typer.Option(help="most requests a day, on average; 60")]
+Paced = Annotated[
+    bool,
+    typer.Option("--paced", help="on a clock that nothing holds up; 24 weeks in half an hour"),
+]
+Times = Annotated[
+    float | None,
+    typer.Option(
+        "--pace", min=1, help="as --paced, so many times as fast as the machine's clock; 8064"
+    ),
+]
 Praise = Annotated[float, typer.Option(help="share of feedback on right answers that is a rating")]
 
 
@@ -44,6 +54,8 @@ def simulate(
     wrong: Wrong = USUAL.wrong,
     praise: Praise = USUAL.praise,
     seed: int = 7,
+    paced: Paced = False,
+    pace: Times = None,
     *,
     asked: Asked,
 ) -> None:
@@ -53,13 +65,28 @@ def simulate(
 
     config = world_stack(state)
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
-    habits = Habits(feedback, delay_hours, longest_days, wrong, praise)
-    options = reaching(state)
+    profile = FeedbackProfile(feedback, delay_hours, longest_days, wrong, praise)
     played = demo_world.play_file(
-        config, repo, world, report, calendar, habits, console, asked, options
+        config,
+        repo,
+        world,
+        report,
+        calendar,
+        profile,
+        console,
+        asked,
+        reaching(state),
+        pace_of(paced, pace),
     )
     demo_world.show(played, report, (), console)
     raise typer.Exit(Status.DONE if played.held else Status.NO)
+
+
+def pace_of(paced: bool, pace: float | None) -> float | None:
+    """How many times as fast as the machine's clock; None: as fast as the system is."""
+    from services.simulator.paced import PACE
+
+    return PACE if paced and pace is None else pace
 
 
 def world_stack(state: Path) -> StackConfig:
@@ -95,6 +122,8 @@ def demo(
     praise: Praise = USUAL.praise,
     seed: int = 7,
     shuffle: Annotated[bool, typer.Option(help="deal the dates anew: nothing changes")] = False,
+    paced: Paced = False,
+    pace: Times = None,
     *,
     asked: Asked,
 ) -> None:
@@ -105,9 +134,17 @@ def demo(
     if data is None:
         reading.refuse_without("--data", asked)
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
-    habits = Habits(feedback, delay_hours, longest_days, wrong, praise)
+    profile = FeedbackProfile(feedback, delay_hours, longest_days, wrong, praise)
     played = demo_world.run(
-        data, state.resolve(), report, calendar, habits, console, shuffle, asked
+        data,
+        state.resolve(),
+        report,
+        calendar,
+        profile,
+        console,
+        shuffle,
+        asked,
+        pace_of(paced, pace),
     )
     demo_world.show(played, report, demo_world.NEXT, console)
     raise typer.Exit(Status.DONE if played.held else Status.NO)

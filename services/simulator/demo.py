@@ -24,8 +24,8 @@ from driftgate.scaffold.baseline import guesses
 from driftgate.scaffold.proposal import Proposal, Wanted, identified, masked, propose, slug
 from driftgate.scaffold.writing import write
 from services.simulator.dated import shuffled_dates
+from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import PER_DAY, WEEKS, Calendar
-from services.simulator.people import Habits
 from services.simulator.play import Drill
 from services.simulator.report import Cause
 from services.simulator.schedule import build
@@ -50,8 +50,12 @@ NEXT = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to play: a world, the model repo for it, and what is known about it. reading: what was
-    found out when the user's file was read. fault: what is rehearsed, None: nothing."""
+    """What to play: a world, the model repo for it, and what is known about it.
+
+    Attributes:
+        reading: how the user's file was read.
+        fault: what is rehearsed; None: nothing.
+    """
 
     world: World
     repo: Path
@@ -71,9 +75,9 @@ def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Pl
         rows, causes = shuffled_dates(rows, calendar.seed), ()
     world = build("support-triage", rows, calendar)
     (protected, *_) = model_repo.read(EXAMPLE).config.gate.protected
-    # The causes are told by their weeks, which are others in a world of another length.
-    told = causes if world.weeks == WEEKS else ()
-    return Plan(world, EXAMPLE, told, fault=None if shuffle else SHUFFLED + protected)
+    # Causes name weeks, which are others in a world of another length.
+    named = causes if world.weeks == WEEKS else ()
+    return Plan(world, EXAMPLE, named, fault=None if shuffle else SHUFFLED + protected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class Prepared:
 def prepare(
     data: Path,
     calendar: Calendar,
-    habits: Habits,
+    profile: FeedbackProfile,
     asked: Asked,
     console: Console,
     shuffle: bool = False,
@@ -111,8 +115,8 @@ def prepare(
         labels=tuple(world.labels),
         rows=len(world.launch),
         purpose=f"Sorts the texts of {data.name}.",
-        one_off=True,
-        labelled_per_day=requests_per_day * habits.share,
+        frozen_baseline=True,
+        labelled_per_day=requests_per_day * profile.share,
         max_rows=MAX_ROWS,
     )
     launch = identified(masked(world.launch, Mask()), world.start)
@@ -158,12 +162,14 @@ def run(
     state: Path,
     report: Path,
     calendar: Calendar,
-    habits: Habits,
+    profile: FeedbackProfile,
     console: Console,
     shuffle: bool = False,
     asked: Asked | None = None,
+    pace: float | None = None,
 ) -> Played:
-    """Starts a system of its own on free ports, plays, and takes it down again.
+    """Starts a system of its own on free ports, plays (`pace`: see `session.play`), and takes it
+    down again.
 
     Raises:
         BadConfig: the data cannot be read or make no world; nothing was started.
@@ -174,7 +180,7 @@ def run(
         empty(state)
         plan = example_plan(state, calendar, shuffle)
     else:
-        found = prepare(data, calendar, habits, asked or Asked(), console, shuffle)
+        found = prepare(data, calendar, profile, asked or Asked(), console, shuffle)
         rehearsed = not shuffle and shows(found.proposal, console)
         empty(state)
         plan = data_plan(found, state, SHUFFLED + model_repo.ALL if rehearsed else None)
@@ -187,8 +193,9 @@ def run(
             plan.world,
             config.service_settings,
             report,
-            habits=habits,
+            profile=profile,
             seed=calendar.seed,
+            pace=pace,
             drills=drills(plan.fault, plan.world.weeks),
             causes=plan.causes,
             reading=plan.reading,
@@ -209,13 +216,14 @@ def play_file(
     data: Path,
     report: Path,
     calendar: Calendar,
-    habits: Habits,
+    profile: FeedbackProfile,
     console: Console,
     asked: Asked,
     options: str,
+    pace: float | None = None,
 ) -> Played:
     """Plays a file against a model repo on a stack that is up; `options` are what a printed command
-    needs to reach it.
+    needs to reach it; `pace`: see `session.play`.
 
     Raises: see `play`.
     """
@@ -228,8 +236,9 @@ def play_file(
         world,
         config.service_settings,
         report,
-        habits=habits,
+        profile=profile,
         seed=calendar.seed,
+        pace=pace,
         reading=labelled.findings.card(),
         health=config.healthz,
         console=console,
@@ -273,6 +282,7 @@ def show(played: Played, report: Path, next_steps: Sequence[str], console: Conso
     if played.refused:
         first = f"the first: {played.refused[0]}"
         say([f"requests refused: {len(played.refused)}; {first}"], console)
+    say(played.notes, console)
     say([f"page: {report.resolve()}", *(f"next: {step}" for step in next_steps)], console)
 
 
@@ -291,7 +301,7 @@ def summary(played: Played) -> Table:
         return " → ".join(map(percent, (*values[:1], *values[-1:]))) or "-"
 
     table.add_row("loop, first and last week", ends([week.loop for week in weeks]))
-    table.add_row("one-off, first and last week", ends([week.one_off for week in weeks]))
+    table.add_row("one-off, first and last week", ends([week.frozen_baseline for week in weeks]))
     table.add_row("gate line", percent(result.gate))
     known = [week.known for week in weeks]
     table.add_row("label has had feedback, lowest week", percent(min(known, default=None)))

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.simulator.play import Day
-from services.simulator.settle import Lags
+from services.simulator.quiescence import Lags
 
 REFRESH_SECONDS = 0.5
 HEALTH_SECONDS = 0.5
@@ -40,7 +40,7 @@ class Display:
     gate: float
     console: Console
     health: Mapping[str, str] = field(default_factory=dict)
-    one_off: Mapping[int, float] = field(default_factory=dict)
+    frozen_baseline: Mapping[int, float] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
     _doing: dict[str, str] = field(default_factory=dict)
     _done: dict[str, str] = field(default_factory=dict)
@@ -78,8 +78,8 @@ class Display:
         self._known[day.number // 7 + 1] += day.known
         if day.number % 7 == 6 and not self.console.is_terminal:
             done, self._done = self._done, {}
-            told = "".join(f"  {service}: {did}" for service, did in sorted(done.items()))
-            line = self.line(day.number // 7 + 1) + told
+            work = "".join(f"  {service}: {did}" for service, did in sorted(done.items()))
+            line = self.line(day.number // 7 + 1) + work
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def waiting(self, lags: Lags) -> None:
@@ -87,8 +87,8 @@ class Display:
 
     def line(self, week: int) -> str:
         right, answers = self._weeks[week]
-        one_off = self.one_off.get(week)
-        against = "" if one_off is None else f"  one-off {one_off:6.1%}"
+        baseline = self.frozen_baseline.get(week)
+        against = "" if baseline is None else f"  one-off {baseline:6.1%}"
         version = self._day.version if self._day else 0
         share = self._known.get(week, 0) / max(1, answers)
         known = "" if share == 1 else f" of {share:.1%} known"

@@ -1,41 +1,46 @@
-"""Plays a world against a running system, day by day, as production apps would.
+"""Plays a world against a running system, as production apps would: the launch, then day by day.
 
-At each day's border the world waits until every service has caught up and open work is done, so a
-run is repeatable, however fast or slow the machine is.
+At each day's border the world waits until the system is quiescent, so a run is repeatable, however
+fast or slow the machine is. `paced` plays without waiting.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import grpc
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_random_exponential
-
 from driftgate.artifacts import Artifacts
-from driftgate.bus import Bus
+from driftgate.bus import Bus, Producer
+from driftgate.bus_tools import newest, publish
 from driftgate.codec import Codec
-from driftgate.errors import BadConfig, Retriable, RouterUnavailable, Terminal
-from driftgate.events import Emit, Event
+from driftgate.errors import BadConfig, Retriable, Terminal
+from driftgate.events import AnyEvent, Command, Model, Routing, Tick
 from driftgate.labelled.rows import Row
 from driftgate.model_repo import ModelRepo
-from driftgate.router_pb import router_pb2, router_pb2_grpc
-from driftgate.runner import newest, publish
+from driftgate.router_pb import router_pb2
+from driftgate.runtime.ticker import Ticker
 from driftgate.scaffold import launch
-from services.simulator.people import Answered, Habits, feedback, sending_order
-from services.simulator.scoring import Heard, Truth
-from services.simulator.settle import Settler
+from services.simulator.feedback_model import (
+    AnsweredRequest,
+    FeedbackProfile,
+    arrival_order,
+    feedback_on,
+)
+from services.simulator.ledger import Ledger
+from services.simulator.quiescence import Quiescence
+from services.simulator.router_calls import RequestRefusedError, RouterCalls
+from services.simulator.scoring import KnownLabels
 from services.simulator.world import World
 
+CONNECTIONS = 4
 IN_FLIGHT = 32
-CALL_SECONDS = 30
 # A service that was killed is back within this time, or the world gives up.
-RETRY_SECONDS = 180
+PATIENCE_SECONDS = 180.0
 # A day with more refused requests than this ends the world; one alone never does.
 MOST_REFUSED = 0.01
-AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class PlayFailedError(Terminal):
@@ -50,8 +55,8 @@ class LaunchFailedError(PlayFailedError):
     """No version came out of the launch data."""
 
 
-class AnswerRefusedError(PlayFailedError):
-    """The router refused a request, or more of a day's requests than can be left out."""
+class TooManyRefusedError(PlayFailedError):
+    """The router refused more of a day's requests than can be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,6 @@ class Day:
     number: int
     answers: int
     right: int
-    feedback: int
     version: int
     known: int
 
@@ -80,8 +84,9 @@ class Player:
     """One world, one model, one system.
 
     Attributes:
+        router: address of the router, host:port.
         reading: how the file of the world was read, see `driftgate.labelled.findings`.
-        refused: what the router said of each request that it did not answer.
+        watch: told of each day that is over.
     """
 
     world: World
@@ -91,15 +96,18 @@ class Player:
     codec: Codec
     artifacts: Artifacts
     router: str
-    settler: Settler
-    habits: Habits = field(default_factory=Habits)
+    quiescence: Quiescence
+    profile: FeedbackProfile = field(default_factory=FeedbackProfile)
     seed: int = 7
     drills: Sequence[Drill] = ()
     reading: Mapping[str, Any] | None = None
     watch: Callable[[Day], None] = lambda _: None
-    truths: dict[str, Truth] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
-    _waiting: list[dict[str, Any]] = field(default_factory=list)
+    ledger: Ledger = field(init=False)
+    _producer: Producer = field(init=False)
+    _ticker: Ticker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(KnownLabels.at_launch(row.label for row in self.world.launch))
 
     @property
     def model(self) -> str:
@@ -109,178 +117,171 @@ class Player:
         """The whole world: launch, then every day.
 
         Raises:
-            LaunchFailedError, AnswerRefusedError
-            NotSettledError, BusUnavailable, RouterUnavailable
+            LaunchFailedError, TooManyRefusedError
+            NotQuiescentError, BusUnavailable, RouterUnavailable
             BadConfig: the system's clock is past the world's start.
         """
         self._producer = self.bus.producer()
-        self._heard = Heard.at_launch(row.label for row in self.world.launch)
+        self._ticker = Ticker(self.bus, self.codec, self.world.name, pace=0)
         try:
             self.launch()
             self.days()
         finally:
+            self._ticker.close()
             self._producer.close()
-
-    def days(self) -> None:
-        """Every day. The event loop runs only while requests are under way: Ctrl-C would not end
-        what waits inside of it."""
-        with asyncio.Runner() as loop:
-            channel = loop.run(connected(self.router))
-            try:
-                stub = router_pb2_grpc.RouterStub(channel)
-                for number in range(len(self.world.days)):
-                    self.watch(self.day(number, lambda day: loop.run(self.ask(day, stub))))
-            finally:
-                loop.run(channel.close())
 
     def launch(self) -> None:
         """Declares the model, hands over the launch data, and waits for the first version."""
         start = self.world.start
-        ticks = newest(self.bus, self.codec, "clock").values()
-        if any(tick["time"] > start for tick in ticks):
+        ticks = newest(self.bus, self.codec, Tick).values()
+        if any(tick.time > start for tick in ticks):
             raise BadConfig(
                 "this system has already lived past the world's first day: play it on an empty "
                 "one, such as `driftgate up --clock world --state NEW_FOLDER` starts"
             )
-        declared = {
-            "model": self.model,
-            "repo_hash": self.repo.hash,
-            "repo_uri": self.repo_uri,
-            "actor": "simulate",
-            "time": start,
-        }
+        declaration = Model(
+            model=self.model,
+            repo_hash=self.repo.hash,
+            repo_uri=self.repo_uri,
+            actor="simulate",
+            time=start,
+        )
         seed_uri = launch.put(self.artifacts, seed_file(self.world, self.model), self.reading)
-        self.send("clock", {"world": self.world.name, "time": start, "positions": {}})
-        self.send("models", declared)
-        self.command("retrain", "launch", start, {"reason": "launch", "seed_uri": seed_uri})
-        self.settler.all()
-        if self.model not in newest(self.bus, self.codec, "routing"):
+        self._ticker.write(start)
+        self.send(declaration)
+        self.retrain("launch", start, {"reason": "launch", "seed_uri": seed_uri})
+        self.quiescence.of_all()
+        if self.model not in newest(self.bus, self.codec, Routing):
             raise LaunchFailedError(
                 f"the launch data of {len(self.world.launch):,} rows led to no version"
             )
 
-    def day(self, number: int, ask: Callable[[int], tuple[list[Answered], int]]) -> Day:
+    def days(self) -> None:
+        """Every day, one after the other."""
+        with self.connected(PATIENCE_SECONDS, IN_FLIGHT) as (router, threads):
+            for number in range(len(self.world.days)):
+                self.watch(self.day(number, router, threads))
+
+    def day(self, number: int, router: RouterCalls, threads: Executor) -> Day:
         """One day: drills, requests in the order of time, feedback that is due, border."""
         for drill in self.drills:
             if drill.day == number:
-                begin = self.world.end_of(number - 1)
-                self.command("retrain", f"drill-{number}", begin, {"drill": drill.fault})
-                self.settler.all()
-        asked, version = ask(number)
-        labels = self.repo.config.task.labels
-        for one in asked:
-            event = feedback(one, self.model, labels, self.habits, self.seed)
-            if event:
-                self._waiting.append(event)
-                self._heard.add(one.truth, event)
-        known = [self._heard.knows(one.truth, one.time) for one in asked]
-        for one, is_known in zip(asked, known, strict=True):
-            self.truths[one.request_id] = Truth(number // 7 + 1, one.truth, is_known)
+                self.rehearse(drill)
+                self.quiescence.of_all()
+        self.ask(number, router, threads)
         end = self.world.end_of(number)
-        due = [event for event in self._waiting if event["time"] < end]
-        self._waiting = [event for event in self._waiting if event["time"] >= end]
-        self.send("feedback", *sending_order(due, self.seed + number))
-        self.border(end)
-        right = sum(a.answer == a.truth for a in asked)
-        return Day(number, len(asked), right, len(due), version, sum(known))
+        due = self.ledger.due(end)
+        self.send(*arrival_order(due, self.seed + number))
+        self.ledger.sent(due)
+        self.quiescence.of_ingestion()
+        self._ticker.write(end)
+        self.quiescence.of_all()
+        return self.summary(number)
 
-    def border(self, end: int) -> None:
-        """Ends the day: what was sent is stored, then time moves, then all it leads to is done."""
-        self.settler.stored()
-        ends = self.bus.ends(["inferences", "outcomes"])
-        positions = {str(position): offset for position, offset in ends.items()}
-        self.send("clock", {"world": self.world.name, "time": end, "positions": positions})
-        self.settler.all()
-
-    async def ask(self, number: int, stub: Any) -> tuple[list[Answered], int]:
+    def ask(self, number: int, router: RouterCalls, threads: Executor) -> None:
         """Sends a day's requests, in order, a bounded number at a time.
 
         Raises:
-            AnswerRefusedError: more of them were refused than can be left out.
+            TooManyRefusedError: more of them were refused than can be left out.
             RouterUnavailable
         """
-        gate = asyncio.Semaphore(IN_FLIGHT)
-
-        async def one(place: int) -> tuple[Answered, int] | AnswerRefusedError:
-            row = self.world.days[number][place]
-            request_id = f"{self.model}-{number:03d}-{place:04d}"
-            request = router_pb2.PredictRequest(
-                model=self.model,
-                text=row.text,
-                request_id=request_id,
-                subject=row.subject or "",
-                slices=row.slices,
-                time_ms=row.time,
-            )
-            async with gate:
-                try:
-                    reply = await answered(stub, request)
-                except AnswerRefusedError as error:
-                    return error
-            return Answered(request_id, row.time or 0, row.label, reply.label), reply.version
-
-        replies = await asyncio.gather(*(one(n) for n in range(len(self.world.days[number]))))
-        done = [reply for reply in replies if isinstance(reply, tuple)]
-        refused = [str(reply) for reply in replies if isinstance(reply, AnswerRefusedError)]
-        self.refused += refused
-        if len(refused) > max(1, MOST_REFUSED * len(replies)):
-            raise AnswerRefusedError(
-                f"the router refused {len(refused)} of {len(replies)} requests of day "
+        rows = self.world.days[number]
+        replies = threads.map(lambda n: self.reply(number, n, router), range(len(rows)))
+        refused = []
+        for reply in replies:
+            if isinstance(reply, RequestRefusedError):
+                refused.append(str(reply))
+                self.ledger.refuse(str(reply))
+            else:
+                self.note(reply)
+        if len(refused) > max(1, MOST_REFUSED * len(rows)):
+            raise TooManyRefusedError(
+                f"the router refused {len(refused)} of {len(rows)} requests of day "
                 f"{number + 1}; the first: {refused[0]}"
             )
-        return [asked for asked, _ in done], (done[-1][1] if done else 0)
 
-    def command(self, kind: str, name: str, time: int, args: Mapping[str, str]) -> None:
-        self.send(
-            "commands",
-            {
-                "command_id": f"{self.model}-{name}",
-                "model": self.model,
-                "kind": kind,
-                "version": None,
-                "args": dict(args),
-                "actor": "simulate",
-                "reason": name,
-                "time": time,
-            },
+    def reply(
+        self, day: int, place: int, router: RouterCalls
+    ) -> AnsweredRequest | RequestRefusedError:
+        """What becomes of the request at a place of a day.
+
+        Raises:
+            RouterUnavailable
+        """
+        row = self.world.days[day][place]
+        request_id = f"{self.model}-{day:03d}-{place:04d}"
+        request = router_pb2.PredictRequest(
+            model=self.model,
+            text=row.text,
+            request_id=request_id,
+            subject=row.subject or "",
+            slices=row.slices,
+            time_ms=row.time,
+        )
+        try:
+            found = router.predict(request)
+        except RequestRefusedError as error:
+            return error
+        return AnsweredRequest(
+            request_id, day, row.time or 0, row.label, found.label, found.version
         )
 
-    def send(self, topic: str, *events: Event) -> None:
-        publish(self._producer, self.codec, [Emit(topic, event) for event in events])
+    def note(self, request: AnsweredRequest) -> None:
+        """Notes an answer, and what feedback it will get."""
+        labels = self.repo.config.task.labels
+        feedback = feedback_on(request, self.model, labels, self.profile, self.seed)
+        self.ledger.answered(request, feedback)
 
+    def summary(self, number: int) -> Day:
+        """A day that is over."""
+        asked = self.ledger.day(number)
+        known = self.ledger.known
+        return Day(
+            number,
+            len(asked),
+            sum(request.right for request in asked),
+            asked[-1].version if asked else 0,
+            sum(known.at(request.truth, request.time) for request in asked),
+        )
 
-async def connected(address: str) -> grpc.aio.Channel:
-    """A channel that belongs to the event loop that runs."""
-    return grpc.aio.insecure_channel(address)
+    def rehearse(self, drill: Drill) -> None:
+        """Orders the training that a drill spoils."""
+        begin = self.world.end_of(drill.day - 1)
+        self.retrain(f"drill-{drill.day}", begin, {"drill": drill.fault})
 
+    def retrain(self, name: str, time: int, args: Mapping[str, str]) -> None:
+        """Orders a version."""
+        command = Command(
+            command_id=f"{self.model}-{name}",
+            model=self.model,
+            kind="retrain",
+            args=dict(args),
+            actor="simulate",
+            reason=name,
+            time=time,
+        )
+        self.send(command)
 
-@retry(
-    retry=retry_if_exception(lambda e: isinstance(e, grpc.RpcError) and e.code() in AGAIN),
-    wait=wait_random_exponential(multiplier=0.05, max=1),
-    stop=stop_after_delay(RETRY_SECONDS),
-    reraise=True,
-)
-async def predict(stub: Any, request: router_pb2.PredictRequest) -> router_pb2.PredictReply:
-    """One answer; asked again under the same id when the router is away."""
-    return await stub.Predict(request, timeout=CALL_SECONDS, wait_for_ready=True)
+    def send(self, *events: AnyEvent) -> None:
+        """
+        Raises:
+            BusUnavailable: it is not acknowledged in time.
+        """
+        publish(self._producer, self.codec, events)
 
-
-async def answered(stub: Any, request: router_pb2.PredictRequest) -> router_pb2.PredictReply:
-    """One answer.
-
-    Raises:
-        AnswerRefusedError: the router says that the request cannot be answered.
-        RouterUnavailable: it says nothing.
-    """
-    try:
-        return await predict(stub, request)
-    except grpc.RpcError as error:
-        place, why = f"request {request.request_id}", error.details()
-        if error.code() in AGAIN:
-            raise RouterUnavailable(
-                f"{place}: the router did not answer in {RETRY_SECONDS} s: {why}"
-            ) from error
-        raise AnswerRefusedError(f"{place}: {why}") from error
+    @contextmanager
+    def connected(
+        self, patience_seconds: float | None, in_flight: int
+    ) -> Iterator[tuple[RouterCalls, Executor]]:
+        """Connections to the router, and threads that use them. Whatever ends this ends what is
+        under way."""
+        router = RouterCalls(self.router, CONNECTIONS, patience_seconds, self.ledger.retry)
+        threads = ThreadPoolExecutor(in_flight, "requests")
+        try:
+            yield router, threads
+        finally:
+            router.close()
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def seed_file(world: World, model: str) -> bytes:
@@ -289,7 +290,7 @@ def seed_file(world: World, model: str) -> bytes:
 
 
 def launch_rows(world: World, model: str) -> list[Row]:
-    """The launch data under the ids that they are told by."""
+    """The launch data under the ids by which they are found again."""
     return [
         replace(row, id=row.id or f"{model}-launch-{number:05d}")
         for number, row in enumerate(world.launch)

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from driftgate.bus import Bus
+from driftgate.bus_tools import decoded, events
 from driftgate.codec import Codec
 from driftgate.errors import DriftgateError
-from driftgate.events import DLQ
-from driftgate.runner import readable
+from driftgate.events import (
+    DLQ,
+    AuditEntry,
+    Candidate,
+    Command,
+    DeadLetter,
+    Model,
+    RetrainRequest,
+    Verdict,
+)
 
 DECIDERS = ("trainer", "evaluator", "promoter")
-# Topics whose key is the model, so that a dead letter can be told to be this model's.
-BY_MODEL = ("models", "commands", "retrain.requests", "candidates", "verdicts")
+# Events whose key is the model, so that a dead letter is known to be this model's.
+BY_MODEL = (Model, Command, RetrainRequest, Candidate, Verdict)
 LAST = 8
 
 
 def reasons(
-    entries: Iterable[Mapping[str, Any]], letters: Iterable[Mapping[str, Any]], model: str
+    entries: Iterable[AuditEntry], dead_letters: Iterable[DeadLetter], model: str
 ) -> list[str]:
     """The last decisions about a model and its dead letters, one a line, oldest first."""
     decided = [
-        f"{entry['service']}, {entry['decision']}: {entry['words']}"
+        f"{entry.service}, {entry.decision}: {entry.words}"
         for entry in entries
-        if entry["model"] == model and entry["service"] in DECIDERS
+        if entry.model == model and entry.service in DECIDERS
     ]
     given_up = [
-        f"{letter['service']} could not use a record of topic {letter['topic']}: "
-        f"{letter['message']}"
-        for letter in letters
-        if letter["key"] == model.encode()
+        f"{letter.service} could not use a record of topic {letter.topic}: {letter.message}"
+        for letter in dead_letters
+        if letter.key == model.encode()
     ]
     return [*decided[-LAST:], *given_up[-LAST:]]
 
@@ -38,11 +45,12 @@ def reasons(
 def read_reasons(bus: Bus, codec: Codec, model: str) -> list[str]:
     """The reasons that a running system knows; when it cannot be asked, that."""
     try:
-        entries = [entry for _, entry in readable(bus, codec, ["audit"])]
-        letters = [letter for _, letter in readable(bus, codec, [t + DLQ for t in BY_MODEL])]
+        entries = list(events(bus, codec, AuditEntry))
+        records = bus.read_all([kind.TOPIC + DLQ for kind in BY_MODEL])
+        dead_letters = [letter for _, letter in decoded(codec, records)]
     except DriftgateError as error:
         return [f"its decisions could not be read: {error}"]
-    return reasons(entries, letters, model)
+    return reasons(entries, dead_letters, model)
 
 
 def with_reasons(error: BaseException, found: Sequence[str]) -> str:

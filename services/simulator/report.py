@@ -17,7 +17,7 @@ from services.simulator.facts import Facts
 from services.simulator.scoring import Result
 from services.simulator.world import World
 
-LOOP, ONE_OFF, GATE, KNOWN = "#0b6e4f", "#b3541e", "#777777", "#8a6fb0"
+LOOP, BASELINE, GATE, KNOWN = "#0b6e4f", "#b3541e", "#777777", "#8a6fb0"
 MAX_AXES = 14
 
 
@@ -58,6 +58,7 @@ def write_report(
     false_alarms: Sequence[str],
     causes: Sequence[Cause],
     refused: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> None:
     """Writes one self-contained HTML file."""
     found = releases(facts, world.start)
@@ -75,6 +76,7 @@ def write_report(
         alerts=[alert_line(alert, world.start) for alert in facts.alerts],
         causes=causes,
         refused=refused,
+        notes=(*world.notes, *notes),
         later=sum(week.week > (result.refreshed or 0) for week in result.weeks),
         releases=found,
         chart=figure(result, found, causes).to_html(full_html=False, include_plotlyjs=True),
@@ -85,13 +87,13 @@ def write_report(
 
 
 def figure(result: Result, found: Sequence[Release], causes: Sequence[Cause]) -> go.Figure:
-    """Accuracy by week for loop, one-off and gate line, and what could be known at all; releases
-    and causes marked."""
+    """Accuracy by week for loop, frozen baseline and gate line, and what could be known at all;
+    releases and causes marked."""
     weeks = [week.week for week in result.weeks]
     chart = go.Figure()
     lines = (
         ("the loop", [w.loop for w in result.weeks], LOOP, "solid"),
-        ("the one-off", [w.one_off for w in result.weeks], ONE_OFF, "solid"),
+        ("the one-off", [w.frozen_baseline for w in result.weeks], BASELINE, "solid"),
         ("gate", [result.gate] * len(weeks), GATE, "dash"),
         ("label has had feedback", [w.known for w in result.weeks], KNOWN, "dash"),
     )
@@ -111,7 +113,8 @@ def figure(result: Result, found: Sequence[Release], causes: Sequence[Cause]) ->
                 line={"color": LOOP, "dash": "dot", "width": 1},
                 annotation={"text": f"v{release.version}", "font": {"color": LOOP}},
             )
-    low = min([v for w in result.weeks for v in (w.loop, w.one_off) if v is not None] + [0.5])
+    drawn = [share for week in result.weeks for share in (week.loop, week.frozen_baseline)]
+    low = min([share for share in drawn if share is not None] + [0.5])
     for number, cause in enumerate(causes):
         chart.add_annotation(
             x=cause.week,

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-FIRST = 1  # the version trained on the launch data: the one-off
+from driftgate.events import Feedback
+
+FIRST = 1  # the version trained on the launch data: the frozen baseline
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the world knows of one request. known: see `Heard`."""
+    """What the world knows of one request. known: whether its label was, see `KnownLabels`."""
 
     week: int
     label: str
@@ -20,23 +22,23 @@ class Truth:
 
 
 @dataclass
-class Heard:
+class KnownLabels:
     """Since when each label could be known: always for the labels of the launch data, for others
     since the first feedback that rightly named it. A mistaken name teaches nothing of the label."""
 
     since: dict[str, int]  # ms
 
     @classmethod
-    def at_launch(cls, labels: Iterable[str]) -> Heard:
+    def at_launch(cls, labels: Iterable[str]) -> KnownLabels:
         return cls(dict.fromkeys(labels, 0))
 
-    def add(self, truth: str, feedback: Mapping[str, Any]) -> None:
+    def add(self, truth: str, feedback: Feedback) -> None:
         """Feedback on a request whose true label is `truth`. A rating names no label: it confirms
         an answer, whose label is known already."""
-        if feedback["label"] == truth:
-            self.since[truth] = min(feedback["time"], self.since.get(truth, feedback["time"]))
+        if feedback.label == truth:
+            self.since[truth] = min(feedback.time, self.since.get(truth, feedback.time))
 
-    def knows(self, label: str, time: int) -> bool:
+    def at(self, label: str, time: int) -> bool:
         """Whether feedback on a label had come before a moment, ms."""
         return label in self.since and self.since[label] < time
 
@@ -49,7 +51,7 @@ class Week:
     week: int
     answers: int
     loop: float | None
-    one_off: float | None
+    frozen_baseline: float | None
     champion: int
     known: float = 1.0
 
@@ -63,7 +65,7 @@ class Result:
         below: weeks from the one after `refreshed` in which the loop was under what the gate line
             asks of the labels that could be known; all such weeks when there was no refresh.
         below_line: such weeks under the gate line itself.
-        advantage: mean of loop less one-off over the last four weeks, 0..1.
+        advantage: mean of loop less frozen baseline over the last four weeks, 0..1.
     """
 
     weeks: tuple[Week, ...]
@@ -79,10 +81,10 @@ class Result:
 
 
 def by_week(truths: Mapping[str, Truth], answers: Iterable[Mapping[str, Any]]) -> tuple[Week, ...]:
-    """Weekly accuracy of the loop (live answers) and of the one-off (version 1, heard or not).
-    `answers` have request_id, version, role and output, one of each version and role."""
+    """Weekly accuracy of the loop (live answers) and of the frozen baseline (version 1, live or as
+    a shadow). `answers` have request_id, version, role and output, one of each version and role."""
     loop: dict[int, list[bool]] = defaultdict(list)
-    one_off: dict[int, list[bool]] = defaultdict(list)
+    frozen_baseline: dict[int, list[bool]] = defaultdict(list)
     served: dict[int, list[int]] = defaultdict(list)
     known: dict[int, list[bool]] = defaultdict(list)
     for answer in answers:
@@ -95,13 +97,13 @@ def by_week(truths: Mapping[str, Truth], answers: Iterable[Mapping[str, Any]]) -
             served[truth.week].append(answer["version"])
             known[truth.week].append(truth.known)
         if answer["version"] == FIRST:
-            one_off[truth.week].append(right)
+            frozen_baseline[truth.week].append(right)
     return tuple(
         Week(
             week,
             len(loop[week]),
             mean(loop[week]),
-            mean(one_off[week]),
+            mean(frozen_baseline[week]),
             most_common(served[week]),
             sum(known[week]) / len(known[week]),
         )
@@ -111,16 +113,16 @@ def by_week(truths: Mapping[str, Truth], answers: Iterable[Mapping[str, Any]]) -
 
 def judge(weeks: Sequence[Week], gate: float) -> Result:
     """Whether the loop held: at or above the gate line in every week after its first refresh. The
-    line is asked of the answers whose label could be known: what nobody has told a model yet, no
-    model can answer."""
+    line is asked of the answers whose label could be known: no model can answer with a label that
+    no feedback has named."""
     refreshed = next((week.week for week in weeks if week.champion != FIRST), None)
     later = [(w, w.loop) for w in weeks if w.week > (refreshed or 0) and w.loop is not None]
     below = tuple(week.week for week, loop in later if loop < gate * week.known)
     below_line = tuple(week.week for week, loop in later if loop < gate)
     gains = [
-        week.loop - week.one_off
+        week.loop - week.frozen_baseline
         for week in weeks[-4:]
-        if week.loop is not None and week.one_off is not None
+        if week.loop is not None and week.frozen_baseline is not None
     ]
     return Result(tuple(weeks), gate, refreshed, below, mean(gains), below_line)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.errors import BadConfig, DriftgateError, nearest, shown
+from driftgate.errors import BadConfig, DriftgateError, Retriable, nearest, shown
 from driftgate.events import DAY_MS
 from driftgate.health import Log
 from driftgate.model_repo import ModelRepo
@@ -25,7 +26,8 @@ from driftgate.store import Store
 from services.simulator import scoring
 from services.simulator.display import Display
 from services.simulator.facts import Facts, collect
-from services.simulator.people import Habits
+from services.simulator.feedback_model import FeedbackProfile
+from services.simulator.paced import PacedPlayer
 from services.simulator.play import (
     Day,
     Drill,
@@ -34,10 +36,10 @@ from services.simulator.play import (
     PlayStoppedError,
     launch_rows,
 )
+from services.simulator.quiescence import Quiescence
 from services.simulator.reasons import read_reasons, with_reasons
 from services.simulator.report import Cause, write_report
 from services.simulator.scoring import Result, false_alarms
-from services.simulator.settle import Settler
 from services.simulator.world import World
 
 FALSE_ALARM_WINDOW_MS = 14 * DAY_MS
@@ -46,13 +48,19 @@ FALSE_ALARM_TOLERANCE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of a world. refused: what the router said of requests that it did not answer."""
+    """What came of a world.
+
+    Attributes:
+        refused: what the router said of requests that it did not answer.
+        notes: how it went, one sentence each.
+    """
 
     result: Result
     facts: Facts
     false_alarms: tuple[str, ...]
     drills_stopped: bool
     refused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -65,8 +73,9 @@ def play(
     settings: Settings,
     report: Path,
     *,
-    habits: Habits,
+    profile: FeedbackProfile,
     seed: int,
+    pace: float | None = None,
     drills: Sequence[Drill] = (),
     causes: Sequence[Cause] = (),
     reading: Mapping[str, Any] | None = None,
@@ -75,9 +84,14 @@ def play(
     on_day: Callable[[Day], None] = lambda _: None,
     look_further: str = "",
 ) -> Played:
-    """Plays a world on a running system and writes the report; `on_day` is told of each day;
-    `reading` says how the world's file was read, for the dataset card; `look_further` are the
-    commands that a failure's message ends with.
+    """Plays a world on a running system and writes the report.
+
+    Args:
+        pace: how many times as fast as the machine's clock; None: a day takes as long as the system
+            needs for it.
+        on_day: called for each day that is over.
+        reading: how the world's file was read, for the dataset card.
+        look_further: the commands that a failure's message ends with.
 
     Raises:
         BadConfig: the world and the model repo, or the system, do not fit.
@@ -88,17 +102,16 @@ def play(
     artifacts = Artifacts(settings.artifacts)
     repo, uri = model_repo.publish(repo_folder, artifacts)
     model, gate = repo.config.model, repo.config.gate.min_accuracy
-    one_off: dict[int, float] = {}
+    baseline: dict[int, float] = {}
     title = f"{world.name}: {world.weeks} weeks"
-    display = Display(title, len(world.days), gate, console, health or {}, one_off)
+    display = Display(title, len(world.days), gate, console, health or {}, baseline)
     with ExitStack() as open_:
         bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
         open_.callback(bus.close)
         store = Store.connect(settings.store, settings.database)
         open_.callback(store.close)
         log = open_.enter_context(log_to(settings.state_dir / "log" / "simulate.log"))
-        settler = Settler(bus, codec, waiting=display.waiting, log=log)
-        player = Player(
+        player = (Player if pace is None else partial(PacedPlayer, pace=pace))(
             world=world,
             repo=repo,
             repo_uri=uri,
@@ -106,8 +119,8 @@ def play(
             codec=codec,
             artifacts=artifacts,
             router=settings.router,
-            settler=settler,
-            habits=habits,
+            quiescence=Quiescence(bus, codec, waiting=display.waiting, log=log),
+            profile=profile,
             seed=seed,
             drills=drills,
             reading=reading,
@@ -115,8 +128,10 @@ def play(
 
         def watch(day: Day) -> None:
             if day.number % 7 == 6:
-                weeks = scoring.by_week(player.truths, collect(store, model).answers)
-                one_off.update({w.week: w.one_off for w in weeks if w.one_off is not None})
+                with suppress(Retriable):  # the line then lacks a number, and the world goes on
+                    weeks = scoring.by_week(player.ledger.truths(), collect(store, model).answers)
+                    found = {week.week: week.frozen_baseline for week in weeks}
+                    baseline.update({n: share for n, share in found.items() if share is not None})
             display.day(day)
             on_day(day)
 
@@ -135,6 +150,7 @@ def play(
         false_alarms=played.false_alarms,
         causes=causes,
         refused=played.refused,
+        notes=played.notes,
     )
     return played
 
@@ -142,17 +158,36 @@ def play(
 def outcome(player: Player, facts: Facts, gate: float) -> Played:
     """What came of a world that was played to its end."""
     return Played(
-        scoring.judge(scoring.by_week(player.truths, facts.answers), gate),
+        scoring.judge(scoring.by_week(player.ledger.truths(), facts.answers), gate),
         facts,
         tuple(alarms(player, facts)),
         drills_stopped(facts, player.drills),
-        tuple(player.refused),
+        tuple(player.ledger.refused),
+        tuple(notes(player)),
     )
 
 
+def notes(player: Player) -> Iterator[str]:
+    """How a world went that was played to its end, where that is worth a sentence."""
+    ledger, world = player.ledger, player.world
+    if isinstance(player, PacedPlayer):
+        yield f"played at {player.pace:,.0f} times the machine's clock"
+        late = f", by {ledger.latest_seconds:.1f} s at most" if ledger.late else ""
+        yield f"{ledger.late:,} requests were sent late{late}"
+        lost = sum(map(len, world.days)) - len(ledger.truths()) - len(ledger.refused)
+        if lost:
+            yield f"{lost:,} requests got no answer before time was up"
+        if player.outages:
+            yield f"{player.outages:,} ticks could not be written: Kafka was away"
+        if player.behind:
+            yield f"at the end the system was not done: {player.behind}"
+    if ledger.retries:
+        yield f"{ledger.retries:,} calls of the router were made again"
+
+
 def played_through(player: Player, look_further: str) -> None:
-    """Plays; a failure is told together with the system's reasons, while it can be asked, and with
-    what a user may `look_further` with.
+    """Plays; a failure's message ends with the system's reasons, while it can be asked, and with
+    commands to `look_further`.
 
     Raises:
         BadConfig: see `Player.play`.
@@ -210,10 +245,11 @@ def check(world: World, repo: ModelRepo) -> None:
 
 def alarms(player: Player, facts: Facts) -> list[str]:
     """False alarms among the drift-fired requests, by the world's own labels."""
+    truths = player.ledger.truths()
     right = [
-        (a["ms"], a["version"], a["output"] == player.truths[a["request_id"]].label)
+        (a["ms"], a["version"], a["output"] == truths[a["request_id"]].label)
         for a in facts.answers
-        if a["role"] == "live" and a["request_id"] in player.truths
+        if a["role"] == "live" and a["request_id"] in truths
     ]
     reference = {
         verdict["version"]: axis["value"]

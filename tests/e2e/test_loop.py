@@ -19,17 +19,17 @@ from deploy.local import stack as local
 from deploy.local.stack import StackConfig
 from driftgate.audit import broken_links
 from driftgate.bus_kafka import KafkaBus
+from driftgate.bus_tools import events, newest
 from driftgate.codec import Codec
-from driftgate.events import DAY_MS
+from driftgate.events import DAY_MS, AuditEntry, Rollout, Routing
 from driftgate.labelled.reading import read
 from driftgate.labelled.rows import Row
-from driftgate.runner import newest, readable
 from driftgate.store import Store
 from services.console.operators import new_command
 from services.console.orders import send
 from services.simulator.demo import EXAMPLE
+from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import Calendar
-from services.simulator.people import Habits
 from services.simulator.play import Drill
 from services.simulator.schedule import build
 from services.simulator.session import Played, play
@@ -85,7 +85,7 @@ def played_on(folder: Path, watch: Callable[[StackConfig, int], None]) -> Run:
         world,
         config.service_settings,
         folder / "report.html",
-        habits=Habits(share=0.7),
+        profile=FeedbackProfile(share=0.7),
         seed=7,
         drills=[DRILL],
         console=Console(quiet=True),
@@ -122,8 +122,8 @@ def test_drift_is_noticed_and_a_better_version_comes_to_full_traffic(quiet: Run)
     assert any(r["champion"] == version for r in facts.rollouts)
     last = quiet.played.result.weeks[-1]
     assert last.loop is not None
-    assert last.one_off is not None
-    assert last.loop > last.one_off
+    assert last.frozen_baseline is not None
+    assert last.loop > last.frozen_baseline
 
 
 def test_the_spoilt_candidate_is_stopped_by_the_harness(quiet: Run) -> None:
@@ -152,16 +152,17 @@ def test_every_answer_is_stored_once_and_traces_back_to_its_data(quiet: Run) -> 
 
 def test_the_audit_chain_is_unbroken(quiet: Run) -> None:
     codec = Codec.load(quiet.config.service_settings.schemas)
-    entries = [entry for _, entry in readable(KafkaBus(quiet.config.kafka), codec, ["audit"])]
+    entries = list(events(KafkaBus(quiet.config.kafka), codec, AuditEntry))
     assert entries
-    assert broken_links(entries) == []
+    assert broken_links([entry.as_dict() for entry in entries]) == []
 
 
 @pytest.mark.long
 def test_the_same_decisions_and_counts_when_every_service_is_killed(
     quiet: Run, tmp_path: Path
 ) -> None:
-    """Each service once, at a random moment of a random day: amid requests, or amid settling."""
+    """Each service once, at a random moment of a random day: amid requests, or while the world
+    waits."""
     rng = random.Random(11)
     days = dict(zip(rng.sample(range(1, WEEKS * 7 - 3), 6), local.SERVICES, strict=True))
     killed: list[str] = []
@@ -193,11 +194,9 @@ def test_an_operator_takes_the_champion_back(quiet: Run) -> None:
     """Last: it changes the system that the other tests look at."""
     settings = quiet.config.service_settings
     bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas)
-    before = newest(bus, codec, "rollouts")[MODEL]
-    event = new_command(MODEL, "rollback", {}, "test", "complaints", before["time"] + DAY_MS)
-    send(settings, event)
+    before = newest(bus, codec, Rollout)[MODEL]
+    send(settings, new_command(MODEL, "rollback", {}, "test", "complaints", before.time + DAY_MS))
     deadline = time.monotonic() + 60
-    while newest(bus, codec, "rollouts")[MODEL]["champion"] == before["champion"]:
+    while newest(bus, codec, Rollout)[MODEL].champion == before.champion:
         assert time.monotonic() < deadline, "the rollback was not obeyed"
-    routing = newest(bus, codec, "routing")[MODEL]
-    assert routing["arms"][0]["version"] == before["previous"]
+    assert newest(bus, codec, Routing)[MODEL].arms[0].version == before.previous

@@ -22,7 +22,7 @@ def test_off_a_terminal_each_week_is_one_line_with_what_was_done(
     for number in range(14):
         if number == 5:
             shown.ask()
-        shown.day(Day(number, 60, 51, 0, 2, 60 if number < 7 else 57))
+        shown.day(Day(number, 60, 51, 2, 60 if number < 7 else 57))
     first, second = out.getvalue().splitlines()
     assert "week  1   420 answers  loop  85.0%  one-off  75.0%  gate 80%  v2" in first
     assert "gate 80% of 95.0% known" in second

@@ -11,9 +11,10 @@ import pytest
 from driftgate.bus import Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
+from driftgate.events import Feedback
 from driftgate.topology import INGEST, READS
-from services.simulator.scoring import Heard, Truth, Week, by_week, false_alarms, judge
-from services.simulator.settle import NotSettledError, Settler
+from services.simulator.quiescence import NotQuiescentError, Quiescence
+from services.simulator.scoring import KnownLabels, Truth, Week, by_week, false_alarms, judge
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
 
@@ -22,7 +23,7 @@ def answer(request: str, version: int, output: str, role: str = "live") -> dict[
     return {"request_id": request, "version": version, "role": role, "output": output}
 
 
-def test_the_one_off_counts_wherever_it_answered() -> None:
+def test_the_frozen_baseline_counts_wherever_it_answered() -> None:
     truths = {"r1": Truth(1, "a"), "r2": Truth(1, "b", known=False), "r3": Truth(2, "a")}
     found = by_week(
         truths,
@@ -38,8 +39,8 @@ def test_the_one_off_counts_wherever_it_answered() -> None:
     assert found == (Week(1, 2, 1.0, 0.5, 1, known=0.5), Week(2, 1, 1.0, 0.0, 2))
 
 
-def week(number: int, loop: float, one_off: float, champion: int) -> Week:
-    return Week(number, 100, loop, one_off, champion)
+def week(number: int, loop: float, baseline: float, champion: int) -> Week:
+    return Week(number, 100, loop, baseline, champion)
 
 
 def test_the_loop_holds_when_it_stays_above_the_gate_after_its_first_refresh() -> None:
@@ -59,16 +60,21 @@ def test_a_week_is_held_to_the_gate_on_what_could_be_known() -> None:
     assert (bad.below, bad.below_line, bad.held) == ((3,), (3,), False)
 
 
+def feedback(label: str | None, time: int) -> Feedback:
+    ids = {"feedback_id": "f", "request_id": "r", "model": "m"}
+    return Feedback(**ids, kind="correction" if label else "rating", label=label, time=time)
+
+
 def test_a_label_is_known_from_the_first_feedback_that_rightly_names_it() -> None:
-    heard = Heard.at_launch(["old"])
-    heard.add("new", {"label": "old", "time": 10})  # mistaken
-    heard.add("old", {"label": "newest", "time": 10})
-    heard.add("new", {"label": None, "time": 20})  # a rating
-    heard.add("new", {"label": "new", "time": 40})
-    heard.add("new", {"label": "new", "time": 30})
-    assert heard.knows("old", 1)
-    assert [heard.knows("new", time) for time in (29, 30, 31)] == [False, False, True]
-    assert not heard.knows("newest", 99)
+    known = KnownLabels.at_launch(["old"])
+    known.add("new", feedback("old", 10))  # mistaken
+    known.add("old", feedback("newest", 10))
+    known.add("new", feedback(None, 20))  # a rating
+    known.add("new", feedback("new", 40))
+    known.add("new", feedback("new", 30))
+    assert known.at("old", 1)
+    assert [known.at("new", time) for time in (29, 30, 31)] == [False, False, True]
+    assert not known.at("newest", 99)
 
 
 def test_a_request_while_the_version_was_as_good_as_ever_is_a_false_alarm() -> None:
@@ -85,8 +91,8 @@ def bus() -> MemoryBus:
     return found
 
 
-def settler(bus: MemoryBus) -> Settler:
-    return Settler(bus, CODEC, deadline_seconds=0.05)
+def quiescence(bus: MemoryBus) -> Quiescence:
+    return Quiescence(bus, CODEC, deadline_seconds=0.05)
 
 
 def commit(bus: MemoryBus, topic: str, offset: int, *groups: str) -> None:
@@ -95,20 +101,20 @@ def commit(bus: MemoryBus, topic: str, offset: int, *groups: str) -> None:
 
 
 def test_it_waits_for_every_group_that_reads_a_topic(bus: MemoryBus) -> None:
-    settler(bus).all()
+    quiescence(bus).of_all()
     bus.producer().send("verdicts", b"m", b"some")
     commit(bus, "verdicts", 1, INGEST, "drift-detector")
-    with pytest.raises(NotSettledError, match="promoter is behind by 1 on verdicts-0"):
-        settler(bus).all()
+    with pytest.raises(NotQuiescentError, match="promoter is behind by 1 on verdicts-0"):
+        quiescence(bus).of_all()
     commit(bus, "verdicts", 1, *READS)
-    settler(bus).all()
+    quiescence(bus).of_all()
 
 
 def test_it_waits_for_the_router(bus: MemoryBus) -> None:
     bus.producer().send("routing", b"m", b"some")
     commit(bus, "routing", 1, INGEST)
-    with pytest.raises(NotSettledError, match="router-0 is behind by 1 on routing-0"):
-        settler(bus).all()
+    with pytest.raises(NotQuiescentError, match="router-0 is behind by 1 on routing-0"):
+        quiescence(bus).of_all()
 
 
 def test_what_a_record_leads_to_while_it_looks_is_waited_for(bus: MemoryBus) -> None:
@@ -126,5 +132,5 @@ def test_what_a_record_leads_to_while_it_looks_is_waited_for(bus: MemoryBus) -> 
         return read(group)
 
     bus.committed = finishes_now  # type: ignore[method-assign]
-    with pytest.raises(NotSettledError, match=r"trainer is behind by 1 on retrain\.requests-0"):
-        settler(bus).all()
+    with pytest.raises(NotQuiescentError, match=r"trainer is behind by 1 on retrain\.requests-0"):
+        quiescence(bus).of_all()

@@ -1,7 +1,8 @@
-"""What people say of a world's answers, and which worlds are not played."""
+"""What feedback a world's answers get, and which worlds are not played."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,35 +12,44 @@ from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS
 from driftgate.labelled.rows import Row
-from services.simulator import people
 from services.simulator.demo import EXAMPLE
+from services.simulator.feedback_model import (
+    AnsweredRequest,
+    FeedbackProfile,
+    arrival_order,
+    feedback_on,
+)
 from services.simulator.lengths import Calendar
 from services.simulator.schedule import build
 from services.simulator.session import play
 from services.simulator.world import START
 
 
-def test_people_give_late_and_partly_wrong_feedback_on_a_share() -> None:
-    habits = people.Habits(share=0.4, wrong=0.1)
-    asked = [people.Answered(f"r{n}", START, "a", "a" if n % 4 else "b") for n in range(4000)]
-    given = [people.feedback(one, "m", ["a", "b", "c"], habits, 7) for one in asked]
-    found = [event for event in given if event]
+def answered(number: int, output: str) -> AnsweredRequest:
+    return AnsweredRequest(f"r{number}", 0, START, "a", output, 1)
+
+
+def test_feedback_comes_late_on_a_share_of_answers_and_is_partly_wrong() -> None:
+    profile = FeedbackProfile(share=0.4, wrong=0.1)
+    requests = [answered(n, "a" if n % 4 else "b") for n in range(4000)]
+    given = [feedback_on(one, "m", ["a", "b", "c"], profile, 7) for one in requests]
+    found = [feedback for feedback in given if feedback]
     assert 0.36 < len(found) / 4000 < 0.44
-    wrong = sum(event["label"] not in (None, "a") for event in found)
+    wrong = sum(feedback.label not in (None, "a") for feedback in found)
     assert 0.07 < wrong / len(found) < 0.13
-    assert all(START < event["time"] <= START + 11 * DAY_MS for event in found)
-    ratings = [event for event in found if event["kind"] == "rating"]
+    assert all(START < feedback.time <= START + 11 * DAY_MS for feedback in found)
+    ratings = [feedback for feedback in found if feedback.kind == "rating"]
     assert ratings
-    assert all(event["label"] is None for event in ratings)
+    assert all(feedback.label is None for feedback in ratings)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [("share", 1.2, "0 to 1"), ("wrong", -0.1, "0 to 1"), ("delay_hours", 0, "above 0")],
 )
-def test_habits_that_nobody_has_are_refused(name: str, value: float, wanted: str) -> None:
+def test_an_impossible_profile_is_refused(name: str, value: float, wanted: str) -> None:
     with pytest.raises(BadConfig, match=f"{name} is {value:g}, expected {wanted}"):
-        people.Habits(**{name: value})
+        FeedbackProfile(**{name: value})
 
 
 def test_a_world_with_a_label_that_the_model_does_not_know_is_not_played(tmp_path: Path) -> None:
@@ -52,13 +62,18 @@ def test_a_world_with_a_label_that_the_model_does_not_know_is_not_played(tmp_pat
             world,
             Settings(kafka="127.0.0.1:1", state_dir=tmp_path),
             tmp_path / "report.html",
-            habits=people.Habits(),
+            profile=FeedbackProfile(),
             seed=1,
             console=Console(quiet=True),
         )
 
 
 def test_a_days_feedback_arrives_out_of_order() -> None:
-    due = [{"time": START + n * 60_000} for n in range(300)]
-    assert people.sending_order(due, 7) != due
-    assert sorted(people.sending_order(due, 7), key=lambda e: e["time"]) == due
+    due = [
+        replace(feedback, time=START + n * 60_000)
+        for n in range(300)
+        if (feedback := feedback_on(answered(n, "a"), "m", ["a", "b"], FeedbackProfile(1.0), 7))
+    ]
+    arrived = arrival_order(due, 7)
+    assert arrived != due
+    assert sorted(arrived, key=lambda feedback: feedback.time) == due

@@ -77,7 +77,7 @@ class Wanted:
     rows: int = 0
     purpose: str = "Sorts texts."
     protect: str | None = None
-    one_off: bool = False
+    frozen_baseline: bool = False
     labelled_per_day: float | None = None
     max_rows: int | None = None
 
@@ -115,7 +115,7 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         min_cases=min(DEFAULTS.min_cases, max(10, len(held) // 2)),
         min_rows=min(DEFAULTS.min_rows, max(40, len(launch) // 2)),
         min_pairs=pairs(wanted.labelled_per_day),
-        one_off=wanted.one_off,
+        frozen_baseline=wanted.frozen_baseline,
         max_rows=max_rows,
         replay_rows=max_rows // 2,
     )

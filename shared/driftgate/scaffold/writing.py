@@ -52,7 +52,7 @@ class Declaration:
     probe_gate: float = 0.8
     min_cases: int = 80
     min_pairs: Sequence[int] = (20, 30, 40)
-    one_off: bool = False
+    frozen_baseline: bool = False
     epochs: int = 4
     learning_rate: float = 0.002
     recent_days: int = 56
@@ -84,7 +84,7 @@ def write(folder: Path, declaration: Declaration, cases: Sequence[Case]) -> Mode
         autoescape=False,  # noqa: S701 - YAML
     )
     environment.filters["quoted"] = quoted
-    values = asdict(declaration) | {"one_off": str(declaration.one_off).lower()}
+    values = asdict(declaration) | {"one_off": str(declaration.frozen_baseline).lower()}
     (folder / "evals").mkdir(parents=True, exist_ok=True)
     (folder / MODEL_YAML).write_text(
         environment.get_template("model.yaml.j2").render(values), encoding="utf-8"

@@ -1,4 +1,4 @@
-"""Waits until the system has done all that its events lead to.
+"""Waits until the system is quiescent: until it has done all that its events lead to.
 
 Every service commits a position only after the effects of the record are durable. So when, for
 every group, committed == end, and the ends did not move while that was checked, nothing is under
@@ -11,25 +11,39 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
 from driftgate import topology
 from driftgate.bus import Bus, Position
 from driftgate.codec import Codec
 from driftgate.errors import BusUnavailable, Retriable
 from driftgate.health import Log, log_for
-from driftgate.runner import retrying
 
 CHECK_SECONDS = 0.02
+# An outage of the bus is waited for so long.
+OUTAGE_SECONDS = 120.0
 
 Lags = Mapping[str, Mapping[Position, int]]
 
 
-class NotSettledError(Retriable):
+class NotQuiescentError(Retriable):
     """Something is still behind at the deadline; the message says what."""
 
 
 @dataclass
-class Settler:
-    """Watches one bus. `deadline_seconds` must cover the longest training."""
+class Quiescence:
+    """Watches one bus.
+
+    Attributes:
+        deadline_seconds: must cover the longest training.
+        waiting: told who is behind, each time that this is checked.
+    """
 
     bus: Bus
     codec: Codec
@@ -37,27 +51,49 @@ class Settler:
     waiting: Callable[[Lags], None] = lambda _: None
     log: Log = field(default_factory=lambda: log_for("simulate"))
 
-    def stored(self) -> None:
-        """Until ingest-logger has stored and joined everything."""
+    def of_ingestion(self) -> None:
+        """Until ingest-logger has stored and joined everything.
+
+        Raises:
+            NotQuiescentError, BusUnavailable
+        """
         self._wait((topology.INGEST,))
 
-    def all(self) -> None:
-        """Until every service has caught up and every open piece of work is done."""
+    def of_all(self) -> None:
+        """Until every service has caught up and every open piece of work is done.
+
+        Raises:
+            NotQuiescentError, BusUnavailable
+        """
         self._wait((topology.INGEST, *topology.READS))
 
     def _wait(self, groups: tuple[str, ...]) -> None:
         deadline = time.monotonic() + self.deadline_seconds
         quiet: Mapping[Position, int] | None = None
         while True:
-            ends, behind = retrying(self.log)(lambda: self._behind(groups))
+            ends, behind = self._retrying(self._behind, groups)
             if ends == quiet:  # and had not moved since all had come there
                 return
             quiet = None if behind else ends
             self.waiting(behind)
             if time.monotonic() > deadline:
-                raise NotSettledError(f"after {self.deadline_seconds:g} s: {described(behind)}")
+                raise NotQuiescentError(f"after {self.deadline_seconds:g} s: {described(behind)}")
             if behind:
                 time.sleep(CHECK_SECONDS)
+
+    @property
+    def _retrying(self) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception_type(Retriable),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_after_delay(OUTAGE_SECONDS),
+            before_sleep=self._log_failure,
+            reraise=True,
+        )
+
+    def _log_failure(self, state: RetryCallState) -> None:
+        error = state.outcome and state.outcome.exception()
+        self.log.warning("retrying", attempt=state.attempt_number, error=str(error))
 
     def _behind(self, groups: tuple[str, ...]) -> tuple[Mapping[Position, int], Lags]:
         """Where every topic ends, and which groups have not come there."""
@@ -71,7 +107,7 @@ class Settler:
 
 
 def described(behind: Lags) -> str:
-    """Who is behind, and where, in words."""
+    """Who is behind, and where."""
     return "; ".join(
         f"{group} is behind by " + ", ".join(f"{n} on {position}" for position, n in found.items())
         for group, found in behind.items()
