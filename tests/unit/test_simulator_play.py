@@ -40,6 +40,7 @@ from driftgate.runtime.service import AuditDraft
 from driftgate.runtime.ticker import Ticker
 from driftgate.scaffold.proposal import Proposal
 from driftgate.scaffold.writing import Declaration
+from driftgate.tasks import task_of
 from services.simulator import demo, session
 from services.simulator.demo import EXAMPLE, Plan, drills, tell
 from services.simulator.facts import Facts
@@ -448,7 +449,8 @@ def test_a_failed_world_knows_how_it_was_read_and_leaves_neither_bus_nor_store_o
 def test_texts_with_other_line_ends_come_through_a_seed_file(tmp_path: Path) -> None:
     artifacts = Artifacts(f"file://{tmp_path}")
     given = replace(world(), launch=(row(SEPARATORS, "refund", -2), row("plain", "refund", -1)))
-    found = seed_rows(artifacts, artifacts.put(seed_file(given, MODEL)))
+    task = task_of(model_repo.read(EXAMPLE).config.task)
+    found = seed_rows(artifacts, artifacts.put(seed_file(given, MODEL)), task)
     assert [one.text for one in found] == [SEPARATORS, "plain"]
 
 
