@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from driftgate.artifacts import Artifacts
-from driftgate.events import DAY_MS, Event
+from driftgate.events import (
+    DAY_MS,
+    Arm,
+    Command,
+    Inference,
+    Model,
+    Outcome,
+    Routing,
+    Verdict,
+)
 from driftgate.model_repo import ModelYaml, parse, publish
 
 MODEL = "post"
@@ -48,34 +57,26 @@ def day(number: float) -> int:
     return START + round(number * DAY_MS)
 
 
-def inference(number: int, time: int, version: int = 1, **over: Any) -> Event:
+def inference(number: int, time: int, version: int = 1, **over: Any) -> Inference:
     """A sure answer; the labels take turns, and every fourth text is Spanish."""
-    return {
+    fields: dict[str, Any] = {
         "request_id": f"r-{number}",
         "model": MODEL,
         "version": version,
-        "digest": "",
-        "role": "live",
-        "input": None,
         "input_hash": "0" * 64,
         "features": {"similarity": 0.8, "words": 9.0},
         "slices": {"language": "es" if number % 4 == 0 else "en"},
         "output": LABELS[number % len(LABELS)],
         "confidence": 0.5 if number % 5 == 0 else 0.9,
-        "latency_ms": 5.0,
-        "tokens": 12,
-        "cost": 0.0,
-        "subject": None,
         "epoch": 1,
-        "propensity": 1.0,
         "time": time,
-        **over,
     }
+    return Inference(**fields | over)
 
 
-def outcome(number: int, time: int, correct: bool | None, version: int = 1, **over: Any) -> Event:
+def outcome(number: int, time: int, correct: bool | None, version: int = 1, **over: Any) -> Outcome:
     """The outcome of an inference of the same number."""
-    return {
+    fields: dict[str, Any] = {
         "outcome_id": f"f-{number}",
         "request_id": f"r-{number}",
         "model": MODEL,
@@ -84,68 +85,65 @@ def outcome(number: int, time: int, correct: bool | None, version: int = 1, **ov
         "output": LABELS[number % len(LABELS)],
         "confidence": 0.9,
         "kind": "correction",
-        "label": None,
-        "rating": None,
-        "edited": None,
         "was_correct": correct,
         "inference_time": time,
         "feedback_time": time,
         "time": time,
-        **over,
     }
+    return Outcome(**fields | over)
 
 
-def verdict(version: int, time: int, **measured: Any) -> Event:
+def verdict(version: int, time: int, **measured: Any) -> Verdict:
     """A pass, with the reference of that version."""
-    return {
-        "verdict_id": f"{MODEL}@{version}",
-        "model": MODEL,
-        "version": version,
-        "retrain_id": f"{MODEL}:{version}",
-        "adapter_digest": "0" * 64,
-        "adapter_uri": "sha256:" + "0" * 64,
-        "champion": None,
-        "result": "pass",
-        "axes": [],
-        "reference": reference(**measured),
-        "repo_hash": "0" * 64,
-        "report_uri": "sha256:" + "0" * 64,
-        "words": "passes",
-        "time": time,
-    }
+    return Verdict(
+        verdict_id=f"{MODEL}@{version}",
+        model=MODEL,
+        version=version,
+        retrain_id=f"{MODEL}:{version}",
+        adapter_digest="0" * 64,
+        adapter_uri="sha256:" + "0" * 64,
+        result="pass",
+        axes=(),
+        reference=reference(**measured),
+        repo_hash="0" * 64,
+        report_uri="sha256:" + "0" * 64,
+        words="passes",
+        time=time,
+    )
 
 
-def retrain(command_id: str, time: int, **args: str) -> Event:
+def retrain(command_id: str, time: int, **args: str) -> Command:
     """A command that asks for a new version."""
-    return {
-        "command_id": command_id,
-        "model": MODEL,
-        "kind": "retrain",
-        "version": None,
-        "args": args,
-        "actor": "ana",
-        "reason": "",
-        "time": time,
-    }
+    return Command(
+        command_id=command_id, model=MODEL, kind="retrain", args=args, actor="ana", time=time
+    )
 
 
-def tick(time: int, **positions: int) -> Event:
-    """The time goes on; positions as `inferences_0=12`."""
-    at = {name.replace("_", "-"): offset for name, offset in positions.items()}
-    return {"world": "test", "time": time, "positions": at}
+def routing(champion: int, time: int, epoch: int = 1, challenger: int | None = None) -> Routing:
+    """A tenth of the traffic for the challenger, if there is one."""
+    weights = {challenger: 1000, champion: 9000} if challenger else {champion: 10000}
+    return Routing(
+        model=MODEL,
+        epoch=epoch,
+        base="all-MiniLM-L6-v2",
+        base_digest="b" * 64,
+        arms=tuple(
+            Arm(version=v, digest=f"{v}" * 64, adapter_uri=f"sha256:{v}", weight=weight)
+            for v, weight in weights.items()
+        ),
+        shadows=(),
+        salt=MODEL,
+        sticky_by="subject",
+        repo_hash="0" * 64,
+        time=time,
+    )
 
 
-def declare(artifacts: Artifacts, folder: Path, text: str = YAML) -> Event:
+def declare(artifacts: Artifacts, folder: Path, text: str = YAML, model: str = MODEL) -> Model:
     """The model repo, stored, and the event that puts it in force."""
     (folder / "evals").mkdir(parents=True)
     (folder / "model.yaml").write_text(text)
     (folder / "evals" / "regression.jsonl").write_text("")
     (folder / "evals" / "probes.yaml").write_text("")
     repo, uri = publish(folder, artifacts)
-    return {
-        "model": MODEL,
-        "repo_hash": repo.hash,
-        "repo_uri": uri,
-        "actor": "ana",
-        "time": START,
-    }
+    return Model(model=model, repo_hash=repo.hash, repo_uri=uri, actor="ana", time=START)

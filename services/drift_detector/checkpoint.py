@@ -1,85 +1,118 @@
 """What the service remembers, as one file: its evidence together with the positions up to which
 records are part of it, so that no record is counted twice or left out, whenever it is killed.
 
-The file may be lost without harm: without it the service reads the topics again from the earliest
-record that they keep, and comes to the same state as far as their retention reaches.
+It is written when a tick has moved the evidence. What came since then lies on Kafka, and is read
+again. The file may be lost without harm: without it the service reads the topics again from the
+earliest record that they keep, and comes to the same state as far as their retention reaches.
 """
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from driftgate.bus import Position
-from driftgate.reference import Reference
-from services.drift_detector.monitoring import Evidence, Observation
-from services.drift_detector.triggers import Wishes
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """It is now `time`, ms, and what lies before `positions` (next offset of each
-    topic-partition) belongs to the time before."""
-
-    time: int
-    positions: Mapping[str, int] = field(default_factory=dict)
-
-    def covers(self, seen: Observation) -> bool:
-        """Whether an observation lies before the positions, or none is given for its origin."""
-        return seen.offset < self.positions.get(seen.origin, seen.offset + 1)
+from driftgate.bus import Bus, Position
+from driftgate.errors import BadConfig
+from driftgate.files import write_atomically
+from services.drift_detector import checkpoint_v1
+from services.drift_detector.monitoring import Evidence
+from services.drift_detector.observations import Observation
+from services.drift_detector.triggers import PendingAlert, Under
 
 
 @dataclass
-class Memory:
-    """The whole state.
+class ModelState:
+    """What is remembered of one model.
 
     Attributes:
-        offsets: next offset to take, by topic-partition.
-        repos: artifact folder of the model repo in force, by model.
-        references: of every verdict, by `model@version`.
+        repo_uri: artifact folder of the newest model repo that could be used; empty before one.
+        under: what its routing says of the champion.
+        time: of the last tick that was folded, ms.
         waiting: observations that no tick has folded yet.
-        ticks: ticks whose positions are not reached yet.
-        wishes: by model.
+        dropped: observations that were not kept since that tick.
+        pending: alerts that no request has answered yet.
     """
 
-    offsets: dict[str, int] = field(default_factory=dict)
-    repos: dict[str, str] = field(default_factory=dict)
-    references: dict[str, Reference] = field(default_factory=dict)
+    repo_uri: str = ""
+    under: Under = field(default_factory=Under)
+    time: int = 0
     waiting: list[Observation] = field(default_factory=list)
-    ticks: list[Tick] = field(default_factory=list)
+    dropped: int = 0
     evidence: Evidence = field(default_factory=Evidence)
-    wishes: dict[str, Wishes] = field(default_factory=dict)
+    pending: tuple[PendingAlert, ...] = ()
 
 
-MEMORY = TypeAdapter(Memory)
+@dataclass
+class State:
+    """All that is remembered.
+
+    Attributes:
+        positions: next offset of each topic-partition that is part of it.
+    """
+
+    positions: dict[str, int] = field(default_factory=dict)
+    models: dict[str, ModelState] = field(default_factory=dict)
+
+    def model(self, name: str) -> ModelState:
+        return self.models.setdefault(name, ModelState())
 
 
-def save(memory: Memory, path: Path) -> None:
-    """Durable when it returns: written beside, synced, then moved into place."""
-    beside = path.with_suffix(".part")
-    with beside.open("wb") as file:
-        file.write(MEMORY.dump_json(memory))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+STATE = TypeAdapter(State)
 
 
-def load(path: Path, ends: Mapping[Position, int]) -> Memory | None:
-    """What was saved; None when there is nothing, nothing that this version can read, or the
-    memory of other topics: those that are there end (`ends`) before its positions."""
-    try:
-        memory = MEMORY.validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-    known = {str(position): end for position, end in ends.items()}
-    ours = all(offset <= known.get(at, 0) for at, offset in memory.offsets.items())
-    return memory if ours else None
+@dataclass
+class Checkpoint:
+    """The service's memory. `state` is what it holds now.
+
+    Attributes:
+        moved: whether a tick has changed the state since it was written.
+    """
+
+    path: Path
+    bus: Bus
+    state: State = field(default_factory=State)
+    moved: bool = False
+
+    def restore(self) -> Mapping[Position, int]:
+        """
+        Raises:
+            BusUnavailable
+        """
+        self.state, self.moved = self._written() or State(), False
+        return {at: self.state.positions[str(at)] for at in self._ends(self.state)}
+
+    def keep(self, positions: Mapping[Position, int]) -> None:
+        """
+        Raises:
+            OSError
+        """
+        if not self.moved:
+            return
+        self.state.positions = {str(at): offset for at, offset in positions.items()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, STATE.dump_json(self.state))
+        self.moved = False
+
+    def _written(self) -> State | None:
+        """None when there is nothing, nothing that this version can read, or the state of other
+        topics: those that are there end before its positions."""
+        try:
+            written = json.loads(self.path.read_bytes())
+            state = STATE.validate_python(checkpoint_v1.upgraded(written))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, BadConfig):
+            return None
+        ends = self._ends(state)
+        ours = len(ends) == len(state.positions) and all(
+            state.positions[str(at)] <= end for at, end in ends.items()
+        )
+        return state if ours else None
+
+    def _ends(self, state: State) -> Mapping[Position, int]:
+        """Where the partitions of a state end now, as far as they are there."""
+        topics = {name.rpartition("-")[0] for name in state.positions}
+        ends = self.bus.ends(topics)
+        return {at: end for at, end in ends.items() if str(at) in state.positions}

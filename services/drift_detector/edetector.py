@@ -58,7 +58,7 @@ class EDetector(DriftDetector):
         self.evidence = [
             (m + 1) * (1 + a * gain) for m, a in zip(self.evidence, ALTERNATIVES, strict=True)
         ]
-        self._drift_detected = self.statistic >= self.threshold
+        self._drift_detected = sum(self.evidence) / len(ALTERNATIVES) >= self.threshold
 
     @property
     def statistic(self) -> float:

@@ -3,23 +3,29 @@
 Every stream is a signal in a slice, as answered live by one version, against the reference that
 this version's own evaluation measured; so a new version starts without history. A request counts
 once in each stream, however often it is delivered.
+
+What is folded at a tick are the observations before its positions and its time, sorted by their own
+time. The same ticks so lead to the same alerts, with the same ids, in whatever order topics were
+polled and however often the service was killed. Other ticks, as from a faster clock, lead to the
+same alerts as long as each observation arrived before the tick that follows its time; one that
+arrives later counts among those of a later tick.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from driftgate.events import DAY_MS, HOUR_MS, Event
+from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
 from driftgate.model_repo import ModelYaml, Monitor
-from driftgate.reference import Answer, Reference, signals
-from services.drift_detector.worsening import Detector, Stored, build
+from driftgate.reference import Reference, signals
+from services.drift_detector import deduplication, detectors
+from services.drift_detector.deduplication import Seen
+from services.drift_detector.detectors import Detector, build
+from services.drift_detector.observations import Observation
 
-# Requests remembered against repeated delivery. Producers repeat within seconds, and our own
-# position is kept beside the evidence, so that a restart repeats nothing.
-REMEMBERED = 10_000
 # Weight of the past at each step of the recent mean: the newest hundred numbers or so.
 FADING = 0.99
 # Versions of a model whose evidence is kept, for the day when one is rolled back to.
@@ -32,28 +38,10 @@ DATING = 0.12
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """What monitors need of one record. `kind` tells which monitors: answers come from topic
-    `inferences`, outcomes from `outcomes`. `origin` and `offset` say where it lay."""
-
-    kind: Literal["answer", "outcome"]
-    request_id: str
-    model: str
-    version: int
-    time: int
-    answer: Answer
-    origin: str
-    offset: int
-
-    @property
-    def order(self) -> tuple[int, str, str, int]:
-        return self.time, self.kind, self.request_id, self.offset
-
-
-@dataclass(frozen=True, slots=True)
 class Watched:
     """One stream of one version: what it is, its bar and its threshold."""
 
+    name: str
     monitor: Monitor
     slice: str
     signal: str
@@ -64,11 +52,7 @@ class Watched:
     @property
     def label(self) -> str:
         """The label whose share this is, or nothing."""
-        return self.signal.partition(":")[2]
-
-    @property
-    def name(self) -> str:
-        return ":".join(part for part in (self.monitor.name, self.slice, self.label) if part)
+        return label_of(self.signal)
 
     def detector(self) -> Detector:
         """A detector without history."""
@@ -88,7 +72,7 @@ class Stream:
         rise: evidence, as a logarithm, of a change that began at `since` (CUSUM).
     """
 
-    detector: Stored
+    detector: detectors.Stored
     events: int = 0
     recent: tuple[float, float] = (0.0, 0.0)
     rise: float = 0.0
@@ -103,11 +87,12 @@ class Stream:
         """One more number; whether it alarms."""
         if self.rise <= 0:
             self.rise, self.since = 0.0, time
-        self.rise += math.log1p(DATING * (x - self.detector.mean) / self.detector.mean)
+        detector, (total, weight) = self.detector, self.recent
+        self.rise += math.log1p(DATING * (x - detector.mean) / detector.mean)
         self.events += 1
-        self.recent = (self.recent[0] * FADING + x, self.recent[1] * FADING + 1)
-        self.detector.update(x)
-        return self.detector.drift_detected
+        self.recent = (total * FADING + x, weight * FADING + 1)
+        detector.update(x)
+        return detector.drift_detected
 
     def restart(self, detector: Detector) -> None:
         """Begins new evidence, as after an alarm."""
@@ -116,55 +101,51 @@ class Stream:
 
 @dataclass
 class Evidence:
-    """All streams of all versions.
+    """All streams of all versions of one model.
 
     Attributes:
-        streams: by `model@version`, then by the stream's name.
-        live: fading count of live answers by model and version.
-        seen: requests that were counted, oldest first.
+        streams: by version, then by the stream's name.
+        live: fading count of live answers, by version.
+        seen: requests that were counted.
     """
 
-    streams: dict[str, dict[str, Stream]] = field(default_factory=dict)
-    live: dict[str, dict[int, float]] = field(default_factory=dict)
-    seen: dict[str, None] = field(default_factory=dict)
+    streams: dict[int, dict[str, Stream]] = field(default_factory=dict)
+    live: dict[int, float] = field(default_factory=dict)
+    seen: deduplication.Stored = field(default_factory=Seen)
 
-    def live_version(self, model: str) -> int | None:
+    @property
+    def live_version(self) -> int | None:
         """The version that gave most of the newest answers."""
-        counts = self.live.get(model, {})
+        counts = self.live
         return max(counts, key=lambda version: (counts[version], version), default=None)
 
-    def first_time(self, observation: Observation) -> bool:
-        """Whether this request is new; it is not from now on."""
-        name = f"{observation.kind}:{observation.model}:{observation.request_id}"
-        if name in self.seen:
-            return False
-        self.seen[name] = None
-        return True
-
-    def count_live(self, observation: Observation) -> None:
-        counts = self.live.setdefault(observation.model, {})
-        for version in counts:
-            counts[version] *= FADING
-        counts[observation.version] = counts.get(observation.version, 0.0) + 1
+    def count_live(self, observations: Iterable[Observation]) -> None:
+        for seen in observations:
+            if seen.kind == "answer":
+                for version in self.live:
+                    self.live[version] *= FADING
+                self.live[seen.version] = self.live.get(seen.version, 0.0) + 1
 
     def forget(self) -> None:
-        """Drops what is too old to matter."""
-        for name in list(self.seen)[:-REMEMBERED]:
-            del self.seen[name]
-        for model, counts in self.live.items():
-            for version in sorted(counts, key=lambda v: counts[v])[:-VERSIONS_KEPT]:
-                del counts[version]
-                self.streams.pop(f"{model}@{version}", None)
+        """Drops the versions that are too old to matter."""
+        for version in sorted(self.live, key=lambda v: self.live[v])[:-VERSIONS_KEPT]:
+            del self.live[version]
+            self.streams.pop(version, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A `drift.alerts` event, the same in words, and what the detector was given: from `state`,
-    with the numbers `values`, it comes to the same alarm again."""
+    """An alert, the same in words, and what the detector was given: from `state`, with the numbers
+    `values`, it comes to the same alarm again."""
 
-    event: Event
-    words: str
+    event: DriftAlert
+    summary: str
     inputs: Mapping[str, Any]
+
+
+# What an observation tells a stream: in which turn, of all that is told at a tick, and by what
+# number.
+Told = tuple[int, float, Observation]
 
 
 def bar(reference: Reference, signal: str, slice_name: str, tolerance: float) -> float | None:
@@ -198,7 +179,9 @@ def plan(config: ModelYaml, reference: Reference) -> Plan:
             for signal in names or [monitor.value]:
                 mean = bar(reference, signal, slice_name, monitor.tolerance)
                 if mean is not None:
+                    parts = (monitor.name, slice_name, label_of(signal))
                     streams[monitor.name, slice_name, signal] = Watched(
+                        ":".join(filter(None, parts)),
                         monitor,
                         slice_name,
                         signal,
@@ -209,10 +192,15 @@ def plan(config: ModelYaml, reference: Reference) -> Plan:
     return streams
 
 
-def moved(
+def label_of(signal: str) -> str:
+    """The label whose share a signal is, or nothing."""
+    return signal.partition(":")[2]
+
+
+def affected(
     seen: Observation, config: ModelYaml, reference: Reference, streams: Plan
 ) -> Iterator[tuple[Watched, float]]:
-    """The streams that an observation moves, and by what number."""
+    """The streams that an observation affects, and the number that it gives each."""
     for monitor in config.monitors:
         if (monitor.signal == "quality") != (seen.kind == "outcome"):
             continue
@@ -236,40 +224,65 @@ def fold(
     evidence: Evidence,
     observations: Iterable[Observation],
     now: int,
-    configs: Mapping[str, ModelYaml],
-    references: Mapping[str, Reference],
+    config: ModelYaml,
+    references: Mapping[int, Reference],
 ) -> list[Alarm]:
     """Moves `evidence` on by the observations, in any order, and tells what alarms.
 
-    `references` are those of the verdicts, by `model@version`; a version without one counts as
-    live traffic, and is not monitored. `now` is the time of the tick, ms.
+    `references` are those of the verdicts, by version; a version without one counts as live
+    traffic, and is not monitored. `now` is the time of the tick, ms. An error leaves the evidence
+    as it was.
     """
-    alarms: list[Alarm] = []
-    plans: dict[str, Plan] = {}
-    fed: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
-    for seen in sorted(observations, key=lambda observation: observation.order):
-        config = configs.get(seen.model)
-        if config is None or not believable(seen, config, now) or not evidence.first_time(seen):
-            continue
-        if seen.kind == "answer":
-            evidence.count_live(seen)
-        version = f"{seen.model}@{seen.version}"
-        reference = references.get(version, {})
-        streams = evidence.streams.setdefault(version, {})
-        if version not in plans:
-            plans[version] = plan(config, reference)
-            align(streams, plans[version].values())
-        for what, x in moved(seen, config, reference, plans[version]):
-            stream = streams[what.name]
-            state, values = fed.setdefault((version, what.name), (stream.detector.state, []))
-            values.append(x)
-            if stream.update(x, seen.time):
-                event = alert(seen, what, stream, now)
-                alarms.append(Alarm(event, words(what, stream), replay(what, state, values)))
-                stream.restart(what.detector())
-                del fed[version, what.name]
+    given = [seen for seen in observations if believable(seen, config, now)]
+    given.sort(key=lambda seen: seen.order)
+    fresh = [given[index] for index in evidence.seen.unknown([seen.identity for seen in given])]
+    plans = {v: plan(config, references.get(v, {})) for v in {seen.version for seen in fresh}}
+    numbers = by_stream(fresh, config, references, plans)
+
+    evidence.seen.add([seen.identity for seen in fresh])
+    evidence.count_live(fresh)
+    for version, wanted in plans.items():
+        align(evidence.streams.setdefault(version, {}), wanted.values())
+    alarms: dict[str, tuple[int, Alarm]] = {}
+    for version, found in numbers.items():
+        for what, values in found.values():
+            stream = evidence.streams[version][what.name]
+            for turn, alarm in alarms_of(config.model, what, stream, values, now):
+                alarms.setdefault(alarm.event.alert_id, (turn, alarm))
     evidence.forget()
-    return alarms
+    return [alarm for _, alarm in sorted(alarms.values(), key=lambda found: found[0])]
+
+
+def by_stream(
+    observations: Iterable[Observation],
+    config: ModelYaml,
+    references: Mapping[int, Reference],
+    plans: Mapping[int, Plan],
+) -> dict[int, dict[str, tuple[Watched, list[Told]]]]:
+    """The numbers of each stream, in the order of the observations, by version and name."""
+    found: dict[int, dict[str, tuple[Watched, list[Told]]]] = {version: {} for version in plans}
+    turn = 0
+    for seen in observations:
+        version = seen.version
+        streams, reference = found[version], references.get(version, {})
+        for what, x in affected(seen, config, reference, plans[version]):
+            streams.setdefault(what.name, (what, []))[1].append((turn, x, seen))
+            turn += 1
+    return found
+
+
+def alarms_of(
+    model: str, what: Watched, stream: Stream, told: Sequence[Told], now: int
+) -> Iterator[tuple[int, Alarm]]:
+    """Gives a stream its numbers; its alarms, each with its turn."""
+    state, first = stream.detector.state, 0
+    for index, (turn, x, seen) in enumerate(told):
+        if stream.update(x, seen.time):
+            values = [x for _, x, _ in told[first : index + 1]]
+            event = alert(model, seen, what, stream, now)
+            yield turn, Alarm(event, summary(what, stream), replay(what, state, values))
+            stream.restart(what.detector())
+            state, first = stream.detector.state, index + 1
 
 
 def align(streams: dict[str, Stream], wanted: Iterable[Watched]) -> None:
@@ -291,42 +304,41 @@ def replay(what: Watched, state: list[float], values: list[float]) -> dict[str, 
         "mean": what.mean,
         "threshold": what.threshold,
         "state": state,
-        "values": list(values),
+        "values": values,
     }
 
 
-def alert(last: Observation, what: Watched, stream: Stream, now: int) -> Event:
-    """The `drift.alerts` event of a stream that alarms at `last`."""
-    monitor = what.monitor
-    evidence = {
-        "reference": what.reference,
-        "tolerance": monitor.tolerance,
-        "tolerated_mean": what.mean,
-        "recent_mean": stream.recent_mean,
-        "n": float(stream.events),
-        "statistic": stream.detector.statistic,
-        "threshold": stream.detector.threshold,
-    }
-    return {
-        "alert_id": f"{last.model}@{last.version}:{what.name}:{last.time}",
-        "model": last.model,
-        "version": last.version,
-        "monitor": monitor.name,
-        "signal": monitor.signal,
-        "slice": what.slice,
-        "detector": monitor.detector,
-        "statistic": stream.detector.statistic,
-        "threshold": stream.detector.threshold,
-        "events": stream.events,
-        "window_start": stream.since,
-        "window_end": last.time,
-        "severity": monitor.severity,
-        "evidence": evidence,
-        "time": now,
-    }
+def alert(model: str, last: Observation, what: Watched, stream: Stream, now: int) -> DriftAlert:
+    """The alert of a stream that alarms at `last`."""
+    monitor, detector = what.monitor, stream.detector
+    return DriftAlert(
+        alert_id=f"{model}@{last.version}:{what.name}:{last.time}",
+        model=model,
+        version=last.version,
+        monitor=monitor.name,
+        signal=monitor.signal,
+        slice=what.slice,
+        detector=monitor.detector,
+        statistic=detector.statistic,
+        threshold=detector.threshold,
+        events=stream.events,
+        window_start=stream.since,
+        window_end=last.time,
+        severity=monitor.severity,
+        evidence={
+            "reference": what.reference,
+            "tolerance": monitor.tolerance,
+            "tolerated_mean": what.mean,
+            "recent_mean": stream.recent_mean,
+            "n": float(stream.events),
+            "statistic": detector.statistic,
+            "threshold": detector.threshold,
+        },
+        time=now,
+    )
 
 
-def words(what: Watched, stream: Stream) -> str:
+def summary(what: Watched, stream: Stream) -> str:
     """For people: errors rose from 9 % to 17 % (all)."""
     where = ", ".join(part for part in (what.label, what.slice) if part)
     before, after = (f"{mean * 100:.0f} %" for mean in (what.reference, stream.recent_mean))

@@ -4,6 +4,7 @@ DriftgateError
 ├── Retriable        the same call may succeed later: back off with jitter, within a deadline
 │   ├── BusUnavailable
 │   ├── StoreUnavailable
+│   ├── ArtifactsUnavailable
 │   ├── RegistryUnavailable
 │   ├── RouterUnavailable
 │   ├── NotRunning
@@ -45,6 +46,10 @@ class BusUnavailable(Retriable):
 
 class StoreUnavailable(Retriable):
     """ClickHouse did not answer, or said that it cannot at present."""
+
+
+class ArtifactsUnavailable(Retriable):
+    """The artifact store, or the disk that a copy goes to, cannot at present."""
 
 
 class RegistryUnavailable(Retriable):

@@ -38,6 +38,11 @@ ALERTS = Counter("driftgate_alerts", "Drift alerts, by monitor.", ["model", "mon
 RETRAINS = Counter(
     "driftgate_retrain_requests", "Retrain requests, by reason.", ["model", "reason"]
 )
+DROPPED = Counter(
+    "driftgate_observations_dropped",
+    "Answers and outcomes that the drift-detector did not keep: too far ahead, or too many.",
+    ["model"],
+)
 TRAIN_SECONDS = Histogram(
     "driftgate_train_seconds", "Time of one training.", ["model"], buckets=[5, 15, 60, 300, 1800]
 )

@@ -17,7 +17,7 @@ ROUTER = "router"
 CLOCK = "clock"
 
 READS: Mapping[str, tuple[str, ...]] = {
-    DRIFT: ("inferences", "outcomes", "verdicts", "models", "commands", "clock"),
+    DRIFT: ("inferences", "outcomes", "verdicts", "models", "routing", "commands", "clock"),
     TRAINER: ("retrain.requests", "models", "clock"),
     EVALUATOR: ("candidates", "clock"),
     PROMOTER: ("verdicts", "commands", "routing.acks", "clock"),

@@ -7,11 +7,12 @@ from __future__ import annotations
 import random
 
 import pytest
-from drift_world import LABELS, MODEL, YAML, day
+from drift_world import LABELS, YAML, day
 
 from driftgate.model_repo import parse
 from driftgate.reference import Answer, measure
-from services.drift_detector.monitoring import Evidence, Observation, fold
+from services.drift_detector.monitoring import Evidence, fold
+from services.drift_detector.observations import Observation
 
 # What a desk of this size needs: a budget of one false alarm in a million events, as a desk with
 # thousands of answers a day can afford, would take months to notice the same loss.
@@ -44,7 +45,7 @@ def first_alarm(seed: int, loss: float) -> int | None:
     """Day of the first critical alert, when accuracy falls from 90 % by `loss` over four weeks."""
     rng = random.Random(seed)
     held_out = [answer(rng, 0.10) for _ in range(CASES)]
-    references = {f"{MODEL}@1": measure(held_out, SLICES, LABELS)}
+    references = {1: measure(held_out, SLICES, LABELS)}
     evidence, number = Evidence(), 0
     for today in range(DAYS):
         error = 0.10 + loss * min(1.0, max(0.0, (today - TURN) / WEEKS_4))
@@ -57,11 +58,11 @@ def first_alarm(seed: int, loss: float) -> int | None:
             )
             known = (1 - said.error) if rng.random() < 0.03 else said.error
             told = Answer(said.output, slices=said.slices, error=known)
-            parts = (f"r-{number}", MODEL, 1, at)
+            parts = (f"r-{number}", 1, at)
             seen.append(Observation("answer", *parts, said, "inferences-0", number))
             if rng.random() < 0.45:
                 seen.append(Observation("outcome", *parts, told, "outcomes-0", number))
-        if fold(evidence, seen, day(today + 1), {MODEL: CONFIG}, references):
+        if fold(evidence, seen, day(today + 1), CONFIG, references):
             return today
     return None
 

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from drift_world import MODEL, day, retrain
+from drift_world import MODEL, day, retrain, routing
 
 from driftgate.errors import BadInput
-from driftgate.events import DAY_MS
+from driftgate.events import DAY_MS, RetrainRequest
 from driftgate.model_repo import Triggers
 from services.drift_detector.triggers import (
     Ask,
-    Complaint,
+    PendingAlert,
+    RetrainState,
     Suppressed,
-    Wishes,
+    Under,
     asked,
     commanded,
     decide,
     request,
     unanswered,
+    under,
 )
 
 TRIGGERS = Triggers.model_validate({"drift": {"batch_days": 1, "cooldown_days": 14}})
 CADENCE = Triggers.model_validate({"cadence_days": 30})
+FIRST = Under()
 
 
-def complaint(at: float, version: int = 1, stream: str = "errors:all", **over: Any) -> Complaint:
-    """A complaint that became evident on a day, about a change three days before."""
+def alert(at: float, version: int = 1, stream: str = "errors:all", **over: Any) -> PendingAlert:
+    """An alert that became evident on a day, about a change three days before."""
     slice_name = stream.partition(":")[2]
-    return Complaint(
+    return PendingAlert(
         **{
             "alert_id": f"{MODEL}@{version}:{stream}:{day(at)}",
             "version": version,
             "slice": slice_name,
-            "words": f"errors rose by day {at:g} ({slice_name})",
+            "summary": f"errors rose by day {at:g} ({slice_name})",
             "since": day(at - 3),
             "time": day(at),
             **over,
@@ -42,82 +46,131 @@ def complaint(at: float, version: int = 1, stream: str = "errors:all", **over: A
     )
 
 
-def complaining(*complaints: Complaint, **last: int) -> Wishes:
-    return Wishes(complaints, last)
+def waiting(*alerts: PendingAlert, **last: int) -> RetrainState:
+    return RetrainState(alerts, last)
 
 
-def test_complaints_are_batched_into_one_request() -> None:
-    wishes = complaining(complaint(10), complaint(10.5, stream="errors:language=es"))
-    assert decide(wishes, TRIGGERS, day(10.9)) is None
-    ask = decide(wishes, TRIGGERS, day(11))
+def past(reason: Any, time: int, **over: Any) -> RetrainRequest:
+    fields = {"retrain_id": f"{reason}:{time}", "model": MODEL, "reason": reason, "time": time}
+    return RetrainRequest(**fields | over)
+
+
+def test_alerts_are_batched_into_one_request() -> None:
+    state = waiting(alert(10), alert(10.5, stream="errors:language=es"))
+    assert decide(state, TRIGGERS, day(10.9)) is None
+    ask = decide(state, TRIGGERS, day(11))
     assert isinstance(ask, Ask)
-    event = request(MODEL, ask, day(11))
-    assert event["reason"] == "drift"
-    assert event["since"] == day(7)
-    assert event["focus_slices"] == ["language=es"]
-    assert event["alerts"] == [c.alert_id for c in wishes.pending]
-    assert event["words"] == "errors rose by day 10 (all), errors rose by day 10.5 (language=es)"
-    assert asked(wishes, "drift", day(11)) == complaining(drift=day(11))
+    event = request(MODEL, ask, FIRST, day(11))
+    assert event.reason == "drift"
+    assert event.since == day(7)
+    assert event.focus_slices == ("language=es",)
+    assert event.alerts == tuple(alert.alert_id for alert in state.pending)
+    assert event.words == "errors rose by day 10 (all), errors rose by day 10.5 (language=es)"
 
 
-def test_a_stream_that_alarms_again_is_worded_once() -> None:
-    event = request(MODEL, Ask("drift", (complaint(10), complaint(11))), day(12))
-    assert event["words"] == "errors rose by day 11 (all)"
-    assert len(event["alerts"]) == 2
+def test_a_stream_that_alarms_again_is_told_once() -> None:
+    event = request(MODEL, Ask("drift", (alert(10), alert(11))), FIRST, day(12))
+    assert event.words == "errors rose by day 11 (all)"
+    assert len(event.alerts) == 2
+
+
+def test_an_id_follows_from_the_alerts_and_not_from_when_they_were_answered() -> None:
+    ask = Ask("drift", (alert(10), alert(11)))
+    first, later = (request(MODEL, ask, FIRST, day(at)).retrain_id for at in (12, 13))
+    assert first == later
+    other = request(MODEL, Ask("drift", (alert(10),)), FIRST, day(12)).retrain_id
+    assert other != first
+    due = Ask("cadence", due=day(40))
+    ids = {request(MODEL, due, FIRST, day(at)).retrain_id for at in (40, 40.5)}
+    assert ids == {f"{MODEL}:cadence:{day(40)}"}
 
 
 @pytest.mark.parametrize("reason", ["drift", "cadence", "operator"])
-def test_within_the_cooldown_complaints_wait_for_its_end(reason: str) -> None:
-    wishes = complaining(complaint(10), **{reason: day(5)})
-    assert decide(wishes, TRIGGERS, day(18)) == Suppressed(day(19), wishes.pending)
-    assert decide(wishes, TRIGGERS, day(19)) == Ask("drift", wishes.pending)
+def test_within_the_cooldown_alerts_wait_for_its_end(reason: str) -> None:
+    state = waiting(alert(10), **{reason: day(5)})
+    assert decide(state, TRIGGERS, day(18)) == Suppressed(day(19), state.pending)
+    assert decide(state, TRIGGERS, day(19)) == Ask("drift", state.pending)
 
 
 @pytest.mark.parametrize("reason", ["launch", "erasure"])
 def test_a_launch_cools_nothing(reason: str) -> None:
-    wishes = complaining(complaint(10), **{reason: day(9)})
-    assert isinstance(decide(wishes, TRIGGERS, day(11)), Ask)
+    state = waiting(alert(10), **{reason: day(9)})
+    assert isinstance(decide(state, TRIGGERS, day(11)), Ask)
 
 
-def test_after_a_candidate_that_failed_new_complaints_ask_again() -> None:
-    wishes = asked(complaining(complaint(10)), "drift", day(11))
-    assert decide(wishes, TRIGGERS, day(40)) is None  # nothing new
-    wishes = unanswered(wishes, [complaint(13)], live=1)
-    assert isinstance(decide(wishes, TRIGGERS, day(14)), Suppressed)
-    assert decide(wishes, TRIGGERS, day(25)) == Ask("drift", (complaint(13),))
+def test_after_a_candidate_that_failed_new_alerts_ask_again() -> None:
+    state = unanswered(waiting(alert(10), drift=day(11)), [], live=1)
+    assert decide(state, TRIGGERS, day(40)) is None  # nothing new
+    state = unanswered(state, [alert(13)], live=1)
+    assert isinstance(decide(state, TRIGGERS, day(14)), Suppressed)
+    assert decide(state, TRIGGERS, day(25)) == Ask("drift", (alert(13),))
 
 
-def test_complaints_about_a_version_that_was_replaced_are_dropped() -> None:
-    wishes = unanswered(complaining(complaint(10, version=1)), [complaint(12, version=2)], live=2)
-    assert wishes.pending == (complaint(12, version=2),)
+def test_alerts_about_a_version_that_was_replaced_are_dropped() -> None:
+    state = unanswered(waiting(alert(10, version=1)), [alert(12, version=2)], live=2)
+    assert state.pending == (alert(12, version=2),)
 
 
-def test_complaints_that_the_last_request_answers_are_dropped() -> None:
-    wishes = unanswered(complaining(operator=day(12)), [complaint(11.5)], live=1)
-    assert not wishes.pending
+def test_alerts_that_the_last_request_answers_are_dropped() -> None:
+    assert not unanswered(waiting(operator=day(12)), [alert(11.5)], live=1).pending
 
 
 def test_the_cadence_counts_from_the_last_request_of_any_reason() -> None:
-    assert decide(Wishes(), CADENCE, day(100)) is None  # not launched yet
-    wishes = complaining(launch=day(0), drift=day(10))
-    assert decide(wishes, CADENCE, day(39)) is None
-    assert decide(wishes, CADENCE, day(40)) == Ask("cadence")
-    assert request(MODEL, Ask("cadence"), day(40))["since"] is None
+    assert decide(waiting(), CADENCE, day(100)) is None  # not launched yet
+    state = waiting(launch=day(0), drift=day(10))
+    assert decide(state, CADENCE, day(39)) is None
+    assert decide(state, CADENCE, day(40.5)) == Ask("cadence", due=day(40))
+
+
+def test_what_was_asked_counts_from_its_time_on_and_drills_do_not() -> None:
+    requests = [
+        past("drift", day(30)),
+        past("drift", day(30) - 9 * DAY_MS),
+        past("operator", day(31), drill="shuffle-labels:language=es"),
+        past("launch", day(1), model="other"),
+    ]
+    assert asked(requests, MODEL, day(29)) == {"drift": day(21)}
+    assert asked(requests, MODEL, day(40)) == {"drift": day(30)}
 
 
 def test_a_command_becomes_a_request_with_the_id_of_the_command() -> None:
-    event = commanded(retrain("c-7", day(3), seed_uri="sha256:1", reason="launch"))
-    assert event["retrain_id"] == "post:launch:c-7"
-    assert (event["reason"], event["seed_uri"], event["time"]) == ("launch", "sha256:1", day(3))
-    drill = commanded(retrain("c-8", day(4), drill="shuffle-labels:language=es"))
-    assert (drill["reason"], drill["drill"]) == ("operator", "shuffle-labels:language=es")
+    event = commanded(retrain("c-7", day(3), seed_uri="sha256:1", reason="launch"), FIRST)
+    assert event.retrain_id == "post:launch:c-7"
+    assert (event.reason, event.seed_uri, event.time) == ("launch", "sha256:1", day(3))
+    drill = commanded(retrain("c-8", day(4), drill="shuffle-labels:language=es"), FIRST)
+    assert (drill.reason, drill.drill) == ("operator", "shuffle-labels:language=es")
 
 
 def test_a_command_of_an_unknown_reason_is_refused() -> None:
     with pytest.raises(BadInput, match=r"args.reason: got 'drift', expected one of launch"):
-        commanded(retrain("c-9", day(1), reason="drift"))
+        commanded(retrain("c-9", day(1), reason="drift"), FIRST)
 
 
-def test_an_older_request_that_is_read_again_moves_no_time_back() -> None:
-    wishes = asked(complaining(drift=day(30)), "drift", day(30) - 9 * DAY_MS)
-    assert wishes.asked == {"drift": day(30)}
+def test_a_training_for_an_erasure_is_refused_in_words() -> None:
+    with pytest.raises(BadInput, match="nobody is erased by a training"):
+        commanded(retrain("c-9", day(1), reason="erasure"), FIRST)
+
+
+def test_the_champion_of_a_routing_is_who_is_no_challenger() -> None:
+    found = under(routing(champion=3, challenger=4, time=day(1), epoch=7))
+    assert found.epoch == 7
+    assert found.champion is not None
+    assert (found.champion.version, found.champion.digest) == (3, "3" * 64)
+    assert (found.champion.base, found.champion.base_digest) == ("all-MiniLM-L6-v2", "b" * 64)
+
+
+def test_a_champion_on_a_base_of_its_own_keeps_it() -> None:
+    event = routing(champion=3, time=day(1))
+    (arm,) = event.arms
+    found = under(replace(event, arms=(replace(arm, base="bert", base_digest="c" * 64),)))
+    assert found.champion is not None
+    assert (found.champion.base, found.champion.base_digest) == ("bert", "c" * 64)
+
+
+def test_a_request_says_under_which_routing_it_was_made() -> None:
+    now = under(routing(champion=3, time=day(1), epoch=7))
+    for event in (
+        request(MODEL, Ask("cadence", due=day(2)), now, day(2)),
+        commanded(retrain("c", day(2)), now),
+    ):
+        assert (event.epoch, event.champion) == (7, now.champion)

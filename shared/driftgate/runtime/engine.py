@@ -18,7 +18,7 @@ from driftgate.health import Health, Log
 from driftgate.runtime.backoff import Backoff
 from driftgate.runtime.clock import Clock
 from driftgate.runtime.order import Cut, Order
-from driftgate.runtime.service import AuditDraft, Effect, Handler, Service
+from driftgate.runtime.service import AuditDraft, Effect, Handler, Memory, Service
 from driftgate.runtime.views import TICKS_KEPT, Views
 
 DEAD_LETTER = "dead-letter"
@@ -86,6 +86,9 @@ class Engine:
         """
         self._producer = self.bus.producer()
         ends, newest = self._materialise()
+        if self.service.memory is not None:
+            self._handled = self._remembered(self.service.memory)
+            self._settled = dict(self._handled)
         self.send(self.service.begin(self.views))
         if self.service.every_replica:
             for record in newest:
@@ -93,12 +96,9 @@ class Engine:
             last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([CLOCK]).items()}
             self._recall_time(last_tick)
             return ends | last_tick
-        if self.service.memory is not None:
-            self._handled = dict(self.service.memory.restore())
-            self._settled = dict(self._handled)
         self._committed = self.bus.committed(self.service.name)
         self._recall_time({**self._committed, **self._settled})
-        return self._settled
+        return dict(self._settled)
 
     def add(self, record: Record) -> None:
         """Takes a record that was polled. Ticks are decoded at once, since they order the rest, and
@@ -182,6 +182,12 @@ class Engine:
                     newest[record.topic, self.views.key(event)] = record
         return ends, sorted(newest.values(), key=lambda record: record.offset)
 
+    def _remembered(self, memory: Memory) -> dict[Position, int]:
+        """Where what is remembered ends. What is not part of it is read from the beginning,
+        whatever the group committed: another replica, with a memory of its own, may have."""
+        kept = memory.restore()
+        return {at: kept.get(at, 0) for at in self.bus.ends(self.service.topics())}
+
     def _recall_time(self, starts: Mapping[Position, int]) -> None:
         """Time as it was before the ticks that are to be handled, so that what is decided before
         the next one does not hang on a restart."""
@@ -261,6 +267,7 @@ class Engine:
         if handler is None:
             return
         now = now or self.now or getattr(event, "time", 0)
+        self.views.place = record.position, record.offset
         waits: Retriable | None = None
         for part in tuple(handler.each(event, self.views)):
             try:

@@ -71,11 +71,12 @@ class Memory(Protocol):
     """What a service remembers beside its views, kept together with how far it has read."""
 
     def restore(self) -> Mapping[Position, int]:
-        """Brings back what was kept; the next offset of each partition that is part of it. Empty
-        where nothing was kept: everything is read again."""
+        """Brings back what was kept; the next offset of each partition that is part of it. Others
+        are read from their beginning; all of them where nothing was kept."""
 
     def keep(self, positions: Mapping[Position, int]) -> None:
-        """Durable when it returns."""
+        """Durable when it returns. What comes after the positions of the last `restore`, or the
+        last durable `keep`, is read again after a restart: a memory may pass calls over."""
 
 
 def nothing(views: Views) -> Iterable[Effect]:

@@ -35,16 +35,18 @@ class View:
 
 
 class Views:
-    """All views of a service, and the time.
+    """All views of a service, and what else is known beside the event that is handled.
 
     Attributes:
         ticks: times of the last ticks, ms, oldest first.
+        place: partition and offset of the event that is handled.
     """
 
     def __init__(self, declared: Iterable[View] = ()) -> None:
         self._declared = {view.kind: view for view in declared}
         self._events: dict[Any, dict[Any, Any]] = {kind: {} for kind in self._declared}
         self._next: dict[Position, int] = {}
+        self.place = Position("", 0), 0
         self.ticks: deque[int] = deque(maxlen=TICKS_KEPT)
 
     @property

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from driftgate.errors import BadConfig
 from services.drift_detector import edetector
-from services.drift_detector.worsening import KEPT, Detector, build, dump, restored
+from services.drift_detector.detectors import KEPT, Detector, build, dump, restored
 
 SEEDS = range(20)
 RIVER = ["ADWIN", "PageHinkley", "DDM", "EDDM", "HDDMA", "HDDMW", "FHDDM"]

@@ -1,0 +1,65 @@
+"""Checkpoints as they were written up to November 2026, before a service had a runtime: an upgrade
+must not cost a detector its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.drift_detector.deduplication import Seen
+
+Json = dict[str, Any]
+
+
+def upgraded(written: Json) -> Json:
+    """The checkpoint as it is written now, from either."""
+    if "models" in written:
+        return written
+    evidence = written["evidence"]
+    models = {*written["repos"], *evidence["live"], *(seen["model"] for seen in written["waiting"])}
+    return {
+        "positions": positions(written),
+        "models": {model: model_state(model, written) for model in sorted(models)},
+    }
+
+
+def positions(written: Json) -> Json:
+    """Ticks whose positions were not reached are read again."""
+    found = dict(written["offsets"])
+    if "clock-0" in found:
+        found["clock-0"] -= len(written["ticks"])
+    return found
+
+
+def model_state(model: str, written: Json) -> Json:
+    evidence = written["evidence"]
+    waiting = [without(seen, "model") for seen in written["waiting"] if seen["model"] == model]
+    pending = written["wishes"].get(model, {}).get("pending", [])
+    return {
+        "repo_uri": written["repos"].get(model, ""),
+        "waiting": waiting,
+        "evidence": {
+            "streams": streams(model, evidence["streams"]),
+            "live": evidence["live"].get(model, {}),
+            "seen": seen_of(model, evidence["seen"]),
+        },
+        "pending": [without(alert, "words") | {"summary": alert["words"]} for alert in pending],
+    }
+
+
+def streams(model: str, versions: Mapping[str, Any]) -> Json:
+    """By version number, where they were by model@version."""
+    parted = ((*name.rpartition("@"), found) for name, found in versions.items())
+    return {number: found for name, _, number, found in parted if name == model}
+
+
+def seen_of(model: str, names: Mapping[str, None]) -> list[str]:
+    """Hashes of kind and request, where there were kind, model and request."""
+    parted = (name.split(":", 2) for name in names)
+    seen = Seen()
+    seen.add([f"{kind}:{request}" for kind, of, request in parted if of == model])
+    return seen.dump()
+
+
+def without(found: Json, name: str) -> Json:
+    return {key: value for key, value in found.items() if key != name}

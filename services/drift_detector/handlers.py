@@ -1,0 +1,299 @@
+"""What each event leads to: answers and outcomes are remembered, and a tick folds them and says
+what alarms and who needs a new version, each model by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from driftgate import metrics
+from driftgate.dead_letters import UNHANDLED
+from driftgate.errors import ArtifactsUnavailable, BadConfig, BadInput, Corrupt
+from driftgate.events import (
+    DAY_MS,
+    Command,
+    Inference,
+    Model,
+    Outcome,
+    RetrainRequest,
+    Routing,
+    Tick,
+    Verdict,
+)
+from driftgate.model_repo import ModelYaml
+from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
+from driftgate.topology import DRIFT
+from services.drift_detector import backlog, triggers
+from services.drift_detector.checkpoint import Checkpoint, ModelState
+from services.drift_detector.detectors import build
+from services.drift_detector.monitoring import Alarm, fold
+from services.drift_detector.observations import Observation, of_inference, of_outcome
+from services.drift_detector.triggers import Ask, RetrainState, Suppressed
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTick:
+    """A tick, for one model. `config` is None where its model repo is not read yet."""
+
+    model: str
+    tick: Tick
+    config: ModelYaml | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A model repo that can be used."""
+
+    model: str
+    repo_uri: str
+
+
+@dataclass
+class Detector:
+    """The service's handlers, around what it remembers.
+
+    Attributes:
+        read_repo: the model.yaml in an artifact folder. Raises BadConfig, Corrupt, OSError.
+    """
+
+    memory: Checkpoint
+    read_repo: Callable[[str], ModelYaml]
+    _configs: dict[str, ModelYaml] = field(default_factory=dict)
+
+    def service(self) -> Service:
+        return Service(
+            name=DRIFT,
+            handlers={
+                Inference: Handler(self.see_inference),
+                Outcome: Handler(self.see_outcome),
+                Model: Handler(self.take_repo, self.declared),
+                Routing: Handler(self.route),
+                Command: Handler(self.command),
+                Tick: Handler(self.tick, self.with_config, self.each_model),
+            },
+            views=(
+                View(Verdict, key=lambda verdict: (verdict.model, verdict.version)),
+                View(Model),
+                View(RetrainRequest, key=lambda request: request.retrain_id, own=True),
+            ),
+            begin=self.begin,
+            memory=self.memory,
+        )
+
+    def begin(self, views: Views) -> Iterator[Effect]:
+        """Without a checkpoint: the model repos that are in force, since what is read again lies
+        before some of their declarations."""
+        for event in views[Model].values():
+            state = self.memory.state.model(event.model)
+            state.repo_uri = state.repo_uri or event.repo_uri
+        return iter(())
+
+    def see_inference(self, event: Inference, views: Views, now: int) -> Iterable[Effect]:
+        self.remember(event.model, of_inference(event, views.place))
+        return ()
+
+    def see_outcome(self, event: Outcome, views: Views, now: int) -> Iterable[Effect]:
+        self.remember(event.model, of_outcome(event, views.place))
+        return ()
+
+    def remember(self, model: str, seen: Observation | None) -> None:
+        """Keeps an observation for the tick that it lies before."""
+        if seen is None:
+            return
+        state = self.memory.state.model(model)
+        if len(state.waiting) < backlog.KEPT:
+            state.waiting.append(seen)
+        else:
+            drop(state, model, 1)
+
+    def declared(self, event: Model, views: Views, now: int) -> Declared:
+        """
+        Raises:
+            BadInput: the model repo cannot be used; the model goes on with the one that it has.
+            ArtifactsUnavailable
+        """
+        self.config(event.repo_uri)
+        return Declared(event.model, event.repo_uri)
+
+    def take_repo(self, repo: Declared, views: Views, now: int) -> Iterable[Effect]:
+        self.memory.state.model(repo.model).repo_uri = repo.repo_uri
+        return ()
+
+    def route(self, event: Routing, views: Views, now: int) -> Iterable[Effect]:
+        self.memory.state.model(event.model).under = triggers.under(event)
+        return ()
+
+    def command(self, event: Command, views: Views, now: int) -> Iterable[Effect]:
+        """An operator, or the launch, asks for a new version: at once.
+
+        Raises:
+            BadInput: see `triggers.commanded`.
+        """
+        if event.kind != "retrain":
+            return ()
+        state = self.memory.state.model(event.model)
+        request = triggers.commanded(event, state.under)
+        live = state.evidence.live_version
+        return self.ask(request, {"command": event.as_dict()}, live, views)
+
+    def each_model(self, tick: Tick, views: Views) -> list[ModelTick]:
+        """Whoever is declared; what was said of others is forgotten."""
+        state = self.memory.state
+        state.models = {name: model for name, model in state.models.items() if model.repo_uri}
+        return [ModelTick(name, tick) for name in sorted(state.models)]
+
+    def with_config(self, due: ModelTick, views: Views, now: int) -> ModelTick:
+        """
+        Raises:
+            BadInput: its model repo cannot be used any more.
+            ArtifactsUnavailable
+        """
+        state = self.memory.state.models[due.model]
+        try:
+            return ModelTick(due.model, due.tick, self.config(state.repo_uri))
+        except BadInput:
+            state.waiting.clear()  # nobody can say what it means
+            raise
+
+    def tick(self, due: ModelTick, views: Views, now: int) -> list[Effect]:
+        """What is said of a model now that it is `now`; nothing where it was said already."""
+        state = self.memory.state.models[due.model]
+        if due.config is None or now <= state.time:
+            return []
+        references = {
+            version: verdict.reference
+            for (model, version), verdict in views[Verdict].items()
+            if model == due.model
+        }
+        waiting = backlog.at_tick(state.waiting, due.tick, due.config.data.ahead_hours)
+        alarms = fold(state.evidence, waiting.due, now, due.config, references)
+        drop(state, due.model, waiting.dropped)
+        effects = [
+            *dropped(due.model, state, now),
+            *(effect for alarm in alarms for effect in alarmed(alarm, now)),
+            *self.asking(due.model, due.config, state, alarms, views, now),
+        ]
+        state.waiting, state.dropped, state.time = waiting.later, 0, now
+        self.memory.moved = True
+        return effects
+
+    def asking(
+        self,
+        model: str,
+        config: ModelYaml,
+        state: ModelState,
+        alarms: Iterable[Alarm],
+        views: Views,
+        now: int,
+    ) -> list[Effect]:
+        """Whether to ask for a new version of a model at this tick."""
+        critical = [
+            triggers.pending_alert(alarm.event, alarm.summary)
+            for alarm in alarms
+            if alarm.event.severity == "critical" and config.triggers.drift.enabled
+        ]
+        live = state.evidence.live_version
+        requests = triggers.asked(views[RetrainRequest].values(), model, now)
+        retrain = triggers.unanswered(RetrainState(state.pending, requests), critical, live)
+        state.pending = retrain.pending
+        inputs = {"state": asdict(retrain), "triggers": config.triggers.model_dump()}
+        match triggers.decide(retrain, config.triggers, now):
+            case Ask() as ask:
+                request = triggers.request(model, ask, state.under, now)
+                return self.ask(request, {**inputs, "now": now}, live, views)
+            case Suppressed(until, alerts):
+                # The time of asking is left out: the same suppression is told once, not each tick.
+                return [
+                    AuditDraft(
+                        model=model,
+                        decision="suppressed",
+                        inputs=inputs,
+                        result={"until": until},
+                        summary="within the cooldown: " + ", ".join(a.summary for a in alerts),
+                        time=now,
+                        version=live,
+                    )
+                ]
+        return []
+
+    def ask(
+        self, request: RetrainRequest, inputs: dict[str, Any], live: int | None, views: Views
+    ) -> list[Effect]:
+        """The request, unless it stands on its topic, and its audit."""
+        told = AuditDraft(
+            model=request.model,
+            decision="retrain",
+            inputs=inputs,
+            result=request.as_dict(),
+            summary=f"{request.reason}: {request.words}",
+            time=request.time,
+            version=live,
+            cause={"retrain_id": request.retrain_id},
+        )
+        if request.retrain_id in views[RetrainRequest]:
+            return [told]
+        metrics.RETRAINS.labels(request.model, request.reason).inc()
+        return [told, request]
+
+    def config(self, uri: str) -> ModelYaml:
+        """The config of a model repo, whose monitors name detectors that exist.
+
+        Raises:
+            BadInput: it cannot be used.
+            ArtifactsUnavailable
+        """
+        if uri not in self._configs:
+            try:
+                config = self.read_repo(uri)
+                for monitor in config.monitors:
+                    build(monitor.detector, mean=0.5, threshold=1.0)
+            except (Corrupt, BadConfig) as error:
+                raise BadInput(UNHANDLED, "repo_uri", uri, f"a model repo ({error})") from error
+            except OSError as error:
+                raise ArtifactsUnavailable(f"reading model repo {uri}: {error}") from error
+            self._configs[uri] = config
+        return self._configs[uri]
+
+
+def drop(state: ModelState, model: str, count: int) -> None:
+    """Observations that are too many to keep."""
+    state.dropped += count
+    if count:
+        metrics.DROPPED.labels(model).inc(count)
+
+
+def dropped(model: str, state: ModelState, now: int) -> Iterator[AuditDraft]:
+    """Told once a day while it lasts."""
+    if state.dropped:
+        yield AuditDraft(
+            model=model,
+            decision="drop",
+            inputs={"ahead_ms": backlog.AHEAD_MS, "ahead": backlog.AHEAD_KEPT, "all": backlog.KEPT},
+            result={"observations": state.dropped},
+            summary=f"{state.dropped} answers and outcomes do not count: too many are ahead of the "
+            "time, or came since the last tick",
+            time=now,
+            cause={"day": now // DAY_MS},
+        )
+
+
+def alarmed(alarm: Alarm, now: int) -> Iterator[Effect]:
+    """The alert, and its audit."""
+    event = alarm.event
+    metrics.ALERTS.labels(event.model, event.monitor).inc()
+    yield event
+    yield AuditDraft(
+        model=event.model,
+        decision="alert",
+        inputs={"alert_id": event.alert_id, **alarm.inputs},
+        result={
+            "statistic": event.statistic,
+            "severity": event.severity,
+            "evidence": dict(event.evidence),
+        },
+        summary=alarm.summary,
+        time=now,
+        version=event.version,
+        cause={"alert_id": event.alert_id},
+    )

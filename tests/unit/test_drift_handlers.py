@@ -1,0 +1,595 @@
+"""The drift-detector on the runtime, with a bus in memory: records in, events out, a checkpoint."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drift_world import (
+    LABELS,
+    MODEL,
+    START,
+    YAML,
+    day,
+    declare,
+    inference,
+    outcome,
+    reference,
+    retrain,
+    routing,
+    verdict,
+)
+
+from driftgate.artifacts import Artifacts
+from driftgate.audit import broken_links
+from driftgate.bus import Position, Record
+from driftgate.bus_memory import MemoryBus
+from driftgate.codec import Codec
+from driftgate.events import (
+    AnyEvent,
+    AuditEntry,
+    DeadLetter,
+    DriftAlert,
+    Model,
+    RetrainRequest,
+)
+from driftgate.health import Health, log_for
+from driftgate.model_repo import fetch
+from driftgate.runtime.engine import Engine
+from driftgate.runtime.ticker import Ticker
+from driftgate.topology import DRIFT, READS
+from services.drift_detector import backlog, checkpoint, deduplication
+from services.drift_detector.checkpoint import STATE, Checkpoint, ModelState
+from services.drift_detector.handlers import Detector
+
+A_DAY = 45
+SECOND = 1000
+HOUR = 3600 * SECOND
+V1 = Path(__file__).parents[1] / "cases" / "drift_checkpoint_845e35d.json"
+
+
+@dataclass
+class Harness:
+    """A detector beside a bus in memory, which it reads as far as it is told."""
+
+    codec: Codec
+    folder: Path
+    bus: MemoryBus = field(default_factory=MemoryBus)
+    polled: dict[Position, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.bus.ensure(self.codec.topics.by_name.values())
+        self.artifacts = Artifacts(f"file://{self.folder / 'artifacts'}")
+        self.ticker = Ticker(self.bus, self.codec, "test", 0.0)
+        self.start()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "checkpoint.json"
+
+    def start(self) -> None:
+        """A new process: what was not in the checkpoint comes again."""
+        self.memory = Checkpoint(self.path, self.bus)
+        self.detector = Detector(
+            self.memory, lambda uri: fetch(uri, self.artifacts, self.folder / "repos").config
+        )
+        self.engine = Engine(
+            self.detector.service(), self.bus, self.codec, log_for(DRIFT), Health(DRIFT)
+        )
+        self.polled = dict(self.engine.begin())
+
+    def put(self, *events: AnyEvent) -> None:
+        producer = self.bus.producer()
+        for event in events:
+            producer.send(*self.codec.record(event))
+
+    def poll(self, topics: Sequence[str] = READS[DRIFT], limit: int | None = None) -> None:
+        """Gives the engine what is new on these topics, in their order, and lets it work."""
+        for position in [p for topic in topics for p in self.bus.positions([topic])]:
+            new = self.bus.logs[position][self.polled[position] :][:limit]
+            for record in new:
+                self.engine.add(record)
+            self.polled[position] += len(new)
+        self.engine.order.reached = dict(self.polled)
+        self.engine.advance()
+
+    def run(self) -> None:
+        """Everything there is, and the checkpoint."""
+        self.poll()
+        self.engine.settle()
+
+    def launch(self, text: str = YAML) -> None:
+        self.put(declare(self.artifacts, self.folder / "repo", text), verdict(1, day(0)))
+        self.put(retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
+        self.run()
+
+    def play(self, days: Iterable[int], error: float, version: int = 1) -> None:
+        for number in days:
+            self.put_day(number, error, version)
+            self.ticker.write(day(number + 1))
+            self.run()
+
+    def put_day(self, number: int, error: float, version: int = 1) -> None:
+        rng = random.Random(number)
+        for n in range(number * A_DAY, (number + 1) * A_DAY):
+            at = day(number) + (n % A_DAY) * 60_000
+            self.put(inference(n, at, version))
+            if n % 2:
+                self.put(outcome(n, at + 1000, rng.random() >= error, version))
+
+    def live(self, since: int, seconds: int, error: float, first: int = 0) -> None:
+        """As on a live system: something every second, and a tick every ten."""
+        rng = random.Random(first)
+        for n in range(seconds):
+            at = since + n * SECOND
+            self.put(inference(first + n, at), outcome(first + n, at + 1, rng.random() >= error))
+            if (n + 1) % 10 == 0:
+                self.ticker.write(since + (n + 1) * SECOND)
+
+    def sent(self, kind: type[Any]) -> list[Any]:
+        return [self.codec.event(kind.TOPIC, r.value) for r in self.bus.read_all([kind.TOPIC])]
+
+    def dead(self, topic: str) -> list[DeadLetter]:
+        found = [
+            self.codec.event(f"{topic}.dlq", r.value) for r in self.bus.read_all([topic + ".dlq"])
+        ]
+        return [event for event in found if isinstance(event, DeadLetter)]
+
+    @property
+    def state(self) -> ModelState:
+        return self.memory.state.models[MODEL]
+
+    def evidence(self) -> bytes:
+        """What is remembered, but for what waits."""
+        return json.dumps(STATE.dump_python(self.memory.state)["models"], default=str).encode()
+
+
+@pytest.fixture
+def harness(codec: Codec, tmp_path: Path) -> Harness:
+    return Harness(codec, tmp_path)
+
+
+def test_the_launch_is_asked_for_at_once(harness: Harness) -> None:
+    harness.launch()
+    (event,) = harness.sent(RetrainRequest)
+    assert (event.retrain_id, event.seed_uri) == ("post:launch:launch", "sha256:0")
+    assert (event.epoch, event.champion) == (0, None)
+
+
+def test_drift_leads_to_an_alert_and_a_batch_later_to_a_request(harness: Harness) -> None:
+    harness.launch()
+    harness.play(range(10), error=0.1)
+    assert not harness.sent(DriftAlert)
+    harness.play(range(10, 20), error=0.5)
+    alert = harness.sent(DriftAlert)[0]
+    request = harness.sent(RetrainRequest)[1]
+    assert request.alerts[0] == alert.alert_id
+    assert day(9) < request.since < alert.window_end < alert.time < request.time
+    assert "errors rose from 10 % to" in request.words
+
+
+def test_every_decision_stands_in_the_audit(harness: Harness) -> None:
+    harness.launch()
+    harness.play(range(25), error=0.5)
+    entries = harness.sent(AuditEntry)
+    assert not broken_links([entry.as_dict() for entry in entries])
+    assert {entry.decision for entry in entries} == {"retrain", "alert", "suppressed"}
+    count = {kind: len(harness.sent(kind)) for kind in (DriftAlert, RetrainRequest)}
+    assert sum(e.decision == "alert" for e in entries) == count[DriftAlert]
+    assert sum(e.decision == "retrain" for e in entries) == count[RetrainRequest]
+    told = [entry.words for entry in entries if entry.decision == "suppressed"]
+    assert len(told) == len(set(told))  # once, not at each tick
+
+
+def test_the_cooldown_separates_requests(harness: Harness) -> None:
+    harness.launch()
+    harness.play(range(40), error=0.5)
+    times = [event.time for event in harness.sent(RetrainRequest) if event.reason == "drift"]
+    assert len(times) >= 2
+    assert all(b - a >= day(14) - day(0) for a, b in itertools.pairwise(times))
+
+
+def test_a_drill_neither_waits_nor_cools(harness: Harness) -> None:
+    harness.launch()
+    harness.put(retrain("d", day(0), drill="shuffle-labels:language=es"))
+    harness.play(range(6), error=0.6)
+    reasons = [(e.reason, e.drill is not None) for e in harness.sent(RetrainRequest)]
+    assert reasons[:3] == [("launch", False), ("operator", True), ("drift", False)]
+
+
+def test_warnings_alert_but_ask_for_nothing(harness: Harness) -> None:
+    harness.launch(YAML.replace("severity: critical", "severity: warning"))
+    harness.play(range(20), error=0.5)
+    assert harness.sent(DriftAlert)
+    assert [event.reason for event in harness.sent(RetrainRequest)] == ["launch"]
+
+
+def test_drift_can_be_switched_off_and_a_cadence_on(harness: Harness) -> None:
+    cadence = YAML.replace("triggers:\n", "triggers:\n  cadence_days: 7\n")
+    harness.launch(cadence.replace("drift: {", "drift: {enabled: no, "))
+    harness.play(range(16), error=0.5)
+    asked = [(event.reason, event.time) for event in harness.sent(RetrainRequest)]
+    assert asked == [("launch", day(0)), ("cadence", day(7)), ("cadence", day(14))]
+
+
+def test_a_request_pins_the_champion_that_the_tick_found(harness: Harness) -> None:
+    harness.launch()
+    harness.put(routing(champion=1, time=day(0), epoch=2))
+    harness.play(range(2), error=0.1)
+    harness.put(routing(champion=1, challenger=2, time=day(2), epoch=3))
+    harness.play(range(2, 8), error=0.8)
+    request = harness.sent(RetrainRequest)[1]
+    assert (request.epoch, request.champion.version) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "order", [("clock", "inferences", "outcomes"), ("outcomes", "inferences", "clock")]
+)
+def test_topics_may_come_in_any_order(harness: Harness, order: tuple[str, ...]) -> None:
+    alone = Harness(harness.codec, harness.folder / "alone")
+    for each in (harness, alone):
+        each.launch()
+    for number in range(25):
+        harness.put_day(number, error=0.3)
+        harness.ticker.write(day(number + 1))
+    harness.poll(order)  # all at once, as after a long pause
+    alone.play(range(25), error=0.3)
+    for kind in (DriftAlert, RetrainRequest, AuditEntry):
+        assert harness.sent(kind) == alone.sent(kind)
+
+
+def test_what_is_ahead_of_the_tick_waits_for_its_time(harness: Harness) -> None:
+    harness.launch()
+    harness.put(inference(1, day(0) + 1), inference(2, day(1) + HOUR))
+    harness.put(inference(3, day(1) + SECOND))  # a clock that is ahead by a second is on time
+    harness.ticker.write(day(1))
+    harness.run()
+    streams = harness.state.evidence.streams[1]
+    assert streams["confidence:all"].events == 2
+    harness.ticker.write(day(2))
+    harness.run()
+    assert streams["confidence:all"].events == 3
+
+
+def test_an_app_whose_clock_is_ahead_neither_fills_the_memory_nor_the_checkpoint(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "AHEAD_KEPT", 50)
+    harness.launch()
+    for number in range(4):
+        start = day(0) + number * 10 * SECOND
+        harness.put(
+            *(inference(n, start + 2 * HOUR) for n in range(number * 100, number * 100 + 100))
+        )
+        harness.put(inference(10_000 + number, start))
+        harness.ticker.write(start + 10 * SECOND)
+        harness.run()
+    assert len(harness.state.waiting) == 50
+    assert harness.path.stat().st_size < 100_000
+    assert harness.state.evidence.streams[1]["confidence:all"].events == 4
+    (entry,) = [e for e in harness.sent(AuditEntry) if e.decision == "drop"]
+    assert "50 answers and outcomes do not count" in entry.words
+    harness.ticker.write(day(1))  # their time comes, for those that were kept
+    harness.run()
+    assert harness.state.evidence.streams[1]["confidence:all"].events == 54
+
+
+def test_what_is_ahead_by_more_than_the_model_allows_does_not_wait(harness: Harness) -> None:
+    harness.launch()
+    harness.put(inference(1, day(2)), inference(2, day(1)))
+    harness.ticker.write(day(0) + HOUR)
+    harness.run()
+    assert [seen.time for seen in harness.state.waiting] == [day(1)]
+
+
+def test_without_a_clock_memory_is_bounded(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "KEPT", 20)
+    harness.launch()
+    harness.put(*(inference(n, day(0) + n) for n in range(100)))
+    harness.run()
+    assert len(harness.state.waiting) == 20
+    harness.ticker.write(day(1))
+    harness.run()
+    assert harness.state.evidence.streams[1]["confidence:all"].events == 20
+    assert [e.decision for e in harness.sent(AuditEntry)] == ["retrain", "drop"]
+
+
+def test_shadows_and_the_undecided_are_no_evidence(harness: Harness) -> None:
+    harness.launch()
+    harness.put(inference(1, START, role="shadow"))
+    harness.put(inference(2, START, confidence=float("nan")))
+    harness.put(inference(3, START, output="nobody"))
+    harness.put(outcome(1, START, None, label=LABELS[0]))
+    harness.put(inference(4, START, model="undeclared"))
+    harness.ticker.write(day(1))
+    harness.run()
+    assert not harness.state.evidence.streams
+    assert list(harness.memory.state.models) == [MODEL]
+
+
+def test_a_record_that_cannot_be_read_stops_nothing(harness: Harness) -> None:
+    harness.launch()
+    for topic in READS[DRIFT]:
+        harness.bus.producer().send(topic, b"k", b"\x00\x00\x00\x00\x63rubbish")
+        harness.bus.producer().send(topic, b"k", None)
+    harness.play(range(3), error=0.9)
+    assert harness.sent(DriftAlert)
+    assert not [t for t in READS[DRIFT] if harness.dead(t)]  # ingest-logger's to write
+
+
+UNKNOWN_REPO = Model(
+    model=MODEL, repo_hash="0", repo_uri="sha256:" + "0" * 64, actor="", time=START
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        (retrain("x", START, reason="boredom"), "args.reason"),
+        (retrain("x", START, reason="erasure"), "args.reason"),
+        (UNKNOWN_REPO, "repo_uri"),
+    ],
+)
+def test_what_cannot_be_followed_is_a_dead_letter(
+    harness: Harness, event: AnyEvent, field: str
+) -> None:
+    harness.launch()
+    harness.put(event)
+    harness.run()
+    (dead,) = harness.dead(event.TOPIC)
+    assert dead.reason == "unhandled"
+    assert dead.message.startswith(f"{field}: got ")
+    assert len(harness.sent(RetrainRequest)) == 1
+
+
+def test_a_repo_that_names_no_detector_changes_nothing(harness: Harness, tmp_path: Path) -> None:
+    harness.launch()
+    text = YAML.replace("value: error", "value: error, detector: ADVIN")
+    declared = declare(harness.artifacts, tmp_path / "other")
+    (tmp_path / "other" / "model.yaml").write_text(text)
+    harness.put(replace(declared, repo_uri=harness.artifacts.put_folder(tmp_path / "other")))
+    harness.run()
+    (dead,) = harness.dead("models")
+    assert "did you mean 'ADWIN'?" in dead.message
+    harness.play(range(4), error=0.9)
+    assert harness.sent(DriftAlert)[0].detector == "e-detector"
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_a_stored_repo_that_is_valid_no_more_stops_no_other_model(
+    harness: Harness, tmp_path: Path, checkpoint: bool
+) -> None:
+    """As after an upgrade that reads model.yaml more strictly."""
+    harness.launch()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.yaml").write_text("model: other\nmonitors: 7\n")
+    uri = harness.artifacts.put_folder(broken)
+    harness.put(replace(UNKNOWN_REPO, model="other", repo_uri=uri))
+    harness.memory.state.model("other").repo_uri = uri  # was valid then
+    harness.play(range(1), error=0.1)
+    if not checkpoint:
+        harness.path.unlink()
+    harness.start()
+    for number in range(1, 6):
+        harness.put(inference(number, day(number), model="other"))
+        harness.play([number], error=0.9)
+    assert harness.sent(DriftAlert)
+    assert not harness.memory.state.models["other"].waiting
+    told = [e for e in harness.sent(AuditEntry) if e.decision == "dead-letter"]
+    assert [entry.model for entry in told] == ["other"]  # once, not at each tick
+
+
+def test_killed_between_sending_and_the_checkpoint_it_asks_for_no_second_training(
+    harness: Harness,
+) -> None:
+    text = YAML.replace("batch_days: 1", "batch_days: 0")
+    harness.launch(text)
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.live(day(0), 100, error=0.1)
+    harness.run()
+    harness.live(day(0) + 100 * SECOND, 300, error=0.9, first=100)
+    harness.poll()  # told, and not in the checkpoint
+    before = [harness.sent(kind) for kind in (RetrainRequest, AuditEntry)]
+    assert [request.reason for request in before[0]] == ["launch", "drift"]
+    harness.put(routing(champion=2, time=day(0) + HOUR, epoch=2))
+    for _ in range(3):
+        harness.start()
+        harness.poll()
+    assert [harness.sent(kind) for kind in (RetrainRequest, AuditEntry)] == before
+    ids = [alert.alert_id for alert in harness.sent(DriftAlert)]
+    assert len(ids) == 4 * len(set(ids))  # told again, as the same
+
+
+def test_a_full_disk_asks_for_no_training_at_each_restart(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    harness.launch(YAML.replace("batch_days: 1", "batch_days: 0"))
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    for number in range(3):
+        harness.live(day(0) + number * 400 * SECOND, 400, 0.9, first=number * 400)
+        harness.run()
+        harness.start()
+        harness.run()
+    assert [request.reason for request in harness.sent(RetrainRequest)] == ["launch", "drift"]
+    assert not harness.path.exists()
+
+
+def test_killed_and_restarted_anywhere_it_says_the_same(harness: Harness, tmp_path: Path) -> None:
+    """At any moment the process may end; what was not in the checkpoint comes again."""
+    alone = Harness(harness.codec, tmp_path / "alone")
+    for each in (harness, alone):
+        each.launch()
+        each.put(routing(champion=1, time=day(0)))
+        each.live(day(0), 300, error=0.1)
+        each.live(day(0) + 300 * SECOND, 600, error=0.6, first=300)
+        each.live(day(3), 100, error=0.6, first=900)
+    alone.run()
+    rng = random.Random(4)
+    while harness.polled != harness.bus.ends(READS[DRIFT]):
+        harness.poll(rng.sample(READS[DRIFT], len(READS[DRIFT])), rng.randint(1, 150))
+        if rng.random() < 0.5:
+            harness.engine.settle()
+        if rng.random() < 0.3:
+            harness.start()
+    harness.run()
+    assert harness.evidence() == alone.evidence()
+    for kind, name in ((DriftAlert, "alert_id"), (RetrainRequest, "retrain_id")):
+        once = {getattr(event, name): event for event in harness.sent(kind)}
+        assert list(once.values()) == alone.sent(kind)
+    assert len(harness.sent(RetrainRequest)) == len(alone.sent(RetrainRequest)) == 2
+    decisions = [[(e.audit_id, e.result) for e in h.sent(AuditEntry)] for h in (harness, alone)]
+    assert sorted(decisions[0]) == sorted(decisions[1])
+
+
+def test_other_ticks_lead_to_the_same_alerts(harness: Harness, tmp_path: Path) -> None:
+    """Where observations arrive before the tick that follows their time."""
+    seldom = Harness(harness.codec, tmp_path / "seldom")
+    for each, every in ((harness, 10), (seldom, 70)):
+        each.launch()
+        rng = random.Random(1)
+        for n in range(700):
+            at = day(0) + n * SECOND
+            each.put(inference(n, at), outcome(n, at + 1, rng.random() >= 0.5))
+            if (n + 1) % every == 0:
+                each.ticker.write(day(0) + (n + 1) * SECOND)
+        each.run()
+    alerts = [[replace(a, time=0) for a in each.sent(DriftAlert)] for each in (harness, seldom)]
+    assert len(alerts[0]) > 3
+    assert alerts[0] == alerts[1]
+
+
+def test_what_is_sent_again_counts_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ingest-logger does with all outcomes that it had not stored when it was killed."""
+    harness.launch()
+    count = 12_000
+    outcomes = [outcome(n, day(0) + n, n % 10 > 0) for n in range(count)]
+    harness.put(*outcomes)
+    harness.ticker.write(day(0) + count)
+    harness.run()
+    before = harness.evidence()
+    assert harness.state.evidence.streams[1]["errors:all"].events == count
+    for number in range(2):
+        harness.put(*outcomes)
+        harness.ticker.write(day(0) + count + 1 + number)
+        harness.run()
+        harness.start()
+    harness.run()
+    after = json.loads(harness.evidence())
+    assert {**after[MODEL], "time": 0} == {**json.loads(before)[MODEL], "time": 0}
+
+
+def test_a_tick_that_two_clocks_wrote_counts_once(harness: Harness) -> None:
+    harness.launch()
+    harness.put(inference(1, day(0)))
+    harness.ticker.write(day(1))
+    harness.run()
+    harness.start()
+    harness.put(inference(2, day(0) + 1))
+    harness.ticker.write(day(1))
+    harness.run()
+    assert harness.state.evidence.streams[1]["confidence:all"].events == 1
+    assert len(harness.state.waiting) == 1
+
+
+def test_between_ticks_no_checkpoint_is_written(harness: Harness) -> None:
+    harness.launch()
+    assert not harness.path.exists()
+    harness.play(range(1), error=0.1)
+    written = harness.path.read_bytes()
+    harness.put_day(1, error=0.1)
+    harness.run()
+    assert harness.path.read_bytes() == written
+    harness.start()  # what it took since then is read again
+    harness.ticker.write(day(2))
+    harness.run()
+    assert harness.state.evidence.streams[1]["confidence:all"].events == 2 * A_DAY
+
+
+def test_without_its_checkpoint_it_comes_to_the_same_evidence(harness: Harness) -> None:
+    harness.launch()
+    harness.put(routing(champion=1, time=day(0)))
+    harness.play(range(20), error=0.4)
+    before = harness.evidence()
+    requests, entries = harness.sent(RetrainRequest), harness.sent(AuditEntry)
+    harness.path.unlink()
+    harness.start()
+    harness.run()
+    assert harness.evidence() == before
+    assert harness.sent(RetrainRequest) == requests
+    assert harness.sent(AuditEntry) == entries  # nothing is decided twice
+
+
+def test_a_checkpoint_of_other_topics_or_half_a_file_is_not_believed(harness: Harness) -> None:
+    harness.launch()
+    harness.play(range(2), error=0.1)
+    known = Checkpoint(harness.path, harness.bus)
+    assert known.restore()
+    anew = MemoryBus()
+    anew.ensure(harness.codec.topics.by_name.values())
+    for bus in (anew, MemoryBus()):
+        assert not Checkpoint(harness.path, bus).restore()
+    for data in (harness.path.read_bytes()[:-3], b"{}", b"[]"):
+        harness.path.write_bytes(data)
+        assert not known.restore()
+        assert known.state.models == {}
+
+
+def test_a_verdict_brings_the_reference_of_its_own_version(harness: Harness) -> None:
+    harness.launch()
+    harness.put(verdict(2, day(0), error=0.5))
+    harness.play(range(10), error=0.4, version=2)
+    assert not harness.sent(DriftAlert)
+    tolerated = harness.state.evidence.streams[2]["errors:all"].detector.mean
+    assert tolerated > reference(error=0.5)["error|all"]
+
+
+def test_a_checkpoint_of_845e35d_goes_on(harness: Harness) -> None:
+    """It was written after nine days, four alarms of which three wait within the cooldown, with two
+    answers and an outcome that no tick had folded, and a tick whose positions were not reached."""
+    harness.launch()
+    written = json.loads(V1.read_bytes())
+    for name, offset in written["offsets"].items():
+        topic, _, partition = name.rpartition("-")
+        log = harness.bus.logs[Position(topic, int(partition))]
+        log += [Record(topic, int(partition), n, None, None) for n in range(len(log), offset)]
+    harness.path.write_bytes(V1.read_bytes())
+    harness.start()
+    state = harness.state
+    assert state.evidence.live_version == 1
+    assert state.evidence.streams[1]["errors:all"].events == 202
+    assert len(state.pending) == 3
+    assert state.pending[0].summary == "errors rose from 10 % to 33 % (all)"
+    assert len(state.waiting) == 3
+    assert harness.polled[Position("clock", 0)] == written["offsets"]["clock-0"] - 1
+    assert harness.polled[Position("routing", 0)] == 0
+    harness.put(inference(200, day(10)), inference(20_000, day(10)))  # the first was counted
+    harness.ticker.write(day(11))
+    harness.run()
+    assert harness.state.evidence.streams[1]["confidence:all"].events == 405 + 2 + 1
+    assert json.loads(harness.path.read_bytes())["models"]
+
+
+def test_requests_are_remembered_in_a_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deduplication, "REMEMBERED", 1000)
+    monkeypatch.setattr(deduplication, "SEGMENT", 100)
+    seen = deduplication.Seen()
+    for start in range(0, 5000, 50):
+        seen.add([f"answer:{n}" for n in range(start, start + 50)])
+    names = [f"answer:{n}" for n in range(5000)]
+    forgotten = seen.unknown(names)
+    assert 3800 <= len(forgotten) <= 4000
+    assert max(forgotten) < 4000
+    again = deduplication.restored(seen.dump())
+    assert again.unknown(names) == forgotten
