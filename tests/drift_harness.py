@@ -12,19 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drift_world import day, declare, retrain, tick, verdict
+from drift_world import day, declare, retrain, verdict
+from kafka.admin import MemberToRemove
+from kafka.errors import KafkaError
 
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Position
 from driftgate.bus_kafka import KafkaBus, KafkaSender
 from driftgate.codec import Codec
 from driftgate.errors import BusUnavailable
-from driftgate.events import Event
+from driftgate.events import AnyEvent
+from driftgate.runtime.ticker import Ticker
 from driftgate.topology import DRIFT, READS
-from services.drift_detector.worker import rewind
 
 Child = subprocess.Popen[bytes]
 PATIENCE_SECONDS = 180.0
+REPLICAS = ("0", "1")
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
@@ -73,25 +76,36 @@ def answers(call: Callable[[], object]) -> bool:
 
 def wipe(bus: KafkaBus, codec: Codec) -> None:
     """All topics anew, and nobody remembers the old ones."""
-    eventually(lambda: answers(lambda: rewind(bus, "0")), "no group")
+    eventually(lambda: answers(lambda: forget_group(bus)), "no group")
     bus.admin.delete_topics([name for name in bus.admin.list_topics() if name[0] != "_"])
     eventually(lambda: not set(codec.topics.names()) & set(bus.admin.list_topics()), "no topics")
     eventually(lambda: answers(lambda: bus.ensure(codec.topics.by_name.values())), "topics")
 
 
+def forget_group(bus: KafkaBus) -> None:
+    """A killed member may not have been missed yet."""
+    members = [MemberToRemove(group_instance_id=f"{DRIFT}-{replica}") for replica in REPLICAS]
+    try:
+        for member in members:
+            bus.admin.remove_group_members(DRIFT, [member])
+        bus.admin.delete_groups([DRIFT])
+    except KafkaError as error:
+        raise BusUnavailable(f"forgetting {DRIFT}: {error}") from error
+
+
 @dataclass
-class Desk:
+class Harness:
     """Writes what the world writes, reads what the service says."""
 
     bus: KafkaBus
     codec: Codec
     folder: Path
-    clock: str = "world"
     producer: KafkaSender = field(init=False)
 
     def __post_init__(self) -> None:
         self.artifacts = Artifacts(f"file://{self.folder / 'artifacts'}")
         self.producer = self.bus.producer()
+        self.ticker = Ticker(self.bus, self.codec, "test", 0.0)
 
     @property
     def checkpoint(self) -> Path:
@@ -102,7 +116,7 @@ class Desk:
         return self.folder / "service.log"
 
     @contextmanager
-    def service(self) -> Iterator[Child]:
+    def service(self, replica: str = "0") -> Iterator[Child]:
         with process(
             "services.drift_detector.main",
             log=self.log,
@@ -110,27 +124,22 @@ class Desk:
             DRIFTGATE_KAFKA=",".join(self.bus.servers),
             DRIFTGATE_ARTIFACTS=f"file://{self.folder / 'artifacts'}",
             DRIFTGATE_STATE_DIR=str(self.folder / "state"),
-            DRIFTGATE_CLOCK=self.clock,
-            DRIFTGATE_TICK_SECONDS="0.2",
+            DRIFTGATE_REPLICA=replica,
         ) as child:
             yield child
 
-    def put(self, topic: str, *events: Event) -> None:
+    def put(self, *events: AnyEvent) -> None:
         """Sends, and returns when all are acknowledged."""
         for event in events:
-            key = self.codec.topics.key(topic, event)
-            self.producer.send(topic, key, self.codec.encode(topic, event))
+            self.producer.send(*self.codec.record(event))
         self.producer.flush()
 
     def launch(self) -> None:
-        self.put("models", declare(self.artifacts, self.folder / "repo"))
-        self.put("verdicts", verdict(1, day(0)))
-        self.put("commands", retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
+        self.put(declare(self.artifacts, self.folder / "repo"), verdict(1, day(0)))
+        self.put(retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
 
     def end_day(self, number: int) -> None:
-        ends = self.bus.ends(["inferences", "outcomes"])
-        positions = {f"{p.topic}_{p.partition}": end for p, end in ends.items()}
-        self.put("clock", tick(day(number + 1), **positions))
+        self.ticker.write(day(number + 1))
 
     def positions(self) -> Mapping[Position, int]:
         """What is committed; nothing where Kafka does not know the group."""
@@ -146,8 +155,9 @@ class Desk:
     def settled(self) -> None:
         eventually(self.caught_up, "the service has caught up")
 
-    def said(self, topic: str) -> list[dict[str, Any]]:
-        return [self.codec.decode(topic, r.value) for r in self.bus.read_all([topic])]
+    def sent(self, kind: type[Any]) -> list[Any]:
+        """All events of a type."""
+        return [self.codec.event(kind.TOPIC, r.value) for r in self.bus.read_all([kind.TOPIC])]
 
 
 def reached(committed: Mapping[Position, int], ends: Mapping[Position, int]) -> bool:

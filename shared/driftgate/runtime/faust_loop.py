@@ -18,18 +18,18 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import faust
-from aiokafka.cluster import ClusterMetadata
 from faust.assignor import PartitionAssignor
 from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import MemberAssignmentMapping, MemberMetadataMapping
+from faust.transport.drivers import aiokafka
 from faust.types import TP
 
 from driftgate import metrics
 from driftgate.bus import Position, Record
-from driftgate.bus_kafka import MAX_RECORD_BYTES, SESSION_MS
+from driftgate.bus_kafka import COMMIT_MS, FETCH_WAIT_MS, MAX_RECORD_BYTES, SESSION_MS
 from driftgate.errors import BusUnavailable
 from driftgate.runtime.engine import CLOCK
-from driftgate.runtime.loop import HIGH_WATER, POLL_SECONDS, Runtime, Shift
+from driftgate.runtime.loop import POLL_SECONDS, Runtime, Shift
 
 # A stop that takes longer, as it does without a broker, is cut short: nothing is lost by it.
 STOP_SECONDS = 4.0
@@ -52,7 +52,10 @@ class FaustRuntime(Runtime):
             raise ValueError(f"service {self.service.name}: every replica works; faust's are one")
         threading.Thread(target=self._cut_short, daemon=True).start()
         self._wait_for_bus()
-        os._exit(0 if self.stopping.is_set() else asyncio.run(FaustShift(self).serve()))
+        os._exit(0 if self.stopping.is_set() else asyncio.run(self._serve()))
+
+    async def _serve(self) -> int:
+        return await FaustShift(self).serve()
 
     def _wait_for_bus(self) -> None:
         """faust gives up where no broker answers when it starts."""
@@ -79,6 +82,7 @@ class FaustShift(Shift):
     def __init__(self, runtime: FaustRuntime) -> None:
         super().__init__(runtime)
         self.app = self._app()
+        self.member = FaustMember(self.app)
         self.failed = False
         self.reached: dict[Position, int] = {}
 
@@ -114,11 +118,12 @@ class FaustShift(Shift):
             web_enabled=False,
             autodiscover=False,
         )
+        app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
         # Bytes as they are: a record that cannot be decoded must reach the code that counts it.
         channel = app.topic(
             *service.topics(), key_serializer="raw", value_serializer="raw", acks=False
         )
-        app.agent(channel, name="work", concurrency=1)(self.work)
+        app.agent(channel, concurrency=1)(self.consume)
         app.on_rebalance_complete.connect(self.joined)
         app.on_partitions_revoked.connect(self.left)
         return app
@@ -132,7 +137,7 @@ class FaustShift(Shift):
         try:
             starts = self.assigned(mine)
             await self.start_at(mine, starts)
-        except Exception:
+        except Exception:  # noqa: BLE001 - faust would go on where the group committed
             self.fail("cannot begin")
 
     async def start_at(self, mine: set[Position], starts: Mapping[Position, int]) -> None:
@@ -142,22 +147,28 @@ class FaustShift(Shift):
             Position(*tp): offset
             for tp, offset in (await consumer.earliest_offsets(*map(as_tp, mine))).items()
         }
-        wanted = {p: starts.get(p, committed.get(p, 0)) for p in mine}
-        self.reached = {p: max(offset, earliest[p]) for p, offset in wanted.items()}
-        await self.commit({p: at for p, at in self.reached.items() if committed.get(p) != at})
+        anyway = {p: max(committed.get(p, 0), first) for p, first in earliest.items()}
+        self.reached = {p: max(starts.get(p, anyway[p]), first) for p, first in earliest.items()}
+        elsewhere = {p: at for p, at in self.reached.items() if at != anyway[p]}
+        if elsewhere:
+            self.commit(elsewhere)
+        for position, offset in elsewhere.items():  # faust takes a committed 0 for none
+            await consumer.seek(as_tp(position), offset)
 
     async def left(self, app: faust.App, revoked: Iterable[TP], **_: Any) -> None:
         self.revoked(Position(*tp) for tp in revoked)
 
-    async def work(self, stream: Any) -> None:
+    async def consume(self, stream: Any) -> None:
         """Handles what faust delivers."""
         try:
-            while True:
-                found = await self.delivered(stream.channel.queue)
-                await self.handle_all(found)
+            with suppress(StopAsyncIteration):  # faust ends the stream by it
+                while True:
+                    found = await self.delivered(stream.channel.queue)
+                    self.reached |= {record.position: record.offset + 1 for record in found}
+                    self.work(found, lambda: self.reached)
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - faust would start the agent again, after these records
             self.fail("ends by an error")
 
     async def delivered(self, queue: Any) -> list[Record]:
@@ -172,22 +183,34 @@ class FaustShift(Shift):
         generation = self.app.consumer_generation_id
         return [as_record(e.message) for e in found if e.message.generation_id == generation]
 
-    async def handle_all(self, found: list[Record]) -> None:
-        for record in found:
-            self.reached[record.position] = record.offset + 1
-        settled = self.handle(found, self.reached)
-        if self.engine is None:
-            return
-        self.hold_back(self)
-        if settled:
-            await self.commit(settled)
-            self.tell(settled)
-        self.runtime.health.moved()
+    def fail(self, what: str) -> None:
+        self.runtime.log.exception(what)
+        self.failed = True
 
-    async def commit(self, offsets: Mapping[Position, int]) -> None:
-        """faust's own `commit` goes by acknowledgements, of which there are none."""
-        if offsets:
-            await self.app.consumer._commit({as_tp(p): offset for p, offset in offsets.items()})
+
+@dataclass
+class FaustMember:
+    """faust's consumer, asked from its event loop, while its own thread goes on."""
+
+    app: faust.App
+
+    def commit(self, next_offsets: Mapping[Position, int]) -> None:
+        """faust's own `commit` goes by acknowledgements, of which there are none.
+
+        Raises:
+            BusUnavailable: Kafka did not answer, or takes none of this member.
+        """
+        thread = self.app.consumer._thread
+        offsets = {as_tp(position): offset for position, offset in next_offsets.items()}
+        if not offsets.keys() <= thread.assignment():
+            raise BusUnavailable("committing: another replica works")
+        asked = asyncio.run_coroutine_threadsafe(thread._commit(offsets), thread.thread_loop)
+        try:
+            taken = asked.result(COMMIT_MS / 1000)
+        except TimeoutError:
+            taken = False
+        if not taken:
+            raise BusUnavailable("committing: not taken in time, or another replica works")
 
     def pause(self, positions: Iterable[Position]) -> None:
         self.app.consumer.pause_partitions(map(as_tp, positions))
@@ -195,17 +218,13 @@ class FaustShift(Shift):
     def resume(self, positions: Iterable[Position]) -> None:
         self.app.consumer.resume_partitions(map(as_tp, positions))
 
-    def fail(self, what: str) -> None:
-        self.runtime.log.exception(what)
-        self.failed = True
 
-
-class OneOwner(PartitionAssignor):  # type: ignore[misc]
+class OneOwner(PartitionAssignor):
     """Gives every partition to the member whose name comes first, as `bus_kafka.OneOwner` does: a
     static member's id begins with its name."""
 
     def _perform_assignment(
-        self, cluster: ClusterMetadata, member_metadata: MemberMetadataMapping
+        self, cluster: Any, member_metadata: MemberMetadataMapping
     ) -> MemberAssignmentMapping:
         others = dict(member_metadata)
         owner = min(others)
@@ -213,6 +232,25 @@ class OneOwner(PartitionAssignor):  # type: ignore[misc]
         self._update_member_urls({m: self._get_client_metadata(d) for m, d in others.items()})
         nothing = {member: ClientAssignment(actives={}, standbys={}) for member in others}
         return {**owned, **self._protocol_assignments(nothing, {}, {}, {})}
+
+
+class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
+    """Waits for records no longer than `bus_kafka` does. faust's second and a half, for which there
+    is no setting, would hold up each record of a partition that was not asked for meanwhile."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
+class Consumer(aiokafka.Consumer):
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class Transport(aiokafka.Transport):
+    Consumer = Consumer
 
 
 def as_tp(position: Position) -> TP:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from driftgate import metrics
-from driftgate.bus import Bus, Consumer, Position
+from driftgate.bus import Bus, Consumer, Position, Record
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.health import Health, Log
@@ -60,13 +61,23 @@ class Runtime:
                 self._backoff.forget(self.service.name)
 
 
+class Member(Protocol):
+    """A consumer in the group, as far as what was polled concerns it."""
+
+    def commit(self, next_offsets: Mapping[Position, int]) -> None: ...
+
+    def pause(self, positions: Iterable[Position]) -> None: ...
+
+    def resume(self, positions: Iterable[Position]) -> None: ...
+
+
 class Shift:
     """One membership in the consumer group, from joining it to leaving it or losing it."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.engine: Engine | None = None
-        self._consumer: Consumer | None = None
+        self.member: Member | None = None
         self._proven = -PROOF_SECONDS
         self._starts: Mapping[Position, int] = {}
         self._paused: set[Position] = set()
@@ -95,27 +106,33 @@ class Shift:
             self.end()
 
     def step(self, consumer: Consumer) -> None:
-        """One poll, and all that follows from it: handle, send, remember, commit, in this order."""
-        self._consumer = consumer
-        found = consumer.poll(POLL_SECONDS)
-        self.runtime.health.ready = self.runtime.service.ready()
+        """One poll, and all that follows from it."""
+        self.member = consumer
+        self.work(consumer.poll(POLL_SECONDS), consumer.positions)
+
+    def work(self, found: Sequence[Record], reached: Callable[[], Mapping[Position, int]]) -> None:
+        """All that follows from what was polled: handle, send, remember, commit, in this order.
+        `reached` tells the next offset to be polled of each partition that is ours."""
+        health = self.runtime.health
+        health.ready = self.runtime.service.ready()
         if self.engine is None:  # another replica works
-            self.runtime.health.moved(activity="standing by")
+            health.moved(activity="standing by")
             return
         for record in found:
             self.engine.add(record)
-        self.engine.order.reached = consumer.positions()
+        self.engine.order.reached = reached()
         self.engine.advance(ticks_only=bool(found) and self.behind())
-        self.hold_back(consumer)
+        self.hold_back()
         settled = self.engine.settle()
         if settled:
-            self.commit(consumer, settled)
+            self.commit(settled)
             self.tell(settled)
-        self.runtime.health.moved()
+        health.moved()
 
-    def commit(self, consumer: Consumer, next_offsets: Mapping[Position, int]) -> None:
+    def commit(self, next_offsets: Mapping[Position, int]) -> None:
         """Kafka takes a commit of none but the group's members, as they are at that moment."""
-        consumer.commit(next_offsets)
+        assert self.member is not None
+        self.member.commit(next_offsets)
         self._proven = time.monotonic()
 
     def prove(self) -> None:
@@ -126,10 +143,10 @@ class Shift:
             BusUnavailable: another one works.
         """
         shared = self.runtime.service.every_replica
-        if shared or self.engine is None or self._consumer is None:
+        if shared or self.engine is None or self.member is None:
             return
         if time.monotonic() - self._proven > PROOF_SECONDS:
-            self.commit(self._consumer, self.engine.committed())
+            self.commit(self.engine.committed())
 
     def behind(self) -> bool:
         """Whether ticks or states were written that are not polled yet. Records wait for them, so
@@ -139,12 +156,13 @@ class Shift:
         ends = self.runtime.bus.ends([CLOCK, *self.runtime.service.looked_up()])
         return any(reached.get(position, end) < end for position, end in ends.items())
 
-    def hold_back(self, consumer: Consumer) -> None:
+    def hold_back(self) -> None:
         """Reads no further where more waits than memory should hold."""
         assert self.engine is not None
+        assert self.member is not None
         full = {p for p in self.engine.order.reached if self.engine.order.size(p) > HIGH_WATER}
-        consumer.pause(full - self._paused)
-        consumer.resume(self._paused - full)
+        self.member.pause(full - self._paused)
+        self.member.resume(self._paused - full)
         self._paused = full
 
     def tell(self, settled: Mapping[Position, int]) -> None:
