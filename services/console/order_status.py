@@ -89,11 +89,11 @@ def requested(status: OrderStatus, entry: AuditEntry) -> OrderStatus:
 
 
 def refused(status: OrderStatus, entry: AuditEntry) -> OrderStatus:
-    return ended(status, False, entry.words) if answers(status, entry) else status
+    return ended(status, False, entry.words) if is_about_request(status, entry) else status
 
 
 def trained(status: OrderStatus, entry: AuditEntry) -> OrderStatus:
-    if not answers(status, entry):
+    if not is_about_request(status, entry):
         return status
     return replace(status, stage="trained", version=entry.version)
 
@@ -170,7 +170,7 @@ def ended(status: OrderStatus, passed: bool, summary: str) -> OrderStatus:
     return replace(status, passed=passed, summary=summary)
 
 
-def answers(status: OrderStatus, entry: AuditEntry) -> bool:
+def is_about_request(status: OrderStatus, entry: AuditEntry) -> bool:
     """Whether the trainer's decision is about the request."""
     return is_request(status, json.loads(entry.inputs).get("retrain_id", ""))
 

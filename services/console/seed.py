@@ -1,4 +1,4 @@
-"""Labelled rows for `retrain --seed`: any file that can be read, held against the model's
+"""Labelled rows for `retrain --seed`: any file that can be read, checked against the model's
 declaration before anything is trained."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FROZEN = "it is a case of the model's suites, which are not learned from"
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """Launch rows as they are stored, how they were read, and what to tell about that."""
+    """Launch rows as they are stored, how they were read, and what to say about that."""
 
     rows: bytes
     reading: dict[str, Any]

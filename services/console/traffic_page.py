@@ -17,7 +17,7 @@ from driftgate.events import DAY_MS, HOUR_MS
 from services.console.traffic import Row, Span
 
 ACCURACY = "accuracy"
-# Name, format, and how a row tells it.
+# Name, format, and its value in a row.
 MEASURES: Sequence[tuple[str, str, Callable[[Row], float | None]]] = (
     (ACCURACY, ".0%", lambda row: row.accuracy),
     ("answers", "", lambda row: row.answers),

@@ -41,8 +41,8 @@ THIN_WEEK = 28
 
 
 def in_order(rows: Sequence[Row], seed: int) -> list[Row]:
-    """Dated rows by date. Those of one date stand in an order that neither the file nor their texts
-    have a say in: a file may be sorted by label."""
+    """Dated rows by date. Rows of one date are shuffled, whatever their order in the file, which
+    may be sorted by label."""
     ordered = sorted(rows, key=lambda row: (row.label, row.text, row.time))
     random.Random(seed).shuffle(ordered)
     return sorted(ordered, key=lambda row: row.time or 0)

@@ -33,12 +33,12 @@ from services.simulator.session import Played, play
 from services.simulator.world import World
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
-# Says that a folder belongs to a demo, which may empty it.
+# A file of this name marks a demo's folder, which the next demo may empty.
 MARKER = "demo"
 # The fault is rehearsed when the first refreshes have passed and there is a champion to compare.
 DRILL_WEEK = 9
 SHUFFLED, SHUFFLED_ROOM = "shuffle-labels:", 0.05
-# Of one training in a demo, which is to be over in minutes.
+# Rows of one training: a demo should end within minutes.
 MAX_ROWS = 2400
 INTERRUPTED = "interrupted: the demo's system is being stopped, which takes some seconds"
 # What to do after a demo.
@@ -65,7 +65,7 @@ class Plan:
 
 
 def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Plan:
-    """The world that the project writes itself."""
+    """The shipped world."""
     module: dict[str, Any] = runpy.run_path(str(EXAMPLE / "world.py"))
     path = scratch / "support-triage.csv"
     module["write_world"](path, seed=calendar.seed, per_day=calendar.per_day or PER_DAY)
@@ -97,7 +97,7 @@ def prepare(
     console: Console,
     shuffle: bool = False,
 ) -> Prepared:
-    """Any labelled text; what is declared hangs on its launch rows alone.
+    """Any labelled text; the declaration depends on its launch rows alone.
 
     Raises:
         BadConfig: the file cannot be read, or is too small.
@@ -135,8 +135,8 @@ def data_plan(found: Prepared, scratch: Path, fault: str | None) -> Plan:
     return Plan(world, repo, reading=found.reading, fault=fault)
 
 
-def shows(proposal: Proposal, console: Console) -> bool:
-    """Whether the gate would see labels that were shuffled: a version that learned from them
+def detectable(proposal: Proposal, console: Console) -> bool:
+    """Whether the gate would detect shuffled labels: a version that learned from them
     answers with the most frequent label at best."""
     labels = Counter(row.label for row in proposal.launch)
     guessed = labels.most_common(1)[0][1] / labels.total()
@@ -152,7 +152,7 @@ def say(lines: Iterable[str], console: Console) -> None:
 
 
 def drills(fault: str | None, weeks: int) -> list[Drill]:
-    """The rehearsed fault: labels shuffled before training, half-way at the latest."""
+    """The fault to rehearse, half-way through the world at the latest."""
     week = min(DRILL_WEEK, max(1, weeks // 2))
     return [Drill((week - 1) * 7, fault)] if fault else []
 
@@ -181,10 +181,10 @@ def run(
         plan = example_plan(state, calendar, shuffle)
     else:
         found = prepare(data, calendar, profile, asked or Asked(), console, shuffle)
-        rehearsed = not shuffle and shows(found.proposal, console)
+        rehearsed = not shuffle and detectable(found.proposal, console)
         empty(state)
         plan = data_plan(found, state, SHUFFLED + model_repo.ALL if rehearsed else None)
-    tell(plan.world, console)
+    announce(plan.world, console)
     config = stack.StackConfig.on_free_ports(state, "world")
     try:
         stack.up(config, lambda step: console.print(step, style="dim", highlight=False))
@@ -230,7 +230,7 @@ def play_file(
     labelled = read(data, asked)
     say(labelled.findings.lines(), console)
     world = build(data.stem, labelled.rows(), calendar)
-    tell(world, console)
+    announce(world, console)
     return play(
         repo,
         world,
@@ -246,8 +246,8 @@ def play_file(
     )
 
 
-def tell(world: World, console: Console) -> None:
-    """Says how a world was fitted to its rows, before anything starts."""
+def announce(world: World, console: Console) -> None:
+    """Prints how a world was fitted to its rows, before anything starts."""
     asked = sum(map(len, world.days))
     first = (
         f"{world.name}: {len(world.launch):,} rows at launch, then {asked:,} requests in "

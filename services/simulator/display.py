@@ -29,7 +29,7 @@ READY = "ready"
 
 @dataclass
 class Display:
-    """Told of each day, and of what is waited for; asks the services what they are doing.
+    """Shows each day that is over and what the services say that they are doing.
 
     Attributes:
         health: address of each service's /healthz, by name.

@@ -86,7 +86,7 @@ class Player:
     Attributes:
         router: address of the router, host:port.
         reading: how the file of the world was read, see `driftgate.labelled.findings`.
-        watch: told of each day that is over.
+        watch: called with each day that is over.
     """
 
     world: World

@@ -42,7 +42,7 @@ class Quiescence:
 
     Attributes:
         deadline_seconds: must cover the longest training.
-        waiting: told who is behind, each time that this is checked.
+        waiting: called with who is behind, at each check.
     """
 
     bus: Bus

@@ -100,9 +100,9 @@ class RouterCalls:
             wait=wait_random_exponential(multiplier=0.05, max=1),
             sleep=sleep_using_event(self.closing),
             stop=stop,
-            before_sleep=self._tell,
+            before_sleep=self._count,
             reraise=True,
         )
 
-    def _tell(self, _: RetryCallState) -> None:
+    def _count(self, _: RetryCallState) -> None:
         self._on_retry()

@@ -64,12 +64,12 @@ def build(name: str, rows: Sequence[Row], calendar: Calendar) -> World:
         ),
         start,
     )
-    told = (*notes, *found.notes, spread.note, *traffic(world, found, len(rows)))
-    return World(name, world.launch, world.days, start, tuple(filter(None, told)))
+    every = (*notes, *found.notes, spread.note, *traffic(world, found, len(rows)))
+    return World(name, world.launch, world.days, start, tuple(filter(None, every)))
 
 
 def check_rows(name: str, rows: Sequence[Row]) -> None:
-    """Holds a file to the least that a world can be made of.
+    """Refuses a file that is too small for a world.
 
     Raises:
         BadConfig: says which of the causes it is.
@@ -94,7 +94,7 @@ def check_rows(name: str, rows: Sequence[Row]) -> None:
 
 
 def one_kind(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Rows that all have dates, or none; and what that took, in words."""
+    """Makes all rows dated, or none; and notes what that took."""
     dated = [row for row in rows if row.time is not None]
     missing = len(rows) - len(dated)
     if missing == len(rows):
@@ -112,7 +112,7 @@ def one_kind(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def placed(rows: Sequence[Row], found: Lengths, seed: int) -> Placed:
-    """Every row at its moment, by the first way of the module's docstring that works."""
+    """Places every row, by the first way of the module's docstring that works."""
     if rows[0].time is None:
         return scheduled(rows, found, seed)
     ordered = in_order(rows, seed)

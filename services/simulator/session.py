@@ -139,7 +139,7 @@ def play(
         with display:
             played_through(player, look_further or f"`driftgate audit {model}`")
         facts = collect(store, model)
-    played = outcome(player, facts, gate)
+    played = result_of(player, facts, gate)
     write_report(
         report,
         repo.config,
@@ -155,7 +155,7 @@ def play(
     return played
 
 
-def outcome(player: Player, facts: Facts, gate: float) -> Played:
+def result_of(player: Player, facts: Facts, gate: float) -> Played:
     """What came of a world that was played to its end."""
     return Played(
         scoring.judge(scoring.by_week(player.ledger.truths(), facts.answers), gate),
@@ -220,7 +220,7 @@ def log_to(path: Path) -> Iterator[Log]:
 
 
 def check(world: World, repo: ModelRepo) -> None:
-    """Holds a world against a model before anything is sent.
+    """Checks that a world fits a model, before anything is sent.
 
     Raises:
         BadConfig: a label of the world is none that the model may answer, or the launch rows cannot

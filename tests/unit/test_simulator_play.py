@@ -42,7 +42,7 @@ from driftgate.scaffold.proposal import Proposal
 from driftgate.scaffold.writing import Declaration
 from driftgate.tasks import task_of
 from services.simulator import demo, session
-from services.simulator.demo import EXAMPLE, Plan, drills, tell
+from services.simulator.demo import EXAMPLE, Plan, announce, drills
 from services.simulator.facts import Facts
 from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import Calendar
@@ -383,7 +383,7 @@ def test_an_interrupted_demo_says_that_it_takes_a_moment(
 
 def test_a_worlds_notes_are_shown() -> None:
     shown = io.StringIO()
-    tell(replace(world(), notes=("dates are [kept] in order only",)), Console(file=shown))
+    announce(replace(world(), notes=("dates are [kept] in order only",)), Console(file=shown))
     assert "  dates are [kept] in order only\n" in shown.getvalue()
 
 
@@ -465,16 +465,16 @@ def facts(**kwargs: Any) -> Facts:
     return Facts(**(empty | {"counts": counts} | kwargs))
 
 
-def told(played: Played) -> str:
+def shown_at_the_end(played: Played) -> str:
     out = Console(file=io.StringIO(), width=200)
     demo.show(played, Path("report.html"), (), out)
     return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
 def test_the_summary_of_a_world_without_a_refresh_or_an_answer() -> None:
-    assert "-" in told(Played(Result((), 0.8, None, (), None), facts(), (), True))
+    assert "-" in shown_at_the_end(Played(Result((), 0.8, None, (), None), facts(), (), True))
     week = Week(1, 20, 0.7, None, 1, known=0.9)
-    found = told(
+    found = shown_at_the_end(
         Played(Result((week,), 0.8, None, (), None, (1,)), facts(), (), True, ("request [x] no",))
     )
     assert "there was none" in found
@@ -547,7 +547,7 @@ def test_a_fault_is_rehearsed_half_way_and_only_where_the_gate_would_see_it() ->
     shown = io.StringIO()
     for gate, seen in ((0.9, True), (0.6, False)):
         proposal = Proposal(Declaration("m", ("a", "b"), gate=gate), (), rows, ())
-        assert demo.shows(proposal, Console(file=shown)) is seen
+        assert demo.detectable(proposal, Console(file=shown)) is seen
     assert "no fault is rehearsed" in shown.getvalue()
 
 
