@@ -41,7 +41,7 @@ class Poll:
 
     Attributes:
         models: those declared, as the poll was validated by.
-        now: ms; 0 while it is not known.
+        now: by the newest tick, ms; 0 before the first.
         is_hourly: whether it is time for what is done once an hour.
         pace: how many times as fast as the machine's clock time runs; 0: it stands still.
     """

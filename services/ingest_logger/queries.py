@@ -20,14 +20,15 @@ SELECT world, toUnixTimestamp64Milli(time) AS ms, pace, toUnixTimestamp64Milli(s
 FROM clock ORDER BY time DESC LIMIT 1
 """
 
-# Ids of one look-up. Among 10^7 answers in 65 parts a thousand take the engine 0.4 s of processor
+# Ids of one look-up. Among 10^7 answers in 65 parts a thousand ids take the engine 0.4 s of CPU
 # time, and 0.7 s in four look-ups.
 LOOKED_UP = 1000
 
 FEEDBACK = """
 SELECT *, toUnixTimestamp64Milli(time) AS ms FROM feedback WHERE {new}
 """
-# The small side, what has just been stored, is the set; of the feedback one column is read.
+# What has just been stored is the small side: it becomes the set, and one column of the feedback is
+# compared with it.
 FEEDBACK_ON = """
 SELECT *, toUnixTimestamp64Milli(time) AS ms FROM feedback
 PREWHERE request_hash IN (SELECT request_hash FROM inferences WHERE {new_answers} AND role = 'live')
@@ -59,7 +60,8 @@ WHERE (topic, partition, offset) IN ({OUTCOME_PLACES})
 SETTINGS preferred_optimize_projection_name = 'by_outcome_hash'
 """  # noqa: S608
 
-# Feedback on which there is nothing yet. What is held in memory is about as old as what is asked.
+# Feedback that has neither an outcome nor a dead letter yet. The bound on `feedback_time` keeps the
+# set of outcomes in memory as small as the feedback that is asked for.
 UNMET = """
 SELECT *, toUnixTimestamp64Milli(time) AS ms FROM feedback
 WHERE model = {model:String} AND time < fromUnixTimestamp64Milli({before:Int64})

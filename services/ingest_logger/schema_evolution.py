@@ -26,7 +26,7 @@ TIME = "DateTime64(3, 'UTC')"
 
 def add_columns(store: Store, table: Table, codec: Codec) -> list[str]:
     """Gives every field of the table's subject its column, and returns the names of new ones.
-    Rows stored before have the field's default. Each is told in table `migrations` as
+    Rows stored before have the field's default. Each is recorded in table `migrations` as
     `column-TABLE-FIELD`.
 
     Raises:
@@ -40,13 +40,13 @@ def add_columns(store: Store, table: Table, codec: Codec) -> list[str]:
     new = new_columns(fields, {row["name"] for row in columns})
     for name, declared in new.items():
         statement = f"ALTER TABLE `{table.name}` ADD COLUMN IF NOT EXISTS `{name}` {declared}"
-        tell(store, f"column-{table.name}-{name}", statement)
+        record(store, f"column-{table.name}-{name}", statement)
         store.command(statement)
     return list(new)
 
 
-def tell(store: Store, name: str, statement: str) -> None:
-    """Told first: a crash before the statement repeats it, and it is told once."""
+def record(store: Store, name: str, statement: str) -> None:
+    """To be called before the statement runs: a crash in between repeats both, and records once."""
     if not store.query("SELECT name FROM migrations WHERE name = {n:String}", n=name):
         digest = hashlib.sha256(statement.encode()).hexdigest()
         store.append("migrations", [{"name": name, "sha256": digest}])

@@ -52,9 +52,9 @@ class SendDeadLetters:
                     self._log.warning(
                         "dead letter", position=at, reason=error.reason, field=error.field
                     )
-                    found.append(
-                        dead_letter_queue.dead_letter(record, error, poll.now, self._artifacts)
-                    )
+                    now = poll.now or record.timestamp
+                    letter = dead_letter_queue.dead_letter(record, error, now, self._artifacts)
+                    found.append(letter)
         self._send(found)
 
 

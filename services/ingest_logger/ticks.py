@@ -20,7 +20,11 @@ from services.ingest_logger.partitions import Partitions
 @dataclass
 class Ticks:
     """One member of the group hears the ticks, since topic `clock` has one partition. The others
-    take the newest from the store, and know what time it is if time runs on by itself after it."""
+    take the newest from the store, and know what time it is if time runs on by itself after it.
+
+    Attributes:
+        clock: goes by the newest tick that this member knows.
+    """
 
     codec: Codec
     store: Store
@@ -44,7 +48,7 @@ class Ticks:
         return self._newest.pace if self._newest else 0.0
 
     def now(self) -> int:
-        """Milliseconds since 1970-01-01 UTC; 0 while it is not known."""
+        """What times may be compared with, ms; 0 while that is not known."""
         return self.clock.now() if self.are_heard or self.pace else 0
 
     def hear(self, batches: Sequence[Batch]) -> None:

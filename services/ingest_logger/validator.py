@@ -94,7 +94,7 @@ class Validator:
         if self._knows_more(error for batch in validated for _, error in batch.dead):
             validated = self._validated(batches)
         admitted = self._blocked.admit(validated)
-        now = self._ticks.now()
+        now = self._ticks.clock.now()
         is_hourly = self._ticks.are_heard and now - self._hour >= HOUR_MS
         if is_hourly:
             self._hour = now

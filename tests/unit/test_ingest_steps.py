@@ -518,6 +518,19 @@ def test_all_pass_to_the_dead_letters_where_the_operator_says_so(
     assert len(world.dead()) == 1100
 
 
+def test_a_dead_letter_has_a_time_even_before_the_first_tick(world: Harness) -> None:
+    """Kafka's: with none it would be as old as 1970, and removed with the oldest."""
+    columns = "toUnixTimestamp64Milli(first_seen) AS at"
+    world.send_raw("verdicts", b"poison")
+    world.settle()
+    (letter,) = world.rows("dead_letters", columns)
+    assert abs(letter["at"] - machine_ms()) < DAY_MS
+    world.send("clock", tick(NOON))
+    world.send_raw("verdicts", b"poison")
+    world.settle()
+    assert [letter["at"] for letter in world.rows("dead_letters", columns)][1] == NOON
+
+
 def test_a_record_larger_than_a_dead_letter_may_be_is_parked(world: Harness, codec: Codec) -> None:
     huge = b"\x00" * 9_900_000
     world.send_raw("feedback", huge)
