@@ -19,6 +19,7 @@ from driftgate.health import Health
 from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.store import Store
+from driftgate.tasks import task_of
 from driftgate.topology import PROMOTER
 from services.promoter import evidence
 from services.promoter.canary_analysis import Pairs
@@ -110,7 +111,7 @@ class Promoter:
         situation = Situation(
             now=now,
             declared=declared if isinstance(declared, BadInput) else declared.rollout,
-            pairs=self.pairs(state, now) if isinstance(event, Tick) else Pairs(),
+            pairs=self.pairs(state, declared, now) if isinstance(event, Tick) else Pairs(),
             acks=leases.valid,
             lost=leases.lost,
             routed=routed(views, part.model),
@@ -124,13 +125,14 @@ class Promoter:
             hashes.add(event.repo_hash)
         return {repo_hash: self.repos.find(repo_hash) for repo_hash in hashes}
 
-    def pairs(self, state: State, now: int) -> Pairs:
+    def pairs(self, state: State, declared: ModelYaml | BadInput, now: int) -> Pairs:
         """The evidence of the trial that is on."""
         on = trial(state)
-        if on is None:
+        if on is None or isinstance(declared, BadInput):
             return Pairs()
         old, new, since = on
-        return evidence.pairs(self.store(), state.model, old, new, since, now)
+        task = task_of(declared.task)
+        return evidence.pairs(self.store(), task, state.model, old, new, since, now)
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
         for event in sent:

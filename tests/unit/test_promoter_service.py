@@ -24,6 +24,8 @@ from driftgate.health import Health, log_for
 from driftgate.runtime import Runtime
 from driftgate.runtime.loop import Shift
 from driftgate.store import Store, migrate
+from driftgate.tasks import Task
+from driftgate.tasks.text_classification import TextClassification
 from driftgate.topology import PROMOTER, READS, lag
 from services.promoter import evidence
 from services.promoter.canary_analysis import Pairs
@@ -322,10 +324,10 @@ def test_a_store_that_fails_for_one_model_stops_no_other(
     harness.pairs(0.5, 1, 2, 40, "bb")
     real, failures = evidence.pairs, iter(range(2))
 
-    def failing(store: Store, model: str, *given: Any) -> Pairs:
+    def failing(store: Store, task: Task, model: str, *given: Any) -> Pairs:
         if model == "another" and next(failures, None) is not None:
             raise StoreUnavailable("restarting")
-        return real(store, model, *given)
+        return real(store, task, model, *given)
 
     monkeypatch.setattr(evidence, "pairs", failing)
     harness.topics.send("clock", harness.ticked(NOW + DAY_MS))
@@ -577,7 +579,7 @@ def test_pairs_are_requests_that_both_answered_with_a_label_that_is_known_by_the
 ) -> None:
     def found(until: float = 2, since: float = 0) -> Pairs:
         times = (NOW + int(day * DAY_MS) for day in (since, until))
-        return evidence.pairs(harness.store, M, 1, 2, *times)
+        return evidence.pairs(harness.store, TextClassification(("a", "b")), M, 1, 2, *times)
 
     assert found() == Pairs()
     for right in ("bb", "ba", "ab", "aa"):
@@ -593,3 +595,4 @@ def test_pairs_are_requests_that_both_answered_with_a_label_that_is_known_by_the
         "outcomes", [releasing.outcome_row(M, "r10", "a", NOW + 3 * DAY_MS, 9020)]
     )
     assert found(3) == Pairs(0, 1, 1, 2)
+    assert found(2) == Pairs(1, 1, 1, 1)
