@@ -20,6 +20,7 @@ from driftgate.events import DAY_MS, Tick
 from driftgate.health import Health
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
+from driftgate.tasks.text_classification import TextClassification
 from services.ingest_logger import join, queries
 from services.ingest_logger.ingest import Ingest
 from services.ingest_logger.rules import View, maskers_of
@@ -29,6 +30,7 @@ DEADLINE_S = 120
 NOON = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 KEY = "a key of the tests"
 LABELS = ["billing", "delivery", "refund"]
+TASK = TextClassification(tuple(LABELS))
 MODEL_YAML = """
 model: {model}
 task: {{kind: text-classification, labels: {labels}}}
@@ -100,7 +102,7 @@ def feedback(request_id: str = "r1", **changes: Any) -> dict[str, Any]:
 
 def outcome(given: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """What ingestion sends when a feedback meets its answer."""
-    return join.outcome(given, answer).as_dict()
+    return join.outcome(given, answer, TASK).as_dict()
 
 
 def whole(codec: Codec, topic: str, event: Mapping[str, Any]) -> dict[str, Any]:

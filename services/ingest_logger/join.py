@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from driftgate.events import Outcome
+from driftgate.tasks import Said, Task
 from services.ingest_logger.rows import Row
-
-GOOD_RATING = 0.5
 
 
 def outcomes(
-    feedback: Iterable[Row], answers: Iterable[Row], is_new: Callable[[Row], bool]
+    feedback: Iterable[Row],
+    answers: Iterable[Row],
+    is_new: Callable[[Row], bool],
+    tasks: Mapping[str, Task],
 ) -> list[Outcome]:
     """An outcome for each feedback that meets its answer, if one of the two is new: if neither
     is, the outcome was made before. The same feedback twice makes the same outcome.
 
     Args:
         answers: at most one a request, the live answer that counts.
+        tasks: of the models; who has none any more has no answers that are known to be right.
     """
     by_request = {(row["model"], row["request_id"]): row for row in answers}
     found: dict[str, Outcome] = {}
     for given in feedback:
         answer = by_request.get((given["model"], given["request_id"]))
         if answer is not None and (is_new(given) or is_new(answer)):
-            found[given["feedback_id"]] = outcome(given, answer)
+            found[given["feedback_id"]] = outcome(given, answer, tasks.get(answer["model"]))
     return list(found.values())
 
 
-def outcome(feedback: Row, answer: Row) -> Outcome:
+def outcome(feedback: Row, answer: Row, task: Task | None) -> Outcome:
+    said = Said(feedback["label"], feedback["rating"], feedback["edited"])
     return Outcome(
         outcome_id=feedback["feedback_id"],
         request_id=answer["request_id"],
@@ -38,21 +42,14 @@ def outcome(feedback: Row, answer: Row) -> Outcome:
         output=answer["output"],
         confidence=answer["confidence"],
         kind=feedback["kind"],
-        label=feedback["label"],
-        rating=feedback["rating"],
-        edited=feedback["edited"],
-        was_correct=was_correct(answer["output"], feedback["label"], feedback["rating"]),
+        label=said.label,
+        rating=said.rating,
+        edited=said.edited,
+        was_correct=task.was_correct(answer["output"], said) if task else None,
         inference_time=answer["time"],
         feedback_time=feedback["time"],
         time=max(answer["time"], feedback["time"]),
     )
-
-
-def was_correct(output: str, label: str | None, rating: float | None) -> bool | None:
-    """A label decides; without one, a rating does; None when neither was given."""
-    if label is not None:
-        return output == label
-    return None if rating is None else rating >= GOOD_RATING
 
 
 def are_new(outcome_ids: Iterable[str], known: set[str]) -> list[bool]:

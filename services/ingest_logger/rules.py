@@ -19,13 +19,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from driftgate.dead_letters import UNHANDLED, UNKNOWN_LABEL, UNKNOWN_MODEL
+from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadInput, nearest
 from driftgate.events import Feedback, Inference, Model
 from driftgate.limits import check_time, time_range
 from driftgate.model_repo import ModelYaml
 from driftgate.personal.masking import Masker
 from driftgate.subjects import subject_hash, subject_hashes
+from driftgate.tasks import Said, task_of
 from services.ingest_logger.rows import Fields
 
 Mask = npt.NDArray[np.bool_]
@@ -124,28 +125,35 @@ class DeclaredModel:
         return columns.where_declared(lambda _: np.ones(len(columns["model"]), bool))
 
 
-@dataclass(frozen=True, slots=True)
-class KnownLabel:
-    """Null, or a label of the model; blank ones are refused by the limits of some fields."""
-
-    field: str
+class PossibleOutput:
+    """The answer is one that the model's task allows."""
 
     def check(self, event: Fields, view: View) -> None:
-        label, declared = event[self.field], view.models[event["model"]]
-        valid = declared.task.labels
-        if label is not None and label not in valid:
-            wanted = f"a label of task.labels in {declared.model}'s model.yaml: "
-            raise BadInput(UNKNOWN_LABEL, self.field, label, wanted + nearest(label, valid))
+        task_of(view.models[event["model"]].task).check_output(event["output"])
 
     def sure(self, columns: Columns) -> Mask:
-        values = columns[self.field]
+        return columns.where_declared(lambda model: possible(columns["output"], model))
 
-        def is_label(declared: ModelYaml) -> pa.Array:
-            labels = [label for label in declared.task.labels if label.strip()]
-            known = pc.is_in(values, value_set=pa.array(labels, pa.string()))
-            return pc.or_(pc.is_null(values), known)
 
-        return columns.where_declared(is_label)
+class PossibleCorrection:
+    """The feedback corrects, if at all, to what the model's task allows."""
+
+    def check(self, event: Fields, view: View) -> None:
+        said = Said(event["label"], event["rating"], event["edited"])
+        task_of(view.models[event["model"]].task).check_feedback(said)
+
+    def sure(self, columns: Columns) -> Mask:
+        labels = columns["label"]
+        return columns.where_declared(
+            lambda model: pc.or_(pc.is_null(labels), possible(labels, model))
+        )
+
+
+def possible(values: pa.Array, declared: ModelYaml) -> pa.Array:
+    """Which values are among those that a task may answer; blank ones are refused by the limits of
+    some fields. What is open is known by the task alone."""
+    outputs = [value for value in task_of(declared.task).outputs or () if value.strip()]
+    return pc.is_in(values, value_set=pa.array(outputs, pa.string()))
 
 
 class Timely:
@@ -175,8 +183,8 @@ class ReadableRepo:
 
 # By topic, in the order in which they are checked: what follows a declared model may ask for it.
 RULES: Mapping[str, tuple[Rule, ...]] = {
-    Inference.TOPIC: (DeclaredModel(), KnownLabel("output"), Timely()),
-    Feedback.TOPIC: (DeclaredModel(), KnownLabel("label"), Timely()),
+    Inference.TOPIC: (DeclaredModel(), PossibleOutput(), Timely()),
+    Feedback.TOPIC: (DeclaredModel(), PossibleCorrection(), Timely()),
     Model.TOPIC: (ReadableRepo(),),
 }
 

@@ -20,6 +20,7 @@ from driftgate.events import AnyEvent, Feedback, Inference, Outcome
 from driftgate.health import Health, Log
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
+from driftgate.tasks import task_of
 from services.ingest_logger import dead_letter_queue, join, queries, retention
 from services.ingest_logger.columns import ValidatedBatch
 from services.ingest_logger.fence import Fenced, is_fenced, note
@@ -130,14 +131,14 @@ class SendOutcomes:
             for batch in poll.batches
             if batch.position.topic in JOINED
         }
-        found = self.outcomes(ranges)
+        found = self.outcomes(ranges, poll.models)
         metrics.OUTCOMES.inc(len(found))
         for outcome in found:
             delay = outcome.feedback_time - outcome.inference_time
             metrics.JOIN_DELAY.observe(max(0, delay) / 1000)
         self._send(found)
 
-    def outcomes(self, ranges: queries.Ranges) -> list[Outcome]:
+    def outcomes(self, ranges: queries.Ranges, models: Mapping[str, ModelYaml]) -> list[Outcome]:
         if not ranges:
             return []
         feedback = self._retry(lambda: queries.feedback_to_join(self._store, ranges))
@@ -145,7 +146,8 @@ class SendOutcomes:
             return []
         ids = [row["request_id"] for row in feedback]
         answers = self._retry(lambda: queries.answers_to(self._store, ids))
-        return join.outcomes(feedback, answers, lambda row: lies_in(ranges, row))
+        tasks = {name: task_of(declared.task) for name, declared in models.items()}
+        return join.outcomes(feedback, answers, lambda row: lies_in(ranges, row), tasks)
 
 
 def lies_in(ranges: queries.Ranges, row: Row) -> bool:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from driftgate.errors import BadInput
 from driftgate.store import Store, migrate
-from driftgate.tasks import Task
+from driftgate.tasks import Said, Task
 from driftgate.tasks.text_classification import TextClassification
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
@@ -37,15 +37,6 @@ class Kind:
 
 KINDS = [Kind(TextClassification(LABELS), st.sampled_from(LABELS), ("refnd", "", "Refund"))]
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.task.kind)
-
-
-@dataclass(frozen=True)
-class Said:
-    """A feedback."""
-
-    label: str | None = None
-    rating: float | None = None
-    edited: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +143,22 @@ def test_rows_have_strata_and_a_card_that_counts_them(kind: Kind) -> None:
     assert all(stratum in section for stratum in strata)
     assert kind.task.lacking(rows) is None
     assert kind.task.lacking([]) is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [
+        (Said(label="delivery"), True),
+        (Said(label="refund"), False),
+        (Said(rating=0.5), True),
+        (Said(rating=0.49), False),
+        (Said(), None),
+        (Said(edited="delivery"), None),
+        (Said(label="refund", rating=1.0), False),
+    ],
+)
+def test_a_label_decides_then_a_rating(said: Said, right: bool | None) -> None:
+    assert TextClassification(LABELS).was_correct("delivery", said) is right
 
 
 def test_a_training_needs_two_labels() -> None:

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import pytest
-from ingesting import feedback, inference
+from collections.abc import Callable
 
-from services.ingest_logger.join import outcomes, was_correct
+from ingesting import TASK, feedback, inference
+
+from driftgate.events import Outcome
+from services.ingest_logger import join
 from services.ingest_logger.rows import Row
+
+TASKS = {inference()["model"]: TASK}
+
+
+def outcomes(
+    feedback: list[Row], answers: list[Row], is_new: Callable[[Row], bool]
+) -> list[Outcome]:
+    return join.outcomes(feedback, answers, is_new, TASKS)
 
 
 def new(_: Row) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    ("label", "rating", "right"),
-    [
-        ("delivery", None, True),
-        ("refund", None, False),
-        (None, 0.5, True),
-        (None, 0.49, False),
-        (None, None, None),
-        ("refund", 1.0, False),
-    ],
-)
-def test_a_label_decides_then_a_rating(
-    label: str | None, rating: float | None, right: bool | None
-) -> None:
-    assert was_correct("delivery", label, rating) is right
+def test_the_task_says_whether_an_answer_was_right() -> None:
+    right, wrong = inference(output="refund"), inference(output="delivery")
+    for answer, correct in ((right, True), (wrong, False)):
+        (found,) = outcomes([feedback(label="refund")], [answer], new)
+        assert found.was_correct is correct
+
+
+def test_of_a_model_that_is_not_declared_any_more_nothing_is_known_to_be_right() -> None:
+    (found,) = join.outcomes([feedback(label="refund")], [inference(output="refund")], new, {})
+    assert (found.label, found.was_correct) == ("refund", None)
 
 
 def test_an_outcome_is_known_at_the_later_of_both_times() -> None:

@@ -8,10 +8,10 @@ Services call `task_of` with what model.yaml declares, and know no kind.
 
 from __future__ import annotations
 
-from driftgate.tasks.port import Example, Feedback, Task
+from driftgate.tasks.port import Example, Feedback, Said, Task
 from driftgate.tasks.text_classification import Declared, TextClassification
 
-__all__ = ["Declared", "Example", "Feedback", "Task", "task_of"]
+__all__ = ["Declared", "Example", "Feedback", "Said", "Task", "task_of"]
 
 
 def task_of(declared: Declared) -> Task:

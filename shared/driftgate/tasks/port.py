@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from driftgate.suites import Case, Probe
 
@@ -21,6 +21,14 @@ class Feedback(Protocol):
     def rating(self) -> float | None: ...
     @property
     def edited(self) -> str | None: ...
+
+
+class Said(NamedTuple):
+    """A feedback by itself."""
+
+    label: str | None = None
+    rating: float | None = None
+    edited: str | None = None
 
 
 class Example(Protocol):
