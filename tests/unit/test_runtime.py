@@ -390,7 +390,6 @@ def test_a_service_goes_on_from_its_memory_whatever_the_group_committed() -> Non
     assert [event.epoch for event in system.sent("routing.acks")] == [1, 2, 3, 3]
 
 
-<<<<<<< HEAD
 def test_a_replica_that_another_has_replaced_sends_and_keeps_nothing() -> None:
     def replaced() -> None:
         raise BusUnavailable("another one works")
@@ -407,45 +406,6 @@ def test_a_replica_that_another_has_replaced_sends_and_keeps_nothing() -> None:
             assert not fails
             engine.settle()
         assert (system.sent("routing.acks"), memory.kept) == ([], (0, {}))
-=======
-def test_what_is_no_part_of_a_memory_is_read_from_the_beginning() -> None:
-    """Another replica, with a memory of its own, may have committed."""
-    memory = Kept()
-    system = System(Service(name="svc", handlers={Model: Handler(answer)}, memory=memory))
-    system.write(declared("a"), declared("b"))
-    system.bus.groups["svc"][Position("models", 0)] = 1
-    system.start()
-    assert system.starts == {Position("models", 0): 0, Position("clock", 0): 0}
-    memory.kept = (2, {Position("models", 0): 2})
-    system.start()
-    assert system.starts == {Position("models", 0): 2, Position("clock", 0): 0}
-
-
-def test_a_service_begins_with_what_it_remembers() -> None:
-    memory = Kept()
-
-    def begin(views: Any) -> list[AnyEvent]:
-        return [ack("a", memory.count)]
-
-    memory.kept = (7, {Position("models", 0): 0})
-    system = System(Service(name="svc", handlers={}, begin=begin, memory=memory))
-    system.start()
-    assert [event.epoch for event in system.sent("routing.acks")] == [7]
-
-
-def test_a_handler_knows_where_its_event_lies() -> None:
-    places: list[tuple[Position, int]] = []
-
-    def note(event: Any, views: Any, now: int) -> list[AnyEvent]:
-        places.append(views.place)
-        return []
-
-    system = System(service(models=note, tick=note))
-    system.write(declared("a"), declared("b"))
-    system.tick(10, {"models-0": 2})
-    system.run()
-    assert places == [*((Position("models", 0), n) for n in (0, 1)), (Position("clock", 0), 0)]
->>>>>>> 68875ea (The runtime over faust: one owner by faust's own assignor, begun and committed by the engine; one contract suite for all loops)
 
 
 def test_what_is_no_part_of_a_memory_is_read_from_the_beginning() -> None:
