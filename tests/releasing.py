@@ -20,10 +20,10 @@ from deploy.local.plan import free_ports
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.bus import Bus
+from driftgate.bus_tools import decoded
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from driftgate.runner import readable
 
 NOW = 1_800_000_000_000  # 2027-01-15T08:00:00Z
 ROOT = Path(__file__).parents[1]
@@ -75,8 +75,8 @@ class Topics:
 
     def read(self, topic: str, model: str) -> list[dict[str, Any]]:
         """A model's events on a topic, so far."""
-        found = [event for _, event in readable(self.bus, self.codec, [topic])]
-        return [event for event in found if event["model"] == model]
+        found = decoded(self.codec, self.bus.read_all([topic]))
+        return [event.as_dict() for _, event in found if event.model == model]
 
 
 def arm(version: int, uri: str, weight: int = 0) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def of(events: Iterable[Any], kind: type[Any]) -> list[Any]:
 
 
 def forked(entries: Sequence[AuditEntry]) -> list[str]:
-    broken = broken_links(entry.as_dict() for entry in entries)
+    broken = broken_links(entries)
     return [f"audit entry {audit_id} does not follow from the one before" for audit_id in broken]
 
 

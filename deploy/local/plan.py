@@ -39,7 +39,7 @@ PORTS = {
     "ray_client": 10001,
 } | {f"{name}_http": 9401 + i for i, name in enumerate((*SERVICES, CLOCK))}
 PORT_VARIABLES = {f"{PREFIX}{name.upper()}_PORT": name for name in PORTS}
-OWNED_BY_STACK = ("kafka", "store", "ray", "router", "http_port", "state_dir", "clock")
+OWNED_BY_STACK = ("kafka", "store", "ray", "router", "http_port", "state_dir")
 
 # Below the range from which Linux and macOS take the ports of outgoing connections.
 FREE_PORTS = range(20_000, 32_000)
@@ -179,7 +179,6 @@ class StackConfig:
             "STORE": self.store,
             "ROUTER": self.router,
             "RAY": self.ray,
-            "CLOCK": self.clock,
             "SUBJECT_KEY": self.subject_key,
             "ARTIFACTS": f"file://{self.state_dir / 'artifacts'}",
             "STATE_DIR": str(self.state_dir / "services"),

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from driftgate.bus import Bus
 from driftgate.bus_tools import events
 from driftgate.codec import Codec, canonical
-from driftgate.events import AuditEntry, Emit, Event
+from driftgate.events import AuditEntry
 
 if TYPE_CHECKING:
     from driftgate.runtime.service import AuditDraft
 
-TOPIC = "audit"
 HASHED = ("audit_id", "model", "service", "decision", "version", "inputs", "result", "words")
 
 
@@ -44,70 +43,45 @@ class Audit:
 
     def chained(self, draft: AuditDraft) -> list[AuditEntry]:
         """The entry to send, or nothing when this very decision stands in the log."""
-        emits = self.entry(
-            draft.model,
-            draft.decision,
-            inputs=draft.inputs,
-            result=draft.result,
-            words=draft.summary,
-            time=draft.time,
-            version=draft.version,
-            cause=draft.cause,
-        )
-        return [AuditEntry.of(emit.event) for emit in emits]
-
-    def entry(
-        self,
-        model: str,
-        decision: str,
-        *,
-        inputs: Any,
-        result: Any,
-        words: str,
-        time: int,
-        version: int | None = None,
-        cause: Any = None,
-    ) -> list[Emit]:
-        """The entry to send, or nothing when this very decision stands in the log. `cause` is what
-        makes it this very one, when that is not all of `inputs`."""
-        given = canonical(inputs)
-        identity = given if cause is None else canonical(cause)
-        parts = (self.service, model, decision, str(version), identity)
+        given = canonical(draft.inputs)
+        identity = given if draft.cause is None else canonical(draft.cause)
+        parts = (self.service, draft.model, draft.decision, str(draft.version), identity)
         audit_id = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
         if audit_id in self.known:
             return []
-        event: dict[str, Any] = {
-            "audit_id": audit_id,
-            "model": model,
-            "service": self.service,
-            "decision": decision,
-            "version": version,
-            "inputs": given,
-            "result": canonical(result),
-            "words": words,
-            "previous_hash": self.last.get(model, ""),
-            "time": time,
-        }
-        event["hash"] = entry_hash(event)
+        entry = AuditEntry(
+            audit_id=audit_id,
+            model=draft.model,
+            service=self.service,
+            decision=draft.decision,
+            version=draft.version,
+            inputs=given,
+            result=canonical(draft.result),
+            words=draft.summary,
+            previous_hash=self.last.get(draft.model, ""),
+            hash="",
+            time=draft.time,
+        )
+        entry = replace(entry, hash=entry_hash(entry))
         self.known.add(audit_id)
-        self.last[model] = event["hash"]
-        return [Emit(TOPIC, event)]
+        self.last[draft.model] = entry.hash
+        return [entry]
 
 
-def entry_hash(event: Event) -> str:
+def entry_hash(entry: AuditEntry) -> str:
     """SHA-256 over the entry's content and the hash before it, hex."""
-    content = [event["previous_hash"], event["time"], *(event[name] for name in HASHED)]
+    content = [entry.previous_hash, entry.time, *(getattr(entry, name) for name in HASHED)]
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
-def broken_links(entries: Iterable[Event]) -> list[str]:
+def broken_links(entries: Iterable[AuditEntry]) -> list[str]:
     """Ids of entries, in topic order, whose hash is wrong or whose predecessor is not the one
     that they name."""
     last: dict[tuple[str, str], str] = {}
     broken = []
     for entry in entries:
-        chain = (entry["model"], entry["service"])
-        if entry["hash"] != entry_hash(entry) or entry["previous_hash"] != last.get(chain, ""):
-            broken.append(entry["audit_id"])
-        last[chain] = entry["hash"]
+        chain = (entry.model, entry.service)
+        if entry.hash != entry_hash(entry) or entry.previous_hash != last.get(chain, ""):
+            broken.append(entry.audit_id)
+        last[chain] = entry.hash
     return broken

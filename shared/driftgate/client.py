@@ -25,7 +25,7 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.dead_letters import EMPTY
 from driftgate.errors import BadInput
-from driftgate.events import Event, Feedback, Inference
+from driftgate.events import Feedback, Fields, Inference
 from driftgate.machine_clock import machine_ms
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, choose
@@ -241,7 +241,7 @@ class Client:
                 self._reader = RoutingReader(self._bus, self._codec)
             return self._reader
 
-    def _send(self, topic: str, event: Event) -> None:
+    def _send(self, topic: str, event: Fields) -> None:
         """
         Raises:
             BadInput: ingestion would refuse it.

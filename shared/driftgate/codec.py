@@ -16,7 +16,7 @@ from fastavro.read import SchemaResolutionError
 
 from driftgate.dead_letters import MALFORMED, UNKNOWN_SCHEMA
 from driftgate.errors import BadInput
-from driftgate.events import EVENTS, AnyEvent, Event, Topics, topic_of
+from driftgate.events import EVENTS, AnyEvent, Fields, Topics, topic_of
 from driftgate.schema_registry import HttpRegistry
 from driftgate.schemas import MAGIC, LockFile, Registry, Schemas
 
@@ -70,7 +70,7 @@ class Codec:
         """
         return self.registry.refresh(schema_id)
 
-    def encode(self, topic: str, event: Event) -> bytes:
+    def encode(self, topic: str, event: Fields) -> bytes:
         """The record value of an event.
 
         Raises:
@@ -154,7 +154,7 @@ class Codec:
         """
         return EVENTS[topic].of(self.read(topic, value))
 
-    def _encoded(self, topic: str, event: Event, **strictness: bool) -> bytes:
+    def _encoded(self, topic: str, event: Fields, **strictness: bool) -> bytes:
         version = self.schemas.newest[self.topics[topic].subject]
         buffer = BytesIO()
         buffer.write(version.header)

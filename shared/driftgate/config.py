@@ -46,9 +46,6 @@ class Settings(BaseSettings):
     )
     router: str = Field("127.0.0.1:50051", description="the router's gRPC address, host:port")
     ray: str = Field("127.0.0.1:6379", description="Ray's address, or 'local' to start one inside")
-    clock: Literal["live", "world"] = Field(
-        "live", description="live: the machine's clock; world: the ticks of a simulated world"
-    )
     tick_seconds: float = Field(
         10.0, gt=0, description="pause between two ticks, s of the machine's clock"
     )

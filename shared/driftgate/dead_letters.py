@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftgate.bus import Record
 from driftgate.errors import BadInput
-from driftgate.events import DLQ, DeadLetter, Emit
+from driftgate.events import DeadLetter
 
 MALFORMED = "malformed"  # not the Confluent wire format, or the bytes do not follow their schema
 UNKNOWN_SCHEMA = "unknown_schema"  # the schema id is in no registry, or belongs to another subject
@@ -33,28 +33,20 @@ REASONS = frozenset(
 )
 
 
-def letter(record: Record, error: BadInput, service: str, now: int) -> Emit:
-    """The dead letter of a record, with its original bytes. `now` in ms."""
-    return Emit(
-        record.topic + DLQ,
-        {
-            "topic": record.topic,
-            "partition": record.partition,
-            "offset": record.offset,
-            "key": record.key,
-            "value": record.value,
-            "reason": error.reason,
-            "message": str(error),
-            "schema_id": claimed_schema_id(record.value),
-            "service": service,
-            "first_seen": now,
-        },
-    )
-
-
 def dead_letter(record: Record, error: BadInput, service: str, now: int) -> DeadLetter:
     """The dead letter of a record, with its original bytes. `now` in ms."""
-    return DeadLetter.of(letter(record, error, service, now).event)
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        reason=error.reason,
+        message=str(error),
+        schema_id=claimed_schema_id(record.value),
+        service=service,
+        first_seen=now,
+    )
 
 
 def claimed_schema_id(value: bytes | None) -> int | None:

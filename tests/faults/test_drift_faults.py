@@ -65,9 +65,10 @@ def decisions(harness: Harness) -> dict[str, list[Any]]:
     alerts = {event.alert_id: event for event in harness.sent(DriftAlert)}
     requests = harness.sent(RetrainRequest)
     assert len({event.retrain_id for event in requests}) == len(requests)
-    audit = [entry.as_dict() for entry in harness.sent(AuditEntry)]
-    assert len({entry["audit_id"] for entry in audit}) == len(audit)
-    assert not broken_links(audit)
+    entries = harness.sent(AuditEntry)
+    audit = [entry.as_dict() for entry in entries]
+    assert len({entry.audit_id for entry in entries}) == len(entries)
+    assert not broken_links(entries)
     return {"alerts": list(alerts.values()), "requests": requests, "audit": audit}
 
 

@@ -26,7 +26,7 @@ from driftgate.audit import broken_links
 from driftgate.bus_kafka import KafkaBus
 from driftgate.classifier.base import EMBEDDED
 from driftgate.codec import Codec
-from driftgate.events import DAY_MS
+from driftgate.events import DAY_MS, AuditEntry
 
 pytestmark = pytest.mark.stack
 
@@ -107,7 +107,7 @@ def superseded_one_after_the_other(promotion: Promotion) -> None:
     audit, states = read("audit", model), read("rollouts", model)
     supersedes = [("supersede", version) for version in (3, 4, 5)]
     assert releasing.decisions(audit) == [("start", 1), ("start", 2), *supersedes]
-    assert broken_links(audit) == []
+    assert broken_links(map(AuditEntry.of, audit)) == []
     chain = [(state["epoch"], state["challenger"]) for state in states]
     assert chain == [(1, None), (2, 2), (3, 3), (4, 4), (5, 5)]
     assert [record["epoch"] for record in read("routing", model)] == [1, 2, 3, 4, 5]

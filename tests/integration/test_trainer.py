@@ -147,7 +147,7 @@ def test_a_refresh_learns_from_the_labelled_live_answers(harness: Harness, tmp_p
     assert (candidate.version, candidate.parent) == (2, 1)
     assert (candidate.epoch, candidate.champion) == (3, champion)
     assert {row["source"] for row in train} == {"seed", "logs"}
-    assert not broken_links(entry.as_dict() for entry in entries)
+    assert not broken_links(entries)
     assert [entry.decision for entry in entries] == ["train", "train"]
     assert f"{MODEL}@2 was trained for drift" in entries[1].words
 

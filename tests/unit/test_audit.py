@@ -1,24 +1,27 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from driftgate.audit import Audit, broken_links
 from driftgate.bus_memory import MemoryBus
+from driftgate.bus_tools import events, publish
 from driftgate.codec import Codec
+from driftgate.events import AuditEntry
+from driftgate.runtime import AuditDraft
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
 
 
 def log(bus: MemoryBus, audit: Audit, decision: str, n: int = 0) -> None:
-    for emit in audit.entry("m", decision, inputs={"n": n}, result={}, words="…", time=n):
-        producer = bus.producer()
-        producer.send(emit.topic, b"m", CODEC.encode(emit.topic, emit.event))
-        producer.flush()
+    draft = AuditDraft(
+        model="m", decision=decision, inputs={"n": n}, result={}, summary="…", time=n
+    )
+    publish(bus.producer(), CODEC, audit.chained(draft))
 
 
-def entries(bus: MemoryBus) -> list[dict[str, Any]]:
-    return [CODEC.decode("audit", record.value) for record in bus.read_all(["audit"])]
+def entries(bus: MemoryBus) -> list[AuditEntry]:
+    return list(events(bus, CODEC, AuditEntry))
 
 
 def bus() -> MemoryBus:
@@ -32,7 +35,7 @@ def test_a_restart_goes_on_with_the_chain_and_logs_nothing_twice() -> None:
     log(topic, Audit.resume("promoter", topic, CODEC), "advance", 1)
     log(topic, Audit.resume("promoter", topic, CODEC), "advance", 1)
     log(topic, Audit.resume("promoter", topic, CODEC), "rollback", 2)
-    assert [entry["decision"] for entry in entries(topic)] == ["advance", "rollback"]
+    assert [entry.decision for entry in entries(topic)] == ["advance", "rollback"]
     assert broken_links(entries(topic)) == []
 
 
@@ -49,6 +52,6 @@ def test_a_changed_or_missing_entry_shows() -> None:
     for n in range(3):
         log(topic, audit, "advance", n)
     found = entries(topic)
-    changed = [found[0], found[1] | {"words": "nothing happened"}, found[2]]
-    assert broken_links(changed) == [found[1]["audit_id"]]
-    assert broken_links([found[0], found[2]]) == [found[2]["audit_id"]]
+    changed = [found[0], replace(found[1], words="nothing happened"), found[2]]
+    assert broken_links(changed) == [found[1].audit_id]
+    assert broken_links([found[0], found[2]]) == [found[2].audit_id]

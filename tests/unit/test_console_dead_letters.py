@@ -253,7 +253,7 @@ def test_the_audit_says_who_sent_what(harness: Harness, codec: Codec) -> None:
         ("console", "-", "dlq.replay"),
     ] * 2
     assert '"filters":{"topic":"inferences"},"letters":["inferences/0/1"]' in entries[0].inputs
-    assert broken_links([entry.as_dict() for entry in entries]) == []
+    assert broken_links(entries) == []
 
 
 def test_what_a_replay_would_spoil_is_refused(harness: Harness, codec: Codec) -> None:

@@ -178,7 +178,7 @@ def test_every_decision_stands_in_the_audit(harness: Harness) -> None:
     harness.launch()
     harness.play(range(25), error=0.5)
     entries = harness.sent(AuditEntry)
-    assert not broken_links([entry.as_dict() for entry in entries])
+    assert not broken_links(entries)
     assert {entry.decision for entry in entries} == {"retrain", "alert", "suppressed"}
     count = {kind: len(harness.sent(kind)) for kind in (DriftAlert, RetrainRequest)}
     assert sum(e.decision == "alert" for e in entries) == count[DriftAlert]

@@ -268,7 +268,7 @@ def test_the_audit_reproduces_the_verdict(harness: Harness) -> None:
     assert (again.result, again.words) == (verdict.result, verdict.words)
     assert [a.event() for a in again.axes] == json.loads(entry.result)["axes"]
     assert (entry.decision, entry.version) == ("verdict", 2)
-    assert not broken_links([entry.as_dict()])
+    assert not broken_links([entry])
 
 
 def test_the_reference_of_monitors_is_measured_on_held_out_cases(harness: Harness) -> None:

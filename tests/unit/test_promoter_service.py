@@ -19,7 +19,7 @@ from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import StoreUnavailable
-from driftgate.events import DAY_MS
+from driftgate.events import DAY_MS, AuditEntry
 from driftgate.health import Health, log_for
 from driftgate.runtime import Runtime
 from driftgate.runtime.loop import Shift
@@ -216,7 +216,7 @@ def test_a_story_is_told_by_the_audit(harness: Harness) -> None:
         (1, "idle"),
     ]
     assert [r["epoch"] for r in log["routing"]] == [r["epoch"] for r in log["rollouts"]]
-    assert broken_links(log["audit"]) == []
+    assert broken_links(map(AuditEntry.of, log["audit"])) == []
 
 
 def test_the_audit_reproduces_every_decision(harness: Harness) -> None:

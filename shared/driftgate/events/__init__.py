@@ -3,15 +3,14 @@
 from driftgate.events import generated
 from driftgate.events.generated import *  # noqa: F403
 from driftgate.events.record import AvroRecord
-from driftgate.events.topics import DAY_MS, DLQ, HOUR_MS, Emit, Event, Topic, Topics, topic_of
+from driftgate.events.topics import DAY_MS, DLQ, HOUR_MS, Fields, Topic, Topics, topic_of
 
 __all__ = [
     "DAY_MS",
     "DLQ",
     "HOUR_MS",
     "AvroRecord",
-    "Emit",
-    "Event",
+    "Fields",
     "Topic",
     "Topics",
     "topic_of",

@@ -13,8 +13,9 @@ DLQ = ".dlq"
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
-# An event whose class is not used yet: exactly the fields of its Avro subject.
-Event = Mapping[str, Any]
+# An event as its fields: exactly those of its Avro subject. What handles all events alike, whatever
+# their version says, as ingestion and the tools do, takes them so.
+Fields = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,6 @@ class Topic:
             "cleanup.policy": self.cleanup,
             "retention.ms": str(-1 if days < 0 else days * DAY_MS),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Emit:
-    """An event on its way to a topic."""
-
-    topic: str
-    event: Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,7 @@ class Topics:
         """Every topic's name, dead letters included."""
         return list(self.by_name)
 
-    def key(self, topic: str, event: Event | AnyEvent) -> bytes | None:
+    def key(self, topic: str, event: Fields | AnyEvent) -> bytes | None:
         """The record key of an event: the values of the topic's key fields."""
         values = [
             event[field] if isinstance(event, Mapping) else getattr(event, field)
