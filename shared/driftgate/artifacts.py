@@ -1,5 +1,7 @@
 """The artifact store port: files named by the hash of their content, over fsspec.
 
+Every call raises ArtifactsUnavailable where the store does not answer or has no room.
+
 A blob lies under `blobs/ab/abcd…`; a folder is a blob that lists its files by hash. A *ref* is a
 name that is given once and never moved, which is what makes a rerun a no-op.
 """
@@ -9,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +21,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from driftgate.codec import canonical
-from driftgate.errors import Corrupt
+from driftgate.errors import ArtifactsUnavailable, Corrupt
 from driftgate.files import move_durably, write_atomically
 
 SCHEME = "sha256:"
@@ -33,8 +37,9 @@ class Artifacts:
         """Stores bytes; returns their URI, `sha256:<hex>`. The same bytes are stored once."""
         digest = hashlib.sha256(data).hexdigest()
         path = self._blob(digest)
-        if not self._fs.exists(path):
-            self._write(path, data)
+        with self._answering():
+            if not self._fs.exists(path):
+                self._write(path, data)
         return SCHEME + digest
 
     def get(self, uri: str) -> bytes:
@@ -45,7 +50,7 @@ class Artifacts:
         """
         wanted = digest_of(uri)
         try:
-            data: bytes = self._fs.cat_file(self._blob(wanted))
+            data = self._read(self._blob(wanted))
         except FileNotFoundError:
             raise Corrupt(f"artifact {uri} is not stored under {self._root}") from None
         if hashlib.sha256(data).hexdigest() != wanted:
@@ -94,7 +99,7 @@ class Artifacts:
     def ref(self, name: str) -> Any:
         """What a ref says, or None."""
         try:
-            return json.loads(self._fs.cat_file(f"{self._root}/refs/{name}.json"))
+            return json.loads(self._read(f"{self._root}/refs/{name}.json"))
         except FileNotFoundError:
             return None
 
@@ -104,16 +109,18 @@ class Artifacts:
         found = self.ref(name)
         if found is not None:
             return found
-        self._write(f"{self._root}/refs/{name}.json", canonical(value).encode())
+        with self._answering():
+            self._write(f"{self._root}/refs/{name}.json", canonical(value).encode())
         return value
 
     def refs(self, prefix: str) -> dict[str, Any]:
         """Every ref under a prefix, by its whole name."""
         base = f"{self._root}/refs/"
-        found = self._fs.find(base + prefix)
+        with self._answering():
+            found = self._fs.find(base + prefix)
         return {
             path[path.index("/refs/") + len("/refs/") : -len(".json")]: json.loads(
-                self._fs.cat_file(path)
+                self._read(path)
             )
             for path in sorted(found)
             if path.endswith(".json")
@@ -128,6 +135,24 @@ class Artifacts:
         if not isinstance(listing, dict) or not all(isinstance(v, str) for v in listing.values()):
             raise Corrupt(f"artifact {uri} is no folder: expected a JSON object of file URIs")
         return listing
+
+    def _read(self, path: str) -> bytes:
+        """Raises: FileNotFoundError, ArtifactsUnavailable."""
+        with self._answering():
+            data: bytes = self._fs.cat_file(path)
+        return data
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Each file system has errors of its own for a store that is away or full."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ArtifactsUnavailable(
+                f"artifact store {self._root}: {type(error).__name__}: {error}"
+            ) from error
 
     def _blob(self, digest: str) -> str:
         return f"{self._root}/blobs/{digest[:2]}/{digest}"

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from driftgate.artifacts import Artifacts
-from driftgate.errors import Corrupt
+from driftgate.errors import ArtifactsUnavailable, Corrupt
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -87,7 +87,7 @@ def test_what_was_stored_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(ArtifactsUnavailable, match="No space"):
             store.put(b"weights")
     assert store.get(store.put(b"weights")) == b"weights"
 
@@ -99,3 +99,25 @@ def test_a_ref_is_given_once(store: Artifacts) -> None:
     store.set_ref("models/m/versions/2", {"n": 2})
     assert list(store.refs("models/m/versions/")) == ["models/m/versions/1", "models/m/versions/2"]
     assert store.refs("models/unknown/") == {}
+
+
+def test_a_store_that_does_not_answer_may_answer_later(
+    store: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = store.put(b"some weights")
+
+    def away(*_: object, **__: object) -> None:
+        raise TimeoutError("no answer")
+
+    for call in ("cat_file", "exists", "find"):
+        monkeypatch.setattr(store._fs, call, away)
+    for work in (
+        lambda: store.get(uri),
+        lambda: store.put(b"other weights"),
+        lambda: store.ref("models/a"),
+        lambda: store.refs("models/"),
+    ):
+        with pytest.raises(ArtifactsUnavailable, match="no answer"):
+            work()
+    monkeypatch.undo()
+    assert store.get(uri) == b"some weights"
