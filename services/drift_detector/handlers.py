@@ -9,7 +9,7 @@ from typing import Any
 
 from driftgate import metrics
 from driftgate.dead_letters import UNHANDLED
-from driftgate.errors import ArtifactsUnavailable, BadConfig, BadInput, Corrupt
+from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.events import (
     DAY_MS,
     Command,
@@ -250,8 +250,6 @@ class Detector:
                     build(monitor.detector, mean=0.5, threshold=1.0)
             except (Corrupt, BadConfig) as error:
                 raise BadInput(UNHANDLED, "repo_uri", uri, f"a model repo ({error})") from error
-            except OSError as error:
-                raise ArtifactsUnavailable(f"reading model repo {uri}: {error}") from error
             self._configs[uri] = config
         return self._configs[uri]
 

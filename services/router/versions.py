@@ -37,10 +37,6 @@ class Unservable(Terminal):
     """A version of the record cannot be served here."""
 
 
-class ArtifactsAway(Retriable):
-    """The artifact store, or the disk that its files are fetched to, fails."""
-
-
 class Resident(NamedTuple):
     """A version in memory: its adapter's digest, on its base."""
 
@@ -75,7 +71,7 @@ class Versions:
             Contradiction: this epoch is served with another content.
             BadInput, BadConfig, Corrupt, Unservable: the record cannot be served. What was served
                 goes on.
-            ArtifactsAway: as far as can be told, it can be served later.
+            ArtifactsUnavailable: as far as can be told, it can be served later.
         """
         if (before := self.already(routing)) is not None:
             return before
@@ -107,15 +103,14 @@ class Versions:
         """Everything that serving a record takes, resident and verified. All is fetched before
         anything is loaded."""
         check(routing)
-        with fetching():
-            repo = model_repo.fetch(SCHEME + routing.repo_hash, self.artifacts, self.cache)
+        repo = model_repo.fetch(SCHEME + routing.repo_hash, self.artifacts, self.cache)
         folders = [(arm, self.fetch(arm)) for arm in arms_of(routing)]
         engines = {base_of(arm): self.load(arm, folder) for arm, folder in folders}
         return Served(routing, engines, repo.config.data)
 
     def fetch(self, arm: Arm) -> Path:
         """The folder of a version's files."""
-        with naming(arm), fetching():
+        with naming(arm):
             if digest_of(arm.adapter_uri) != arm.digest:
                 raise Corrupt(
                     f"its digest is {arm.digest}, but its files are {arm.adapter_uri}; "
@@ -190,11 +185,3 @@ def naming(arm: Arm) -> Iterator[None]:
 def words(error: BaseException) -> str:
     """An error for people."""
     return str(error) if isinstance(error, DriftgateError) else f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def fetching() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ArtifactsAway(f"artifacts cannot be fetched: {error}") from error

@@ -89,9 +89,9 @@ class Artifacts:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, self.get(blob))
             move_durably(partial, target)
-        except OSError:
+        except OSError as error:
             if not target.exists():  # another process may have been first
-                raise
+                raise ArtifactsUnavailable(f"copying {uri} to {into}: {error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         return target
@@ -119,9 +119,7 @@ class Artifacts:
         with self._answering():
             found = self._fs.find(base + prefix)
         return {
-            path[path.index("/refs/") + len("/refs/") : -len(".json")]: json.loads(
-                self._read(path)
-            )
+            path[path.index("/refs/") + len("/refs/") : -len(".json")]: json.loads(self._read(path))
             for path in sorted(found)
             if path.endswith(".json")
         }

@@ -5,7 +5,6 @@ DriftgateError
 │   ├── BusUnavailable
 │   ├── StoreUnavailable
 │   ├── ArtifactsUnavailable
-│   ├── ArtifactsUnavailable
 │   ├── RegistryUnavailable
 │   ├── RouterUnavailable
 │   ├── NotRunning
@@ -51,10 +50,6 @@ class StoreUnavailable(Retriable):
 
 class ArtifactsUnavailable(Retriable):
     """The artifact store, or the disk that a copy goes to, cannot at present."""
-
-
-class ArtifactsUnavailable(Retriable):
-    """The artifact store did not answer, or has no room at present."""
 
 
 class RegistryUnavailable(Retriable):

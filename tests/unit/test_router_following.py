@@ -19,7 +19,7 @@ from router_harness import BASE, MODEL, World
 from driftgate import files
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.errors import BusUnavailable
+from driftgate.errors import ArtifactsUnavailable, BusUnavailable
 from services.router import follower as following
 
 MINUTE = 60_000
@@ -398,7 +398,7 @@ def test_what_came_of_a_long_load_is_told_at_a_tick(
 def test_artifacts_that_are_away_are_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there, outage = world.artifacts.get_folder, [OSError("no route to host")] * 3
+    there, outage = world.artifacts.get_folder, [ArtifactsUnavailable("no route to host")] * 3
 
     def away(uri: str, into: Path) -> Path:
         if outage:
