@@ -20,7 +20,8 @@ from typing import Any
 
 from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
 from driftgate.model_repo import ModelYaml, Monitor
-from driftgate.reference import Reference, signals
+from driftgate.signals import Reference, Signal, streams
+from driftgate.tasks import Task, task_of
 from services.drift_detector import deduplication, detectors
 from services.drift_detector.deduplication import Seen
 from services.drift_detector.detectors import Detector, build
@@ -50,9 +51,9 @@ class Watched:
     threshold: float
 
     @property
-    def label(self) -> str:
-        """The label whose share this is, or nothing."""
-        return label_of(self.signal)
+    def part(self) -> str:
+        """What of the monitor's value this is, such as a label; or nothing."""
+        return part_of(self.signal)
 
     def detector(self) -> Detector:
         """A detector without history."""
@@ -60,6 +61,7 @@ class Watched:
 
 
 Plan = dict[tuple[str, str, str], Watched]
+Watching = tuple[Monitor, tuple[Signal, ...]]
 
 
 @dataclass
@@ -162,62 +164,64 @@ def bar(reference: Reference, signal: str, slice_name: str, tolerance: float) ->
     return min(mean + tolerance + math.sqrt(smooth * (1 - smooth) / cases), HIGHEST)
 
 
-def threshold(monitor: Monitor, labels: int) -> float:
-    """The evidence at which a monitor alarms: with at most `updates` updates for an event, an
-    average run of `updates` x 1e6 / budget updates keeps the budget of false alarms."""
-    updates = len(monitor.slices) * (labels if monitor.value == "share" else 1)
+def threshold(monitor: Monitor, count: int) -> float:
+    """The evidence at which a monitor of so many streams in each slice alarms: with at most
+    `updates` updates for an event, an average run of `updates` x 1e6 / budget updates keeps the
+    budget of false alarms."""
+    updates = len(monitor.slices) * count
     return updates * MILLION / monitor.false_alarms_per_million
 
 
 def plan(config: ModelYaml, reference: Reference) -> Plan:
     """Every stream of a version: by monitor, slice and signal. None where nothing was measured."""
-    labels = config.task.labels
-    streams = {}
+    task = task_of(config.task)
+    found = {}
     for monitor in config.monitors:
-        names = [f"share:{label}" for label in labels] if monitor.value == "share" else None
+        signals = streams(monitor.value, task)
         for slice_name in monitor.slices:
-            for signal in names or [monitor.value]:
+            for signal in (signal.name for signal in signals):
                 mean = bar(reference, signal, slice_name, monitor.tolerance)
                 if mean is not None:
-                    parts = (monitor.name, slice_name, label_of(signal))
-                    streams[monitor.name, slice_name, signal] = Watched(
+                    parts = (monitor.name, slice_name, part_of(signal))
+                    found[monitor.name, slice_name, signal] = Watched(
                         ":".join(filter(None, parts)),
                         monitor,
                         slice_name,
                         signal,
                         reference[f"{signal}|{slice_name}"],
                         mean,
-                        threshold(monitor, len(labels)),
+                        threshold(monitor, len(signals)),
                     )
-    return streams
+    return found
 
 
-def label_of(signal: str) -> str:
-    """The label whose share a signal is, or nothing."""
+def part_of(signal: str) -> str:
+    """What of a monitor's value a signal is, or nothing."""
     return signal.partition(":")[2]
 
 
 def affected(
-    seen: Observation, config: ModelYaml, reference: Reference, streams: Plan
+    seen: Observation, watching: Iterable[Watching], reference: Reference, planned: Plan
 ) -> Iterator[tuple[Watched, float]]:
     """The streams that an observation affects, and the number that it gives each."""
-    for monitor in config.monitors:
+    for monitor, signals in watching:
         if (monitor.signal == "quality") != (seen.kind == "outcome"):
             continue
-        numbers = list(signals(monitor.value, seen.answer, reference, config.task.labels))
+        numbers = [(signal.name, signal.told(seen.answer, reference)) for signal in signals]
         for slice_name in filter(seen.answer.inside, monitor.slices):
             for signal, x in numbers:
-                what = streams.get((monitor.name, slice_name, signal))
-                if what is not None:
+                what = planned.get((monitor.name, slice_name, signal))
+                if what is not None and x is not None:
                     yield what, x
 
 
-def believable(seen: Observation, config: ModelYaml, now: int) -> bool:
+def believable(seen: Observation, config: ModelYaml, task: Task, now: int) -> bool:
     """Whether an observation may count; what may not is refused by ingest-logger with a dead
     letter, as out of its time or an answer that nobody declared."""
     earliest = now - config.data.keep_days * DAY_MS
     latest = now + config.data.ahead_hours * HOUR_MS
-    return earliest <= seen.time <= latest and seen.answer.output in config.task.labels
+    possible = task.outputs is None or seen.answer.output in task.outputs
+    return possible and earliest <= seen.time <= latest
 
 
 def fold(
@@ -233,11 +237,13 @@ def fold(
     traffic, and is not monitored. `now` is the time of the tick, ms. An error leaves the evidence
     as it was.
     """
-    given = [seen for seen in observations if believable(seen, config, now)]
+    task = task_of(config.task)
+    watching = [(monitor, streams(monitor.value, task)) for monitor in config.monitors]
+    given = [seen for seen in observations if believable(seen, config, task, now)]
     given.sort(key=lambda seen: seen.order)
     fresh = [given[index] for index in evidence.seen.unknown([seen.identity for seen in given])]
     plans = {v: plan(config, references.get(v, {})) for v in {seen.version for seen in fresh}}
-    numbers = by_stream(fresh, config, references, plans)
+    numbers = by_stream(fresh, watching, references, plans)
 
     evidence.seen.add([seen.identity for seen in fresh])
     evidence.count_live(fresh)
@@ -255,7 +261,7 @@ def fold(
 
 def by_stream(
     observations: Iterable[Observation],
-    config: ModelYaml,
+    watching: Sequence[Watching],
     references: Mapping[int, Reference],
     plans: Mapping[int, Plan],
 ) -> dict[int, dict[str, tuple[Watched, list[Told]]]]:
@@ -264,9 +270,9 @@ def by_stream(
     turn = 0
     for seen in observations:
         version = seen.version
-        streams, reference = found[version], references.get(version, {})
-        for what, x in affected(seen, config, reference, plans[version]):
-            streams.setdefault(what.name, (what, []))[1].append((turn, x, seen))
+        affects, reference = found[version], references.get(version, {})
+        for what, x in affected(seen, watching, reference, plans[version]):
+            affects.setdefault(what.name, (what, []))[1].append((turn, x, seen))
             turn += 1
     return found
 
@@ -340,6 +346,6 @@ def alert(model: str, last: Observation, what: Watched, stream: Stream, now: int
 
 def summary(what: Watched, stream: Stream) -> str:
     """For people: errors rose from 9 % to 17 % (all)."""
-    where = ", ".join(part for part in (what.label, what.slice) if part)
+    where = ", ".join(part for part in (what.part, what.slice) if part)
     before, after = (f"{mean * 100:.0f} %" for mean in (what.reference, stream.recent_mean))
     return f"{what.monitor.name} rose from {before} to {after} ({where})"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from driftgate.bus import Position
 from driftgate.events import Inference, Outcome
-from driftgate.reference import Answer
+from driftgate.signals import Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from driftgate.classifier.serving import Prediction
 from driftgate.features import features_of
 from driftgate.model_repo import ModelYaml
-from driftgate.reference import Answer, Reference, measure
+from driftgate.reference import measure
+from driftgate.signals import Answer, Reference
 from driftgate.slices import ALL
 from driftgate.suites import Case, Suite
 from driftgate.tasks import Task, task_of
@@ -73,8 +74,8 @@ def tallies(found: Sequence[Result]) -> list[Tally]:
 def reference(held_out: Suite, answers: Answers, config: ModelYaml) -> Reference:
     """What monitors will compare live answers with."""
     slices = {name for monitor in config.monitors for name in monitor.slices}
-    seen = list(observed(held_out, answers, task_of(config.task)))
-    return measure(seen, sorted(slices | {ALL}), config.task.labels)
+    task = task_of(config.task)
+    return measure(list(observed(held_out, answers, task)), sorted(slices | {ALL}), task)
 
 
 def observed(held_out: Suite, answers: Answers, task: Task) -> Iterator[Answer]:

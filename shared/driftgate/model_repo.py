@@ -12,9 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from driftgate import slices, suites, yaml_problems
+from driftgate import signals, slices, suites, yaml_problems
 from driftgate.errors import BadConfig
 from driftgate.suites import FrozenSuite, Part
 from driftgate.tasks import Declared, task_of
@@ -29,7 +36,6 @@ ALL = slices.ALL
 DetectorName = Literal[
     "e-detector", "ADWIN", "PageHinkley", "DDM", "EDDM", "HDDMA", "HDDMW", "FHDDM"
 ]
-VALUES = {"quality": ("error",), "output": ("share", "low_confidence")}
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 SliceName = Annotated[str, Field(pattern=r"^(all|[^=\s]+=.+)$")]
@@ -91,11 +97,8 @@ class Data(Part):
 
 
 class Monitor(Part):
-    """One watched signal. `value` says what of it:
-
-    quality: `error`; output: `share` (of each label) or `low_confidence`; input: `low_similarity`
-    or the name of a feature.
-    """
+    """One watched signal. `value` says what of it, by a name in `driftgate.signals`, by one of the
+    task's own, or for input by that of a feature."""
 
     name: str
     signal: Literal["quality", "output", "input"]
@@ -104,20 +107,29 @@ class Monitor(Part):
     detector: DetectorName = Field(
         "e-detector", description="e-detector, or ADWIN, PageHinkley … of river"
     )
-    tolerance: Share = Field(0.05, description="how far the mean may leave its reference")
+    tolerance: Share = Field(
+        signals.TOLERANCE, description="how far the mean may leave its reference"
+    )
     false_alarms_per_million: float = Field(50.0, gt=0, description="events, e-detector only")
     severity: Literal["warning", "critical"] = Field(
         "critical", description="critical alerts may fire a retrain"
     )
 
-    @model_validator(mode="after")
-    def value_fits(self) -> Monitor:
-        valid = VALUES.get(self.signal)
-        if valid and self.value not in valid:
-            raise ValueError(f"value of signal {self.signal} is {' or '.join(valid)}")
-        if not valid and self.value in {"error", "share", "low_confidence"}:
-            raise ValueError("value of signal input is low_similarity or the name of a feature")
-        return self
+
+def watchable(monitor: Monitor, info: ValidationInfo) -> Monitor:
+    """A monitor of what the task has signals for, with the signal's tolerance if it names none."""
+    if "task" not in info.data:  # which is refused already
+        return monitor
+    task = task_of(info.data["task"])
+    signal, *_ = signals.streams(monitor.value, task)
+    if signal.about != monitor.signal:
+        known = signals.known(task).items()
+        valid = [value for value, (each, *_) in known if each.about == monitor.signal]
+        valid += ["the name of a feature"] if monitor.signal == "input" else []
+        raise ValueError(f"value of signal {monitor.signal} is {' or '.join(valid)}")
+    if "tolerance" in monitor.model_fields_set:
+        return monitor
+    return monitor.model_copy(update={"tolerance": signal.tolerance})
 
 
 class Drift(Part):
@@ -219,7 +231,7 @@ class ModelYaml(Part):
     base: Base
     method: Method = Method()
     data: Data = Data()
-    monitors: list[Monitor]
+    monitors: list[Annotated[Monitor, AfterValidator(watchable)]]
     triggers: Triggers = Triggers()
     gate: Gate
     rollout: Rollout

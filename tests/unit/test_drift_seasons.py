@@ -10,7 +10,9 @@ import pytest
 from drift_world import LABELS, YAML, day
 
 from driftgate.model_repo import parse
-from driftgate.reference import Answer, measure
+from driftgate.reference import measure
+from driftgate.signals import Answer
+from driftgate.tasks import task_of
 from services.drift_detector.monitoring import Evidence, fold
 from services.drift_detector.observations import Observation
 
@@ -45,7 +47,7 @@ def first_alarm(seed: int, loss: float) -> int | None:
     """Day of the first critical alert, when accuracy falls from 90 % by `loss` over four weeks."""
     rng = random.Random(seed)
     held_out = [answer(rng, 0.10) for _ in range(CASES)]
-    references = {1: measure(held_out, SLICES, LABELS)}
+    references = {1: measure(held_out, SLICES, task_of(CONFIG.task))}
     evidence, number = Evidence(), 0
     for today in range(DAYS):
         error = 0.10 + loss * min(1.0, max(0.0, (today - TURN) / WEEKS_4))

@@ -47,6 +47,22 @@ def test_a_mistake_is_told_with_line_value_and_the_nearest_valid_one(
         assert f"model.yaml:{line_of(new, text)}:" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("monitor", "old", "new", "says"),
+    [
+        ("errors", "value: error", "value: share", "value of signal quality is error"),
+        ("shares", "value: share", "value: s", "of signal output is share or low_confidence"),
+        ("strangeness", "low_similarity", "error", "is low_similarity or the name of a feature"),
+    ],
+)
+def test_a_monitor_of_what_there_is_not_is_told_with_what_there_is(
+    monitor: str, old: str, new: str, says: str
+) -> None:
+    line = line_of(f"- name: {monitor}", TEXT)
+    with pytest.raises(BadConfig, match=rf"model.yaml:{line}: .*{says}"):
+        model_repo.parse(TEXT.replace(old, new, 1))
+
+
 def test_a_missing_key_and_broken_yaml_are_told() -> None:
     with pytest.raises(BadConfig, match="key `gate` is missing"):
         model_repo.parse(TEXT[: TEXT.index("gate:")] + TEXT[TEXT.index("rollout:") :])

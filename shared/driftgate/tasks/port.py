@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from driftgate.signals import Signal
 from driftgate.suites import Case, Probe
 
 
@@ -55,6 +56,7 @@ class Task(Protocol):
         outputs: the closed set of what may be answered; None: any text.
         taught: what `target` says, as SQL over the columns of table `outcomes`; Nullable(String).
         limitations: of any version, for its model card.
+        signals: by what a monitor's `value` says, the streams that are the task's own.
         probes: by name, the kinds of probe that are the task's own.
     """
 
@@ -70,6 +72,8 @@ class Task(Protocol):
     def taught(self) -> str: ...
     @property
     def limitations(self) -> str: ...
+    @property
+    def signals(self) -> Mapping[str, tuple[Signal, ...]]: ...
     @property
     def probes(self) -> Mapping[str, Probe]: ...
 

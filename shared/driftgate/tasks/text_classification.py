@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from driftgate.errors import BadConfig, BadInput, nearest, shown
+from driftgate.signals import Answer, Signal
 from driftgate.suites import Case, Part, Probe, Text, text_in
 from driftgate.tasks.port import Example, Feedback
 
@@ -51,6 +52,11 @@ class TextClassification:
     @classmethod
     def of(cls, declared: Declared) -> TextClassification:
         return cls(tuple(declared.labels))
+
+    @property
+    def signals(self) -> Mapping[str, tuple[Signal, ...]]:
+        """share: how often each label is answered."""
+        return {"share": tuple(map(share, self.outputs))}
 
     @property
     def probes(self) -> Mapping[str, Probe]:
@@ -112,6 +118,13 @@ class TextClassification:
     def passes(self, case: Case, outputs: Mapping[str, str]) -> bool:
         wanted = case.target if case.same_as is None else outputs[case.same_as]
         return outputs[case.text] == wanted
+
+
+def share(label: str) -> Signal:
+    def answered(answer: Answer) -> float:
+        return float(answer.output == label)
+
+    return Signal(f"share:{label}", "output", answered)
 
 
 def declared(label: str, info: ValidationInfo) -> str:
