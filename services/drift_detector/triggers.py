@@ -27,7 +27,8 @@ from driftgate.events import (
     RetrainRequest,
     Routing,
 )
-from driftgate.model_repo import ALL, Triggers
+from driftgate.model_repo import Triggers
+from driftgate.slices import ALL
 from driftgate.topology import DRIFT
 
 # Requests that start a cooldown. A launch does not: a version may be bad from its first answer.

@@ -21,8 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-from driftgate import signals, slices, suites, yaml_problems
+from driftgate import signals, suites, yaml_problems
 from driftgate.errors import BadConfig
+from driftgate.slices import ALL
 from driftgate.suites import FrozenSuite, Part
 from driftgate.tasks import Declared, task_of
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:  # `driftgate check` stores nothing, and need not wait for the
     from driftgate.artifacts import Artifacts
 
 MODEL_YAML = "model.yaml"
-ALL = slices.ALL
 
 # Ours, and river's that work on a stream of numbers between 0 and 1.
 DetectorName = Literal[
