@@ -23,6 +23,7 @@ from driftgate.model_repo import Mask
 from driftgate.scaffold.baseline import guesses
 from driftgate.scaffold.proposal import Proposal, Wanted, identified, masked, propose, slug
 from driftgate.scaffold.writing import write
+from driftgate.slices import ALL
 from services.simulator.dated import shuffled_dates
 from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import PER_DAY, WEEKS, Calendar
@@ -183,7 +184,7 @@ def run(
         found = prepare(data, calendar, profile, asked or Asked(), console, shuffle)
         rehearsed = not shuffle and detectable(found.proposal, console)
         empty(state)
-        plan = data_plan(found, state, SHUFFLED + model_repo.ALL if rehearsed else None)
+        plan = data_plan(found, state, SHUFFLED + ALL if rehearsed else None)
     announce(plan.world, console)
     config = stack.StackConfig.on_free_ports(state, "world")
     try:
