@@ -11,6 +11,9 @@ from services.router.follower import Follower
 from services.router.predictor import Predictor
 from services.router.server import Router, health_checks, listen, show
 
+# So long calls are refused before the server stops, s: what it has not admitted by then is
+# cancelled by gRPC, and apps do not try that again.
+REFUSING_SECONDS = 0.3
 # What was admitted is answered before the process ends, s.
 GRACE_SECONDS = 10
 
@@ -37,6 +40,8 @@ async def live(
     waits = {asyncio.create_task(stopped.wait()), following, answering}
     ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     await checks.enter_graceful_shutdown()
+    router.ending = True
+    await asyncio.sleep(REFUSING_SECONDS)
     await server.stop(GRACE_SECONDS)
     runtime.stopping.set()
     answering.cancel()

@@ -32,9 +32,14 @@ STATUS = {
 
 
 class Router(router_pb2_grpc.RouterServicer):
-    """Answers apps. Deadlines are honoured by gRPC, which cancels the call."""
+    """Answers apps. Deadlines are honoured by gRPC, which cancels the call.
+
+    Attributes:
+        ending: new calls are refused.
+    """
 
     def __init__(self, versions: Versions, predictor: Predictor, clock: Clock) -> None:
+        self.ending = False
         self._versions = versions
         self._predictor = predictor
         self._clock = clock
@@ -86,6 +91,8 @@ class Router(router_pb2_grpc.RouterServicer):
 
     def served(self, model: str) -> Served:
         """Raises: NotReady, NotServed."""
+        if self.ending:
+            raise NotReady("this router is ending: ask again, of another one or later")
         if not self._versions.snapshot:
             raise NotReady("no routing is served yet: ask again later")
         return pick(self._versions.snapshot, model)

@@ -58,6 +58,7 @@ class App(threading.Thread):
                     except grpc.RpcError as error:
                         assert error.code() == grpc.StatusCode.UNAVAILABLE, error
                         self.failures += 1
+                        self.enough.wait(0.5)  # as apps do
                 if self.enough.is_set():
                     return
 
