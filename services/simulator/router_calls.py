@@ -42,13 +42,15 @@ class RouterCalls:
     """Safe to share between threads.
 
     Args:
+        addresses: of the routers, host:port, comma-separated; calls go round, so that one that is
+            away, or serves nothing, is made good by the next.
         patience_seconds: so long is one request tried; None: until this is closed.
         on_retry: called each time that a call is made again.
     """
 
     def __init__(
         self,
-        address: str,
+        addresses: str,
         connections: int,
         patience_seconds: float | None,
         on_retry: Callable[[], None] = lambda: None,
@@ -57,7 +59,13 @@ class RouterCalls:
         self._patience = patience_seconds
         self._on_retry = on_retry
         self._open = ExitStack()
-        channels = [grpc.insecure_channel(address, options=CHANNEL) for _ in range(connections)]
+        routers = addresses.split(",")
+        self._wait_for_ready = len(routers) == 1
+        channels = [
+            grpc.insecure_channel(address, options=CHANNEL)
+            for _ in range(connections)
+            for address in routers
+        ]
         for channel in channels:
             self._open.callback(channel.close)
         self._stubs = [router_pb2_grpc.RouterStub(channel) for channel in channels]
@@ -70,11 +78,8 @@ class RouterCalls:
             RequestRefusedError: the router says that the request cannot be answered.
             RouterUnavailable: it says nothing.
         """
-        stub = self._stubs[next(self._turn) % len(self._stubs)]
         try:
-            reply: router_pb2.PredictReply = self._retrying(
-                stub.Predict, request, timeout=CALL_SECONDS, wait_for_ready=True
-            )
+            reply: router_pb2.PredictReply = self._retrying(self._call, request)
         except ValueError as error:  # how gRPC says that a channel was closed
             raise RouterUnavailable(f"request {request.request_id}: {error}") from error
         except grpc.RpcError as error:
@@ -84,6 +89,10 @@ class RouterCalls:
             waited = "" if self._patience is None else f" in {self._patience:g} s"
             raise RouterUnavailable(f"{place}: the router did not answer{waited}: {why}") from error
         return reply
+
+    def _call(self, request: router_pb2.PredictRequest) -> Any:
+        stub = self._stubs[next(self._turn) % len(self._stubs)]
+        return stub.Predict(request, timeout=CALL_SECONDS, wait_for_ready=self._wait_for_ready)
 
     def close(self) -> None:
         """Ends calls that are under way."""

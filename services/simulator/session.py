@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Played:
     Attributes:
         refused: what the router said of requests that it did not answer.
         notes: how it went, one sentence each.
+        truths: what is right, by request.
     """
 
     result: Result
@@ -61,6 +62,7 @@ class Played:
     drills_stopped: bool
     refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    truths: Mapping[str, scoring.Truth] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:
@@ -164,6 +166,7 @@ def result_of(player: Player, facts: Facts, gate: float) -> Played:
         drills_stopped(facts, player.drills),
         tuple(player.ledger.refused),
         tuple(notes(player)),
+        player.ledger.truths(),
     )
 
 
