@@ -55,3 +55,13 @@ def test_a_changed_or_missing_entry_shows() -> None:
     changed = [found[0], replace(found[1], words="nothing happened"), found[2]]
     assert broken_links(changed) == [found[1].audit_id]
     assert broken_links([found[0], found[2]]) == [found[2].audit_id]
+
+
+def test_an_entry_of_an_older_version_is_as_it_was() -> None:
+    """Chains that began before go on: id and hash of the same decision never change."""
+    draft = AuditDraft(
+        model="m", decision="advance", inputs={"n": 1}, result={"b": 0.5}, summary="on", time=7
+    )
+    (entry,) = Audit("promoter").chained(draft)
+    assert entry.audit_id == "bcb705fa511e26dbeef0d707cc489fef"
+    assert entry.hash.startswith("aea0acf67aa52549")
