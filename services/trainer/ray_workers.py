@@ -54,7 +54,6 @@ class RayWorkers:
 
     address: str
     threads: int = 1
-    worker: type[Worker] = Worker
     _worker: Any = field(default=None, init=False)
 
     def start(self) -> None:
@@ -70,7 +69,7 @@ class RayWorkers:
                 self.join()
             gpus = min(1, int(ray.cluster_resources().get("GPU", 0)))
             worker = (
-                ray.remote(self.worker)
+                ray.remote(Worker)
                 .options(
                     num_cpus=1,
                     num_gpus=gpus,
@@ -113,6 +112,13 @@ class RayWorkers:
             TrainingFailed: it fails each time, or was interrupted too often at one place.
             Retriable: Ray is away.
         """
+        try:
+            return self.tried(job, report)
+        finally:
+            self.renew()
+
+    def tried(self, job: Job, report: Report) -> Done:
+        """As many attempts as it takes, or as are allowed."""
         setbacks = Setbacks()
         while True:
             self.start()
@@ -142,6 +148,15 @@ class RayWorkers:
                 elif time.monotonic() > asked + LOST_SECONDS:
                     raise RayError(f"its worker is silent since {LOST_SECONDS:g} s")
             return ray.get(training)
+
+    def renew(self) -> None:
+        """Replaces a worker that holds on to memory."""
+        if self._worker is None:
+            return
+        with suppress(Retriable), answering(self):
+            if ray.get(self._worker.held.remote(), timeout=LOST_SECONDS) > memory.HELD_BYTES:
+                self.discard()
+                self.start()
 
     def discard(self) -> None:
         """Ends the worker; the next start makes another."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from driftgate.errors import BadConfig, DriftgateError
 from services.trainer.failures import failure
-from services.trainer.memory import give_back
+from services.trainer.memory import give_back, resident
 
 PACKAGES = ("numpy", "peft", "ray", "safetensors", "tokenizers", "torch", "transformers")
 
@@ -59,6 +59,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._step = Step(0.0, "idle", os.getpid())
+        self._warm: int | None = None
 
     def warm(self) -> None:
         """Imports what a training needs, 10 CPU seconds that the first one need not wait for."""
@@ -71,6 +72,10 @@ class Worker:
         """How far the training is."""
         return self._step
 
+    def held(self) -> int:
+        """Bytes of memory held beyond what the worker had before its first training."""
+        return 0 if self._warm is None else resident() - self._warm
+
     def train(self, job: Job) -> Done:
         """Trains; goes on where a killed worker stopped, and ends with the same bytes. Memory that
         it took is given back.
@@ -81,6 +86,9 @@ class Worker:
             TrainingFailed: it diverged, ran out of memory, or failed in a way not foreseen.
             DiskFailed: a checkpoint or the adapter could not be written.
         """
+        if self._warm is None:
+            self.warm()
+            self._warm = resident()
         ended = self._ended(job)
         give_back()
         self._told(0.0, "idle")

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from driftgate.errors import BadConfig, BadInput
 from services.trainer.failures import TrainingFailed
 from services.trainer.finetune import Trained, finetune
 from services.trainer.loop import centroids, plan, rate
-from services.trainer.memory import ENVIRONMENT
 from services.trainer.method import Example, Method
 
 WORDS = {
@@ -148,41 +144,6 @@ def test_a_base_that_lora_does_not_fit_is_refused_before_its_weights_are_read(
             resolve(str(folder)), tmp_path / "v", progress=lambda share, doing: told.append(doing)
         )
     assert told == []
-
-
-LONG = """
-import random, sys, tempfile
-import psutil
-from services.trainer.memory import ENVIRONMENT
-from services.trainer.worker import Job, Worker
-
-draw = random.Random(1)
-words = "card pin refund charge fee payment login screen phone update bank transfer help".split()
-worker, process = Worker(), psutil.Process()
-worker.warm()
-start = process.memory_info().rss
-held = []
-for seed in range(3):
-    texts = [" ".join(draw.choices(words, k=draw.randint(90, 210))) for _ in range(160)]
-    examples = tuple((text, f"l{number % 4}") for number, text in enumerate(texts))
-    method = {"layers": 2, "epochs": 1}
-    with tempfile.TemporaryDirectory() as folder:
-        worker.train(Job(examples, method, "all-MiniLM-L6-v2", None, seed, 1, folder))
-    held.append((process.memory_info().rss - start) >> 20)
-print(max(held))
-"""
-
-
-def test_memory_goes_back_after_each_training() -> None:
-    """160 texts of some 150 tokens. 1,597 MB were held without it, and 232 MB are with it."""
-    told = subprocess.run(
-        [sys.executable, "-c", LONG],
-        env={**os.environ, **ENVIRONMENT},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert int(told.stdout.split()[-1]) < 400
 
 
 def test_global_settings_of_torch_are_left_as_they_were(base: BaseRef, tmp_path: Path) -> None:
