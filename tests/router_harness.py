@@ -14,9 +14,9 @@ import releasing
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Consumer
 from driftgate.bus_memory import MemoryBus
-from driftgate.classifier.serving import Prediction
 from driftgate.codec import Codec
 from driftgate.config import Settings
+from driftgate.engines import Prediction
 from driftgate.errors import BadConfig
 from driftgate.health import Health, log_for
 from driftgate.runtime import Runtime
@@ -64,7 +64,7 @@ class FakeEngine:
             raise RuntimeError("index out of range in self")
         self.asked.append({name: list(texts) for name, texts in asked.items()})
         return {
-            name: [Prediction(f"{name[:4]}:{text}", 0.75, 0.5, 3) for text in texts]
+            name: [Prediction(f"{name[:4]}:{text}", 0.75, {"similarity": 0.5}, 3) for text in texts]
             for name, texts in asked.items()
         }
 
@@ -138,7 +138,7 @@ class World:
             self.consumer = self.bus.consumer(topics, group, f"router-{self.name}", self.shift)
         self.shift.step(self.consumer)
 
-    def engine_of(self, base: str, digest: str) -> FakeEngine:
+    def engine_of(self, task: str, base: str, digest: str) -> FakeEngine:
         if base in self.slow:
             assert self.slow[base].wait(20)
         if base in self.lacking:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from driftgate.classifier.serving import Prediction
+from driftgate.engines import Prediction
 from driftgate.features import features_of
 from driftgate.model_repo import ModelYaml
 from driftgate.reference import measure
@@ -56,7 +56,7 @@ def results(
 
 
 def outputs(answers: Answers) -> dict[str, str]:
-    return {text: answer.label for text, answer in answers.items()}
+    return {text: answer.output for text, answer in answers.items()}
 
 
 def tallies(found: Sequence[Result]) -> list[Tally]:
@@ -86,7 +86,7 @@ def observed(held_out: Suite, answers: Answers, task: Task) -> Iterator[Answer]:
         yield Answer(
             output=said[case.text],
             confidence=found.confidence,
-            features=features_of(case.text, found.similarity),
+            features=features_of(case.text, found.features),
             slices=case.slices,
             error=float(not task.passes(case, said)),
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from driftgate import config, health
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
-from driftgate.classifier.base import EMBEDDED
 from driftgate.codec import Codec
+from driftgate.engines import Engines
 from driftgate.runtime import Runtime, stop_on_signals
 from driftgate.topology import EVALUATOR
-from services.evaluator.engine import WarmEngine
+from services.evaluator.engine import WarmEngines
 from services.evaluator.service import Evaluator
 
 
@@ -18,12 +18,11 @@ def main() -> None:
     log, state = health.log_for(EVALUATOR), health.Health(EVALUATOR)
     health.serve(state, settings.http_port)
     artifacts = Artifacts(settings.artifacts)
-    engine = WarmEngine(artifacts, settings.state_dir / EVALUATOR / "adapters", settings.threads)
-    engine.warm(EMBEDDED)
+    adapters = settings.state_dir / EVALUATOR / "adapters"
     evaluator = Evaluator(
         settings=settings,
         artifacts=artifacts,
-        engine=engine,
+        predictor=WarmEngines(artifacts, adapters, Engines(settings.threads)),
         log=log,
         health=state,
     )

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from driftgate import suites
-from driftgate.classifier.base import resolve
-from driftgate.classifier.serving import Classifier
+from driftgate.engines import Engines
 from driftgate.errors import DriftgateError
 from driftgate.model_repo import read
 from driftgate.suites import Suite
@@ -61,11 +60,12 @@ def examine(
     held_out = suites.held_out(test, task) if test else Suite("task", ())
     all_suites = (held_out, *suites.frozen(folder, task, repo.config.gate.waived))
     texts = list(dict.fromkeys(text for suite in all_suites for text in suite.texts))
-    classifier = Classifier(resolve(repo.config.base.name))
+    engine = Engines().of(task.kind, repo.config.base.name)
     asked = {"candidate": adapter} | ({"champion": champion} if champion else {})
     for name, files in asked.items():
-        classifier.load(name, files)
-    said = {name: dict(zip(texts, classifier.predict(name, texts), strict=True)) for name in asked}
+        engine.load(name, files)
+    answers = engine.predict_many(dict.fromkeys(asked, texts))
+    said = {name: dict(zip(texts, found, strict=True)) for name, found in answers.items()}
     results = exam.results(all_suites, said["candidate"], said.get("champion"), task)
     return judge(exam.tallies(results), repo.config.gate), results
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import NamedTuple, Protocol
 
 from driftgate.artifacts import Artifacts
-from driftgate.classifier.serving import Prediction
 from driftgate.codec import digest
+from driftgate.engines import Prediction
 
 CHUNK = 64
 """Texts asked at once, between two signs of progress."""
+
+
+class Base(NamedTuple):
+    """A base, and the kind of task that it serves. digest: empty where it is not known."""
+
+    task: str
+    name: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,36 +29,36 @@ class Version:
     number: int
     digest: str
     uri: str
-    base: str
+    base: Base
 
 
-class Engine(Protocol):
+class Predictor(Protocol):
     """Versions that answer."""
 
-    def predict(self, version: Version, texts: Sequence[str]) -> list[Prediction]: ...
+    def predict(self, version: Version, texts: Sequence[str]) -> Sequence[Prediction]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionCache:
-    """Answers from the artifact store, else from the engine."""
+    """Answers from the artifact store, else from the versions themselves."""
 
-    engine: Engine
+    predictor: Predictor
     artifacts: Artifacts
 
     def answers(
         self, version: Version, texts: Sequence[str], answered: Callable[[int], None]
     ) -> dict[str, Prediction]:
         """The version's answer to each text; `answered` is told of so many more."""
-        name = f"evals/answers/{version.digest}/{digest(list(texts))}"
+        name = f"evals/predictions/{version.digest}/{digest(list(texts))}"
         kept = self.artifacts.ref(name)
         if kept is None:
             found: list[Prediction] = []
             for at in range(0, len(texts), CHUNK):
-                found += self.engine.predict(version, texts[at : at + CHUNK])
+                found += self.predictor.predict(version, texts[at : at + CHUNK])
                 answered(len(texts[at : at + CHUNK]))
-            kept = self.artifacts.put_json([astuple(answer) for answer in found])
+            kept = self.artifacts.put_json([asdict(answer) for answer in found])
             self.artifacts.set_ref(name, kept)
         else:
             answered(len(texts))
         rows = self.artifacts.get_json(kept)
-        return {text: Prediction(*row) for text, row in zip(texts, rows, strict=True)}
+        return {text: Prediction(**row) for text, row in zip(texts, rows, strict=True)}

@@ -16,9 +16,9 @@ from typing import Any
 
 from driftgate import events, model_repo, suites
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
-from driftgate.classifier.serving import Prediction
 from driftgate.codec import digest
 from driftgate.config import Settings
+from driftgate.engines import Prediction
 from driftgate.errors import Corrupt
 from driftgate.events import Candidate
 from driftgate.health import Health, Log
@@ -30,7 +30,7 @@ from services.evaluator import exam, report
 from services.evaluator.card import About
 from services.evaluator.exam import Answers
 from services.evaluator.gate import Verdict, judge, tidy
-from services.evaluator.prediction_cache import Engine, PredictionCache, Version
+from services.evaluator.prediction_cache import Base, PredictionCache, Predictor, Version
 from services.evaluator.progress import Progress
 
 LONGEST_EXAMINATION_SECONDS = 1800.0
@@ -46,7 +46,7 @@ class Evaluator:
 
     settings: Settings
     artifacts: Artifacts
-    engine: Engine
+    predictor: Predictor
     log: Log
     health: Health
 
@@ -122,7 +122,7 @@ class Evaluator:
         versions = [version for version in (candidate, champion) if version is not None]
         texts = sum(len(suite.texts) for suite in all_suites) * len(versions)
         progress = Progress(named(model, candidate), texts, self.health)
-        cache = PredictionCache(self.engine, self.artifacts)
+        cache = PredictionCache(self.predictor, self.artifacts)
         found: list[dict[str, Prediction]] = [{} for _ in versions]
         for suite in all_suites:
             told = partial(progress.answered, suite.layer)
@@ -167,7 +167,8 @@ def candidate_of(event: Candidate) -> Version:
     found = digest_of(event.adapter_uri)
     if found != event.adapter_digest:
         raise Corrupt(f"adapter_digest {event.adapter_digest!r}: adapter_uri is {found}")
-    return Version(event.version, found, event.adapter_uri, event.base)
+    base = Base(event.task, event.base, event.base_digest)
+    return Version(event.version, found, event.adapter_uri, base)
 
 
 def champion_of(event: Candidate) -> Version | None:
@@ -175,7 +176,8 @@ def champion_of(event: Candidate) -> Version | None:
     if event.champion is None:
         return None
     champion = event.champion
-    return Version(champion.version, champion.digest, champion.adapter_uri, champion.base)
+    base = Base(champion.task, champion.base, champion.base_digest)
+    return Version(champion.version, champion.digest, champion.adapter_uri, base)
 
 
 def named(model: str, version: Version) -> str:

@@ -7,12 +7,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from driftgate.engines import Engine, Prediction
 from driftgate.errors import Terminal
 from driftgate.events import Inference, Role
 from driftgate.features import features_of
 from driftgate.routing import Arm, Choice, NotServed, choose, pick
 from services.router.requests import Request
-from services.router.snapshot import Answer, Engine, Served, Snapshot
+from services.router.snapshot import Served, Snapshot
 
 
 class VersionFailed(Terminal):
@@ -51,7 +52,7 @@ class Answered:
     """The live answer to a request, the events that must be durable before it is given, and the
     shadows that gave none."""
 
-    said: Answer
+    said: Prediction
     live: Arm
     epoch: int
     events: tuple[Inference, ...]
@@ -97,7 +98,7 @@ def answer(
 
 def computed(
     engine: Engine, asked: Mapping[str, Sequence[str]]
-) -> Mapping[str, Sequence[Answer | Exception]]:
+) -> Mapping[str, Sequence[Prediction | Exception]]:
     """Each version's answers to its texts, or the error in place of one. After an error every
     version is asked alone, and then every text, so that only those fail that are at fault."""
     try:
@@ -112,7 +113,7 @@ def computed(
 
 
 def answered(
-    routed: Routed, said: Sequence[Answer | Exception], done: float
+    routed: Routed, said: Sequence[Prediction | Exception], done: float
 ) -> Answered | VersionFailed:
     """The reply and the log of one request. `said` is in the order of `routed.arms`."""
     latency = (done - routed.ask.arrived) * 1000
@@ -131,7 +132,7 @@ def answered(
     return Answered(live, routed.choice.live, routed.choice.epoch, tuple(events), tuple(failed))
 
 
-def inference(routed: Routed, arm: Arm, role: Role, said: Answer, latency: float) -> Inference:
+def inference(routed: Routed, arm: Arm, role: Role, said: Prediction, latency: float) -> Inference:
     """The event of one version's answer. `latency` in ms."""
     request = routed.ask.request
     return Inference(
@@ -145,9 +146,9 @@ def inference(routed: Routed, arm: Arm, role: Role, said: Answer, latency: float
         role=role,
         input=request.text if routed.served.data.keep_text else None,
         input_hash=hashlib.sha256(request.text.encode()).hexdigest(),
-        features=features_of(request.text, said.similarity),
+        features=features_of(request.text, said.features),
         slices=dict(request.slices),
-        output=said.label,
+        output=said.output,
         confidence=said.confidence,
         latency_ms=latency,
         tokens=said.tokens,

@@ -9,9 +9,9 @@ from driftgate import config, health
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
+from driftgate.engines import Engines
 from driftgate.runtime import Runtime
 from driftgate.topology import ROUTER
-from services.router.engines import Engines
 from services.router.follower import Follower
 from services.router.last_good import LastGood
 from services.router.lifecycle import live

@@ -82,7 +82,7 @@ class Router(router_pb2_grpc.RouterServicer):
             await refuse(context, error)
         return router_pb2.PredictReply(
             request_id=request.request_id,
-            label=answer.said.label,
+            label=answer.said.output,
             confidence=answer.said.confidence,
             version=answer.live.version,
             digest=answer.live.digest,

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from driftgate.engines import Engine
 from driftgate.events import Routing
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, arms_of
 
 
-class Answer(Protocol):
-    """What an engine says about one text; see `driftgate.classifier.serving.Prediction`."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def confidence(self) -> float: ...
-    @property
-    def similarity(self) -> float: ...
-    @property
-    def tokens(self) -> int: ...
-
-
-class Engine(Protocol):
-    """A base with resident versions, by the digests of their adapters; see
-    `driftgate.classifier.serving.Classifier`. It gets one call at a time, from whatever thread
-    its caller keeps for it; only `resident` may be asked from any other."""
-
-    def load(self, name: str, folder: Path) -> None: ...
-    def unload(self, name: str) -> None: ...
-    def resident(self) -> frozenset[str]: ...
-    def predict_many(
-        self, asked: Mapping[str, Sequence[str]]
-    ) -> Mapping[str, Sequence[Answer]]: ...
-
-
 class Base(NamedTuple):
-    """A base as routing names it. digest: SHA-256, hex; empty leaves it unpinned."""
+    """A base as routing names it, and the kind of task that it serves. digest: SHA-256, hex; empty
+    leaves it unpinned."""
 
+    task: str
     name: str
     digest: str
 
 
 def base_of(arm: Arm) -> Base:
-    return Base(arm.base, arm.base_digest)
+    return Base(arm.task, arm.base, arm.base_digest)
 
 
 @dataclass(frozen=True, slots=True)

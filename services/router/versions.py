@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 from driftgate import model_repo
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
+from driftgate.engines import Engine
 from driftgate.errors import Corrupt, DriftgateError, Retriable, Terminal
 from driftgate.events import Routing
 from driftgate.routing import Arm, arms_of, check, contradiction
 from services.router.last_good import LastGood
-from services.router.snapshot import Base, Engine, Served, Snapshot, base_of
+from services.router.snapshot import Base, Served, Snapshot, base_of
 
 
 class Stale(Terminal):
@@ -49,14 +50,15 @@ class Versions:
     """The versions in memory.
 
     Attributes:
-        engine_of: makes the engine of a base from its name and digest, in any thread.
+        engine_of: makes the engine of a base from the kind of task, its name and digest, in any
+            thread.
         compute: the one thread on which engines work.
     """
 
     artifacts: Artifacts
     cache: Path
     last_good: LastGood
-    engine_of: Callable[[str, str], Engine]
+    engine_of: Callable[[str, str, str], Engine]
     compute: Executor
     snapshot: Snapshot = field(default_factory=dict)
     _engines: dict[Base, Engine] = field(default_factory=dict)

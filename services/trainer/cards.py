@@ -48,7 +48,7 @@ def model_card(candidate: Candidate, config: ModelYaml, task: Task, told: Mappin
         f"- base: {config.base.name}, sha256 `{candidate.base_digest}`, frozen\n"
         f"- method: {method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} "
         f"layers, {method.epochs} epochs, learning rate {method.learning_rate:g}, seed "
-        f"{method.seed}; cosine head\n"
+        f"{method.seed}; recipe {task.recipe}\n"
         f"- adapter: `{candidate.adapter_uri}`\n"
         f"- dataset: `{candidate.dataset_uri}`, {candidate.train_rows} rows learned from, "
         f"{candidate.test_rows} held out\n"

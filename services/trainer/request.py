@@ -84,6 +84,7 @@ class Request:
         config = self.repo.config
         method = config.method.model_dump(exclude={"rank", "seed"})
         return Job(
+            recipe=self.task.recipe,
             examples=tuple((row.text, row.target) for row in train),
             method={**method, "r": config.method.rank},
             base=config.base.name,

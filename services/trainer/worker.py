@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from driftgate.errors import BadConfig, DriftgateError
+from driftgate.errors import DriftgateError
 from services.trainer.failures import failure
 from services.trainer.memory import give_back, resident
+from services.trainer.recipes import RECIPES
 
 PACKAGES = ("numpy", "peft", "ray", "safetensors", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training. examples: (text, label). method: fields of `method.Method`.
-    checkpoint: a folder that outlives the worker."""
+    """One training. recipe: one of `recipes.RECIPES`. examples: (text, target). method: as the
+    recipe understands it. checkpoint: a folder that outlives the worker."""
 
+    recipe: str
     examples: tuple[tuple[str, str], ...]
     method: Mapping[str, Any]
     base: str
@@ -105,35 +107,16 @@ class Worker:
             return failure(error).with_traceback(None)
 
     def _trained(self, job: Job) -> Done:
-        from driftgate.classifier.base import resolve, same_base
-        from services.trainer.finetune import finetune
-        from services.trainer.method import Example, Method
-
         self._told(0.0, "starting")
-        base = resolve(job.base)
-        if job.base_sha256 is not None and not same_base(base, job.base_sha256):
-            raise BadConfig(
-                f"base.sha256 is {job.base_sha256}, but the digest of {job.base} is {base.digest} "
-                f"(of its weights alone {base.weights}): correct one of the two in model.yaml"
-            )
         with tempfile.TemporaryDirectory() as folder:
-            trained = finetune(
-                [Example(*example) for example in job.examples],
-                Method(**job.method),
-                base,
-                Path(folder),
-                seed=job.seed,
-                threads=job.threads,
-                progress=self._told,
-                checkpoint=Path(job.checkpoint),
-            )
+            made = RECIPES[job.recipe](job, Path(folder), self._told)
             files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
         return Done(
             files=files,
-            base_digest=base.digest,
-            steps=trained.steps,
-            losses=tuple(round(loss, 4) for loss in trained.losses),
-            metrics=trained.metrics,
+            base_digest=made.base_digest,
+            steps=made.steps,
+            losses=made.losses,
+            metrics=made.metrics,
             machine=machine(job.threads),
         )
 

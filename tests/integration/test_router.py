@@ -82,7 +82,7 @@ def test_a_swap_under_load_fails_no_request_and_gives_no_answer_of_another_versi
     for text, reply in replies:
         assert reply.digest == digest_of(served.uris[reply.version])
         (expected,) = truth.predict(reply.digest, [text])
-        assert reply.label == expected.label
+        assert reply.label == expected.output
         assert reply.confidence == pytest.approx(expected.confidence, abs=1e-3)
     assert {reply.version for _, reply in replies} == {1, 2}
     logged = served.topics.read("inferences", served.model)

@@ -79,7 +79,7 @@ def test_a_request_becomes_a_version_that_answers(launch: Launch, tmp_path: Path
     classifier.load("v1", folder)
     test = rows_of(harness, candidate, "test.jsonl", tmp_path)
     answers = classifier.predict("v1", [row["text"] for row in test])
-    right = sum(said.label == row["label"] for said, row in zip(answers, test, strict=True))
+    right = sum(said.output == row["label"] for said, row in zip(answers, test, strict=True))
     assert candidate.version == 1
     assert candidate.parent is None
     assert right / len(test) > 0.6

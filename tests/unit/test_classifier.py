@@ -21,8 +21,9 @@ from driftgate.classifier.base import EMBEDDED, BaseRef, resolve, same_base
 from driftgate.classifier.bert import Group, groups
 from driftgate.classifier.folder import Head, write_head
 from driftgate.classifier.serving import CHUNK_TOKENS, Classifier, answer, chunks
+from driftgate.engines import Engines
 from driftgate.errors import BadConfig, Corrupt
-from services.router.engines import Engines
+from driftgate.tasks.text_classification import TextClassification
 
 TEXTS = ["my card is lost", "where is my money, it has been days", "hi", "my card is lost"]
 
@@ -134,9 +135,17 @@ def test_the_hash_of_the_weights_still_names_a_base(base: BaseRef, tmp_path: Pat
     assert same_base(base, base.digest)
     assert not same_base(base, "f" * 64)
     engines = Engines(threads=1)
-    engine = engines.of(EMBEDDED, base.weights)
-    assert engine.embed(["hi"]).shape == (1, 384)
-    assert engines.of(EMBEDDED, base.digest) is engine  # not twice in memory
+    kind = TextClassification.kind
+    engine = engines.of(kind, EMBEDDED, base.weights)
+    assert isinstance(engine, Classifier)
+    assert engines.of(kind, EMBEDDED, base.digest) is engine  # not twice in memory
+
+
+def test_an_engine_that_cannot_be_made_says_what_is_wrong() -> None:
+    with pytest.raises(BadConfig, match=r"'text-clasification' is none.*'text-classification'"):
+        Engines().of("text-clasification", EMBEDDED)
+    with pytest.raises(BadConfig, match=f"base {EMBEDDED}: its digest is .*, but ffff is wanted"):
+        Engines().of(TextClassification.kind, EMBEDDED, "ffff")
 
 
 def test_a_version_trained_when_weights_alone_counted_still_serves(
@@ -211,7 +220,7 @@ def test_answers_keep_the_order_of_the_texts(
     classifier.load("order", version(tmp_path / "v", base, 1))
     together = classifier.predict("order", TEXTS)
     alone = [classifier.predict("order", [text])[0] for text in TEXTS]
-    assert [a.label for a in together] == [a.label for a in alone]
+    assert [a.output for a in together] == [a.output for a in alone]
     assert [a.tokens for a in together] == [6, 11, 3, 6]
     for one, other in zip(together, alone, strict=True):
         assert one.confidence == pytest.approx(other.confidence, abs=2e-4)
@@ -226,9 +235,9 @@ def test_versions_asked_together_answer_as_alone(
     together = classifier.predict_many(asked)
     for name, texts in asked.items():
         alone = classifier.predict(name, texts)
-        assert [a.label for a in together[name]] == [a.label for a in alone]
-        assert [a.similarity for a in together[name]] == pytest.approx(
-            [a.similarity for a in alone], abs=2e-4
+        assert [a.output for a in together[name]] == [a.output for a in alone]
+        assert [a.features["similarity"] for a in together[name]] == pytest.approx(
+            [a.features["similarity"] for a in alone], abs=2e-4
         )
 
 
@@ -326,7 +335,7 @@ def test_embeddings_have_length_one_and_tell_meanings_apart(classifier: Classifi
 def test_an_answer_states_confidence_and_similarity() -> None:
     head = Head(("x", "y"), torch.eye(2), 10.0)
     (found,) = answer(head, torch.tensor([[0.6, 0.8]]), [7])
-    assert (found.label, found.similarity, found.tokens) == ("y", 0.8, 7)
+    assert (found.output, found.features, found.tokens) == ("y", {"similarity": 0.8}, 7)
     assert found.confidence == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-4)
 
 

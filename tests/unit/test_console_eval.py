@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from driftgate.classifier.serving import Prediction
+from driftgate.engines import Prediction
 from driftgate.errors import Corrupt
 from driftgate.scaffold import writing
 from services.console import eval_cli
@@ -30,17 +30,22 @@ class Keywords:
             raise Corrupt(f"version {folder}: labels.json is missing")
         self.spoilt[name] = (folder / "spoilt").exists()
 
-    def predict(self, name: str, texts: list[str]) -> list[Prediction]:
+    def of(self, task: str, base: str) -> Keywords:
+        return self
+
+    def predict_many(self, asked: dict[str, list[str]]) -> dict[str, list[Prediction]]:
+        return {name: [self.answer(name, text) for text in texts] for name, texts in asked.items()}
+
+    def answer(self, name: str, text: str) -> Prediction:
         words = ("parcel", "order", "courier")
-        found = [self.spoilt[name] or any(w in text.lower() for w in words) for text in texts]
-        return [Prediction(LABELS[not delivery], 0.9, 0.5, 3) for delivery in found]
+        delivery = self.spoilt[name] or any(word in text.lower() for word in words)
+        return Prediction(LABELS[not delivery], 0.9, {}, 3)
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model repo, an adapter beside its held-out rows, and a spoilt one without any."""
-    monkeypatch.setattr(offline, "Classifier", Keywords)
-    monkeypatch.setattr(offline, "resolve", lambda name: name)
+    monkeypatch.setattr(offline, "Engines", Keywords)
     declaration = writing.Declaration("my-model", LABELS)
     writing.write(tmp_path / "repo", declaration, writing.STARTER)
     for name in ("good", "spoilt"):

@@ -16,9 +16,9 @@ from ruamel.yaml import YAML
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.audit import broken_links
-from driftgate.classifier.serving import Prediction
 from driftgate.codec import Codec
 from driftgate.config import Settings
+from driftgate.engines import Prediction
 from driftgate.events import Axis, Candidate, Champion, Rollout, Verdict
 from driftgate.health import Health, log_for
 from driftgate.model_repo import Gate
@@ -78,7 +78,7 @@ class Keywords:
         refund = "refund" in text.lower()
         if version.uri in self.spoilt and "(es)" in text:
             refund = not refund
-        return Prediction(LABELS[refund], 0.9, 0.5, len(text.split()))
+        return Prediction(LABELS[refund], 0.9, {"similarity": 0.5}, len(text.split()))
 
 
 class Harness(MemoryHarness):

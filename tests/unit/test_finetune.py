@@ -67,7 +67,7 @@ def test_a_version_learns_its_examples(base: BaseRef, tmp_path: Path) -> None:
     classifier = Classifier(base, device="cpu")
     classifier.load("v", made.folder)
     answers = classifier.predict("v", ["my pin", "the new fee", "login trouble"])
-    assert [found.label for found in answers] == ["card", "money", "app"]
+    assert [found.output for found in answers] == ["card", "money", "app"]
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes(base: BaseRef, tmp_path: Path) -> None:
@@ -172,7 +172,9 @@ def test_4_bit_bases_and_other_architectures_train_and_serve(
     classifier.load("v", made.folder)
     classifier.load("w", made.folder)
     classifier.unload("w")
-    assert {found.label for found in classifier.predict("v", ["my pin", "fee"])} <= set(made.labels)
+    assert {found.output for found in classifier.predict("v", ["my pin", "fee"])} <= set(
+        made.labels
+    )
 
 
 def test_one_label_is_no_task(base: BaseRef, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from driftgate.classifier import bert
 from driftgate.classifier.base import BaseRef, device_of, tokenizer
 from driftgate.classifier.folder import Head, read_adapter, read_head
+from driftgate.engines import Prediction
 from driftgate.errors import BadConfig, Corrupt
 
 CHUNK_TOKENS = 512
@@ -26,20 +26,6 @@ CHUNK_TOKENS = 512
 
 DECIMALS = 4
 """What is answered: the last bits of a float depend on which texts shared a batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One answer.
-
-    confidence: softmax probability of the label. similarity: its cosine to the nearest prototype,
-    low for texts unlike any class. tokens: what the base read.
-    """
-
-    label: str
-    confidence: float
-    similarity: float
-    tokens: int
 
 
 class Network(Protocol):
@@ -232,12 +218,18 @@ def chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def answer(head: Head, pooled: Tensor, tokens: Sequence[int]) -> list[Prediction]:
-    """What a head makes of embeddings [texts, dim]."""
+    """What a head makes of embeddings [texts, dim]: the label of the nearest prototype, its softmax
+    probability, and as feature `similarity` its cosine, low for texts unlike any class."""
     cosines = head.cosines(pooled)
     similarity, best = cosines.max(dim=1)
     confidence = torch.softmax(head.scale * cosines, dim=1).gather(1, best[:, None]).squeeze(1)
     columns = (best.tolist(), confidence.tolist(), similarity.tolist(), tokens)
     return [
-        Prediction(head.labels[at], round(sure, DECIMALS), round(near, DECIMALS), count)
+        Prediction(
+            output=head.labels[at],
+            confidence=round(sure, DECIMALS),
+            features={"similarity": round(near, DECIMALS)},
+            tokens=count,
+        )
         for at, sure, near, count in zip(*columns, strict=True)
     ]

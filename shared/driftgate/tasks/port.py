@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Hashable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from driftgate.signals import Signal
 from driftgate.suites import Case, Probe
+
+if TYPE_CHECKING:
+    from driftgate.engines import Engine
 
 
 class Feedback(Protocol):
@@ -44,7 +47,7 @@ class Example(Protocol):
 
 
 class Task(Protocol):
-    """What one model does, as its model.yaml declares it. Everything here is pure.
+    """What one model does, as its model.yaml declares it. All but `base` and `engine` is pure.
 
     An *output* is what a version answers, a *target* what should have been answered; both are
     texts, also where they hold JSON.
@@ -55,6 +58,7 @@ class Task(Protocol):
         strata: what the strata of rows are called in cards.
         outputs: the closed set of what may be answered; None: any text.
         taught: what `target` says, as SQL over the columns of table `outcomes`; Nullable(String).
+        recipe: by which the trainer's worker trains it (`services.trainer.recipes`).
         limitations: of any version, for its model card.
         signals: by what a monitor's `value` says, the streams that are the task's own.
         probes: by name, the kinds of probe that are the task's own.
@@ -70,6 +74,8 @@ class Task(Protocol):
     def outputs(self) -> tuple[str, ...] | None: ...
     @property
     def taught(self) -> str: ...
+    @property
+    def recipe(self) -> str: ...
     @property
     def limitations(self) -> str: ...
     @property
@@ -126,3 +132,18 @@ class Task(Protocol):
 
     def passes(self, case: Case, outputs: Mapping[str, str]) -> bool:
         """Whether the outputs, by text, are as the case asks."""
+
+    # ------------------------------------------------------------ serving, the same for the kind
+
+    @staticmethod
+    def base(name: str, digest: str) -> Hashable:
+        """The base of that name, once however it is named. An empty digest leaves it unpinned.
+
+        Raises:
+            BadConfig: it is not found, or is another one.
+            Corrupt: its bytes are not what they should be.
+        """
+
+    @staticmethod
+    def engine(base: Any, threads: int) -> Engine:
+        """Loads what `base` found."""

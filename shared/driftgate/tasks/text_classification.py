@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
@@ -12,6 +12,10 @@ from driftgate.errors import BadConfig, BadInput, nearest, shown
 from driftgate.signals import Answer, Signal
 from driftgate.suites import Case, Part, Probe, Text, text_in
 from driftgate.tasks.port import Example, Feedback
+
+if TYPE_CHECKING:
+    from driftgate.classifier.base import BaseRef
+    from driftgate.classifier.serving import Classifier
 
 GOOD_RATING = 0.5
 
@@ -43,6 +47,7 @@ class TextClassification:
     field: ClassVar[str] = "label"
     strata: ClassVar[str] = "labels"
     taught: ClassVar[str] = "coalesce(label, if(was_correct, output, NULL))"
+    recipe: ClassVar[str] = "classifier"
     limitations: ClassVar[str] = (
         "It chooses one of the labels above for any text, also for one that fits none. Labels come "
         "from feedback, which is partly wrong. Labels with few rows are known badly. Texts are cut "
@@ -106,7 +111,10 @@ class TextClassification:
     def described(self, train: Mapping[str, int], test: Mapping[str, int]) -> str:
         rows = [f"| {label} | {count} | {test.get(label, 0)} |" for label, count in train.items()]
         head = ["| label | train rows | test rows |", "|---|---|---|"]
-        return "## Labels\n\n" + "\n".join([*head, *rows])
+        table = "\n".join([*head, *rows])
+        return (
+            f"## Labels\n\nThe label whose prototype is nearest by cosine is answered.\n\n{table}"
+        )
 
     def case(self, asked: Case, row: Mapping[str, Any], where: str) -> Case:
         label = text_in(row, "label", where)
@@ -118,6 +126,24 @@ class TextClassification:
     def passes(self, case: Case, outputs: Mapping[str, str]) -> bool:
         wanted = case.target if case.same_as is None else outputs[case.same_as]
         return outputs[case.text] == wanted
+
+    @staticmethod
+    def base(name: str, digest: str) -> BaseRef:
+        from driftgate.classifier.base import resolve, same_base
+
+        found = resolve(name)
+        if digest and not same_base(found, digest):
+            raise BadConfig(
+                f"base {name}: its digest is {found.digest}, but {digest} is wanted; install the "
+                "base that the adapters were trained on"
+            )
+        return found
+
+    @staticmethod
+    def engine(base: BaseRef, threads: int) -> Classifier:
+        from driftgate.classifier.serving import Classifier
+
+        return Classifier(base, threads=threads)
 
 
 def share(label: str) -> Signal:

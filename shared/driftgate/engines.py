@@ -1,0 +1,87 @@
+"""What computes answers: one engine for a base, with all of its versions resident beside each
+other. The task says which engine serves its kind, and imports it when it is first made."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from driftgate.tasks import kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer.
+
+    confidence: from 0 to 1; None where the engine has none. features: numbers about the input that
+    the engine found. tokens: what it read and wrote.
+    """
+
+    output: str
+    confidence: float | None
+    features: Mapping[str, float]
+    tokens: int
+
+
+class Engine(Protocol):
+    """A base with resident versions, by the digests of their adapters. It gets one call at a time,
+    from whatever thread its caller keeps for it; only `resident` may be asked from any other."""
+
+    def load(self, name: str, folder: Path) -> None:
+        """Makes a version resident; one that is resident is left as it is.
+
+        Raises:
+            Corrupt: the folder's files are not those of a version.
+            BadConfig: it was trained on another base.
+        """
+
+    def unload(self, name: str) -> None:
+        """Forgets a version; one that is not resident is no error."""
+
+    def resident(self) -> frozenset[str]:
+        """The versions that can answer now."""
+
+    def predict_many(
+        self, asked: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, Sequence[Prediction]]:
+        """Each version's answers to its texts, in their order.
+
+        Raises:
+            BadConfig: a version is not resident.
+        """
+
+
+@dataclass
+class Engines:
+    """Makes engines. A base has one for each kind of task, also where records of an older release
+    name it by another digest.
+
+    Attributes:
+        threads: of each engine.
+    """
+
+    threads: int = 1
+    _made: WeakValueDictionary[tuple[str, Hashable], Engine] = field(
+        default_factory=WeakValueDictionary
+    )
+    _making: Lock = field(default_factory=Lock)
+
+    def of(self, task: str, base: str, base_digest: str = "") -> Engine:
+        """The engine of a base for a kind of task. An empty digest leaves the base unpinned;
+        versions name theirs all the same.
+
+        Raises:
+            BadConfig: there is no such kind; or the base is not found, or is another one.
+            Corrupt: its bytes are not what they should be.
+        """
+        kind = kind_of(task)
+        found = kind.base(base, base_digest)
+        with self._making:
+            engine = self._made.get((task, found))
+            if engine is None:
+                engine = self._made[task, found] = kind.engine(found, self.threads)
+            return engine
