@@ -20,7 +20,7 @@ KINDS: dict[str, type[Task]] = {TextClassification.kind: TextClassification}
 
 def task_of(declared: Declared) -> Task:
     """The task of a model, from the part `task` of its model.yaml."""
-    return TextClassification.of(declared)
+    return KINDS[declared.kind].of(declared)
 
 
 def kind_of(name: str) -> type[Task]:

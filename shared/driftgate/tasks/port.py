@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from driftgate.signals import Signal
 from driftgate.suites import Case, Probe
@@ -82,6 +82,10 @@ class Task(Protocol):
     def signals(self) -> Mapping[str, tuple[Signal, ...]]: ...
     @property
     def probes(self) -> Mapping[str, Probe]: ...
+
+    @classmethod
+    def of(cls, declared: Any) -> Self:
+        """The task that the part `task` of a model.yaml declares."""
 
     # ------------------------------------------------------------ answers and feedback
 
