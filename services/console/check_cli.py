@@ -9,6 +9,7 @@ from driftgate.errors import BadConfig
 from driftgate.model_repo import ModelRepo
 from driftgate.scaffold import launch
 from driftgate.scaffold.launch import LAUNCH
+from driftgate.tasks import task_of
 from services.console.terminal import Status, fail, reports_errors, say
 
 
@@ -24,7 +25,7 @@ def check(folder: Path) -> None:
     problems = launch_problems(repo)
     if problems:
         raise fail(f"{folder / LAUNCH}: {'; '.join(problems)}", Status.NO)
-    say(f"{repo.config.model}: {len(repo.config.task.labels)} labels, all well")
+    say(f"{repo.config.model}: {task_of(repo.config.task).summary}, all well")
 
 
 def launch_problems(repo: ModelRepo) -> list[str]:

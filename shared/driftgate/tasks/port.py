@@ -54,6 +54,7 @@ class Task(Protocol):
 
     Attributes:
         kind: by the name that model.yaml, events and the Hugging Face hub use.
+        summary: what is declared, in a few words.
         field: what a target is called in stored rows: seed files, datasets, suites.
         strata: what the strata of rows are called in cards.
         outputs: the closed set of what may be answered; None: any text.
@@ -66,6 +67,8 @@ class Task(Protocol):
 
     @property
     def kind(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
     @property
     def field(self) -> str: ...
     @property

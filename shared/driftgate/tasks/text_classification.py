@@ -59,6 +59,10 @@ class TextClassification:
         return cls(tuple(declared.labels))
 
     @property
+    def summary(self) -> str:
+        return f"{len(self.outputs)} labels"
+
+    @property
     def signals(self) -> Mapping[str, tuple[Signal, ...]]:
         """share: how often each label is answered."""
         return {"share": tuple(map(share, self.outputs))}
