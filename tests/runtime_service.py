@@ -47,8 +47,8 @@ class FileHealth(Health):
 
     def moved(self, **detail: Any) -> None:
         super().moved(**detail)
-        if "activity" in detail:
-            self.file.write_text(str(detail["activity"]))
+        if detail.keys() & {"activity", "waiting"}:
+            self.file.write_text(json.dumps(self.detail))
 
 
 @dataclass(frozen=True)

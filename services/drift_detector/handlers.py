@@ -3,7 +3,7 @@ what alarms and who needs a new version, each model by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,7 +12,9 @@ from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.events import (
     DAY_MS,
+    AnyEvent,
     Command,
+    DriftAlert,
     Inference,
     Model,
     Outcome,
@@ -78,6 +80,7 @@ class Detector:
                 View(RetrainRequest, key=lambda request: request.retrain_id, own=True),
             ),
             begin=self.begin,
+            observe=count,
             memory=self.memory,
         )
 
@@ -231,10 +234,7 @@ class Detector:
             version=live,
             cause={"retrain_id": request.retrain_id},
         )
-        if request.retrain_id in views[RetrainRequest]:
-            return [told]
-        metrics.RETRAINS.labels(request.model, request.reason).inc()
-        return [told, request]
+        return [told] if request.retrain_id in views[RetrainRequest] else [told, request]
 
     def config(self, uri: str) -> ModelYaml:
         """The config of a model repo, whose monitors name detectors that exist.
@@ -252,6 +252,15 @@ class Detector:
                 raise BadInput(UNHANDLED, "repo_uri", uri, f"a model repo ({error})") from error
             self._configs[uri] = config
         return self._configs[uri]
+
+
+def count(sent: Sequence[AnyEvent], views: Views) -> None:
+    for event in sent:
+        match event:
+            case DriftAlert():
+                metrics.ALERTS.labels(event.model, event.monitor).inc()
+            case RetrainRequest():
+                metrics.RETRAINS.labels(event.model, event.reason).inc()
 
 
 def drop(state: ModelState, model: str, count: int) -> None:
@@ -279,7 +288,6 @@ def dropped(model: str, state: ModelState, now: int) -> Iterator[AuditDraft]:
 def alarmed(alarm: Alarm, now: int) -> Iterator[Effect]:
     """The alert, and its audit."""
     event = alarm.event
-    metrics.ALERTS.labels(event.model, event.monitor).inc()
     yield event
     yield AuditDraft(
         model=event.model,

@@ -12,14 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
-from drift_harness import answers, eventually, kafka_on
+from drift_harness import eventually, kafka_on
 from runtime_service import Telling
 
 from deploy.local.plan import free_ports
@@ -35,6 +35,9 @@ from driftgate.runtime.ticker import Ticker
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 # A stop is cut short after four seconds; the rest is the interpreter's.
 STOP_SECONDS = 8
+# A client that is looking for a broker is not interrupted.
+CONNECT_SECONDS = 10
+AWAY_SECONDS = 20
 REAL = [pytest.param(kind, marks=pytest.mark.stack) for kind in ("kafka-python", "faust")]
 # Ticks of all tests lie on one topic, and time does not go back.
 TIMES = itertools.count(machine_ms(), 1000)
@@ -44,7 +47,7 @@ class Replica(Protocol):
     def kill(self) -> None:
         """At once, with nothing tidied up."""
 
-    def terminate(self) -> None:
+    def terminate(self, within: float = STOP_SECONDS) -> None:
         """As a supervisor stops it. Returns when it has ended."""
 
 
@@ -104,9 +107,9 @@ class ThreadReplica:
         self.bus.dead = True
         self.thread.join()
 
-    def terminate(self) -> None:
+    def terminate(self, within: float = STOP_SECONDS) -> None:
         self.stopping.set()
-        self.thread.join(STOP_SECONDS)
+        self.thread.join(within)
         assert not self.thread.is_alive()
 
 
@@ -118,9 +121,9 @@ class ProcessReplica:
         self.child.kill()
         self.child.wait()
 
-    def terminate(self) -> None:
+    def terminate(self, within: float = STOP_SECONDS) -> None:
         self.child.send_signal(signal.SIGTERM)
-        assert self.child.wait(STOP_SECONDS) == 0
+        assert self.child.wait(within) == 0
 
 
 @dataclass
@@ -159,7 +162,7 @@ class System:
         self.replicas.append(started)
         return started
 
-    def end(self) -> None:
+    def close(self) -> None:
         for replica in self.replicas:
             replica.kill()
 
@@ -197,10 +200,17 @@ class System:
         eventually(lambda: set(what) <= set(self.told(replica)), f"{what} handled")
 
     def eventually_standing_by(self, replica: str) -> None:
-        health = self.folder / f"{replica}.health"
         eventually(
-            lambda: health.exists() and health.read_text() == "standing by", f"{replica} stands by"
+            lambda: self.health(replica).get("activity") == "standing by", f"{replica} stands by"
         )
+
+    def health(self, replica: str) -> dict[str, Any]:
+        """What a replica says of itself."""
+        try:
+            said: dict[str, Any] = json.loads((self.folder / f"{replica}.health").read_text())
+        except (FileNotFoundError, ValueError):  # it says nothing, or speaks
+            return {}
+        return said
 
     def committed(self) -> dict[Position, int]:
         return dict(self.bus.committed(self.name))
@@ -220,28 +230,23 @@ def broker(tmp_path_factory: pytest.TempPathFactory, codec: Codec) -> Iterator[K
         yield bus
 
 
-@contextmanager
-def system_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[System]:
+def system_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> System:
     bus: Bus = MemoryBus() if kind == "memory" else request.getfixturevalue("broker")
     if isinstance(bus, MemoryBus):
         bus.ensure(Codec.load(SCHEMAS).topics.by_name.values())
-    system = System(kind, bus, folder)
-    try:
-        yield system
-    finally:
-        system.end()
+    return System(kind, bus, folder)
 
 
 @pytest.fixture(params=["memory", *REAL])
 def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
-    with system_of(request.param, request, tmp_path) as system:
+    with closing(system_of(request.param, request, tmp_path)) as system:
         yield system
 
 
 @pytest.fixture(params=["memory", pytest.param("kafka-python", marks=pytest.mark.stack)])
 def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
     """Where every replica works, which is not for faust."""
-    with system_of(request.param, request, tmp_path) as system:
+    with closing(system_of(request.param, request, tmp_path)) as system:
         yield system
 
 
@@ -353,6 +358,32 @@ def test_a_second_replica_stands_by_and_takes_over(system: System) -> None:
     assert "Command:1" not in system.told(replica="1")
 
 
+@pytest.mark.parametrize("kind", REAL)
+def test_a_replica_that_was_replaced_while_it_stood_still_says_nothing_more(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with closing(system_of(kind, request, tmp_path)) as system:
+        first = system.start("0")
+        system.write(system.command(1))
+        system.eventually_told("Command:1", replica="0")
+        system.start("1")
+        system.eventually_standing_by("1")
+        first.child.send_signal(signal.SIGSTOP)
+        system.write(*(system.command(number) for number in range(2, 100)))
+        system.eventually_told("Command:99", replica="1")
+        told = system.told(replica="0")
+        first.child.send_signal(signal.SIGCONT)
+        for number in itertools.count(100):  # it comes back, and takes over as the first by name
+            system.write(system.command(number))
+            system.eventually_told(f"Command:{number}")
+            if len(system.told(replica="0")) > len(told):
+                break
+            if first.child.poll() is not None:  # what ends by an error is started again
+                first = system.start("0")
+        assert not set(system.told(replica="0")[len(told) :]) & set(told)
+        assert not {f"Command:{n}" for n in range(2, 100)} & set(system.told(replica="0"))
+
+
 def test_the_replica_that_is_first_by_name_works_when_it_comes_back(system: System) -> None:
     system.start("1")
     system.write(system.command(1))
@@ -462,23 +493,38 @@ def test_a_broker_that_is_away_for_a_while_costs_nothing(
     kind: str, tmp_path: Path, codec: Codec
 ) -> None:
     ports = free_ports(2)
-    with kafka_on(ports, tmp_path) as bus:
-        bus.ensure(codec.topics.by_name.values())
-        system = System(kind, bus, tmp_path)
-        replica = system.start()
-        system.write(*(system.command(number) for number in range(20)))
-        system.eventually_told("Command:19")
-    away_until(time.monotonic() + 20)
-    with kafka_on(ports, tmp_path) as bus:
-        system.bus, system.producer = bus, bus.producer()
-        eventually(lambda: answers(system.told), "Kafka is back")
-        if replica.child.poll() is not None:  # what ends by an error is started again
+    with ExitStack() as stack:
+        with kafka_on(ports, tmp_path) as bus:
+            bus.ensure(codec.topics.by_name.values())
+            system = stack.enter_context(closing(System(kind, bus, tmp_path)))
             replica = system.start()
+            system.write(*(system.command(number) for number in range(20)))
+            system.eventually_told("Command:19")
+        away_until(time.monotonic() + AWAY_SECONDS)
+        system.bus = bus = stack.enter_context(kafka_on(ports, tmp_path))
+        system.producer = bus.producer()
+        if replica.child.poll() is not None:  # what ends by an error is started again
+            system.start()
         system.write(*(system.command(number) for number in range(20, 40)))
         system.eventually_told(*(f"Command:{number}" for number in range(40)))
-        replica.terminate()
-    replica = system.start()
-    replica.terminate()  # while there is no broker
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", REAL)
+def test_it_ends_within_seconds_while_there_is_no_broker(
+    kind: str, tmp_path: Path, codec: Codec
+) -> None:
+    with ExitStack() as stack:
+        with kafka_on(free_ports(2), tmp_path) as bus:
+            bus.ensure(codec.topics.by_name.values())
+            system = stack.enter_context(closing(System(kind, bus, tmp_path)))
+            replica = system.start()
+            system.write(system.command(1))
+            system.eventually_told("Command:1")
+        replica.terminate(CONNECT_SECONDS + STOP_SECONDS)
+        later = system.start("later")
+        eventually(lambda: system.health("later").get("waiting"), "it waits for Kafka")
+        later.terminate(CONNECT_SECONDS + STOP_SECONDS)
 
 
 def away_until(moment: float) -> None:

@@ -33,8 +33,13 @@ from driftgate.runtime.loop import POLL_SECONDS, Runtime, Shift
 
 # A stop that takes longer, as it does without a broker, is cut short: nothing is lost by it.
 STOP_SECONDS = 4.0
-# Most that is handled before the next commit.
-BATCH = 10_000
+# Most that is handled before the next commit, and longest time for it to come together. faust gives
+# one record a turn of the event loop, and a commit takes as long as some ten of them.
+BATCH = 5_000
+LINGER_SECONDS = 0.2
+PAUSE_SECONDS = 0.01
+# Where its buffer is full, faust stops reading for a second: it never is.
+BUFFER = 1_000_000
 
 
 @dataclass
@@ -111,7 +116,7 @@ class FaustShift(Shift):
             broker_session_timeout=SESSION_MS / 1000,
             broker_heartbeat_interval=SESSION_MS / 4000,
             broker_max_poll_interval=service.max_work_seconds,
-            stream_buffer_maxsize=BATCH,
+            stream_buffer_maxsize=BUFFER,
             stream_wait_empty=False,
             topic_allow_declare=False,
             topic_disable_leader=True,
@@ -156,6 +161,7 @@ class FaustShift(Shift):
             await consumer.seek(as_tp(position), offset)
 
     async def left(self, app: faust.App, revoked: Iterable[TP], **_: Any) -> None:
+        self.reached = {}
         self.revoked(Position(*tp) for tp in revoked)
 
     async def consume(self, stream: Any) -> None:
@@ -172,14 +178,17 @@ class FaustShift(Shift):
             self.fail("ends by an error")
 
     async def delivered(self, queue: Any) -> list[Record]:
-        """What faust has queued, as long as it queues more at once."""
+        """What faust has queued, and queues while more keeps coming."""
         found: list[Any] = []
+        until = time.monotonic() + LINGER_SECONDS
         with suppress(TimeoutError):
             found.append(await asyncio.wait_for(queue.get(), POLL_SECONDS))
-        while found and not queue.empty() and len(found) < BATCH:
+        while found and len(found) < BATCH and time.monotonic() < until:
+            await asyncio.sleep(PAUSE_SECONDS)
+            if queue.empty():
+                break
             while not queue.empty():
                 found.append(queue.get_nowait())
-            await asyncio.sleep(0)
         generation = self.app.consumer_generation_id
         return [as_record(e.message) for e in found if e.message.generation_id == generation]
 
