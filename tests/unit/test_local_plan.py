@@ -55,7 +55,6 @@ def test_every_service_reads_the_environment_it_is_given(tmp_path: Path) -> None
         assert settings.store == config.store
         assert settings.router == config.router
         assert settings.ray == config.ray
-        assert settings.clock == "world"
         assert settings.threads == 2
         assert settings.http_port == config.ports[f"{name}_http"]
     assert len({settings.state_dir for settings in found.values()}) == len(SERVICES)
