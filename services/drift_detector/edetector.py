@@ -43,6 +43,8 @@ class EDetector(DriftDetector):
     72
     """
 
+    _drift_detected: bool  # river's, which has no types
+
     def __init__(self, mean: float, threshold: float) -> None:
         super().__init__()
         self.name = OURS
