@@ -18,8 +18,9 @@ ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20)}
 the system at once. No result depends on it."""
 
 HELD_BYTES = 512 << 20
-"""A worker that holds so much more than before its first training is replaced. Short texts leave
-some 300 MB behind, which make the next training quicker."""
+"""A worker that holds so much more than before its first training is replaced. 160 texts of some
+150 tokens leave 0.3 GB after one training and 0.6 GB after three: code of products, which makes the
+next one quicker."""
 
 
 def resident() -> int:
