@@ -371,6 +371,8 @@ def test_a_replica_that_was_replaced_while_it_stood_still_says_nothing_more(
         first.child.send_signal(signal.SIGSTOP)
         system.write(*(system.command(number) for number in range(2, 100)))
         system.eventually_told("Command:99", replica="1")
+        ends = system.bus.ends([Command.TOPIC])  # what was not committed yet would come again
+        eventually(lambda: ends.items() <= system.committed().items(), "committed")
         told = system.told(replica="0")
         first.child.send_signal(signal.SIGCONT)
         for number in itertools.count(100):  # it comes back, and takes over as the first by name

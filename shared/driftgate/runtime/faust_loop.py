@@ -169,7 +169,9 @@ class FaustShift(Shift):
         try:
             with suppress(StopAsyncIteration):  # faust ends the stream by it
                 while True:
-                    found = await self.delivered(stream.channel.queue)
+                    delivered = await self.delivered(stream.channel.queue)
+                    # Of a replica that stood still, another may have handled what it had fetched.
+                    found = [r for r in delivered if r.offset >= self.reached.get(r.position, 0)]
                     self.reached |= {record.position: record.offset + 1 for record in found}
                     self.work(found, lambda: self.reached)
         except asyncio.CancelledError:
