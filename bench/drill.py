@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def run(args: list[str]) -> list[Figure]:
     repo = with_base(plan.repo, state / "repo")
     right, wrong = hub(state / "hub", 0.0), hub(state / "other-hub", 0.05)
     config = StackConfig.on_free_ports(state, "world")
-    config = replace(config, settings=config.settings | {"HF_HOME": str(right)})
+    os.environ["HF_HOME"] = str(right)  # of all that is started, Ray's workers among them
     addresses = [config.router, *(f"127.0.0.1:{port}" for port in free_ports(2))]
     replicas = [
         Replica(config, "router", 1, {f"{PREFIX}ROUTER": addresses[1]}),
