@@ -113,7 +113,7 @@ def routing(
 def verdict(
     model: str, repo_hash: str, version: int, uri: str, time: int, result: str = "pass"
 ) -> dict[str, Any]:
-    """A verdict."""
+    """A verdict on a version that was compared with version 1."""
     return {
         "verdict_id": f"{model}@{version}",
         "model": model,
@@ -121,7 +121,7 @@ def verdict(
         "retrain_id": f"{model}:{version}",
         "adapter_digest": digest_of(uri),
         "adapter_uri": uri,
-        "champion": None,
+        "champion": 1 if version > 1 else None,
         "result": result,
         "axes": [],
         "reference": {},

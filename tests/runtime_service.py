@@ -45,8 +45,8 @@ class FileHealth(Health):
 
     file: Path = Path()
 
-    def moved(self, **detail: Any) -> None:
-        super().moved(**detail)
+    def heartbeat(self, **detail: Any) -> None:
+        super().heartbeat(**detail)
         if detail.keys() & {"activity", "waiting"}:
             self.file.write_text(json.dumps(self.detail))
 

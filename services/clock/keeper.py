@@ -74,17 +74,17 @@ class Keeper:
             self.note(record)
         reached = consumer.positions()
         self.health.ready = True
-        self.health.moved()
+        self.health.heartbeat()
         if not reached or reached != self.bus.ends([Tick.TOPIC]):
             return  # another replica keeps time, or there is more to read
         now, last = self.now(), self._last.time if self._last else 0
         at = due(now, last, round(self.every_seconds * 1000 * self.pace))
         if at is not None:
             ticker.write(at)
-            self.health.moved(time=at)
+            self.health.heartbeat(time=at)
         elif now < last:
             behind = f"the last tick is {(last - now) / 1000:.0f} s ahead of the clock"
-            self.health.moved(waiting=behind)
+            self.health.heartbeat(waiting=behind)
 
     def assigned(self, positions: Iterable[Position]) -> Mapping[Position, int]:
         """Begins with the last tick, whoever wrote it."""

@@ -175,7 +175,7 @@ def stored_seed(found: Settings, model: str, seed: Path, asked: Asked) -> str:
         first = model not in newest(bus, codec, Routing)
     repo = model_repo.fetch(uri, artifacts, found.state_dir / "repos")
     rows = seed_of(seed, asked, repo, now(found), first)
-    for line in rows.words:
+    for line in rows.findings:
         say(line)
     return launch.put(artifacts, rows.rows, rows.reading)
 

@@ -28,6 +28,7 @@ from driftgate.events import (
     Routing,
 )
 from driftgate.model_repo import Triggers
+from driftgate.routing import champion_of
 from driftgate.slices import ALL
 from driftgate.topology import DRIFT
 
@@ -90,16 +91,16 @@ class Under:
 
 
 def under(routing: Routing) -> Under:
-    """The champion of a routing is its last arm: a challenger's range of traffic comes first."""
-    if not routing.arms:
+    """What a request is asked under while this routing is in force."""
+    arm = champion_of(routing)
+    if arm is None:
         return Under(routing.epoch)
-    arm = routing.arms[-1]
     champion = Champion(
         version=arm.version,
         digest=arm.digest,
         adapter_uri=arm.adapter_uri,
-        base=arm.base or routing.base,
-        base_digest=arm.base_digest or routing.base_digest,
+        base=arm.base,
+        base_digest=arm.base_digest,
         task=arm.task,
     )
     return Under(routing.epoch, champion)

@@ -80,7 +80,7 @@ def show(verdict: Verdict, rows: Path | None) -> None:
     console.print(table)
     colour = COLOURS[verdict.result]
     console.print(f"[bold {colour}]{verdict.result}[/]: it ", end="")
-    console.print(verdict.words, markup=False, highlight=False)
+    console.print(verdict.summary, markup=False, highlight=False)
     console.print(rested_on(rows), markup=False, highlight=False, soft_wrap=True)
 
 

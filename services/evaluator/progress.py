@@ -28,7 +28,7 @@ class Progress:
         self._done += texts
         share = self._done / self.texts
         left = (self.now() - self._started) * (1 - share) / share
-        self.health.moved(
+        self.health.heartbeat(
             activity=f"judging {self.name}: {layer}, {left:.0f} s left",
             progress=round(share, 3),
             eta=round(left, 1),

@@ -51,7 +51,7 @@ def as_json(
         "dataset": about.dataset,
         "repo_hash": about.repo_hash,
         "result": verdict.result,
-        "words": verdict.words,
+        "words": verdict.summary,
         "axes": [axis.event() for axis in verdict.axes],
         "reference": {key: tidy(value) for key, value in reference.items()},
         "cases": [case_json(result) for result in found],
@@ -78,10 +78,10 @@ def case_json(result: Result) -> dict[str, Any]:
 def as_words(about: About, verdict: Verdict, found: Sequence[Result]) -> str:
     """For people."""
     against = f", compared with {about.champion}" if about.champion else ", a first release"
-    reasons = [f"- {axis.title}: {axis.words}" for axis in verdict.axes if not axis.passed]
+    reasons = [f"- {axis.title}: {axis.summary}" for axis in verdict.axes if not axis.passed]
     parts = [
         f"# {about.name}: {verdict.result}",
-        f"The verdict on {about.name}{against}. It {verdict.words}.",
+        f"The verdict on {about.name}{against}. It {verdict.summary}.",
         *(["## What stops it", "\n".join(reasons)] if reasons else []),
         "## All axes",
         table(verdict.axes),
@@ -116,9 +116,9 @@ def as_junit(name: str, verdict: Verdict, found: Sequence[Result]) -> bytes:
 def junit_case(axis: Axis, found: Sequence[Result]) -> TestCase:
     case = TestCase(printable(f"{axis.name} [{axis.slice}]"), axis.layer)
     if axis.passed:
-        case.system_out = axis.words
+        case.system_out = axis.summary
     else:
-        case.result = (Error if axis.short else Failure)(axis.words)
+        case.result = (Error if axis.short else Failure)(axis.summary)
         case.result[0].text = "\n".join(printable(line) for line in wrong_cases(axis, found))
     return case
 

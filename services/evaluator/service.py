@@ -70,7 +70,7 @@ class Evaluator:
             )
             return found
         finally:
-            self.health.moved(activity=None, progress=None, eta=None)
+            self.health.heartbeat(activity=None, progress=None, eta=None)
 
     def examine(self, event: Candidate) -> Record:
         """Asks the candidate and the champion every case, judges, and stores the report."""
@@ -97,7 +97,7 @@ class Evaluator:
         card = self.artifacts.get(event.model_card_uri).decode()
         uri = self.put(report.files(about, verdict, results, reference, card))
         told = verdict_event(event, champion, verdict, reference, uri)
-        self.log.info("judged", version=about.name, result=verdict.result, words=verdict.words)
+        self.log.info("judged", version=about.name, result=verdict.result, words=verdict.summary)
         inputs = {
             "candidate": asdict(candidate),
             "champion": asdict(champion) if champion else None,
@@ -213,7 +213,7 @@ def verdict_event(
         reference=dict(reference),
         repo_hash=candidate.repo_hash,
         report_uri=report_uri,
-        words=verdict.words,
+        words=verdict.summary,
         time=candidate.time,
     )
 

@@ -153,6 +153,9 @@ def unfit(state: State, verdict: Verdict) -> str:
         return "its adapter was taken back before and is quarantined"
     if verdict.version <= max(state.champion or 0, state.challenger or 0):
         return f"version {state.challenger or state.champion} is newer"
+    if verdict.champion != state.champion:
+        judged_with = "nobody" if verdict.champion is None else f"version {verdict.champion}"
+        return f"it was compared with {judged_with}, but version {state.champion} is champion now"
     return ""
 
 

@@ -138,7 +138,7 @@ class Promoter:
         for event in sent:
             if isinstance(event, events.Rollout):
                 metrics.STAGES.labels(event.model, event.stage).inc()
-        self.health.moved(activity=activity(views[events.Rollout].values()))
+        self.health.heartbeat(activity=activity(views[events.Rollout].values()))
 
 
 def by_router(ack: RoutingAck) -> tuple[str, str]:

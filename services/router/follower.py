@@ -18,7 +18,7 @@ from driftgate.routing import contradiction
 from driftgate.runtime import Effect, Handler, Service, View, Views
 from driftgate.topology import ROUTER
 from services.router.loading import Load
-from services.router.versions import Versions, words
+from services.router.versions import Versions, summary
 
 # So long a record is waited for before the next one is followed, s: a base on disk takes seconds.
 LOAD_SECONDS = 30.0
@@ -105,16 +105,16 @@ class Follower:
     def serve(self, routing: Routing) -> None:
         """Returns once a record is served. Called in the thread of its load."""
         about = {"model": routing.model, "epoch": routing.epoch}
-        self.health.moved(activity=f"loading epoch {routing.epoch} of {routing.model}")
+        self.health.heartbeat(activity=f"loading epoch {routing.epoch} of {routing.model}")
         try:
             self.versions.serve(routing)
         except Retriable:
             raise
         except Exception as error:
-            self.log.error("refused", **about, why=words(error))
+            self.log.error("refused", **about, why=summary(error))
             raise
         finally:
-            self.health.moved(activity=None)
+            self.health.heartbeat(activity=None)
         self.log.info("serving", **about)
         self.show()
 
@@ -123,7 +123,7 @@ class Follower:
         epochs = {name: one.routing.epoch for name, one in self.versions.snapshot.items()}
         for model, epoch in epochs.items():
             metrics.EPOCH.labels(model).set(epoch)
-        self.health.moved(epochs=epochs)
+        self.health.heartbeat(epochs=epochs)
         self.health.ready = True
         self.shown()
 
@@ -136,7 +136,7 @@ class Follower:
             epoch=routing.epoch,
             status="serving" if error is None else "refused",
             digests=tuple(sorted(served.digests)) if served is not None else (),
-            reason=None if error is None else words(error),
+            reason=None if error is None else summary(error),
             time=routing.time,
         )
         return Standing(ack, self._told.get(routing.model))

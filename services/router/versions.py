@@ -181,9 +181,9 @@ def naming(arm: Arm) -> Iterator[None]:
     except Retriable:
         raise
     except Exception as error:
-        raise Unservable(f"version {arm.version}: {words(error)}") from error
+        raise Unservable(f"version {arm.version}: {summary(error)}") from error
 
 
-def words(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
     """An error for people."""
     return str(error) if isinstance(error, DriftgateError) else f"{type(error).__name__}: {error}"

@@ -86,7 +86,7 @@ class Dataset:
 class Refused:
     """Nothing to learn from, in words."""
 
-    words: str
+    summary: str
 
 
 def curate(rows: Iterable[Row], wish: Wish) -> Dataset | Refused:

@@ -21,8 +21,9 @@ from driftgate.artifacts import Artifacts, digest_of
 from driftgate.config import Settings
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadInput
-from driftgate.events import Candidate, Model, RetrainRequest
+from driftgate.events import Candidate, Model, RetrainRequest, Routing
 from driftgate.health import Health, Log
+from driftgate.routing import champion_of
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.scaffold import launch
 from driftgate.store import Store
@@ -74,7 +75,7 @@ class Trainer:
         return Service(
             name=TRAINER,
             handlers={RetrainRequest: Handler(told, self.answer)},
-            views=(View(Model),),
+            views=(View(Model), View(Routing)),
             max_work_seconds=LONGEST_TRAINING_SECONDS,
         )
 
@@ -88,7 +89,7 @@ class Trainer:
         try:
             return self.made(event, views)
         finally:
-            self.health.moved(activity=None, progress=None, eta=None)
+            self.health.heartbeat(activity=None, progress=None, eta=None)
 
     def made(self, event: RetrainRequest, views: Views) -> Answer:
         """The version as it was made for this request, or as it is made now."""
@@ -96,14 +97,16 @@ class Trainer:
         for found in versions:
             if found["candidate"]["retrain_id"] == event.retrain_id:
                 return self.kept(event, found)
+        if late := too_late(event, views[Routing].get(event.model)):
+            return Answer(event, None, *late)
         number = 1 + max((found["candidate"]["version"] for found in versions), default=0)
-        self.health.moved(activity=f"curating data of {event.model}@{number}")
+        self.health.heartbeat(activity=f"curating data of {event.model}@{number}")
         request = self.request(event, views)
         pool = self.pool(request)
         curated = curate(pool, request.wish)
         if isinstance(curated, Refused):
-            self.log.warning("refused", retrain_id=event.retrain_id, words=curated.words)
-            return Answer(event, None, curated.words, request.evidence(pool))
+            self.log.warning("refused", retrain_id=event.retrain_id, words=curated.summary)
+            return Answer(event, None, curated.summary, request.evidence(pool))
         found = self.version(request, pool, curated, number)
         self.artifacts.set_ref(f"models/{event.model}/versions/{number}", found)
         shutil.rmtree(self.checkpoint(request), ignore_errors=True)
@@ -206,6 +209,26 @@ class Trainer:
         return self.settings.state_dir.absolute() / "training" / key[:16]
 
 
+def too_late(
+    event: RetrainRequest, routing: Routing | None
+) -> tuple[str, Mapping[str, Any]] | None:
+    """Why a request comes too late, and what that is known from; None where it does not. A version
+    is compared with the champion that it was asked under, which says nothing of a later one."""
+    champion = None if routing is None else champion_of(routing)
+    under = event.champion.version if event.champion else None
+    if champion is None or champion.version == under:
+        return None
+    asked = "before there was a version" if under is None else f"while version {under} was champion"
+    refusal = (
+        f"asked for {asked}; version {champion.version} is now: nothing was trained, ask again"
+    )
+    return refusal, {
+        "retrain_id": event.retrain_id,
+        "asked_under": under,
+        "champion": champion.version,
+    }
+
+
 def told(answer: Answer, views: Views, now: int) -> Iterable[Effect]:
     """The candidate and why it is as it is, or why there is none."""
     event = answer.event
@@ -261,12 +284,12 @@ def record(
                 "losses": list(done.losses),
                 **{key: told[key] for key in ("train", "test", "left_out", "split")},
             },
-            "words": words(candidate, request.task, told),
+            "words": summary(candidate, request.task, told),
         },
     }
 
 
-def words(candidate: Candidate, task: Task, told: Mapping[str, Any]) -> str:
+def summary(candidate: Candidate, task: Task, told: Mapping[str, Any]) -> str:
     """The decision, for people."""
     train, split = told["train"], told["split"]
     drill = f", with a rehearsed fault ({candidate.drill})" if candidate.drill else ""

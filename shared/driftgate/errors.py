@@ -49,7 +49,7 @@ class StoreUnavailable(Retriable):
 
 
 class ArtifactsUnavailable(Retriable):
-    """The artifact store, or the disk that a copy goes to, cannot at present."""
+    """The artifact store, the hub of bases, or the disk that a copy goes to, cannot at present."""
 
 
 class RegistryUnavailable(Retriable):

@@ -45,7 +45,10 @@ class Base(Part):
     """The frozen pretrained network."""
 
     name: str = Field(description="all-MiniLM-L6-v2 (built in), a folder, or a hub name")
-    sha256: str | None = Field(None, description="hash of its weights; refused when it differs")
+    sha256: str | None = Field(
+        None,
+        description="digest of its weights, tokenizer and configuration; another one is refused",
+    )
 
 
 class Method(Part):

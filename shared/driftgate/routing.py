@@ -112,6 +112,11 @@ def arms_of(routing: Routing) -> tuple[Arm, ...]:
     return tuple(arm_of(arm, routing) for arm in (*routing.arms, *routing.shadows))
 
 
+def champion_of(routing: Routing) -> Arm | None:
+    """The champion is the last arm: a challenger's range of traffic comes first."""
+    return arm_of(routing.arms[-1], routing) if routing.arms else None
+
+
 def contradiction(one: Routing, other: Routing) -> str:
     """What two records of one epoch say differently of who answers; empty where they agree.
 

@@ -8,11 +8,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from drift_world import routing
 from trainer_harness import (
     MODEL,
     Harness,
@@ -67,6 +69,10 @@ def rows_of(harness: Harness, candidate: Candidate, name: str, into: Path) -> li
 def known(row: dict[str, Any], hours: int) -> dict[str, datetime]:
     """Feedback so many hours after its request."""
     return dict.fromkeys(("feedback_time", "time"), moment(row["time"] + hours * HOUR_MS))
+
+
+def champion(version: int) -> Champion:
+    return Champion(version=version, digest="d", adapter_uri="u", base="b", base_digest="h")
 
 
 # Really trained
@@ -139,13 +145,12 @@ def test_a_request_that_comes_again_is_told_the_same(harness: Harness) -> None:
 def test_a_refresh_learns_from_the_labelled_live_answers(harness: Harness, tmp_path: Path) -> None:
     harness.ask(seed_uri=harness.seed())
     harness.live(until=LATER)
-    champion = Champion(version=1, digest="d", adapter_uri="u", base="b", base_digest="h")
-    pinned: dict[str, Any] = {"epoch": 3, "champion": champion}
+    pinned: dict[str, Any] = {"epoch": 3, "champion": champion(1)}
     candidate = harness.ask("support:drift:1", reason="drift", time=LATER, **pinned)
     train = rows_of(harness, candidate, "train.jsonl", tmp_path)
     entries = harness.read("audit")
     assert (candidate.version, candidate.parent) == (2, 1)
-    assert (candidate.epoch, candidate.champion) == (3, champion)
+    assert (candidate.epoch, candidate.champion) == (3, champion(1))
     assert {row["source"] for row in train} == {"seed", "logs"}
     assert not broken_links(entries)
     assert [entry.decision for entry in entries] == ["train", "train"]
@@ -201,6 +206,24 @@ def test_too_few_labels_train_nothing_and_the_audit_says_so(harness: Harness) ->
     assert entry.decision == "refuse"
     assert "0 labelled rows" in entry.words
     assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}
+
+
+@pytest.mark.parametrize(
+    ("under", "says"), [(None, "before there was a version"), (1, "version 1")]
+)
+def test_a_request_that_another_champion_overtook_trains_nothing(
+    harness: Harness, under: int | None, says: str
+) -> None:
+    harness.send(replace(routing(champion=2, time=launch_time()), model=MODEL))
+    asked_under = None if under is None else champion(under)
+    harness.send(harness.request("support:late", seed_uri=harness.seed(), champion=asked_under))
+    (entry,) = harness.answers()["audit"]
+    assert entry.decision == "refuse"
+    assert says in entry.words and "version 2 is now" in entry.words
+    assert json.loads(entry.inputs)["retrain_id"] == "support:late"
+    assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}
+    harness.send(harness.request(seed_uri=harness.seed(), champion=champion(2)))
+    assert len(harness.answers()["candidates"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_the_audit_reproduces_the_verdict(harness: Harness) -> None:
     (entry,) = harness.read("audit")
     inputs = json.loads(entry.inputs)
     again = judge([Tally(**t) for t in inputs["tallies"]], Gate.model_validate(inputs["gate"]))
-    assert (again.result, again.words) == (verdict.result, verdict.words)
+    assert (again.result, again.summary) == (verdict.result, verdict.words)
     assert [a.event() for a in again.axes] == json.loads(entry.result)["axes"]
     assert (entry.decision, entry.version) == ("verdict", 2)
     assert not broken_links([entry])
@@ -339,13 +339,13 @@ def test_a_bad_held_out_row_is_named(harness: Harness) -> None:
 
 def test_health_says_what_is_being_judged(harness: Harness) -> None:
     seen: list[str] = []
-    moved = harness.health.moved
+    heartbeat = harness.health.heartbeat
 
     def listen(**detail: Any) -> None:
         seen.append(str(detail.get("activity")))
-        moved(**detail)
+        heartbeat(**detail)
 
-    harness.health.moved = listen  # type: ignore[method-assign]
+    harness.health.heartbeat = listen  # type: ignore[method-assign]
     harness.judge(harness.candidate(1))
     assert any(said.startswith("judging desk@1: probe") for said in seen)
     assert harness.health.detail["activity"] is None

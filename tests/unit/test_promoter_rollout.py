@@ -56,6 +56,7 @@ def verdict(version: int, result: str = "pass", digest: str = "", **more: Any) -
         "retrain_id": "",
         "adapter_digest": digest or f"d{version}",
         "adapter_uri": f"sha256:d{version}",
+        "champion": None if version == 1 else 2,
         "base": "base",
         "base_digest": "b",
         "result": result,
@@ -190,6 +191,19 @@ def test_a_whole_rollout_step_by_step() -> None:
     assert (shape(done.state), shadows(done.state)) == ((3, None, IDLE, 2), [1])
     assert [*told, only(done).name] == ["advance"] * 3 + ["finish"]
     assert done.state.epoch == 15
+
+
+@pytest.mark.parametrize(("compared_with", "told"), [(1, "version 1"), (None, "nobody")])
+def test_a_version_that_was_compared_with_a_former_champion_is_not_tried(
+    compared_with: int | None, told: str
+) -> None:
+    """As where a training outlasts the next rollout."""
+    for at in (state(), state("canary-5"), state("full")):
+        done = react(at, verdict(4, champion=compared_with))
+        assert shape(done.state) == shape(at)
+        assert only(done).name == "reject"
+        expected = f"it was compared with {told}, but version 2 is champion now"
+        assert only(done).summary == expected
 
 
 def test_routing_says_where_adapters_lie_and_what_a_rollback_returns_to() -> None:

@@ -187,14 +187,14 @@ def test_what_may_not_be_learned_from_is_left_out_and_counted():
 def test_too_few_rows_are_refused_in_words():
     refused = curate(pool(19, 1), wish())
     assert isinstance(refused, Refused)
-    assert "19 labelled rows" in refused.words
-    assert "20 are needed" in refused.words
+    assert "19 labelled rows" in refused.summary
+    assert "20 are needed" in refused.summary
 
 
 def test_rows_of_one_label_are_refused():
     refused = curate([row(at) for at in range(50)], wish())
     assert isinstance(refused, Refused)
-    assert "one label" in refused.words
+    assert "one label" in refused.summary
 
 
 def test_a_drill_permutes_the_train_labels_of_its_slice_and_nothing_else():

@@ -348,12 +348,12 @@ class Engine:
         self._handled[record.position] = record.offset + 1
         if self._backoff.failures(record.position):
             self._backoff.forget(record.position)
-            self.health.moved(waiting=None)
+            self.health.heartbeat(waiting=None)
 
     def _cannot_keep(self, error: OSError) -> None:
         metrics.RETRIES.labels(type(error).__name__).inc()
         self.log.error("memory not kept", error=str(error))
-        self.health.moved(waiting=f"memory: {error}")
+        self.health.heartbeat(waiting=f"memory: {error}")
 
     def _again(self, record: Record, error: Retriable) -> float:
         """When a record that waits is tried again. Outages are waited for, however long."""
@@ -361,7 +361,7 @@ class Engine:
         tries = self._backoff.failures(record.position)
         metrics.RETRIES.labels(type(error).__name__).inc()
         self.log.warning("waits", position=str(record.position), seconds=pause, error=str(error))
-        self.health.moved(waiting=f"{record.position}, tried {tries} times: {error}")
+        self.health.heartbeat(waiting=f"{record.position}, tried {tries} times: {error}")
         return self.monotonic() + pause
 
 

@@ -69,10 +69,10 @@ class FaustRuntime(Runtime):
                 self.bus.ends([CLOCK])
             except BusUnavailable as error:
                 metrics.RETRIES.labels(type(error).__name__).inc()
-                self.health.moved(waiting=str(error))
+                self.health.heartbeat(waiting=str(error))
                 self.stopping.wait(self._backoff.next(self.service.name))
             else:
-                self.health.moved(waiting=None)
+                self.health.heartbeat(waiting=None)
                 return
 
     def _cut_short(self) -> NoReturn:

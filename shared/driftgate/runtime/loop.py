@@ -55,7 +55,7 @@ class Runtime:
                 pause = self._backoff.next(self.service.name)
                 self.log.warning("begins anew", seconds=pause, error=str(error))
                 tries = self._backoff.failures(self.service.name)
-                self.health.moved(waiting=f"tried {tries} times: {error}")
+                self.health.heartbeat(waiting=f"tried {tries} times: {error}")
                 self.stopping.wait(pause)
             else:
                 self._backoff.forget(self.service.name)
@@ -116,7 +116,7 @@ class Shift:
         health = self.runtime.health
         health.ready = self.runtime.service.ready()
         if self.engine is None:  # another replica works
-            health.moved(activity="standing by")
+            health.heartbeat(activity="standing by")
             return
         for record in found:
             self.engine.add(record)
@@ -127,7 +127,7 @@ class Shift:
         if settled:
             self.commit(settled)
             self.tell(settled)
-        health.moved()
+        health.heartbeat()
 
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
         """Kafka takes a commit of none but the group's members, as they are at that moment."""
@@ -168,7 +168,7 @@ class Shift:
     def tell(self, settled: Mapping[Position, int]) -> None:
         for position, offset in settled.items():
             metrics.POSITION.labels(position.topic, position.partition).set(offset)
-        self.runtime.health.moved(**{str(p): offset for p, offset in settled.items()})
+        self.runtime.health.heartbeat(**{str(p): offset for p, offset in settled.items()})
 
     def lag(self) -> int:
         """Records of ours that were not handled yet. Called from another thread."""
@@ -193,7 +193,7 @@ class Shift:
                 replica=runtime.replica,
                 fence=self.prove,
             )
-            runtime.health.moved(activity=None, waiting=None)
+            runtime.health.heartbeat(activity=None, waiting=None)
             self._starts = engine.begin()
             self.engine = engine
         return {p: self._starts[p] for p in positions if p in self._starts}

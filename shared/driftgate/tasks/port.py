@@ -152,5 +152,13 @@ class Task(Protocol):
         """
 
     @staticmethod
+    def adaptable(base: Any) -> None:
+        """Passes when a version can be trained on what `base` found.
+
+        Raises:
+            BadConfig: it cannot, and why.
+        """
+
+    @staticmethod
     def engine(base: Any, threads: int) -> Engine:
         """Loads what `base` found."""

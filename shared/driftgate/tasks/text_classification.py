@@ -144,6 +144,12 @@ class TextClassification:
         return found
 
     @staticmethod
+    def adaptable(base: BaseRef) -> None:
+        from driftgate.classifier.adaptable import adaptable
+
+        adaptable(base)
+
+    @staticmethod
     def engine(base: BaseRef, threads: int) -> Classifier:
         from driftgate.classifier.serving import Classifier
 
