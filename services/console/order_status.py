@@ -112,7 +112,8 @@ def rolled_back(status: OrderStatus, entry: AuditEntry) -> OrderStatus:
 
 
 def released(status: OrderStatus, entry: AuditEntry) -> OrderStatus:
-    """A rollout has begun; a first release is waited for until a router serves it."""
+    """A rollout has begun, or begins later; a first release is waited for until a router serves
+    it."""
     if not about(status, entry):
         return status
     state = json.loads(entry.result)["state"]
@@ -191,5 +192,6 @@ REACTIONS: Mapping[tuple[str, str], Callable[[OrderStatus, AuditEntry], OrderSta
     ("evaluator", "verdict"): judged,
     ("promoter", "start"): released,
     ("promoter", "supersede"): released,
+    ("promoter", "wait"): released,
     **{("promoter", name): rolled_back for name in ROLLED_BACK},
 }

@@ -5,7 +5,8 @@
 
 A first release has nobody to be compared with and goes to all traffic at once. In every stage
 champion and challenger both answer every request, one of them heard. The last stage is the watch:
-the challenger is champion already, and its predecessor answers unheard.
+the challenger is champion already, and its predecessor answers as a shadow. A version that passes
+while a new champion is watched, or while an operator holds the rollout, waits until that is over.
 
 Time passes with ticks alone. The state says all that a decision needs, so a restart loses nothing,
 and an event that is handled twice changes nothing the second time.
@@ -13,6 +14,8 @@ and an event that is handled twice changes nothing the second time.
 
 from __future__ import annotations
 
+import hashlib
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,10 +25,12 @@ from driftgate.events import DAY_MS, Command, RoutingAck, Tick, Verdict
 from driftgate.model_repo import Rollout
 from services.promoter.canary_analysis import Finding, Pairs, judge, watch
 from services.promoter.leases import REFUSED, Fleet
-from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, State, release_of
+from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, Passed, State, passed_of
 
-# More than are handled between two commits of their positions.
-HANDLED_REMEMBERED = 32
+# One poll gives no more records, and positions are committed after each.
+HANDLED_REMEMBERED = 5_000
+# 48 bits, in base64: of all that are remembered, a new id looks like one once in 10^10.
+SHORT_ID = 8
 
 Event = Verdict | Command | RoutingAck | Tick
 
@@ -80,19 +85,26 @@ class Step:
 
 
 def step(state: State, event: Event, at: Situation) -> Step:
-    """One event's effect.
+    """One event's effect. A verdict or command is decided once, whatever came of it: what was
+    ignored or rejected in one state could be obeyed in a later one.
 
     Raises:
         BadInput: it needs the model repo in force, which cannot be read.
     """
-    ordered_by = event_id(event)
-    if ordered_by in state.handled:
+    react, ordered_by = REACTIONS[type(event)], event_id(event)
+    if ordered_by is None:
+        return react(state, event, at)
+    known = short_id(ordered_by)
+    if not {ordered_by, known}.isdisjoint(state.handled):  # whole ids: records of before
         return Step(state)
-    done = REACTIONS[type(event)](state, event, at)
-    if ordered_by is None or done.state is state:
-        return done
-    handled = (*state.handled, ordered_by)[-HANDLED_REMEMBERED:]
+    done = react(state, event, at)
+    handled = (*state.handled, known)[-HANDLED_REMEMBERED:]
     return replace(done, state=replace(done.state, handled=handled))
+
+
+def short_id(event_id: str) -> str:
+    """An id as `handled` keeps it."""
+    return urlsafe_b64encode(hashlib.sha256(event_id.encode()).digest())[:SHORT_ID].decode()
 
 
 def event_id(event: Event) -> str | None:
@@ -122,17 +134,62 @@ def cause(state: State, event: Event, decision: Decision) -> dict[str, Any]:
 
 
 def on_verdict(state: State, verdict: Verdict, at: Situation) -> Step:
-    """A version that passed starts its rollout; the newest wins."""
-    version, digest = verdict.version, verdict.adapter_digest
-    if state.digest(version) == digest:
-        return Step(state)  # judged once more
-    numbers = {"verdict_id": verdict.verdict_id, "digest": digest}
-    if refusal := unfit(state, verdict):
-        return Step(state, (Decision("reject", version, refusal, numbers),))
+    """A version that passed starts its rollout, or waits for its turn; the newest wins."""
+    passed = passed_of(verdict)
+    if state.digest(passed.version) == passed.release.digest:
+        return Step(state)  # evaluated once more
+    if verdict.result != "pass":
+        return reject(state, passed, verdict.words)
+    why = occupied(state)
+    if refusal := unfit(state, passed) or ("" if why else outdated(state, passed)):
+        return reject(state, passed, refusal)
+    return wait(state, passed, why) if why else start(state, passed, at)
+
+
+def occupied(state: State) -> str:
+    """Why a version that passes has to wait; empty where it is tried at once. A watch that is cut
+    short would never find the harm it is for, and an operator's hold is the operator's to end."""
+    if state.challenger is not None:
+        return f"an operator holds version {state.challenger}" if state.paused else ""
+    return "" if state.stage == IDLE else f"version {state.champion}, the new champion, is watched"
+
+
+def unfit(state: State, passed: Passed) -> str:
+    """Why a version that passed may never be tried; empty if it may."""
+    if passed.release.digest in state.quarantined:
+        return "its adapter was taken back before and is quarantined"
+    waiting = state.waiting.version if state.waiting else 0
+    newest = max(state.champion or 0, state.challenger or 0, waiting)
+    return f"version {newest} is newer" if passed.version <= newest else ""
+
+
+def outdated(state: State, passed: Passed) -> str:
+    """Why what its verdict says does not hold now; empty if it does."""
+    if passed.champion == state.champion:
+        return ""
+    other = "nobody" if passed.champion is None else f"version {passed.champion}"
+    return f"it was compared with {other}, but version {state.champion} is champion now"
+
+
+def reject(state: State, passed: Passed, why: str) -> Step:
+    return Step(state, (Decision("reject", passed.version, why, verdict_numbers(passed)),))
+
+
+def wait(state: State, passed: Passed, why: str) -> Step:
+    """Until nobody is watched or held."""
+    summary = f"passed, and waits: {why}{dropped(state.waiting)}"
+    named = Decision("wait", passed.version, summary, verdict_numbers(passed))
+    return Step(replace(state, waiting=passed), (named,))
+
+
+def start(state: State, passed: Passed, at: Situation) -> Step:
+    """The rollout of a version begins."""
+    version, numbers = passed.version, verdict_numbers(passed)
     accepted = replace(
         state,
-        versions={**state.versions, version: release_of(verdict)},
-        repo_hash=verdict.repo_hash,
+        versions={**state.versions, version: passed.release},
+        repo_hash=passed.release.repo_hash,
+        waiting=None,
     )
     if state.champion is None:
         summary = "first release: all traffic at once"
@@ -141,22 +198,18 @@ def on_verdict(state: State, verdict: Verdict, at: Situation) -> Step:
     name, summary = "start", f"passed; tried against version {state.champion}"
     if state.challenger is not None:
         name, summary = "supersede", f"{summary}; version {state.challenger} is dropped for it"
+    summary += dropped(state.waiting)
     after = changed(accepted, at, summary, challenger=version, stage=LOADING)
     return Step(after, (Decision(name, version, summary, numbers),))
 
 
-def unfit(state: State, verdict: Verdict) -> str:
-    """Why a version may not be tried; empty if it may."""
-    if verdict.result != "pass":
-        return verdict.words
-    if verdict.adapter_digest in state.quarantined:
-        return "its adapter was taken back before and is quarantined"
-    if verdict.version <= max(state.champion or 0, state.challenger or 0):
-        return f"version {state.challenger or state.champion} is newer"
-    if verdict.champion != state.champion:
-        judged_with = "nobody" if verdict.champion is None else f"version {verdict.champion}"
-        return f"it was compared with {judged_with}, but version {state.champion} is champion now"
-    return ""
+def dropped(waiting: Passed | None) -> str:
+    """What is told of a version that waited and that a newer one takes the place of."""
+    return f"; version {waiting.version}, which waited, is dropped for it" if waiting else ""
+
+
+def verdict_numbers(passed: Passed) -> dict[str, Any]:
+    return {"verdict_id": passed.verdict_id, "digest": passed.release.digest}
 
 
 def on_ack(state: State, ack: RoutingAck, at: Situation) -> Step:
@@ -195,9 +248,16 @@ def blocked(fleet: Fleet, rules: Rollout) -> bool:
 
 
 def on_tick(state: State, tick: Tick, at: Situation) -> Step:
-    """Time passed: whoever is on trial is judged."""
-    if at.now <= state.time or state.stage == IDLE:
+    """Time passed: whoever is on trial is looked at, and whoever waits may have its turn."""
+    if at.now <= state.time:
         return Step(state)
+    if state.waiting is not None and not occupied(state):
+        return its_turn(replace(state, waiting=None), state.waiting, at)
+    return Step(state) if state.stage == IDLE else time_passed(state, at)
+
+
+def time_passed(state: State, at: Situation) -> Step:
+    """What time does to whoever is on trial."""
     if done := acknowledged(state, at):
         return done
     days = (at.now - state.since) / DAY_MS
@@ -206,6 +266,16 @@ def on_tick(state: State, tick: Tick, at: Situation) -> Step:
     if state.challenger is None:
         return watched(state, watch(at.pairs, days, at.rules), at)
     return tried(state, days, at)
+
+
+def its_turn(state: State, passed: Passed, at: Situation) -> Step:
+    """A version that waited starts, if its verdict still holds; if not, the tick goes on."""
+    refusal = unfit(state, passed) or outdated(state, passed)
+    if not refusal:
+        return start(state, passed, at)
+    done = Step(state) if state.stage == IDLE else time_passed(state, at)
+    told = reject(state, passed, refusal).decisions
+    return replace(done, decisions=(*told, *done.decisions))
 
 
 def loading(state: State, days: float, at: Situation) -> Step:
@@ -284,8 +354,12 @@ def on_quarantine(state: State, version: int | None, at: Situation, told: str) -
     if version == (state.challenger or state.champion):
         return roll_back(state, at, told, name="quarantine")
     known = (*state.quarantined, digest)
-    previous = None if state.previous == version else state.previous
-    after = changed(state, at, told, quarantined=known, previous=previous, since=state.since)
+    moves: dict[str, Any] = {"quarantined": known, "since": state.since}
+    if state.previous == version:
+        moves["previous"] = None
+    if state.waiting and state.waiting.version == version:
+        moves["waiting"] = None
+    after = changed(state, at, told, **moves)
     return Step(after, (Decision("quarantine", version, told),))
 
 

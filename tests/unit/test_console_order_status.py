@@ -77,6 +77,7 @@ PASSED = entry("evaluator", "verdict", result={"result": "pass"})
 FAILED = entry("evaluator", "verdict", result={"result": "fail"})
 FIRST = entry("promoter", "start", result={"state": {"champion": 4, "epoch": 7}})
 REFRESH = entry("promoter", "start", result={"state": {"champion": 3, "epoch": 7}})
+WAITS = replace(REFRESH, decision="wait")
 REFUSED_BY_2 = ack(7, "refused", router="router-2")
 
 
@@ -106,6 +107,7 @@ def status_of(*events: AnyEvent) -> OrderStatus:
         ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2, entry("promoter", "refused")), False),
         ((REQUESTED, TRAINED, PASSED, FIRST, entry("promoter", "rollback")), False),
         ((REQUESTED, TRAINED, PASSED, REFRESH), True),
+        ((REQUESTED, TRAINED, PASSED, WAITS), True),
         ((REQUESTED, TRAINED, PASSED, entry("promoter", "reject")), False),
         ((REQUESTED, TRAINED, FAILED), False),
         ((REQUESTED, entry("trainer", "refuse", REQUEST)), False),

@@ -13,13 +13,15 @@ import pytest
 import releasing
 from releasing import NOW
 
+from bench.parts.decisions import faults
+from driftgate import metrics
 from driftgate.artifacts import Artifacts
 from driftgate.audit import broken_links
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import StoreUnavailable
-from driftgate.events import DAY_MS, AuditEntry
+from driftgate.events import DAY_MS, AuditEntry, Rollout
 from driftgate.health import Health, log_for
 from driftgate.runtime import Runtime
 from driftgate.runtime.loop import Shift
@@ -207,7 +209,8 @@ STORY = [
 def test_a_story_is_told_by_the_audit(harness: Harness) -> None:
     log = play(harness)
     assert harness.decisions() == STORY
-    assert [(r["champion"], r["stage"]) for r in log["rollouts"]] == [
+    states = by_epoch(log["rollouts"])
+    assert [(r["champion"], r["stage"]) for r in states.values()] == [
         (1, "idle"),
         (1, "loading"),
         (1, "shadow"),
@@ -215,7 +218,8 @@ def test_a_story_is_told_by_the_audit(harness: Harness) -> None:
         (2, "full"),
         (1, "idle"),
     ]
-    assert [r["epoch"] for r in log["routing"]] == [r["epoch"] for r in log["rollouts"]]
+    assert [r["epoch"] for r in log["routing"]] == list(states)
+    assert faults([*map(Rollout.of, log["rollouts"])]) == []
     assert broken_links(map(AuditEntry.of, log["audit"])) == []
 
 
@@ -265,10 +269,61 @@ def test_what_is_handled_twice_is_done_once(harness: Harness) -> None:
         assert harness.log() == log
     assert harness.decisions()[-2:] == [("rollback", 2), ("ignore", 1)]
     handled_again(harness, before[0])
-    states = [(state["epoch"], state["stage"]) for state in harness.log()["rollouts"]]
+    states = by_epoch(harness.log()["rollouts"])
     stages = ["idle", "loading", "shadow", "half", "half", "idle"]
-    assert states == list(enumerate(stages, 1))
+    assert [(epoch, state["stage"]) for epoch, state in states.items()] == [*enumerate(stages, 1)]
     assert harness.decisions() == releasing.decisions(log["audit"])
+
+
+def test_what_was_ignored_is_not_obeyed_when_it_comes_again_after_a_crash(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    committed = dict(harness.bus.groups[PROMOTER])
+    harness.tell("commands", releasing.command(M, "promote"))
+    harness.passes(2)
+    log = harness.log()
+    handled_again(harness, committed)
+    assert harness.log() == log
+    assert harness.decisions() == [("start", 1), ("ignore", None), ("start", 2)]
+    assert harness.newest("rollouts")["stage"] == "loading"
+
+
+def test_what_changes_nothing_counts_as_no_stage_and_sends_no_routing(harness: Harness) -> None:
+    harness.passes(1)
+    counted = metrics.STAGES.labels(M, "idle")
+    before, sent = counted._value.get(), harness.topics.read("routing", M)
+    harness.tell("commands", releasing.command(M, "promote"))
+    assert (counted._value.get(), harness.topics.read("routing", M)) == (before, sent)
+    assert len(harness.topics.read("rollouts", M)) == 2
+
+
+def test_a_version_that_waited_starts_at_a_tick_over_a_restart(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.passes(1)
+    harness.acknowledged()
+    harness.passes(2)
+    harness.acknowledged()
+    harness.tell("commands", releasing.command(M, "pause", 1))
+    other = releasing.publish_repo(tmp_path / "other", harness.artifacts, M, base="/bases/other")
+    harness.passes(3, repo_hash=other)
+    assert harness.newest("rollouts")["challenger"] == 2
+    harness.start()
+    harness.tell("commands", releasing.command(M, "rollback", 2))
+    harness.tick(0.1)
+    state = harness.newest("rollouts")
+    assert (state["challenger"], state["repo_hash"], state["waiting"]) == (3, other, "")
+    assert json.loads(state["versions"]["3"])["base"] == "/bases/other"
+    assert harness.decisions()[-3:] == [("wait", 3), ("rollback", 2), ("start", 3)]
+    for entry in harness.log()["audit"]:
+        again = releasing.replayed(entry)
+        assert again.state.record().as_dict() == json.loads(entry["result"])["state"]
+
+
+def by_epoch(states: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The newest state of each epoch: one that decides nothing may follow."""
+    return {state["epoch"]: state for state in states}
 
 
 def test_a_rejection_that_is_handled_again_is_told_once_whatever_came_meanwhile(
