@@ -8,15 +8,21 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from driftgate.errors import BadConfig
-from driftgate.events import AuditEntry, Command, CommandKind
+from driftgate.events import AuditEntry, Command, CommandKind, Rollout
 
 ERASURE = ("erase", "erasure")
 
 
 def new_command(
-    model: str, kind: CommandKind, args: Mapping[str, str], actor: str, reason: str, time: int
+    model: str,
+    kind: CommandKind,
+    args: Mapping[str, str],
+    actor: str,
+    reason: str,
+    time: int,
+    version: int | None = None,
 ) -> Command:
-    """A command under a new id. `time` in ms.
+    """A command under a new id. `time` in ms; `version` is the one that it is about.
 
     Raises:
         BadConfig: it asks for an erasure, which no service does yet.
@@ -31,11 +37,31 @@ def new_command(
         command_id=uuid4().hex,
         model=model,
         kind=kind,
+        version=version,
         args=dict(args),
         actor=actor,
         reason=reason,
         time=time,
     )
+
+
+def on_trial(kind: CommandKind, state: Rollout | None) -> int | None:
+    """The version that whoever says `rollback` or `promote` and names none means: the one that is
+    tried, and for a rollback also a new champion that is watched. None where there is none: by the
+    time that an operator says `rollback`, the version that was meant may have been taken back."""
+    if state is None or state.challenger is not None or kind == "promote":
+        return state.challenger if state else None
+    return state.champion if state.stage != "idle" else None
+
+
+def nothing_on_trial(kind: CommandKind, state: Rollout | None, command: str) -> str:
+    """Why nothing was ordered; `command` takes the champion back."""
+    if state is None or state.champion is None:
+        return f"{kind}: no version was released yet; nothing was ordered"
+    told = f"{kind}: version {state.champion} is champion and none is tried ({state.words})"
+    if kind == "promote":
+        return f"{told}; nothing was ordered"
+    return f"{told}; nothing was ordered, {command} takes the champion back"
 
 
 def describe(entries: Iterable[AuditEntry], numbers: bool) -> Iterator[str]:

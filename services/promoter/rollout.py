@@ -335,8 +335,21 @@ def on_command(state: State, command: Command, at: Situation) -> Step:
     done = COMMANDS[command.kind](state, command.version, at, told)
     if done.state is not state or done.decisions:
         return done
-    summary = f"{command.kind} changes nothing in stage {state.stage}; {told}"
+    about = f" of version {command.version}" if command.version else ""
+    summary = f"{command.kind}{about} changes nothing: {standing(state)}; {told}"
     return Step(state, (Decision("ignore", command.version, summary),))
+
+
+def standing(state: State) -> str:
+    """Who is champion and who is tried, for people."""
+    if state.champion is None:
+        return "no version was released yet"
+    if state.challenger is None:
+        stage = "none is tried" if state.stage == IDLE else "which is watched"
+        return f"version {state.champion} is champion, {stage}"
+    paused = ", paused" if state.paused else ""
+    tried = f"version {state.challenger} is in stage {state.stage}{paused}"
+    return f"version {state.champion} is champion, {tried}"
 
 
 def on_rollback(state: State, version: int | None, at: Situation, told: str) -> Step:
