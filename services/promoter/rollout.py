@@ -216,7 +216,8 @@ def on_ack(state: State, ack: RoutingAck, at: Situation) -> Step:
     """A router serves an epoch, or refuses it, which is named."""
     if ack.epoch != state.epoch:
         return Step(state)
-    done = acknowledged(state, at) or Step(state)
+    unreadable = isinstance(at.declared, BadInput)  # told at ticks: once, not for each router
+    done = (None if unreadable else acknowledged(state, at)) or Step(state)
     if ack.status != REFUSED:
         return done
     told = f"{ack.router} refuses epoch {ack.epoch}, and goes on with what it had: {ack.reason}"
@@ -228,11 +229,13 @@ def on_ack(state: State, ack: RoutingAck, at: Situation) -> Step:
 def acknowledged(state: State, at: Situation) -> Step | None:
     """What the routers' acknowledgements change. A challenger that they hold enters its first
     stage. One that none can serve leaves without quarantine, since nothing was learned about it;
-    while a router is lost, which may have served it, that is not known."""
+    while a router is lost, which may have served it, or waits for what it lacks, that is not
+    known."""
     if state.challenger is None or state.paused:
         return None
     fleet = Fleet.at(state.epoch, at.acks)
-    if fleet.refusing and not (fleet.serving or fleet.behind or at.lost):
+    undecided = fleet.serving or fleet.behind or fleet.retrying or at.lost
+    if fleet.refusing and not undecided:
         return roll_back(state, at, fleet.refusals, name="refused", quarantine=False)
     waits = fleet.behind or not fleet.serving or state.stage != LOADING
     if waits or blocked(fleet, at.rules):

@@ -20,10 +20,11 @@ from driftgate.topology import ROUTER
 from services.router.loading import Load
 from services.router.versions import Versions, summary
 
-# So long a record is waited for before the next one is followed, s: a base on disk takes seconds.
+# So long a start waits for what was served last, s: a base on disk takes seconds.
 LOAD_SECONDS = 30.0
-# Thirty models that are all waited for.
-LONGEST_WORK_SECONDS = 30 * LOAD_SECONDS
+# So long records are waited for between two ticks, s, all of them together: while they are, no
+# lease is renewed. What comes of one that takes longer is told at a tick.
+FOLLOW_SECONDS = 1.0
 LEASE_MS = 60_000
 
 
@@ -46,6 +47,7 @@ class Follower:
     Attributes:
         router: name of this router on `routing.acks`.
         shown: told whenever something is served.
+        patience: `FOLLOW_SECONDS`.
     """
 
     router: str
@@ -53,7 +55,10 @@ class Follower:
     log: Log
     health: Health
     shown: Callable[[], object] = lambda: None
+    patience: float = FOLLOW_SECONDS
     _loads: dict[str, Load] = field(default_factory=dict)
+    _followed: dict[str, int] = field(default_factory=dict)
+    _waited: float = 0.0
     _told: dict[str, RoutingAck] = field(default_factory=dict)
 
     def service(self) -> Service:
@@ -61,13 +66,12 @@ class Follower:
             name=ROUTER,
             handlers={
                 Routing: Handler(acknowledge, self.follow),
-                Tick: Handler(acknowledge, self.standing, each=followed),
+                Tick: Handler(acknowledge, self.ticked, each=followed),
             },
             views=(View(Routing),),
             observe=self.observe,
             ready=lambda: bool(self.versions.snapshot),
             every_replica=True,
-            max_work_seconds=LONGEST_WORK_SECONDS,
         )
 
     def recall(self) -> None:
@@ -78,16 +82,33 @@ class Follower:
             load.wait(deadline - time.monotonic())
 
     def follow(self, routing: Routing, views: Views, now: int) -> Standing | None:
-        """Serves a record, or refuses it and goes on. What came of one that takes longer is told
-        at a tick."""
-        self.load(routing).wait(LOAD_SECONDS)
+        """Serves a record, or refuses it and goes on. One below the highest epoch on the topic is
+        passed over."""
+        newest = self._followed.get(routing.model, 0)
+        if routing.epoch >= newest:
+            self._followed[routing.model] = routing.epoch
+            self.wait(self.load(routing))
+        else:
+            about = {"model": routing.model, "epoch": routing.epoch, "newest": newest}
+            self.log.warning("passed over", **about)
         return self.standing(routing, views, now)
+
+    def ticked(self, routing: Routing, views: Views, now: int) -> Standing | None:
+        """Time passed: records are waited for again."""
+        self._waited = 0.0
+        return self.standing(routing, views, now)
+
+    def wait(self, load: Load) -> None:
+        """For as long as records may be waited for before the next tick."""
+        begin = time.monotonic()
+        load.wait(max(0.0, self.patience - self._waited))
+        self._waited += time.monotonic() - begin
 
     def standing(self, routing: Routing, views: Views, now: int) -> Standing | None:
         """Where this router stands with a record's model; None while it served nothing of it."""
         load = self._loads.get(routing.model)
-        if load is not None and load.error is not None:
-            return self.stands(load.routing, load.error)
+        if load is not None and (error := load.error or load.outage) is not None:
+            return self.stands(load.routing, error, load.running)
         served = self.versions.snapshot.get(routing.model)
         return self.stands(served.routing) if served is not None else None
 
@@ -127,8 +148,11 @@ class Follower:
         self.health.ready = True
         self.shown()
 
-    def stands(self, routing: Routing, error: BaseException | None = None) -> Standing:
-        """A record is served, or is refused for an error."""
+    def stands(
+        self, routing: Routing, error: BaseException | None = None, retrying: bool = False
+    ) -> Standing:
+        """A record is served, or is refused for an error, which may pass."""
+        reason = None if error is None else summary(error)
         served = self.versions.snapshot.get(routing.model)
         ack = RoutingAck(
             router=self.router,
@@ -136,7 +160,8 @@ class Follower:
             epoch=routing.epoch,
             status="serving" if error is None else "refused",
             digests=tuple(sorted(served.digests)) if served is not None else (),
-            reason=None if error is None else summary(error),
+            reason=f"waits: {reason}" if retrying else reason,
+            retrying=retrying,
             time=routing.time,
         )
         return Standing(ack, self._told.get(routing.model))
@@ -155,5 +180,12 @@ def acknowledge(standing: Standing | None, views: Views, now: int) -> Iterable[E
     if standing is None:
         return
     ack, told = standing.ack, standing.told
-    if told is None or now - told.time >= LEASE_MS or ack != replace(told, time=ack.time):
+    if told is None or now - told.time >= LEASE_MS or differs(ack, told):
         yield replace(ack, time=now)
+
+
+def differs(ack: RoutingAck, told: RoutingAck) -> bool:
+    """Whether a router stands elsewhere than it said. What it waits for may be told in other words
+    at each try."""
+    reason = told.reason if ack.retrying and told.retrying else ack.reason
+    return replace(ack, time=told.time, reason=reason) != told

@@ -79,11 +79,20 @@ def verdict(version: int, result: str = "pass", digest: str = "", **more: Any) -
 
 
 def ack(
-    epoch: int, status: Literal["serving", "refused"] = "serving", router: str = "router-0"
+    epoch: int,
+    status: Literal["serving", "refused"] = "serving",
+    router: str = "router-0",
+    retrying: bool = False,
 ) -> RoutingAck:
-    why = "corrupt" if status == "refused" else None
     return RoutingAck(
-        router=router, model="m", epoch=epoch, status=status, digests=(), reason=why, time=DAY
+        router=router,
+        model="m",
+        epoch=epoch,
+        status=status,
+        digests=(),
+        reason="corrupt" if status == "refused" else None,
+        retrying=retrying,
+        time=DAY,
     )
 
 
@@ -353,6 +362,37 @@ def test_a_challenger_is_not_given_up_for_refusals_while_a_router_is_lost() -> N
     held = only(tick(at, 1, acks=refusing, lost=("router-1",)))
     assert held.summary == "router-0 refuses it: corrupt; nothing is heard of router-1"
     assert only(tick(at, 1, acks=())).numbers["reason"] == "no-router"
+
+
+def test_a_router_that_waits_for_artifacts_holds_up_no_other_and_is_taken_in_again() -> None:
+    at, waits = state(LOADING), ack(9, "refused", "router-1", retrying=True)
+    done = react(at, ack(9), acks=[ack(9), waits])
+    assert done.state.stage == "shadow"
+    back = ack(done.state.epoch, router="router-1")
+    strict: Any = {"rules": STRICT}
+    shadow = done.state
+    refuses = ack(shadow.epoch, "refused", "router-1", retrying=True)
+    held = tick(shadow, 2, acks=[ack(shadow.epoch), refuses], **strict)
+    assert only(held).numbers["reason"] == "refused"
+    assert tick(shadow, 3, acks=[ack(shadow.epoch), back], **strict).state.stage == "canary-5"
+
+
+def test_a_challenger_stays_while_all_routers_that_refuse_it_go_on_trying() -> None:
+    at = state(LOADING)
+    both = [ack(9, "refused"), ack(9, "refused", "router-1", retrying=True)]
+    assert react(at, both[1], acks=both).state is at
+    held = only(tick(at, 1, acks=both))
+    assert (held.name, held.numbers["reason"]) == ("hold", "refused")
+    assert react(at, ack(9), acks=[both[0], ack(9, router="router-1")]).state.stage == "shadow"
+
+
+@pytest.mark.parametrize("acks", [[ack(9)], [ack(9, "refused")]])
+def test_while_the_model_repo_cannot_be_read_an_acknowledgement_changes_nothing(
+    acks: list[RoutingAck],
+) -> None:
+    missing = BadInput("unhandled", "repo_hash", "repo-3", "a stored model repo")
+    at = state(LOADING)
+    assert react(at, acks[0], acks=acks, rules=missing).state is at
 
 
 @pytest.mark.parametrize("at", [state(), state("full"), state(previous=None)])

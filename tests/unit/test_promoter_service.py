@@ -497,6 +497,20 @@ def test_a_base_that_no_router_can_load_costs_the_champion_nothing(
     assert harness.decisions()[-1] == ("refusal", 1)
 
 
+def test_acknowledgements_make_no_dead_letters_while_the_model_repo_is_gone(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.passes(1)
+    harness.acknowledged()
+    gone = releasing.publish_repo(tmp_path / "gone", harness.artifacts, M, "watch_days: 3")
+    harness.passes(2, repo_hash=gone)
+    harness.lose_repo()
+    for _ in range(3):
+        harness.acknowledged("router-0", "router-1")
+    assert harness.dead_letters("routing.acks") == []
+    assert harness.newest("rollouts")["stage"] == "loading"
+
+
 def old_record(harness: Harness, record: dict[str, Any]) -> bytes:
     """A `rollouts` record as it was written before schema version 2."""
     first = harness.codec.schemas.versions("rollout")[0]
