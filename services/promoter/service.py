@@ -139,7 +139,9 @@ class Promoter:
         for event in sent:
             if isinstance(event, events.Rollout) and (event.model, event.epoch) in begun:
                 metrics.STAGES.labels(event.model, event.stage).inc()
-        self.health.heartbeat(activity=activity(views[events.Rollout].values()))
+        states = views[events.Rollout].values()
+        self.health.heartbeat(activity=activity(states))
+        self.repos.keep(frozenset().union(*(State.of(state).repo_hashes for state in states)))
 
 
 def by_router(ack: RoutingAck) -> tuple[str, str]:

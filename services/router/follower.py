@@ -76,6 +76,7 @@ class Follower:
 
     def recall(self) -> None:
         """Serves the last good routing, before anybody can ask, be Kafka there or not."""
+        self.versions.sweep()
         loads = [self.load(routing) for routing in self.versions.last_good.read()]
         deadline = time.monotonic() + LOAD_SECONDS
         for load in loads:

@@ -511,6 +511,18 @@ def test_acknowledgements_make_no_dead_letters_while_the_model_repo_is_gone(
     assert harness.newest("rollouts")["stage"] == "loading"
 
 
+def test_model_repos_that_no_state_names_are_not_kept(harness: Harness, tmp_path: Path) -> None:
+    harness.passes(1)
+    other = releasing.publish_repo(tmp_path / "other", harness.artifacts, M, base="/bases/other")
+    harness.passes(2, repo_hash=other)
+    cache = harness.folder / f"cache-{harness.starts}"
+    assert {path.name for path in cache.iterdir()} == {harness.repo, other}
+    harness.tell("commands", releasing.command(M, "rollback"))
+    assert {path.name for path in cache.iterdir()} == {harness.repo}
+    harness.passes(3, repo_hash=other, result="fail")
+    assert {path.name for path in cache.iterdir()} == {harness.repo}
+
+
 def old_record(harness: Harness, record: dict[str, Any]) -> bytes:
     """A `rollouts` record as it was written before schema version 2."""
     first = harness.codec.schemas.versions("rollout")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import json
+import os
 import shutil
 import weakref
 from itertools import count
@@ -305,6 +306,47 @@ def test_what_could_not_be_served_at_one_start_is_served_at_the_next(world: Worl
     world.start()
     world.follower.recall()
     assert (world.epoch(), world.epoch("another")) == (4, 1)
+
+
+# ---------------------------------------------------------------- files
+
+
+def fetched(world: World) -> set[str]:
+    return {path.name for path in world.state.iterdir() if len(path.name) == 64}
+
+
+def test_files_of_versions_that_are_not_routed_any_more_go(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2, 10_000)
+    world.route(1, [one])
+    world.route(2, [one], [world.arm(2)])
+    assert fetched(world) == {world.repo, one["digest"], two["digest"]}
+    world.route(3, [two])
+    until(lambda: fetched(world) == {world.repo, two["digest"]})
+
+
+def test_files_of_what_is_loading_or_was_not_served_since_a_start_stay(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2, 10_000, base="base-b")
+    world.route(1, [one])
+    world.lacking.add(BASE)
+    world.start()
+    world.follower.recall()
+    world.follower.patience = 0.01
+    world.slow["base-b"] = Event()
+    world.route(1, [two], model="another", base="base-b")
+    until(lambda: two["digest"] in fetched(world))
+    world.versions.prune()
+    assert fetched(world) == {world.repo, one["digest"], two["digest"]}
+    world.slow["base-b"].set()
+
+
+def test_what_a_killed_router_left_is_swept_at_the_next_start(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    left = world.state / f"{'a' * 64}.{'0' * 32}"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    world.start()
+    world.follower.recall()
+    assert not left.exists()
 
 
 # ---------------------------------------------------------------- bases
