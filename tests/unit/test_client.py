@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from driftgate.bus import Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.client import Client, Route
 from driftgate.codec import Codec
@@ -237,6 +238,38 @@ def test_a_newer_record_is_followed_and_a_stale_one_refused(bus: MemoryBus, clie
     assert (client.route("triage", "r").epoch, client.skipped) == (5, 1)
     with Client(bus=bus) as fresh:  # a restart changes nothing
         assert fresh.route("triage", "r").epoch == 5
+
+
+def test_a_topic_that_was_made_anew_is_followed_from_its_first_epoch(
+    bus: MemoryBus, client: Client
+) -> None:
+    publish(bus, replace(ROUTING, model="gone"), ROUTING, replace(ROUTING, epoch=5))
+    until(lambda: epoch_of(client, "triage") == 5)
+    for position in [p for p in bus.logs if p.topic == "routing"]:
+        bus.logs[position] = []
+    publish(bus, replace(ROUTING, epoch=1))
+    until(lambda: epoch_of(client, "triage") == 1)
+    publish(bus, replace(ROUTING, epoch=2))
+    until(lambda: epoch_of(client, "triage") == 2)
+    assert (epoch_of(client, "gone"), client.skipped) == (4, 0)
+
+
+def test_what_was_read_of_the_topic_is_not_read_again(
+    bus: MemoryBus, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(bus, ROUTING)
+    until(lambda: epoch_of(client, "triage") == 4)
+    read, given = bus.read_all, []
+
+    def counted(*arguments: Any) -> Iterator[Record]:
+        for record in read(*arguments):
+            given.append(record.offset)
+            yield record
+
+    monkeypatch.setattr(bus, "read_all", counted)
+    publish(bus, replace(ROUTING, epoch=5))
+    until(lambda: epoch_of(client, "triage") == 5)
+    assert given == [1]
 
 
 def epoch_of(client: Client, model: str) -> int:
