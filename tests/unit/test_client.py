@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from driftgate import system_clock
 from driftgate.bus import Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.client import Client, Route
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
-from driftgate.events import DAY_MS, Arm, Routing
+from driftgate.events import DAY_MS, Arm, Routing, Tick
 from driftgate.model_repo import Data
 from driftgate.routing import NotReady, NotServed
 from services.router.answers import Ask, Routed, route
@@ -159,6 +160,50 @@ def test_a_data_policy_of_ones_own_widens_the_times(bus: MemoryBus) -> None:
     with Client(bus=bus, data=Data(ahead_hours=72)) as client:
         client.inference("m", 1, "x", "y", time=NOW + 2 * DAY_MS)
     assert len(sent(bus, "inferences")) == 1
+
+
+# ---------------------------------------------------------------- times
+
+
+def ticks(bus: MemoryBus, time: int, pace: float) -> None:
+    tick = Tick(world="w", time=time, positions={}, pace=pace)
+    bus.producer().send("clock", b"w", CODEC.value(tick))
+
+
+def test_times_are_the_systems(bus: MemoryBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paced clock is far ahead of the machine's after a while."""
+    monkeypatch.setattr(system_clock, "LOOK_SECONDS", 0.01)
+    ahead = NOW + 500 * DAY_MS
+    ticks(bus, ahead, 1000.0)
+    with Client(bus=bus) as client:
+        request = client.inference("m", 1, "x", "y")
+        client.inference("m", 1, "x", "y", time=ahead)
+        client.feedback("m", request, label="z")
+        with pytest.raises(BadInput, match="time"):
+            client.inference("m", 1, "x", "y", time=NOW)  # older than keep_days
+        told = [event["time"] for topic in ("inferences", "feedback") for event in sent(bus, topic)]
+        assert all(ahead <= time < ahead + DAY_MS for time in told)
+        ticks(bus, ahead + 9 * DAY_MS, 0.0)
+        until(lambda: client._clock.now() == ahead + 9 * DAY_MS)
+
+
+def test_the_time_goes_on_while_kafka_is_away(
+    bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_clock, "LOOK_SECONDS", 0.01)
+    machine = [NOW]
+    bus.machine = lambda: NOW
+    ticks(bus, 5000, 10.0)
+    clock = system_clock.SystemClock(bus, CODEC, lambda: machine[0])
+    bus.down = True
+    machine[0] += 100
+    assert clock.now() == 6000
+    clock.close()
+    bus.down = False
+    bus.logs.clear()
+    clock = system_clock.SystemClock(bus, CODEC, lambda: NOW)
+    assert clock.now() == NOW
+    clock.close()
 
 
 # ---------------------------------------------------------------- which version answers
