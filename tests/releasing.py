@@ -346,8 +346,8 @@ class Served:
         """The next epoch; returns its acknowledgement."""
         self.epoch += 1
         live = [self.arm(version, weight) for version, weight in arms.items()]
-        unheard = [self.arm(version) for version in shadows]
-        self.topics.send("routing", routing(self.model, self.repo, self.epoch, live, unheard))
+        beside = [self.arm(version) for version in shadows]
+        self.topics.send("routing", routing(self.model, self.repo, self.epoch, live, beside))
         return self.acknowledged()
 
     def arm(self, version: int, weight: int = 0) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, Command, RoutingAck, Tick, Verdict
 from driftgate.model_repo import Rollout
-from services.promoter.canary_analysis import Finding, Pairs, judge, watch
+from services.promoter.canary_analysis import Finding, Pairs, analyse, watch
 from services.promoter.leases import REFUSED, Fleet
 from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, Passed, State, passed_of
 
@@ -296,16 +296,16 @@ def awaited(fleet: Fleet, lost: Sequence[str]) -> tuple[str, str]:
     """The reason why a challenger still loads, as a word and for people."""
     if fleet.behind:
         return LOADING, f"{', '.join(fleet.behind)} did not acknowledge it yet"
-    unheard_of = f"nothing is heard of {', '.join(lost)}" if lost else ""
+    missing = f"nothing is heard of {', '.join(lost)}" if lost else ""
     if fleet.refusing:
-        return "refused", "; ".join(filter(None, [fleet.refusals, unheard_of]))
-    return "no-router", unheard_of or "no router acknowledges anything"
+        return "refused", "; ".join(filter(None, [fleet.refusals, missing]))
+    return "no-router", missing or "no router acknowledges anything"
 
 
 def tried(state: State, days: float, at: Situation) -> Step:
     """A challenger goes on, stays, or is taken back."""
     place = [stage.name for stage in at.rules.stages].index(state.stage)
-    found = judge(at.pairs, days, at.rules.stages[place], at.rules)
+    found = analyse(at.pairs, days, at.rules.stages[place], at.rules)
     if found.result == "harm":
         return roll_back(state, at, found.summary, found.numbers)
     if state.paused:

@@ -72,7 +72,7 @@ def verdict(version: int, result: str = "pass", digest: str = "", **more: Any) -
         "axes": [],
         "repo_hash": f"repo-{version}",
         "report_uri": "",
-        "words": "as judged",
+        "words": "as evaluated",
         "time": DAY,
     }
     return Verdict.of(fields | more)
@@ -190,7 +190,7 @@ def test_a_whole_rollout_step_by_step() -> None:
     at = react(state(), verdict(3)).state
     assert (shape(at), weights(at), shadows(at)) == ((2, 3, LOADING, 1), {2: 10_000}, [1, 3])
     told = []
-    for stage, live, unheard in [
+    for stage, live, shadowed in [
         ("shadow", {2: 10_000}, [1, 3]),
         ("canary-5", {3: 500, 2: 9500}, [1, 2, 3]),
         ("half", {3: 5000, 2: 5000}, [1, 2, 3]),
@@ -202,7 +202,7 @@ def test_a_whole_rollout_step_by_step() -> None:
         )
         at = done.state
         told.append(only(done).name)
-        assert (at.stage, weights(at), shadows(at)) == (stage, live, unheard)
+        assert (at.stage, weights(at), shadows(at)) == (stage, live, shadowed)
         assert next(iter(weights(at))) == (2 if stage == "shadow" else 3)
     full = tick(at, 3).state
     assert (shape(full), weights(full), shadows(full)) == (
@@ -412,8 +412,8 @@ def test_a_first_release_that_no_router_can_serve_stays_the_desired_state() -> N
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (verdict(4, "fail"), "as judged"),
-        (verdict(4, "insufficient"), "as judged"),
+        (verdict(4, "fail"), "as evaluated"),
+        (verdict(4, "insufficient"), "as evaluated"),
         (verdict(4, digest="bad"), "quarantined"),
         (verdict(2, digest="other"), "newer"),
     ],
