@@ -26,7 +26,7 @@ from driftgate.scaffold.launch import LAUNCH
 from services.console import reading_cli as reading
 from services.console import waiting
 from services.console.check_cli import launch_problems
-from services.console.operators import describe, nothing_on_trial, on_trial
+from services.console.operators import describe, on_trial, unnamed
 from services.console.order_status import OrderStatus, audit_command
 from services.console.orders import declared, order, send
 from services.console.terminal import (
@@ -133,7 +133,7 @@ def resume(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
 @reports_errors
 def promote(
     model: str,
-    version: Annotated[int | None, typer.Option(min=1, help="the one that is tried")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="which one; has to be said")] = None,
     reason: Reason = ASKED,
     state: State = HERE,
 ) -> None:
@@ -169,24 +169,33 @@ def audit(
 def order_about(
     model: str, kind: CommandKind, version: int | None, reason: str, state: Path
 ) -> None:
-    """Orders something about one version: the one that is named, or that is on trial.
+    """Orders something about one version: the one that is named, or for a rollback the one on
+    trial.
 
     Raises:
-        typer.Exit: with status 1, none is on trial, or the promoter ignored it.
+        typer.Exit: with status 1, there is none, or the promoter ignored it.
         BadConfig, NotInTime, BusUnavailable
     """
     if version is None:
-        found = settings(state, KAFKA)
-        codec = Codec.load(found.schemas, found.registry)
-        with closing(KafkaBus(found.kafka)) as bus:
-            declared(bus, codec, model)
-            record = newest(bus, codec, Rollout).get(model)
-        version = on_trial(kind, record)
+        record = rollout_of(settings(state, KAFKA), model)
+        version = on_trial(record) if kind == "rollback" else None
         if version is None:
-            champion = record.champion if record else None
-            command = f"`driftgate {kind} {model} --version {champion}{reaching(state)}`"
-            raise fail(nothing_on_trial(kind, record, command), Status.NO)
+            command = f"driftgate {kind} {model}{reaching(state)} --version"
+            raise fail(unnamed(kind, record, command), Status.NO)
     order_now(model, kind, reason, state, version)
+
+
+def rollout_of(found: Settings, model: str) -> Rollout | None:
+    """How far a declared model's rollout is; None before its first release.
+
+    Raises:
+        BadConfig: no such model is declared.
+        BusUnavailable
+    """
+    codec = Codec.load(found.schemas, found.registry)
+    with closing(KafkaBus(found.kafka)) as bus:
+        declared(bus, codec, model)
+        return newest(bus, codec, Rollout).get(model)
 
 
 def order_now(

@@ -45,23 +45,27 @@ def new_command(
     )
 
 
-def on_trial(kind: CommandKind, state: Rollout | None) -> int | None:
-    """The version that whoever says `rollback` or `promote` and names none means: the one that is
-    tried, and for a rollback also a new champion that is watched. None where there is none: by the
-    time that an operator says `rollback`, the version that was meant may have been taken back."""
-    if state is None or state.challenger is not None or kind == "promote":
+def on_trial(state: Rollout | None) -> int | None:
+    """What a rollback means that names no version: the one that is tried, or a new champion that
+    is watched. None where neither is: by the time that an operator says `rollback`, the version
+    that was meant may have been taken back."""
+    if state is None or state.challenger is not None:
         return state.challenger if state else None
     return state.champion if state.stage != "idle" else None
 
 
-def nothing_on_trial(kind: CommandKind, state: Rollout | None, command: str) -> str:
-    """Why nothing was ordered; `command` takes the champion back."""
+def unnamed(kind: CommandKind, state: Rollout | None, command: str) -> str:
+    """Why nothing was ordered where no version was named; `command` lacks the version alone."""
     if state is None or state.champion is None:
-        return f"{kind}: no version was released yet; nothing was ordered"
-    told = f"{kind}: version {state.champion} is champion and none is tried ({state.words})"
-    if kind == "promote":
-        return f"{told}; nothing was ordered"
-    return f"{told}; nothing was ordered, {command} takes the champion back"
+        return f"{kind}: nothing was ordered, no version was released yet"
+    if state.challenger is not None:
+        told = f"version {state.challenger} is tried; name it, since it goes to full traffic"
+        return (
+            f"{kind}: nothing was ordered, {told} without evidence: `{command} {state.challenger}`"
+        )
+    told = f"{kind}: nothing was ordered, version {state.champion} is champion and none is tried"
+    told += f" ({state.words})" if state.words else ""
+    return told if kind == "promote" else f"{told}; `{command} {state.champion}` takes it back"
 
 
 def describe(entries: Iterable[AuditEntry], numbers: bool) -> Iterator[str]:

@@ -217,18 +217,18 @@ def rollout(**more: Any) -> Rollout:
 
 
 @pytest.mark.parametrize(
-    ("state", "rolled_back", "promoted"),
+    ("state", "version"),
     [
-        (None, None, None),
-        (rollout(), None, None),
-        (rollout(challenger=3, stage="loading"), 3, 3),
-        (rollout(stage="full"), 2, None),
+        (None, None),
+        (rollout(), None),
+        (rollout(challenger=3, stage="loading"), 3),
+        (rollout(stage="full"), 2),
     ],
 )
-def test_a_command_is_about_the_version_on_trial(
-    state: Rollout | None, rolled_back: int | None, promoted: int | None
+def test_a_rollback_that_names_no_version_is_about_the_one_on_trial(
+    state: Rollout | None, version: int | None
 ) -> None:
-    assert (on_trial("rollback", state), on_trial("promote", state)) == (rolled_back, promoted)
+    assert on_trial(state) == version
 
 
 @pytest.mark.parametrize(("decision", "passed"), [("rollback", True), ("ignore", False)])
@@ -283,17 +283,28 @@ def test_a_command_names_the_version_it_means_and_tells_that_it_was_ignored(
     operator: Operator,
 ) -> None:
     operator.harness.send(rollout(challenger=3, stage="half"))
-    done = operator.types("promote triage")
-    assert (done.exit_code, operator.ordered()) == (1, [3])
+    operator.decision = "rollback"
+    assert operator.types("rollback triage").exit_code == 0
+    operator.decision = "ignore"
+    done = operator.types("promote triage --version 3")
+    assert (done.exit_code, operator.ordered()) == (1, [3, 3])
     assert "promote of triage@3 is ordered" in done.stdout
     assert "nothing was changed: words of promoter" in done.stderr
     operator.decision = "rollback"
     done = operator.types("rollback triage --version 2")
-    assert (done.exit_code, operator.ordered()) == (0, [3, 2])
+    assert (done.exit_code, operator.ordered()) == (0, [3, 3, 2])
     assert "promoter v2  rollback: words of promoter" in done.stdout
     operator.decision = "pause"
     assert operator.types("pause triage").exit_code == 0
     assert operator.ordered()[-1] is None
+
+
+def test_a_promote_has_to_name_its_version(operator: Operator) -> None:
+    """Another one may have superseded the one that was meant, a moment ago."""
+    operator.harness.send(rollout(challenger=4, stage="loading"))
+    done = operator.types("promote triage")
+    assert (done.exit_code, operator.ordered()) == (1, [])
+    assert "`driftgate promote triage --version 4`" in done.stderr
 
 
 # ---------------------------------------------------------------- waiting
