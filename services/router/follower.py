@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from driftgate import metrics
 from driftgate.errors import Retriable
@@ -40,6 +41,13 @@ class Standing:
     told: RoutingAck | None
 
 
+class Followed(NamedTuple):
+    """The newest record of a model, and where it lay."""
+
+    epoch: int
+    offset: int
+
+
 @dataclass
 class Follower:
     """The edge of the service: loads, and says what is loaded.
@@ -57,7 +65,7 @@ class Follower:
     shown: Callable[[], object] = lambda: None
     patience: float = FOLLOW_SECONDS
     _loads: dict[str, Load] = field(default_factory=dict)
-    _followed: dict[str, int] = field(default_factory=dict)
+    _followed: dict[str, Followed] = field(default_factory=dict)
     _waited: float = 0.0
     _told: dict[str, RoutingAck] = field(default_factory=dict)
 
@@ -83,15 +91,16 @@ class Follower:
             load.wait(deadline - time.monotonic())
 
     def follow(self, routing: Routing, views: Views, now: int) -> Standing | None:
-        """Serves a record, or refuses it and goes on. One below the highest epoch on the topic is
+        """Serves a record, or refuses it and goes on. One that comes after a higher epoch is
         passed over."""
-        newest = self._followed.get(routing.model, 0)
-        if routing.epoch >= newest:
-            self._followed[routing.model] = routing.epoch
-            self.wait(self.load(routing))
-        else:
-            about = {"model": routing.model, "epoch": routing.epoch, "newest": newest}
+        record = Followed(routing.epoch, views.place[1])
+        newest = self._followed.get(routing.model)
+        if newest is not None and is_stale(record, newest):
+            about = {"model": routing.model, "epoch": routing.epoch, "newest": newest.epoch}
             self.log.warning("passed over", **about)
+        else:
+            self._followed[routing.model] = record
+            self.wait(self.load(routing))
         return self.standing(routing, views, now)
 
     def ticked(self, routing: Routing, views: Views, now: int) -> Standing | None:
@@ -169,6 +178,12 @@ class Follower:
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
         self._told |= {ack.model: ack for ack in sent if isinstance(ack, RoutingAck)}
+
+
+def is_stale(record: Followed, newest: Followed) -> bool:
+    """Whether a record comes after a higher epoch. One that lies before it is of a topic that was
+    made anew."""
+    return record.epoch < newest.epoch and record.offset > newest.offset
 
 
 def followed(tick: Tick, views: Views) -> Iterable[Routing]:

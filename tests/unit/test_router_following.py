@@ -91,6 +91,18 @@ def test_an_epoch_below_that_of_the_last_start_is_refused(world: World) -> None:
     assert world.acks()[-1] == (7, "serving")
 
 
+def test_the_epochs_of_a_topic_that_was_made_anew_are_refused_until_they_are_higher(
+    world: World,
+) -> None:
+    for epoch in (6, 7):
+        world.route(epoch, [world.arm(1, 10_000)])
+    world.bus.logs.clear()
+    world.bus.ensure(CODEC.topics.by_name.values())
+    world.leave()
+    world.route(1, [world.arm(2, 10_000)])
+    assert world.acks() == [(1, "refused")]
+
+
 def test_an_epoch_below_the_highest_on_the_topic_is_passed_over(world: World) -> None:
     world.route(7, [world.arm(1, 10_000)])
     world.route(6, [world.arm(2, 10_000)])
