@@ -27,7 +27,8 @@ from services.promoter.canary_analysis import Finding, Pairs, analyse, watch
 from services.promoter.leases import REFUSED, Fleet
 from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, Passed, State, passed_of
 
-# One poll gives no more records, and positions are committed after each.
+# One poll gives no more records, and positions are committed after each. They are one model's, so
+# that they suffice also while a record of another model waits and holds the positions up.
 HANDLED_REMEMBERED = 5_000
 # 48 bits, in base64: of all that are remembered, a new id looks like one once in 10^10.
 SHORT_ID = 8
