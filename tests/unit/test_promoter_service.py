@@ -29,6 +29,8 @@ from driftgate.store import Store, migrate
 from driftgate.tasks import Task
 from driftgate.tasks.text_classification import TextClassification
 from driftgate.topology import PROMOTER, READS, lag
+from services.console import order_status
+from services.console.order_status import OrderStatus
 from services.promoter import evidence
 from services.promoter.canary_analysis import Pairs
 from services.promoter.repos import RepoCache
@@ -287,6 +289,17 @@ def test_what_was_ignored_is_not_obeyed_when_it_comes_again_after_a_crash(
     assert harness.log() == log
     assert harness.decisions() == [("start", 1), ("ignore", None), ("start", 2)]
     assert harness.newest("rollouts")["stage"] == "loading"
+
+
+@pytest.mark.parametrize(("kind", "passed"), [("pause", True), ("promote", False)])
+def test_who_gave_a_command_finds_what_came_of_it_in_the_audit(
+    harness: Harness, kind: str, passed: bool
+) -> None:
+    harness.passes(1)
+    harness.tell("commands", releasing.command(M, kind, 7))
+    told = AuditEntry.of(harness.newest("audit"))
+    status = order_status.step(OrderStatus(M, "c-7"), told)
+    assert (status.passed, status.summary) == (passed, told.words)
 
 
 def test_what_changes_nothing_counts_as_no_stage_and_sends_no_routing(harness: Harness) -> None:
