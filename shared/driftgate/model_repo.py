@@ -208,7 +208,7 @@ class Rollout(Part):
         False, description="a router that cannot serve the challenger holds the rollout"
     )
     one_off: bool = Field(
-        False, description="version 1 goes on answering unheard, to show what no refresh costs"
+        False, description="version 1 stays a shadow, to show what no refresh costs"
     )
 
     @field_validator("stages")

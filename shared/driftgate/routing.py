@@ -1,4 +1,4 @@
-"""Which version answers a request, and which answer beside it unheard. Pure: the router and apps
+"""Which version answers a request, and which answer beside it as shadows. Pure: the router and apps
 that serve by their own engine decide by it."""
 
 from __future__ import annotations

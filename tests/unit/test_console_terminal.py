@@ -232,7 +232,7 @@ def test_what_is_printed_reaches_the_same_system(
 def test_an_order_says_how_to_look_at_what_came_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model_cli.say_ordered("pause", "m", tmp_path)
+    model_cli.say_ordered("m", tmp_path)
     assert f"`driftgate audit m --state {tmp_path}`" in capsys.readouterr().out
 
 
