@@ -21,7 +21,10 @@ from driftgate.files import write_atomically
 from services.drift_detector import checkpoint_v1
 from services.drift_detector.monitoring import Evidence
 from services.drift_detector.observations import Observation
-from services.drift_detector.triggers import PendingAlert, Under
+from services.drift_detector.triggers import PendingAlert, RoutingContext
+
+# Requests of a model whose verdict is remembered; only the newest are waited for.
+JUDGED_KEPT = 100
 
 
 @dataclass
@@ -30,7 +33,8 @@ class ModelState:
 
     Attributes:
         repo_uri: artifact folder of the newest model repo that could be used; empty before one.
-        under: what its routing says of the champion.
+        under: what its routing says of the champion and of the versions on trial.
+        judged: the newest versions that have a verdict, by the request that they answer.
         time: of the last tick that was folded, ms.
         waiting: observations that no tick has folded yet.
         dropped: observations that were not kept since that tick.
@@ -38,12 +42,24 @@ class ModelState:
     """
 
     repo_uri: str = ""
-    under: Under = field(default_factory=Under)
+    under: RoutingContext = field(default_factory=RoutingContext)
+    judged: dict[str, int] = field(default_factory=dict)
     time: int = 0
     waiting: list[Observation] = field(default_factory=list)
     dropped: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     pending: tuple[PendingAlert, ...] = ()
+
+    @property
+    def watched(self) -> int | None:
+        """The version whose alerts count: the champion. Where nothing is routed, as with an app
+        that serves by itself, the one that gave most of the newest answers."""
+        champion = self.under.champion
+        return champion.version if champion else self.evidence.live_version
+
+    def judge(self, retrain_id: str, version: int) -> None:
+        """A request has its verdict."""
+        self.judged = dict([*self.judged.items(), (retrain_id, version)][-JUDGED_KEPT:])
 
 
 @dataclass
@@ -59,6 +75,15 @@ class State:
 
     def model(self, name: str) -> ModelState:
         return self.models.setdefault(name, ModelState())
+
+    def forget_undeclared(self) -> None:
+        """Of a model whose declaration may still come, its routing and verdicts are kept: they are
+        told once. What it answered is not."""
+        self.models = {
+            name: found if found.repo_uri else ModelState(under=found.under, judged=found.judged)
+            for name, found in self.models.items()
+            if found.repo_uri or found.under.epoch
+        }
 
 
 STATE = TypeAdapter(State)

@@ -46,7 +46,7 @@ from driftgate.runtime.ticker import Ticker
 from driftgate.topology import DRIFT, READS
 from services.drift_detector import backlog, checkpoint, deduplication
 from services.drift_detector.checkpoint import STATE, Checkpoint, ModelState
-from services.drift_detector.handlers import Detector
+from services.drift_detector.handlers import DriftDetector
 
 A_DAY = 45
 SECOND = 1000
@@ -76,13 +76,19 @@ class Harness:
     def start(self) -> None:
         """A new process: what was not in the checkpoint comes again."""
         self.memory = Checkpoint(self.path, self.bus)
-        self.detector = Detector(
+        self.detector = DriftDetector(
             self.memory, lambda uri: fetch(uri, self.artifacts, self.folder / "repos").config
         )
         self.engine = Engine(
             self.detector.service(), self.bus, self.codec, log_for(DRIFT), Health(DRIFT)
         )
         self.polled = dict(self.engine.begin())
+
+    def pass_seconds(self, seconds: float) -> None:
+        """What waits is tried again."""
+        later = self.engine.monotonic() + seconds
+        self.engine.monotonic = lambda: later
+        self.engine.advance()
 
     def put(self, *events: AnyEvent) -> None:
         producer = self.bus.producer()
@@ -105,7 +111,8 @@ class Harness:
         self.engine.settle()
 
     def launch(self, text: str = YAML) -> None:
-        self.put(declare(self.artifacts, self.folder / "repo", text), verdict(1, day(0)))
+        self.put(declare(self.artifacts, self.folder / "repo", text))
+        self.put(verdict(1, day(0), retrain_id="post:launch:launch"))
         self.put(retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
         self.run()
 
@@ -226,6 +233,79 @@ def test_a_request_pins_the_champion_that_the_tick_found(harness: Harness) -> No
     harness.play(range(2, 8), error=0.8)
     request = harness.sent(RetrainRequest)[1]
     assert (request.epoch, request.champion.version) == (3, 1)
+
+
+def half(harness: Harness, number: int, error: float) -> None:
+    """A day on which the challenger, version 2, gives the newer half of the answers."""
+    harness.put_day(number, error)
+    for n in range(A_DAY):
+        harness.put(inference(10_000 + number * A_DAY + n, day(number) + 50 * 60_000 + n, 2))
+    harness.ticker.write(day(number + 1))
+    harness.run()
+
+
+def test_alerts_about_the_champion_count_while_a_challenger_gives_half_of_the_answers(
+    harness: Harness,
+) -> None:
+    harness.launch()
+    harness.put(routing(champion=1, time=day(0), epoch=2, challenger=2))
+    for number in range(6):
+        half(harness, number, error=0.8)
+    requests = harness.sent(RetrainRequest)
+    assert [request.reason for request in requests] == ["launch", "drift"]
+    assert all("post@1:" in alert for alert in requests[1].alerts)
+
+
+def test_drift_waits_for_the_rollout_of_the_version_that_was_asked_for(harness: Harness) -> None:
+    """And then asks at once, where the champion stayed."""
+    harness.launch(YAML.replace("cooldown_days: 14", "cooldown_days: 1"))
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.play(range(4), error=0.8)
+    (_, asked) = harness.sent(RetrainRequest)
+    harness.put(verdict(2, day(4), retrain_id=asked.retrain_id))
+    harness.put(routing(champion=1, time=day(4), epoch=2, challenger=2))
+    for number in range(4, 20):
+        half(harness, number, error=0.8)
+    assert len(harness.sent(RetrainRequest)) == 2
+    told = [e.words for e in harness.sent(AuditEntry) if e.decision == "suppressed"]
+    assert any(f"waits: {asked.retrain_id} led to version 2, on trial" in words for words in told)
+    assert len(told) == len(set(told))
+    harness.put(routing(champion=1, time=day(20), epoch=3))  # it was taken back
+    harness.play([20], error=0.8)
+    assert len(harness.sent(RetrainRequest)) == 3
+
+
+def test_a_routing_is_not_forgotten_while_the_declaration_waits(harness: Harness) -> None:
+    harness.put(routing(champion=1, time=day(0), epoch=2))
+    harness.put(inference(1, day(0)))
+    harness.ticker.write(day(0) + 1)
+    harness.run()
+    assert not harness.state.waiting
+    harness.launch()
+    assert harness.sent(RetrainRequest)[0].champion.version == 1
+
+
+def test_a_version_of_a_model_that_nobody_declared_is_refused(harness: Harness) -> None:
+    harness.launch()
+    command = replace(retrain("c", day(0)), model="a\0b")
+    harness.put(command)
+    harness.run()
+    assert not harness.dead("commands")  # the declaration may still come
+    for _ in range(10):
+        harness.pass_seconds(6)
+    (dead,) = harness.dead("commands")
+    assert dead.reason == "unknown_model"
+    assert len(harness.sent(RetrainRequest)) == 1
+
+
+def test_a_launch_that_is_read_before_its_declaration_waits_for_it(harness: Harness) -> None:
+    harness.put(retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
+    harness.run()
+    assert not harness.sent(RetrainRequest)
+    harness.put(declare(harness.artifacts, harness.folder / "repo"))
+    harness.run()
+    harness.pass_seconds(6)
+    assert len(harness.sent(RetrainRequest)) == 1
 
 
 @pytest.mark.parametrize(
