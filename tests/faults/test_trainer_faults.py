@@ -10,14 +10,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from drift_world import routing
 from tiny_bases import tiny
-from trainer_harness import MODEL, Harness, QuickWorkers
+from trainer_harness import MODEL, Harness, QuickWorkers, champion, launch_time
 
 from deploy.local.stack import StackConfig
 from driftgate.bus import Producer
@@ -145,6 +146,60 @@ def test_a_training_that_cannot_succeed_is_a_dead_letter_and_the_next_is_made(
     assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}
     harness.workers = QuickWorkers()
     assert harness.ask("good", seed_uri=harness.seed()).version == 1
+
+
+def checkpoints(harness: Harness) -> list[Path]:
+    return list((harness.settings.state_dir / "training").glob("*"))
+
+
+class HalfWay(Broken):
+    """Leaves a checkpoint behind when it fails."""
+
+    def train(self, job: Job, report: Callable[[Step], None]) -> Done:
+        Path(job.checkpoint).mkdir(parents=True)
+        (Path(job.checkpoint) / "epoch.safetensors").write_bytes(b"state")
+        return super().train(job, report)
+
+
+@pytest.mark.parametrize("error", [TrainingFailed("diverged"), KeyError("not foreseen")])
+def test_a_training_that_is_given_up_leaves_no_checkpoint(tmp_path: Path, error: Exception) -> None:
+    harness = Harness(tmp_path, HalfWay(error))
+    harness.send(harness.request(seed_uri=harness.seed()))
+    assert harness.answers()["retrain.requests.dlq"]
+    assert not checkpoints(harness)
+
+
+def test_a_training_that_waits_keeps_its_checkpoint_until_it_is_refused(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, HalfWay(Retriable("Ray is gone")))
+    harness.send(harness.request(seed_uri=harness.seed(), champion=champion(1)))
+    harness.answers()
+    assert len(checkpoints(harness)) == 1
+    harness.send(replace(routing(champion=2, time=launch_time()), model=MODEL))
+    assert harness.answers()["audit"][0].decision == "refuse"
+    assert not checkpoints(harness)
+
+
+class Overtaken(QuickWorkers):
+    """While it trains for the first time, another trainer takes the number."""
+
+    harness: Harness
+    other: str
+
+    def train(self, job: Job, report: Callable[[Step], None]) -> Done:
+        done = super().train(job, report)
+        if len(self.jobs) == 1:
+            theirs = {"version": 1, "retrain_id": self.other}
+            name = f"models/{MODEL}/versions/1"
+            self.harness.artifacts.set_ref(name, {"candidate": theirs, "lineage": {"seed": None}})
+        return done
+
+
+def test_a_number_that_another_trainer_gave_is_not_given_twice(tmp_path: Path) -> None:
+    workers = Overtaken()
+    harness = workers.harness = Harness(tmp_path, workers)
+    workers.other = "another request"
+    assert harness.ask(seed_uri=harness.seed()).version == 2
+    assert len(harness.artifacts.refs(f"models/{MODEL}/versions/")) == 2
 
 
 # The worker on a real Ray
