@@ -24,7 +24,7 @@ from deploy.local.stack import StackConfig
 from driftgate.bus import Producer
 from driftgate.errors import BadConfig, Retriable, StoreUnavailable
 from services.trainer import ray_workers
-from services.trainer.failures import DiskFailed, TrainingFailed
+from services.trainer.failures import DiskFailed, Interrupted, TrainingFailed
 from services.trainer.memory import HELD_BYTES
 from services.trainer.ray_workers import RayWorkers
 from services.trainer.worker import Done, Job, Step, Worker
@@ -260,6 +260,78 @@ def test_a_job_that_kills_its_worker_each_time_is_given_up_and_the_next_is_train
         workers.train(job(tmp_path / "poison"), killing)
     assert len(set(killing.killed)) == 3
     assert workers.train(job(tmp_path / "good"), quiet).steps == 4
+
+
+class Stopping:
+    """Stops the worker at its first sign of life, so that it is silent and not dead."""
+
+    stopped: int | None = None
+
+    def __call__(self, step: Step) -> None:
+        if self.stopped is None:
+            self.stopped = step.pid
+            os.kill(step.pid, signal.SIGSTOP)
+
+
+@pytest.fixture
+def stopping() -> Iterator[Stopping]:
+    """Leaves no stopped process behind."""
+    stopping = Stopping()
+    yield stopping
+    if stopping.stopped is not None and psutil.pid_exists(stopping.stopped):
+        os.kill(stopping.stopped, signal.SIGKILL)
+
+
+def test_a_silent_worker_is_replaced_and_changes_no_byte(
+    workers: RayWorkers, stopping: Stopping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = workers.train(job(tmp_path / "whole"), quiet)
+    monkeypatch.setattr(ray_workers, "LOST_SECONDS", 5.0)
+    monkeypatch.setattr(ray_workers, "LOOK_SECONDS", 0.05)
+    assert workers.train(job(tmp_path / "stopped"), stopping).files == unbroken.files
+    assert stopping.stopped is not None
+    assert worker_process(workers).pid != stopping.stopped
+
+
+def test_a_worker_that_is_silent_at_each_try_is_given_up(
+    workers: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_workers, "LOST_SECONDS", -10.0)  # longer ago than it was asked
+    monkeypatch.setattr(ray_workers, "LOOK_SECONDS", 0.0)
+    with pytest.raises(TrainingFailed, match=r"died 3 times at 0% .*silent for"):
+        workers.train(job(tmp_path), quiet)
+
+
+def test_a_worker_that_is_silent_as_ray_is_away_is_waited_for(
+    workers: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ConnectionRefusedError("nobody listens")
+
+    workers.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_workers, "LOST_SECONDS", -10.0)
+        patch.setattr(ray_workers, "LOOK_SECONDS", 0.0)
+        patch.setattr(workers, "reach", refused)
+        with pytest.raises(Retriable, match="nobody listens") as raised:
+            workers.train(job(tmp_path), quiet)
+        assert not isinstance(raised.value, Interrupted)
+
+
+def test_how_a_training_ended_is_said_whatever_becomes_of_the_worker(
+    workers: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise TrainingFailed("cannot say what it holds")
+
+    with monkeypatch.context() as patch:
+        tried = workers.tried
+        patch.setattr(workers, "tried", lambda *given: (tried(*given), broken())[0])
+
+        def broken() -> None:
+            patch.setattr(ray_workers.ray, "get", fails)
+
+        assert workers.train(job(tmp_path), quiet).steps == 4
 
 
 def test_a_worker_that_dies_between_trainings_costs_no_training(
