@@ -29,7 +29,6 @@ from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import DRIFT
 from services.drift_detector import backlog, triggers
 from services.drift_detector.checkpoint import Checkpoint, ModelState
-from services.drift_detector.detectors import build
 from services.drift_detector.monitoring import Alarm, fold
 from services.drift_detector.observations import Observation, of_inference, of_outcome
 from services.drift_detector.triggers import Ask, RetrainState, Suppressed
@@ -275,7 +274,7 @@ class DriftDetector:
         return [told] if request.retrain_id in views[RetrainRequest] else [told, request]
 
     def config(self, uri: str) -> ModelYaml:
-        """The config of a model repo, whose monitors name detectors that exist.
+        """The config of a model repo.
 
         Raises:
             BadInput: it cannot be used.
@@ -283,12 +282,9 @@ class DriftDetector:
         """
         if uri not in self._configs:
             try:
-                config = self.read_repo(uri)
-                for monitor in config.monitors:
-                    build(monitor.detector, mean=0.5, threshold=1.0)
+                self._configs[uri] = self.read_repo(uri)
             except (Corrupt, BadConfig) as error:
                 raise BadInput(UNHANDLED, "repo_uri", uri, f"a model repo ({error})") from error
-            self._configs[uri] = config
         return self._configs[uri]
 
 

@@ -350,7 +350,7 @@ def test_a_worker_that_dies_between_trainings_costs_no_training(
         ({"method": {"learning_rate": 1e20}}, TrainingFailed, "diverged"),
         ({"method": {"no_such": 1}}, TrainingFailed, "not foreseen .*no_such"),
         ({"base": "./nowhere"}, BadConfig, "is no folder"),
-        ({"base_sha256": "0" * 64}, BadConfig, r"base\.sha256 is 0000"),
+        ({"base_sha256": "0" * 64}, BadConfig, r"but 0000\w+ is wanted .*base\.sha256"),
     ],
 )
 def test_what_fails_on_every_try_says_so_at_once(

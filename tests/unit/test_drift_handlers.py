@@ -626,6 +626,34 @@ def test_a_checkpoint_of_other_topics_or_half_a_file_is_not_believed(harness: Ha
         assert known.state.models == {}
 
 
+def test_why_a_checkpoint_is_passed_over_is_logged(
+    harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness.launch()
+    harness.play(range(2), error=0.1)
+    harness.path.write_bytes(b"[]")
+    harness.start()
+    assert "it cannot be read: " in capsys.readouterr().out
+
+
+def test_a_detector_that_is_gone_costs_its_stream_alone(
+    harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness.launch()
+    harness.play(range(2), error=0.1)
+    events = harness.state.evidence.streams[1]["confidence:all"].events
+    written = json.loads(harness.path.read_bytes())
+    written["models"][MODEL]["evidence"]["streams"]["1"]["errors:all"]["detector"]["name"] = "GONE"
+    harness.path.write_text(json.dumps(written))
+    harness.start()
+    streams = harness.state.evidence.streams[1]
+    assert streams["confidence:all"].events == events
+    assert "errors:all" not in streams
+    assert "1:errors:all" in capsys.readouterr().out
+    harness.play([2], error=0.1)
+    assert harness.state.evidence.streams[1]["errors:all"].detector.name == "e-detector"
+
+
 def test_a_verdict_brings_the_reference_of_its_own_version(harness: Harness) -> None:
     harness.launch()
     harness.put(verdict(2, day(0), error=0.5))
