@@ -47,6 +47,7 @@ from driftgate.topology import DRIFT, READS
 from services.drift_detector import backlog, checkpoint, deduplication
 from services.drift_detector.checkpoint import STATE, Checkpoint, ModelState
 from services.drift_detector.handlers import DriftDetector
+from services.drift_detector.triggers import TRAINING_DAYS
 
 A_DAY = 45
 SECOND = 1000
@@ -273,6 +274,38 @@ def test_drift_waits_for_the_rollout_of_the_version_that_was_asked_for(harness: 
     harness.put(routing(champion=1, time=day(20), epoch=3))  # it was taken back
     harness.play([20], error=0.8)
     assert len(harness.sent(RetrainRequest)) == 3
+
+
+def test_a_request_without_a_verdict_is_waited_for_some_days(harness: Harness) -> None:
+    """Such as one that the trainer refused, or that became a dead letter."""
+    harness.launch(YAML.replace("cooldown_days: 14", "cooldown_days: 0.5"))
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.play(range(12), error=0.9)
+    times = [event.time for event in harness.sent(RetrainRequest)[1:]]
+    assert len(times) > 2
+    assert {(b - a) / (day(1) - day(0)) for a, b in itertools.pairwise(times)} == {TRAINING_DAYS}
+
+
+def test_a_new_champion_may_ask_though_the_request_that_it_overtook_has_no_verdict(
+    harness: Harness,
+) -> None:
+    harness.launch(YAML.replace("cooldown_days: 14", "cooldown_days: 0.5"))
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.play(range(2), error=0.9)
+    overtaken = harness.sent(RetrainRequest)[-1]
+    harness.put(verdict(2, day(2)), routing(champion=2, time=day(2), epoch=2))
+    harness.play(range(2, 4), error=0.9, version=2)
+    asked = harness.sent(RetrainRequest)[-1]
+    assert (overtaken.champion.version, asked.champion.version) == (1, 2)
+    assert asked.time < overtaken.time + day(TRAINING_DAYS) - day(0)
+
+
+def test_an_operator_waits_for_nothing(harness: Harness) -> None:
+    harness.launch()
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.put(retrain("one", day(0)), retrain("two", day(0)))
+    harness.run()
+    assert [e.reason for e in harness.sent(RetrainRequest)] == ["launch", "operator", "operator"]
 
 
 def test_a_routing_is_not_forgotten_while_the_declaration_waits(harness: Harness) -> None:
