@@ -38,7 +38,7 @@ class ModelState:
     Attributes:
         repo_uri: artifact folder of the newest model repo that could be used; empty before one.
         under: what its routing says of the champion and of the versions on trial.
-        judged: the newest versions that have a verdict, by the request that they answer.
+        judged: the newest requests that have a verdict, with the version that passed, if one did.
         time: of the last tick that was folded, ms.
         waiting: observations that no tick has folded yet.
         dropped: observations that were not kept since that tick.
@@ -47,7 +47,7 @@ class ModelState:
 
     repo_uri: str = ""
     under: RoutingContext = field(default_factory=RoutingContext)
-    judged: dict[str, int] = field(default_factory=dict)
+    judged: dict[str, int | None] = field(default_factory=dict)
     time: int = 0
     waiting: list[Observation] = field(default_factory=list)
     dropped: int = 0
@@ -61,9 +61,9 @@ class ModelState:
         champion = self.under.champion
         return champion.version if champion else self.evidence.live_version
 
-    def judge(self, retrain_id: str, version: int) -> None:
-        """A request has its verdict."""
-        self.judged = dict([*self.judged.items(), (retrain_id, version)][-JUDGED_KEPT:])
+    def judge(self, retrain_id: str, passed: int | None) -> None:
+        """A request has its verdict: a version that passed, or none."""
+        self.judged = dict([*self.judged.items(), (retrain_id, passed)][-JUDGED_KEPT:])
 
 
 @dataclass

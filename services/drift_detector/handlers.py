@@ -70,7 +70,7 @@ class DriftDetector:
     memory: Checkpoint
     read_repo: Callable[[str], ModelYaml]
     _configs: dict[str, ModelYaml] = field(default_factory=dict)
-    _undeclared: Counter[str] = field(default_factory=Counter)
+    _tries: Counter[str] = field(default_factory=Counter)
 
     def service(self) -> Service:
         return Service(
@@ -134,11 +134,13 @@ class DriftDetector:
         return ()
 
     def route(self, event: Routing, views: Views, now: int) -> Iterable[Effect]:
-        self.memory.state.model(event.model).under = triggers.routing_context(event)
+        state = self.memory.state.model(event.model)
+        state.under = triggers.routing_context(event, state.under.newest)
         return ()
 
     def see_verdict(self, event: Verdict, views: Views, now: int) -> Iterable[Effect]:
-        self.memory.state.model(event.model).judge(event.retrain_id, event.version)
+        passed = event.version if event.result == "pass" else None
+        self.memory.state.model(event.model).judge(event.retrain_id, passed)
         return ()
 
     def once_declared(self, event: Command, views: Views, now: int) -> Command:
@@ -148,17 +150,16 @@ class DriftDetector:
             NotDeclaredYet
             BadInput: it asks for a version of a model that nobody declared.
         """
-        tries = self._undeclared
-        if event.kind == "retrain" and event.model not in views[Model]:
-            tries[event.command_id] += 1
-            if tries[event.command_id] < TRIES_UNDECLARED:
-                raise NotDeclaredYet(f"model {shown(event.model)} is not declared")
-        undeclared = tries.pop(event.command_id, 0) == TRIES_UNDECLARED
-        if undeclared:
-            hint = nearest(event.model, list(views[Model]))
-            wanted = f"a model that is declared on topic models: {hint}"
-            raise BadInput(UNKNOWN_MODEL, "model", event.model, wanted)
-        return event
+        if event.kind != "retrain" or event.model in views[Model]:
+            self._tries.pop(event.command_id, None)
+            return event
+        self._tries[event.command_id] += 1
+        if self._tries[event.command_id] < TRIES_UNDECLARED:
+            raise NotDeclaredYet(f"model {shown(event.model)} is not declared")
+        del self._tries[event.command_id]
+        hint = nearest(event.model, list(views[Model]))
+        wanted = f"a model that is declared on topic models: {hint}"
+        raise BadInput(UNKNOWN_MODEL, "model", event.model, wanted)
 
     def command(self, event: Command, views: Views, now: int) -> Iterable[Effect]:
         """An operator, or the launch, asks for a new version: at once.

@@ -33,6 +33,7 @@ from driftgate.model_repo import Rollout, Triggers
 from driftgate.routing import pinned_champion
 from driftgate.slices import ALL
 from driftgate.topology import DRIFT
+from services.drift_detector.backlog import AHEAD_MS
 
 # Requests that start a cooldown. A launch does not: a version may be bad from its first answer.
 COOLING = ("drift", "cadence", "operator")
@@ -62,8 +63,8 @@ class PendingAlert:
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """A request whose end is waited for, at the longest until `until`, ms. version: what it led to
-    and what is tried now; None while it is trained and judged."""
+    """A request whose end is waited for, at the longest until `until`, ms. version: what it led to,
+    and whose rollout is waited for; None while it is trained and judged."""
 
     retrain_id: str
     version: int | None
@@ -71,8 +72,9 @@ class UnderWay:
 
     @property
     def summary(self) -> str:
-        doing = "is trained" if self.version is None else f"led to version {self.version}, on trial"
-        return f"{self.retrain_id} {doing}"
+        if self.version is None:
+            return f"{self.retrain_id} is being trained"
+        return f"{self.retrain_id} led to version {self.version}, which is being tried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +124,24 @@ class Suppressed:
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
     """What a training is asked under: the routing in force, as far as it says who is champion and
-    which versions are on trial."""
+    which versions are on trial. newest: the highest version that was ever routed."""
 
     epoch: int = 0
     champion: Champion | None = None
     challengers: tuple[int, ...] = ()
+    newest: int = 0
 
 
-def routing_context(routing: Routing) -> RoutingContext:
-    """What a request is asked under while this routing is in force."""
+def routing_context(routing: Routing, newest: int = 0) -> RoutingContext:
+    """What a request is asked under while this routing is in force, and before it `newest` was the
+    highest version."""
     champion = pinned_champion(routing)
     if champion is None:
-        return RoutingContext(routing.epoch)
+        return RoutingContext(routing.epoch, newest=newest)
     # The predecessor that is kept at hand, and a frozen baseline, are older than the champion.
     answering = {arm.version for arm in (*routing.arms, *routing.shadows)}
     challengers = sorted(version for version in answering if version > champion.version)
-    return RoutingContext(routing.epoch, champion, tuple(challengers))
+    return RoutingContext(routing.epoch, champion, tuple(challengers), max(newest, *answering))
 
 
 def unanswered(
@@ -198,13 +202,13 @@ def asked(requests: Iterable[RetrainRequest]) -> dict[str, int]:
 
 def under_way(
     requests: Iterable[RetrainRequest],
-    judged: Mapping[str, int],
+    judged: Mapping[str, int | None],
     context: RoutingContext,
     rollout: Rollout,
     now: int,
 ) -> UnderWay | None:
     """The request whose end takes longest; None while none is under way. `judged` holds the
-    versions that have a verdict, by the request that they answer."""
+    requests that have a verdict, with the version that passed, if one did."""
     open_requests = (
         found
         for request in requests
@@ -214,18 +218,22 @@ def under_way(
 
 
 def stage_of(
-    request: RetrainRequest, judged: Mapping[str, int], context: RoutingContext, rollout: Rollout
+    request: RetrainRequest,
+    judged: Mapping[str, int | None],
+    context: RoutingContext,
+    rollout: Rollout,
 ) -> UnderWay | None:
     """Where a request is; None once it has ended, whatever came of it."""
-    version = judged.get(request.retrain_id)
+    passed = judged.get(request.retrain_id)
     latest_verdict = request.time + TRAINING_DAYS * DAY_MS
-    if version is None:
-        return (
-            UnderWay(request.retrain_id, None, latest_verdict) if timely(request, context) else None
-        )
-    if version in context.challengers:
+    if passed in context.challengers:
         longest_trial = round(len(rollout.stages) * rollout.max_days * DAY_MS)
-        return UnderWay(request.retrain_id, version, latest_verdict + longest_trial)
+        return UnderWay(request.retrain_id, passed, latest_verdict + longest_trial)
+    is_trained = request.retrain_id not in judged
+    # The promoter takes up a verdict a moment later. Where nothing is routed it takes up none.
+    is_next = passed is not None and context.champion is not None and passed > context.newest
+    if timely(request, context) and (is_trained or is_next):
+        return UnderWay(request.retrain_id, passed, latest_verdict)
     return None
 
 
@@ -272,8 +280,8 @@ def request(model: str, ask: Ask, context: RoutingContext, now: int) -> RetrainR
 
 
 def commanded(command: Command, context: RoutingContext, now: int) -> RetrainRequest:
-    """What an operator's command asks for, at `now` at the latest: the clock of who sends it may be
-    ahead, and its time says where the data end and the cooldown begins.
+    """What an operator's command asks for, now at the latest, though the clock of who sends it be
+    ahead: the time of a request says where the data end and the cooldown begins.
 
     Raises:
         BadInput: its reason is not one that may be commanded.
@@ -295,5 +303,5 @@ def commanded(command: Command, context: RoutingContext, now: int) -> RetrainReq
         words=command.reason or f"{command.actor} asked for it",
         epoch=context.epoch,
         champion=context.champion,
-        time=min(command.time, now),
+        time=min(command.time, now + AHEAD_MS),
     )

@@ -22,7 +22,6 @@ from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadInput, Retriable
 from driftgate.events import Candidate, Model, RetrainRequest, Routing
 from driftgate.health import Health, Log
-from driftgate.model_repo import ModelRepo
 from driftgate.routing import champion_of, pinned_champion
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.scaffold import launch
@@ -100,7 +99,7 @@ class Trainer:
 
     def fulfilment(self, event: RetrainRequest, views: Views) -> Fulfilment:
         """The version as it was made for this request, or as it is made now."""
-        repo = self.repo(event, views)
+        declared = declaration(event, views)
         versions = self.versions(event.model)
         for found in versions.values():
             if found["candidate"]["retrain_id"] == event.retrain_id:
@@ -109,7 +108,7 @@ class Trainer:
             return Fulfilment(event, None, *late)
         number = 1 + max(versions, default=0)
         self.health.heartbeat(activity=f"curating data of {event.model}@{number}")
-        request = self.request(event, repo, versions)
+        request = self.request(event, declared, versions)
         pool = self.pool(request)
         curated = curate(pool, request.rules)
         if isinstance(curated, Refused):
@@ -128,25 +127,12 @@ class Trainer:
         found = self.artifacts.refs(f"models/{model}/versions/").values()
         return {record["candidate"]["version"]: record for record in found}
 
-    def repo(self, event: RetrainRequest, views: Views) -> ModelRepo:
-        """The model repo as it is now.
-
-        Raises:
-            BadInput: no version is made for such a request, or of such a model.
-        """
-        if event.reason == "erasure":
-            wanted = "another reason: persons cannot be erased yet"
-            raise BadInput(UNHANDLED, "reason", event.reason, wanted)
-        declared = views[Model].get(event.model)
-        if declared is None:
-            raise BadInput(UNKNOWN_MODEL, "model", event.model, "a model that was declared")
-        repos = self.settings.state_dir / "repos"
-        return model_repo.fetch(declared.repo_uri, self.artifacts, repos)
-
     def request(
-        self, event: RetrainRequest, repo: ModelRepo, versions: Mapping[int, VersionRecord]
+        self, event: RetrainRequest, declared: Model, versions: Mapping[int, VersionRecord]
     ) -> TrainingRequest:
-        """The request with its seed and exclusions as they are now."""
+        """The request with its model repo, seed and exclusions as they are now."""
+        repos = self.settings.state_dir / "repos"
+        repo = model_repo.fetch(declared.repo_uri, self.artifacts, repos)
         seed_uri = self.seed(event, versions)
         return TrainingRequest(
             event=event,
@@ -227,6 +213,21 @@ class Trainer:
     def forget_checkpoint(self, event: RetrainRequest) -> None:
         """The training has ended, one way or the other."""
         shutil.rmtree(self.checkpoint(event), ignore_errors=True)
+
+
+def declaration(event: RetrainRequest, views: Views) -> Model:
+    """The declaration of the model.
+
+    Raises:
+        BadInput: no version is made for such a request, or of such a model.
+    """
+    if event.reason == "erasure":
+        wanted = "another reason: persons cannot be erased yet"
+        raise BadInput(UNHANDLED, "reason", event.reason, wanted)
+    declared = views[Model].get(event.model)
+    if declared is None:
+        raise BadInput(UNKNOWN_MODEL, "model", event.model, "a model that was declared")
+    return declared
 
 
 def pinned(event: RetrainRequest, routing: Routing | None) -> RetrainRequest:

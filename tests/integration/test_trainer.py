@@ -30,7 +30,7 @@ from deploy.local.stack import StackConfig
 from driftgate.audit import broken_links
 from driftgate.classifier.base import resolve
 from driftgate.classifier.serving import Classifier
-from driftgate.events import DAY_MS, HOUR_MS, Candidate
+from driftgate.events import DAY_MS, HOUR_MS, Candidate, Model
 from driftgate.health import Health
 from driftgate.split import held_out
 from services.trainer.ray_workers import RayWorkers
@@ -137,6 +137,15 @@ def test_a_request_that_comes_again_is_told_the_same(harness: Harness) -> None:
     assert harness.answers() == {"candidates": [first]}  # its audit entry stands already
     assert len(harness.artifacts.refs(f"models/{MODEL}/versions/")) == 1
     assert len(harness.workers.jobs) == 1
+
+
+def test_it_is_told_the_same_though_the_model_repo_cannot_be_read_any_more(
+    harness: Harness,
+) -> None:
+    first = harness.ask(seed_uri=harness.seed())
+    gone = Model(model=MODEL, repo_hash="", repo_uri="sha256:" + "0" * 64, actor="ana", time=1)
+    harness.send(gone, harness.request(seed_uri=harness.seed()))
+    assert harness.answers() == {"candidates": [first]}
 
 
 def test_a_refresh_learns_from_the_labelled_live_answers(harness: Harness, tmp_path: Path) -> None:

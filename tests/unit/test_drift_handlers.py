@@ -269,7 +269,10 @@ def test_drift_waits_for_the_rollout_of_the_version_that_was_asked_for(harness: 
         half(harness, number, error=0.8)
     assert len(harness.sent(RetrainRequest)) == 2
     told = [e.words for e in harness.sent(AuditEntry) if e.decision == "suppressed"]
-    assert any(f"waits: {asked.retrain_id} led to version 2, on trial" in words for words in told)
+    assert any(
+        f"waits: {asked.retrain_id} led to version 2, which is being tried" in words
+        for words in told
+    )
     assert len(told) == len(set(told))
     harness.put(routing(champion=1, time=day(20), epoch=3))  # it was taken back
     harness.play([20], error=0.8)

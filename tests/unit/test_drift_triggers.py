@@ -11,6 +11,7 @@ from drift_world import CONFIG, MODEL, day, retrain, routing
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, RetrainRequest
 from driftgate.model_repo import Triggers
+from services.drift_detector.backlog import AHEAD_MS
 from services.drift_detector.triggers import (
     TRAINING_DAYS,
     Ask,
@@ -107,7 +108,7 @@ def on_trial(champion: int, challenger: int | None = None) -> RoutingContext:
 
 
 def of(
-    *requests: RetrainRequest, context: RoutingContext, at: float = 11, **judged: int
+    *requests: RetrainRequest, context: RoutingContext, at: float = 11, **judged: int | None
 ) -> UnderWay | None:
     return under_way(requests, judged, context, CONFIG.rollout, day(at))
 
@@ -117,14 +118,26 @@ def test_a_request_is_under_way_until_its_verdict() -> None:
     asked_for = past("drift", day(10), retrain_id="r", champion=champion.champion)
     found = of(asked_for, context=champion)
     assert found == UnderWay("r", None, day(10 + TRAINING_DAYS))
-    assert of(asked_for, context=champion, r=2) is None  # it failed, or waits no longer
+    assert of(asked_for, context=champion, r=None) is None  # it failed
+
+
+def test_a_version_that_passed_is_waited_for_until_it_was_tried() -> None:
+    """The promoter may take up a verdict after the next tick, or not at all."""
+    routed = on_trial(1)
+    asked_for = past("drift", day(10), retrain_id="r", champion=routed.champion)
+    found = of(asked_for, context=routed, r=2)
+    assert found == UnderWay("r", 2, day(10 + TRAINING_DAYS))
+    taken_back = routing_context(routing(1, day(11), epoch=3), on_trial(1, challenger=2).newest)
+    assert of(asked_for, context=taken_back, r=2) is None
+    assert of(past("drift", day(10), retrain_id="r"), context=FIRST, r=2) is None  # no routing
 
 
 def test_a_request_is_under_way_while_its_version_is_on_trial() -> None:
     asked_for = past("drift", day(10), retrain_id="r", champion=on_trial(1).champion)
     found = of(asked_for, context=on_trial(1, challenger=2), at=30, r=2)
     assert found is not None and found.version == 2
-    assert of(asked_for, context=on_trial(1), at=30, r=2) is None  # taken back
+    taken_back = routing_context(routing(1, day(11), epoch=3), newest=2)
+    assert of(asked_for, context=taken_back, r=2) is None
     assert of(asked_for, context=on_trial(2), at=30, r=2) is None  # released
     assert of(asked_for, context=on_trial(1, challenger=3), at=30, r=2) is None
 
@@ -153,13 +166,13 @@ def test_what_is_under_way_is_waited_for_after_the_cooldown_too(triggers: Trigge
     state = RetrainState(pending, {"drift": day(20)}, waits)
     found = decide(state, triggers, day(60))
     assert found == Suppressed(day(62), pending, waits)
-    assert found.summary.startswith("waits: r is trained: ")
+    assert found.summary.startswith("waits: r is being trained: ")
     assert isinstance(decide(state, triggers, day(62)), Ask)
 
 
 def test_a_command_of_a_clock_that_is_ahead_asks_now() -> None:
     ahead = commanded(retrain("c-7", day(11)), FIRST, day(9))
-    assert ahead.time == day(9)
+    assert ahead.time == day(9) + AHEAD_MS
     assert ahead.retrain_id == commanded(retrain("c-7", day(11)), FIRST, day(12)).retrain_id
 
 
