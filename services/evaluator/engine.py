@@ -31,9 +31,16 @@ class WarmEngines:
             BadConfig, Corrupt: the base cannot be found, or is not what its hash says.
         """
         engine = self._warm.pop(base, None) or self.engines.of(*base)
-        self._warm = dict([*self._warm.items(), (base, engine)][-KEPT:])
-        self._loaded = {base: self._loaded.get(base, []) for base in self._warm}
+        self._warm[base] = engine
+        for old in list(self._warm)[:-KEPT]:
+            self.drop(old)
         return engine
+
+    def drop(self, base: Base) -> None:
+        """Forgets a base. Its engine may live on under another name of the base."""
+        engine = self._warm.pop(base)
+        for digest in self._loaded.pop(base, []):
+            engine.unload(digest)
 
     def predict(self, version: Version, texts: Sequence[str]) -> Sequence[Prediction]:
         """The version's answers.
@@ -50,7 +57,7 @@ class WarmEngines:
 
     def keep(self, version: Version) -> None:
         """Forgets all versions of a base but the last two."""
-        loaded = [*self._loaded[version.base], version.digest]
+        loaded = [*self._loaded.get(version.base, []), version.digest]
         for old in loaded[:-KEPT]:
             self._warm[version.base].unload(old)
         self._loaded[version.base] = loaded[-KEPT:]
