@@ -23,6 +23,7 @@ from trainer_harness import MODEL, Harness, QuickWorkers, champion, launch_time
 from deploy.local.stack import StackConfig
 from driftgate.bus import Producer
 from driftgate.errors import BadConfig, Retriable, StoreUnavailable
+from driftgate.events import Candidate
 from services.trainer import ray_workers
 from services.trainer.failures import DiskFailed, Interrupted, TrainingFailed
 from services.trainer.memory import HELD_BYTES
@@ -180,26 +181,49 @@ def test_a_training_that_waits_keeps_its_checkpoint_until_it_is_refused(tmp_path
 
 
 class Overtaken(QuickWorkers):
-    """While it trains for the first time, another trainer takes the number."""
+    """While it trains for the first time, another trainer takes the number for a request."""
 
     harness: Harness
-    other: str
+
+    def __init__(self, other: str) -> None:
+        super().__init__()
+        self.other = other
 
     def train(self, job: Job, report: Callable[[Step], None]) -> Done:
         done = super().train(job, report)
         if len(self.jobs) == 1:
-            theirs = {"version": 1, "retrain_id": self.other}
-            name = f"models/{MODEL}/versions/1"
-            self.harness.artifacts.set_ref(name, {"candidate": theirs, "lineage": {"seed": None}})
+            self.harness.artifacts.set_ref(f"models/{MODEL}/versions/1", theirs(self.other))
         return done
 
 
-def test_a_number_that_another_trainer_gave_is_not_given_twice(tmp_path: Path) -> None:
-    workers = Overtaken()
+def theirs(retrain_id: str) -> dict[str, Any]:
+    """Version 1 as another trainer stored it."""
+    uris = ("adapter_uri", "dataset_uri", "model_card_uri", "run_uri")
+    texts = ("adapter_digest", "base", "base_digest", "method", "dataset_id", "repo_hash")
+    candidate = Candidate(
+        retrain_id=retrain_id,
+        model=MODEL,
+        version=1,
+        reason="launch",
+        time=launch_time(),
+        **dict.fromkeys((*uris, *texts), "theirs"),
+    )
+    decision = {"inputs": {}, "result": {}, "words": "trained"}
+    return {"candidate": candidate.as_dict(), "lineage": {"seed": None}, "decision": decision}
+
+
+@pytest.mark.parametrize(
+    ("other", "told"), [("another request", (2, 2)), ("support:launch", (1, 1))]
+)
+def test_a_number_that_another_trainer_gave_is_not_given_twice(
+    tmp_path: Path, other: str, told: tuple[int, int]
+) -> None:
+    workers = Overtaken(other)
     harness = workers.harness = Harness(tmp_path, workers)
-    workers.other = "another request"
-    assert harness.ask(seed_uri=harness.seed()).version == 2
-    assert len(harness.artifacts.refs(f"models/{MODEL}/versions/")) == 2
+    candidate = harness.ask(seed_uri=harness.seed())
+    versions = harness.artifacts.refs(f"models/{MODEL}/versions/")
+    assert (candidate.version, len(versions)) == told
+    assert candidate.retrain_id == "support:launch"
 
 
 # The worker on a real Ray
