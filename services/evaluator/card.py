@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from services.evaluator.gate import Axis, Verdict, tidy
+from services.evaluator.gate import Axis, GateResult, tidy
 from services.evaluator.tables import table
 
 FRONT_MATTER = re.compile(r"\A---\n(?P<meta>.*?)^---\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
@@ -32,7 +32,7 @@ class About:
     repo_hash: str
 
 
-def completed(card: str, about: About, verdict: Verdict) -> str:
+def completed(card: str, about: About, verdict: GateResult) -> str:
     """A card with its results filled in."""
     found = FRONT_MATTER.match(card)
     yaml = YAML()

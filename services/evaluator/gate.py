@@ -101,7 +101,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateResult:
     """What the gate says, and why."""
 
     result: Result
@@ -109,7 +109,7 @@ class Verdict:
     summary: str
 
 
-def judge(tallies: Iterable[Tally], gate: Gate) -> Verdict:
+def judge(tallies: Iterable[Tally], gate: Gate) -> GateResult:
     """The verdict on a candidate. The order of `tallies` does not matter."""
     layers: dict[str, list[Tally]] = defaultdict(list)
     for tally in sorted(tallies, key=lambda t: sorted(t.slices.items())):
@@ -124,7 +124,9 @@ def judge(tallies: Iterable[Tally], gate: Gate) -> Verdict:
     failing = [axis for axis in stopping if not axis.short]
     first = all(tally.before is None for found in layers.values() for tally in found)
     result: Result = "fail" if failing else "insufficient" if stopping else "pass"
-    return Verdict(result, axes, in_words(result, failing or stopping or [axes[0], *waived], first))
+    return GateResult(
+        result, axes, in_words(result, failing or stopping or [axes[0], *waived], first)
+    )
 
 
 def task(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:

@@ -11,7 +11,7 @@ from driftgate import events
 from driftgate.buckets import BUCKETS, bucket, owner
 from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
 from driftgate.errors import BadInput, Retriable, Terminal, nearest, shown
-from driftgate.events import Routing
+from driftgate.events import Champion, Routing
 
 SUBJECT = "subject"
 STICKY = (SUBJECT, "request_id")
@@ -115,6 +115,21 @@ def arms_of(routing: Routing) -> tuple[Arm, ...]:
 def champion_of(routing: Routing) -> Arm | None:
     """The champion is the last arm: a challenger's range of traffic comes first."""
     return arm_of(routing.arms[-1], routing) if routing.arms else None
+
+
+def pinned_champion(routing: Routing) -> Champion | None:
+    """The champion of a record as requests and candidates pin it."""
+    arm = champion_of(routing)
+    if arm is None:
+        return None
+    return Champion(
+        version=arm.version,
+        digest=arm.digest,
+        adapter_uri=arm.adapter_uri,
+        base=arm.base,
+        base_digest=arm.base_digest,
+        task=arm.task,
+    )
 
 
 def contradiction(one: Routing, other: Routing) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from driftgate.model_repo import Gate, SliceBar
-from services.evaluator.gate import Axis, Tally, Verdict, judge
+from services.evaluator.gate import Axis, GateResult, Tally, judge
 
 SEEDS = 60
 GATE = Gate.model_validate(
@@ -63,7 +63,7 @@ def cases(layer: Any, name: str, right: int, wrong: int, before: int | None = No
     return [Tally(layer, name, {}, now, then, n) for (now, then), n in fates.items()]
 
 
-def axis(verdict: Verdict, layer: str, name: str, slice_name: str = "all") -> Axis:
+def axis(verdict: GateResult, layer: str, name: str, slice_name: str = "all") -> Axis:
     (found,) = [a for a in verdict.axes if (a.layer, a.name, a.slice) == (layer, name, slice_name)]
     return found
 

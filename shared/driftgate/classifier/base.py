@@ -63,6 +63,22 @@ def same_base(base: BaseRef, digest: str) -> bool:
     return digest in (base.digest, base.weights)
 
 
+def pinned(base: str, digest: str) -> BaseRef:
+    """As `resolve`. An empty digest leaves the base unpinned.
+
+    Raises:
+        Corrupt, BadConfig, ArtifactsUnavailable: as `resolve`.
+        BadConfig: it is another base than the digest names.
+    """
+    found = resolve(base)
+    if digest and not same_base(found, digest):
+        raise BadConfig(
+            f"base {base}: its digest is {found.digest}, but {digest} is wanted (of its weights "
+            f"alone {found.weights}): install that base, or correct base.sha256 in model.yaml"
+        )
+    return found
+
+
 def resolve(base: str) -> BaseRef:
     """Find a base: the embedded one by name, a local folder, or a hub path `owner/name[@revision]`.
 

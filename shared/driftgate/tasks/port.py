@@ -99,7 +99,9 @@ class Task(Protocol):
         """
 
     def check_feedback(self, feedback: Feedback) -> None:
-        """
+        """Where `outputs` is closed this may look at the label alone: ingestion then passes whole
+        columns by it.
+
         Raises:
             BadInput: it corrects to what no version may answer.
         """
