@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 from driftgate import artifact_cache, model_repo
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
-from driftgate.engines import Engine
+from driftgate.engines import Base, Engine
 from driftgate.errors import Corrupt, DriftgateError, Retriable, Terminal
 from driftgate.events import Routing
 from driftgate.routing import Arm, arms_of, check, contradiction
 from services.router.last_good import LastGood
-from services.router.snapshot import Base, Served, Snapshot, base_of
+from services.router.snapshot import Served, Snapshot, base_of
 
 
 class Stale(Terminal):
