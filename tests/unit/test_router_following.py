@@ -530,7 +530,12 @@ def test_artifacts_that_stay_away_are_told_as_a_refusal_and_tried_further(
     assert (told["retrying"], told["reason"].startswith("waits: try ")) == (True, True)
     assert world.epoch() == 1
     full.clear()
-    until(lambda: world.epoch() == 2)
-    world.tick(NOW + 4)
-    assert world.acks()[-1] == (2, "serving")
+    times = count(NOW + 4)
+
+    def serving_is_told() -> bool:
+        world.tick(next(times))
+        return world.acks()[-1] == (2, "serving")
+
+    until(serving_is_told)
+    assert world.epoch() == 2
     assert not world.read("routing.acks")[-1]["retrying"]
