@@ -173,6 +173,116 @@ def test_an_outage_is_waited_for_and_holds_up_its_own_partition_alone() -> None:
     assert system.sent("models.dlq") == []
 
 
+def store_of_a(state: dict[str, bool]) -> Callable[[Any, Any, int], Any]:
+    """Reads from a store that is away for model a."""
+
+    def gather(part: Any, views: Any, now: int) -> Any:
+        if state["away"] and part.model == "a":
+            raise StoreUnavailable("the store is away")
+        return part
+
+    return gather
+
+
+def test_a_model_that_waits_at_a_tick_holds_up_no_other_model_and_not_the_time() -> None:
+    state, seen = {"away": True}, []
+
+    def note(part: Model, views: Any, now: int) -> list[AnyEvent]:
+        seen.append((part.model, part.time, now))
+        return []
+
+    def each(tick: Tick, views: Any) -> list[Model]:
+        return [declared(model, time=tick.time) for model in ("a", "b")]
+
+    system = System(service(tick=Handler(note, store_of_a(state), each)))
+    for time in (10, 20, 30):
+        system.tick(time)
+    engine = system.start()
+    for _ in range(5):
+        system.poll(engine)
+        system.at += 10
+    assert seen == [("b", 10, 10), ("b", 20, 20), ("b", 30, 30)]
+    assert engine.now == 30
+    assert engine.settle() == {Position("clock", 0): 2}  # the newest tick comes again for a
+    assert "clock-0 a" in engine.health.detail["waiting"]
+    state["away"] = False
+    system.poll(engine)
+    assert seen[3:] == [("a", 30, 30)]
+    assert engine.settle() == {Position("clock", 0): 3}
+    assert engine.health.detail["waiting"] is None
+
+
+def test_a_record_that_waits_holds_up_what_is_of_its_model_and_nothing_else() -> None:
+    state = {"away": True}
+    system = System(service(models=Handler(answer, store_of_a(state))))
+    system.write(declared("c"), declared("a", "1"), declared("b"), declared("a", "2"))
+    engine = system.run()
+    assert [event.model for event in system.sent("routing.acks")] == ["c", "b"]
+    assert system.bus.committed("svc") == {Position("models", 0): 1}
+    system.write(declared("b"))
+    system.poll(engine)
+    assert engine.settle() == {}
+    state["away"], system.at = False, 10
+    system.poll(engine)
+    assert [event.model for event in system.sent("routing.acks")] == ["c", "b", "b", "a", "a"]
+    assert engine.settle() == {Position("models", 0): 5}
+
+
+def test_nothing_of_a_partition_that_went_is_handled() -> None:
+    state = {"away": True}
+    system = System(service(models=Handler(answer, store_of_a(state))))
+    system.write(declared("a"))
+    engine = system.run()
+    state["away"], system.at = False, 10
+    engine.drop([Position("models", 0)])
+    engine.advance()
+    assert (engine.settle(), system.sent("routing.acks")) == ({}, [])
+
+
+def test_a_partition_that_is_full_holds_up_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftgate.runtime.order.HIGH_WATER", 1)
+    system = System(service(models=Handler(answer, store_of_a({"away": True})), commands=answer))
+    system.write(declared("a"), declared("a"), declared("a"))
+    system.tick(10, {"models-0": 3})
+    engine = system.start()
+    for record in [*system.bus.read_all(["models"])][:2]:
+        engine.add(record)
+    engine.advance()
+    assert engine.order.full(Position("models", 0))
+    engine.add(*system.bus.read_all(["clock"]))
+    engine.advance()
+    assert engine.now == 10
+
+
+def test_work_is_committed_though_there_is_more() -> None:
+    def slow(event: Any, views: Any, now: int) -> list[AnyEvent]:
+        system.at += 1
+        return []
+
+    system = System(service(models=slow, tick=slow))
+    for time in range(1, 11):
+        system.write(declared("a"))
+        system.tick(time, {"models-0": time})
+    engine = system.start()
+    system.poll(engine)
+    positions = dict(engine.settle())
+    assert 0 < positions[Position("models", 0)] < 10
+    while system.at < 100 and positions[Position("clock", 0)] < 10:
+        engine.advance()
+        positions |= engine.settle()
+    assert positions == {Position("models", 0): 10, Position("clock", 0): 10}
+
+
+def test_a_tick_that_cannot_be_decoded_is_not_committed_before_one_that_waits() -> None:
+    system = System(
+        service(tick=Handler(answer, store_of_a({"away": True}), lambda t, v: [declared("a")]))
+    )
+    system.tick(10)
+    system.bus.producer().send("clock", b"w", b"not avro")
+    assert system.run().settle() == {}
+    assert system.bus.committed("svc") == {}
+
+
 def test_a_tick_comes_after_what_lies_before_it_and_before_all_else() -> None:
     seen: list[str] = []
 

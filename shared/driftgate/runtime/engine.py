@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from driftgate.events import AnyEvent, AuditEntry, Tick
 from driftgate.health import Health, Log
 from driftgate.runtime.backoff import Backoff
 from driftgate.runtime.clock import Clock
-from driftgate.runtime.order import Cut, Order
+from driftgate.runtime.order import Cut, Held, Key, Order, Part
 from driftgate.runtime.service import AuditDraft, Effect, Handler, Memory, Service
 from driftgate.runtime.views import TICKS_KEPT, Views
 
@@ -25,6 +26,8 @@ DEAD_LETTER = "dead-letter"
 CLOCK = Tick.TOPIC
 # Two clocks may have written each tick, for as long as Kafka had not noticed.
 TICKS_RECALLED = 2 * TICKS_KEPT
+# So long is worked before what was done is committed, and the group and the supervisor are heard.
+WORK_SECONDS = 2.0
 
 
 def unfenced() -> None:
@@ -105,8 +108,10 @@ class Engine:
         what is only looked up is known at once."""
         metrics.RECORDS.labels(record.topic).inc()
         if record.topic in self.service.looked_up():
-            self._handle(record)
-            self._done(record)
+            event = self._decoded(record)
+            if event is not None:
+                self.views.follow(event, record.position, record.offset)
+            self.order.passed(record)
             return
         if record.topic != CLOCK:
             self.order.add(record)
@@ -115,19 +120,27 @@ class Engine:
         if isinstance(tick, Tick):
             self.order.add_tick(record, tick)
         else:
-            self._done(record)
+            self.order.passed(record)
 
     def advance(self, ticks_only: bool = False) -> None:
-        """Handles all that may be handled now, and sends what it leads to.
+        """Handles what may be handled now, for some seconds at most, and sends what it leads to.
 
         Raises:
             BusUnavailable: what was decided could not be sent in time. Begin anew.
         """
-        while (found := self.order.take(self.monotonic(), ticks_only)) is not None:
-            if isinstance(found, Cut):
-                self._tick(found)
-            else:
-                self._run(found)
+        until = self.monotonic() + WORK_SECONDS
+        while (now := self.monotonic()) <= until:
+            match self.order.take(now, ticks_only):
+                case None:
+                    return
+                case Cut() as cut:
+                    self._tick(cut)
+                case Part(cut, model):
+                    self._pass_time(cut, model)
+                case Held() as held:
+                    self._retry(held, until)
+                case records:
+                    self._run(records, until)
 
     def settle(self) -> Mapping[Position, int]:
         """What may be committed: the next offset of each partition whose records have had their
@@ -207,43 +220,75 @@ class Engine:
         self.views.tick(tick.time)
         self.clock.advance(tick, record.timestamp)
 
-    def _run(self, records: Sequence[Record]) -> None:
-        """Records of one partition, in their order."""
+    def _run(self, records: Sequence[Record], until: float) -> None:
+        """Records of one partition, in their order, as far as time allows."""
         for index, record in enumerate(records):
-            try:
-                self._handle(record)
-            except BusUnavailable:
-                raise
-            except Retriable as error:
-                self.order.put_back(records[index:], self._again(record, error))
+            if self.monotonic() > until:
+                self.order.put_back(records[index:])
                 return
-            self._done(record)
+            try:
+                event = self._decoded(record)
+            except Retriable as error:  # whose it is is not known
+                self.order.put_back(records[index:], self._again(Key(record.position, ""), error))
+                return
+            if event is None:
+                continue
+            key = Key(record.position, getattr(event, "model", ""))
+            if self.order.behind(key, record):
+                continue
+            if waits := self._handle(event, record):
+                self.order.hold(key, [record], self._again(key, waits))
+            else:
+                self._worked(key)
+
+    def _retry(self, held: Held, until: float) -> None:
+        """Records of one model that waited, up to the first that must wait again."""
+        for index, record in enumerate(held.records):
+            if self.monotonic() > until:
+                self.order.hold(held.key, held.records[index:], 0.0)
+                return
+            event = self._decoded(record)
+            if event is not None and (waits := self._handle(event, record)):
+                self.order.hold(held.key, held.records[index:], self._again(held.key, waits))
+                return
+            self._worked(held.key)
+
+    def _handle(self, event: AnyEvent, record: Record) -> Retriable | None:
+        """What a record leads to; what it must wait for, if it must."""
+        if type(event) in self.views:
+            self.views.follow(event, record.position, record.offset)
+        waits = None
+        for part in self._parts(event):
+            waits = self._react(part, event, record) or waits
+        return waits
 
     def _tick(self, cut: Cut) -> None:
         """Time passes. A tick at which it does not, as one that two clocks wrote, is nothing."""
-        if cut.tick.time > self.now:
-            try:
-                self._pass_time(cut)
-            except BusUnavailable:
-                raise
-            except Retriable as error:
-                self.order.put_back_tick(cut, self._again(cut.record, error))
-                return
-            self.now = cut.tick.time
-        self._done(cut.record)
-
-    def _pass_time(self, cut: Cut) -> None:
-        self._advance_clock(cut.tick, cut.record)
-        metrics.CLOCK.set(cut.tick.time / 1000)
-        self._react(cut.tick, cut.record, cut.tick.time)
-
-    def _handle(self, record: Record) -> None:
-        event = self._decoded(record)
-        if event is None:
+        if cut.tick.time <= self.now:
             return
-        if type(event) in self.views:
-            self.views.follow(event, record.position, record.offset)
-        self._react(event, record)
+        self.now = cut.tick.time
+        self._advance_clock(cut.tick, cut.record)
+        metrics.CLOCK.set(self.now / 1000)
+        self._pass_time(cut)
+
+    def _pass_time(self, cut: Cut, model: str | None = None) -> None:
+        """What a tick leads to, for each model or for one. A model that waits holds up no other."""
+        parts: dict[str, list[Any]] = defaultdict(list)
+        for part in self._parts(cut.tick):
+            parts[getattr(part, "model", "")].append(part)
+        for whose in parts if model is None else {model} & parts.keys():
+            self._pass_time_of(Part(cut, whose), parts[whose])
+
+    def _pass_time_of(self, due: Part, parts: Sequence[Any]) -> None:
+        if self.order.supersedes(due):
+            return
+        key = Key(due.cut.record.position, due.model)
+        for part in parts:
+            waits = self._react(part, due.cut.tick, due.cut.record, due.cut.tick.time)
+            if waits is not None:
+                self.order.hold_part(due, self._again(key, waits))
+                return
+        self._worked(key)
 
     def _decoded(self, record: Record) -> AnyEvent | None:
         """None for a deletion, and for what ingest-logger, which reads every topic, makes a dead
@@ -261,25 +306,24 @@ class Engine:
             self.log.warning("skipped", position=str(record.position), error=str(error))
             return None
 
-    def _react(self, event: AnyEvent, record: Record, now: int = 0) -> None:
-        """Everything that an event leads to."""
+    def _parts(self, event: AnyEvent) -> Sequence[Any]:
+        """The parts of an event that are handled by themselves."""
         handler = self.service.handlers.get(type(event))
-        if handler is None:
-            return
+        return () if handler is None else tuple(handler.each(event, self.views))
+
+    def _react(self, part: Any, event: AnyEvent, record: Record, now: int = 0) -> Retriable | None:
+        """Everything that a part of an event leads to; what it must wait for, if it must."""
         now = now or self.now or getattr(event, "time", 0)
         self.views.place = record.position, record.offset
-        waits: Retriable | None = None
-        for part in tuple(handler.each(event, self.views)):
-            try:
-                self.send(self._effects(handler, part, now))
-            except BusUnavailable:
-                raise
-            except Retriable as error:  # the other parts do not wait for it
-                waits = error
-            except Exception as error:  # noqa: BLE001 - what was not foreseen stays where it arose
-                self._failed(error, part, event, record, now)
-        if waits is not None:
-            raise waits
+        try:
+            self.send(self._effects(self.service.handlers[type(event)], part, now))
+        except BusUnavailable:
+            raise
+        except Retriable as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - what was not foreseen stays where it arose
+            self._failed(error, part, event, record, now)
+        return None
 
     def _effects(self, handler: Handler, part: Any, now: int) -> list[Effect]:
         """The effects of a part of an event. An error that nobody foresaw may pass by itself."""
@@ -344,24 +388,26 @@ class Engine:
         for topic, _, _ in records:
             metrics.EMITTED.labels(topic).inc()
 
-    def _done(self, record: Record) -> None:
-        self._handled[record.position] = record.offset + 1
-        if self._backoff.failures(record.position):
-            self._backoff.forget(record.position)
-            self.health.heartbeat(waiting=None)
+    def _worked(self, key: Key) -> None:
+        """What may have waited waits no longer."""
+        if self._backoff.failures(key):
+            self._backoff.forget(key)
+            if not self.order.waits:
+                self.health.heartbeat(waiting=None)
 
     def _cannot_keep(self, error: OSError) -> None:
         metrics.RETRIES.labels(type(error).__name__).inc()
         self.log.error("memory not kept", error=str(error))
         self.health.heartbeat(waiting=f"memory: {error}")
 
-    def _again(self, record: Record, error: Retriable) -> float:
-        """When a record that waits is tried again. Outages are waited for, however long."""
-        pause = self._backoff.next(record.position)
-        tries = self._backoff.failures(record.position)
+    def _again(self, key: Key, error: Retriable) -> float:
+        """When what waits is tried again. Outages are waited for, however long."""
+        pause = self._backoff.next(key)
+        tries = self._backoff.failures(key)
+        place = " ".join(filter(None, (str(key.position), key.model)))
         metrics.RETRIES.labels(type(error).__name__).inc()
-        self.log.warning("waits", position=str(record.position), seconds=pause, error=str(error))
-        self.health.heartbeat(waiting=f"{record.position}, tried {tries} times: {error}")
+        self.log.warning("waits", position=place, seconds=pause, error=str(error))
+        self.health.heartbeat(waiting=f"{place}, tried {tries} times: {error}")
         return self.monotonic() + pause
 
 

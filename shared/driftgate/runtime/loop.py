@@ -23,8 +23,6 @@ POLL_SECONDS = 0.2
 # Kafka misses a member 10 s after it last heard of it: for half of that a commit proves that the
 # group has no other owner.
 PROOF_SECONDS = 5.0
-# Records of one partition that are held in memory while it waits, at most.
-HIGH_WATER = 50_000
 
 
 @dataclass
@@ -120,7 +118,7 @@ class Shift:
             return
         for record in found:
             self.engine.add(record)
-        self.engine.order.reached = reached()
+        self.engine.order.reached = dict(reached())
         self.engine.advance(ticks_only=bool(found) and self.behind())
         self.hold_back()
         settled = self.engine.settle()
@@ -160,7 +158,7 @@ class Shift:
         """Reads no further where more waits than memory should hold."""
         assert self.engine is not None
         assert self.member is not None
-        full = {p for p in self.engine.order.reached if self.engine.order.size(p) > HIGH_WATER}
+        full = {p for p in self.engine.order.reached if self.engine.order.full(p)}
         self.member.pause(full - self._paused)
         self.member.resume(self._paused - full)
         self._paused = full
