@@ -58,7 +58,8 @@ class Telling:
     time, and how much it remembers.
 
     Attributes:
-        folder: shared with the test. While it holds a file `away`, models wait.
+        folder: shared with the test. While it holds a file `away`, models wait; while it holds
+            `away-1`, model 1 does.
         options: `memory`, `every-replica`.
     """
 
@@ -92,7 +93,8 @@ class Telling:
                 return event
             if event.repo_uri == "bad":
                 raise BadInput("unhandled", "repo_uri", "bad", "a good one")
-            if (self.folder / "away").exists():
+            own = f"away-{event.model.removeprefix(self.name)}"
+            if any((self.folder / file).exists() for file in ("away", own)):
                 raise StoreUnavailable("the store is away")
             return event
 
