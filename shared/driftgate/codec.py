@@ -15,7 +15,7 @@ import fastavro
 from fastavro.read import SchemaResolutionError
 
 from driftgate.dead_letters import MALFORMED, UNKNOWN_SCHEMA
-from driftgate.errors import BadInput
+from driftgate.errors import BadConfig, BadInput, RegistryUnavailable
 from driftgate.events import EVENTS, AnyEvent, Fields, Topics, topic_of
 from driftgate.schema_registry import HttpRegistry
 from driftgate.schemas import MAGIC, LockFile, Registry, Schemas
@@ -136,21 +136,25 @@ class Codec:
 
         Raises:
             BadInput: as `decode`.
-            BadConfig, RegistryUnavailable: as `refresh`.
+            RegistryUnavailable: the registry is away, wrong, or just edited; whether the id exists
+                is not known.
         """
         try:
             return self.decode(topic, value)
         except BadInput as error:
             if error.reason != UNKNOWN_SCHEMA:
                 raise
-            self.refresh(error.value)
+            try:
+                self.refresh(error.value)
+            except (BadConfig, OSError, ValueError) as wrong:
+                raise RegistryUnavailable(f"schema id {error.value}: {wrong}") from wrong
         return self.decode(topic, value)
 
     def event(self, topic: str, value: bytes | None) -> AnyEvent:
         """As `read`, as the class of the topic.
 
         Raises:
-            BadInput, BadConfig, RegistryUnavailable: as `read`.
+            BadInput, RegistryUnavailable: as `read`.
         """
         return EVENTS[topic].of(self.read(topic, value))
 

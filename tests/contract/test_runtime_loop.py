@@ -27,6 +27,7 @@ from driftgate.bus import Bus, Consumer, Position, Producer
 from driftgate.bus_kafka import KafkaBus
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
+from driftgate.errors import BusUnavailable
 from driftgate.events import AnyEvent, Command, Inference, Model, RoutingAck
 from driftgate.machine_clock import machine_ms
 from driftgate.runtime import Runtime
@@ -67,8 +68,8 @@ class MortalBus:
             raise Killed
         return getattr(self.inner, name)
 
-    def producer(self) -> Any:
-        return MortalClient(self, self.inner.producer())
+    def producer(self, *args: Any) -> Any:
+        return MortalClient(self, self.inner.producer(*args))
 
     def consumer(self, *args: Any, **named: Any) -> Any:
         return MortalClient(self, self.inner.consumer(*args, **named))
@@ -402,6 +403,27 @@ def test_a_replica_that_was_replaced_while_it_stood_still_says_nothing_more(
         assert not {f"Command:{n}" for n in range(2, 100)} & set(system.told(replica="0"))
 
 
+@pytest.mark.parametrize("kind", REAL)
+def test_a_process_whose_name_another_took_says_nothing_more(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with closing(system_of(kind, request, tmp_path)) as system:
+        old = system.start("0")
+        system.write(system.command(1))
+        system.eventually_told("Command:1")
+        system.start("0", "second")
+        for number in itertools.count(2):
+            system.write(system.command(number))
+            system.eventually_told(f"Command:{number}")
+            if system.told("second"):
+                break
+        system.write(*(system.command(n) for n in range(number + 1, number + 100)))
+        system.eventually_told(f"Command:{number + 99}")
+        who = [ack.router.partition("/")[2] for ack in system.acks()]
+        assert "0" not in who[who.index("second") :]
+        old.kill()
+
+
 def test_the_replica_that_is_first_by_name_works_when_it_comes_back(system: System) -> None:
     system.start("1")
     system.write(system.command(1))
@@ -525,6 +547,27 @@ def test_a_broker_that_is_away_for_a_while_costs_nothing(
             system.start()
         system.write(*(system.command(number) for number in range(20, 40)))
         system.eventually_told(*(f"Command:{number}" for number in range(40)))
+
+
+@pytest.mark.slow
+@pytest.mark.stack
+def test_what_was_given_up_is_not_sent_later(tmp_path: Path, codec: Codec) -> None:
+    ports = free_ports(2)
+    with kafka_on(ports, tmp_path) as bus:
+        bus.ensure(codec.topics.by_name.values())
+        producer = bus.producer(2)
+        producer.send("commands", b"a", b"before")
+        producer.flush()
+    producer.send("commands", b"a", b"given up")
+    with pytest.raises(BusUnavailable):
+        producer.flush()
+    producer.send("commands", b"a", b"behind it")
+    started = time.monotonic()
+    producer.close()
+    assert time.monotonic() - started < 1
+    with kafka_on(ports, tmp_path) as bus:
+        away_until(time.monotonic() + 5)
+        assert [record.value for record in bus.read_all(["commands"])] == [b"before"]
 
 
 @pytest.mark.slow

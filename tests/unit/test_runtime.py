@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from driftgate.audit import broken_links
 from driftgate.bus import Position, Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
-from driftgate.errors import BadInput, BusUnavailable, Corrupt, StoreUnavailable
+from driftgate.errors import (
+    BadConfig,
+    BadInput,
+    BusUnavailable,
+    Corrupt,
+    RegistryUnavailable,
+    StoreUnavailable,
+)
 from driftgate.events import AnyEvent, AuditEntry, Command, Model, RoutingAck, Tick
 from driftgate.health import Health, log_for
-from driftgate.runtime import AuditDraft, Handler, Service, View
+from driftgate.runtime import AuditDraft, Handler, Runtime, Service, View
 from driftgate.runtime.engine import Engine
+from driftgate.runtime.loop import Shift
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
 
@@ -147,6 +156,41 @@ def test_what_nobody_foresaw_ends_as_a_dead_letter_with_an_entry_in_the_audit(
     assert (entry.model, entry.decision) == ("a", "dead-letter")
     expected = 3 if isinstance(error, ZeroDivisionError) else 1
     assert tries.count("a") == 2 * expected
+
+
+def test_what_the_bus_refuses_for_good_becomes_a_dead_letter_and_stops_no_other() -> None:
+    def tell(event: Model, views: Any, now: int) -> list[Any]:
+        draft = AuditDraft(
+            model=event.model,
+            decision="noted",
+            inputs={},
+            result={},
+            summary="",
+            time=now,
+            cause=event.as_dict(),
+        )
+        if event.actor == "large":  # too large an entry, after one that is told
+            return [draft, replace(draft, cause=1, inputs={"all": event.repo_uri * 4})]
+        if event.actor == "larger":
+            return [draft, replace(ack(event.model), reason=event.repo_uri * 4)]
+        return [draft, ack(event.model)]
+
+    long = "x" * 3_000_000
+    system = System(service(models=tell))
+    system.write(
+        declared("a"),
+        replace(declared("a"), actor="large", repo_uri=long),
+        replace(declared("a"), actor="larger", repo_uri=long),
+        declared("a", time=2),
+        declared("b"),
+    )
+    system.run()
+    assert [event.model for event in system.sent("routing.acks")] == ["a", "a", "b"]
+    assert [len(letter.value) > 3_000_000 for letter in system.sent("models.dlq")] == [True, True]
+    entries = system.sent("audit")
+    assert [e.decision for e in entries if e.model == "a"].count("dead-letter") == 2
+    assert broken_links(entries) == []
+    assert max(len(entry.inputs) for entry in entries) < 20_000
 
 
 def test_an_outage_is_waited_for_and_holds_up_its_own_partition_alone() -> None:
@@ -653,3 +697,80 @@ def test_a_schema_that_appears_while_running_is_read(tmp_path: Path) -> None:
     engine.add(Record("models", 0, 0, b"a", value))
     engine.advance()
     assert [event.model for event in system.sent("routing.acks")] == ["a"]
+
+
+def test_a_replica_whose_name_another_process_took_sends_nothing_more() -> None:
+    system = System(service(models=answer))
+    health, log = Health("svc"), log_for("svc")
+    shift = Shift(Runtime(system.service, system.bus, CODEC, "0", log, health))
+    consumer = system.bus.consumer(["models", "clock"], "svc", "svc-0", shift, exclusive=True)
+    system.write(declared("a"))
+    shift.step(consumer)
+    assert shift.engine is not None
+    system.bus.consumer(["models", "clock"], "svc", "svc-0", exclusive=True)
+    with pytest.raises(BusUnavailable):
+        shift.engine.send([ack("b")])
+    assert [event.model for event in system.sent("routing.acks")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        BadConfig("401: expected http://USER:PASSWORD@host:port"),
+        FileNotFoundError("registry.lock"),
+        ValueError("not enough values to unpack"),
+    ],
+)
+def test_a_registry_that_is_wrong_is_waited_for(
+    wrong: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = System(service(models=answer, commands=answer))
+    unknown = b"\0" + (99_999).to_bytes(4) + b"body"
+    system.bus.producer().send("models", b"a", unknown)
+    system.write(declared("b"), ordered("c"))
+    refresh = type(CODEC.registry).refresh
+
+    def fails(registry: Any, schema_id: int | None = None) -> bool:
+        raise wrong
+
+    monkeypatch.setattr(type(CODEC.registry), "refresh", fails)
+    engine = system.run()
+    assert [event.model for event in system.sent("routing.acks")] == ["c"]
+    assert system.bus.committed("svc") == {Position("commands", 0): 1}
+    monkeypatch.setattr(type(CODEC.registry), "refresh", refresh)
+    system.at = 10
+    system.poll(engine)
+    assert [event.model for event in system.sent("routing.acks")] == ["c", "b"]
+    assert engine.settle() == {Position("models", 0): 2}
+
+
+def test_a_registry_that_is_away_stops_neither_time_nor_other_topics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looking = Service(
+        name="svc",
+        handlers={Command: Handler(answer), Tick: Handler(lambda *_: [])},
+        views=(View(Model),),
+    )
+    system = System(looking)
+    unknown = b"\0" + (99_999).to_bytes(4) + b"body"
+    engine = system.start()
+    system.bus.producer().send("models", b"a", unknown)
+    system.bus.producer().send("clock", b"w", unknown)
+    system.write(declared("b"), ordered("c"))
+    refresh = type(CODEC.registry).refresh
+
+    def fails(registry: Any, schema_id: int | None = None) -> bool:
+        raise RegistryUnavailable("no answer")
+
+    monkeypatch.setattr(type(CODEC.registry), "refresh", fails)
+    system.poll(engine)
+    assert [event.model for event in system.sent("routing.acks")] == ["c"]
+    assert engine.settle() == {Position("commands", 0): 1}
+    monkeypatch.setattr(type(CODEC.registry), "refresh", refresh)
+    system.tick(10)
+    system.at = 10
+    system.poll(engine)
+    system.poll(engine)
+    assert (engine.now, [*engine.views[Model]]) == (10, ["b"])
+    assert engine.settle() == {Position("models", 0): 2, Position("clock", 0): 2}

@@ -11,7 +11,7 @@ from typing import Any
 from driftgate import metrics
 from driftgate.audit import Audit
 from driftgate.bus import Bus, Position, Producer, Record
-from driftgate.codec import Codec
+from driftgate.codec import Codec, canonical
 from driftgate.dead_letters import UNHANDLED, dead_letter
 from driftgate.errors import BadInput, BusUnavailable, Retriable, Terminal
 from driftgate.events import AnyEvent, AuditEntry, Tick
@@ -28,6 +28,11 @@ CLOCK = Tick.TOPIC
 TICKS_RECALLED = 2 * TICKS_KEPT
 # So long is worked before what was done is committed, and the group and the supervisor are heard.
 WORK_SECONDS = 2.0
+# Less than the 10 s after which the group misses a member: what this replica could not send does
+# not come when another one works.
+GIVE_UP_SECONDS = 8.0
+# Characters of an event, or of an error, that the audit tells of what was given up.
+MAX_TOLD = 10_000
 
 
 def unfenced() -> None:
@@ -87,7 +92,7 @@ class Engine:
         Raises:
             BusUnavailable
         """
-        self._producer = self.bus.producer()
+        self._producer = self.bus.producer(GIVE_UP_SECONDS)
         ends, newest = self._materialise()
         if self.service.memory is not None:
             self._handled = self._remembered(self.service.memory)
@@ -107,20 +112,23 @@ class Engine:
         """Takes a record that was polled. Ticks are decoded at once, since they order the rest, and
         what is only looked up is known at once."""
         metrics.RECORDS.labels(record.topic).inc()
-        if record.topic in self.service.looked_up():
-            event = self._decoded(record)
-            if event is not None:
-                self.views.follow(event, record.position, record.offset)
-            self.order.passed(record)
-            return
-        if record.topic != CLOCK:
+        at_once = record.topic == CLOCK or record.topic in self.service.looked_up()
+        if not at_once or self.order.queued(record.position):
             self.order.add(record)
             return
-        tick = self._decoded(record)
-        if isinstance(tick, Tick):
-            self.order.add_tick(record, tick)
-        else:
-            self.order.passed(record)
+        try:
+            event = self._decoded(record)
+        except Retriable:
+            self.order.add(record)  # and those behind it
+            return
+        self.order.passed(record)
+        self._known_at_once(event, record)
+
+    def _known_at_once(self, event: AnyEvent | None, record: Record) -> None:
+        if isinstance(event, Tick):
+            self.order.add_tick(record, event)
+        elif event is not None:
+            self.views.follow(event, record.position, record.offset)
 
     def advance(self, ticks_only: bool = False) -> None:
         """Handles what may be handled now, for some seconds at most, and sends what it leads to.
@@ -231,7 +239,8 @@ class Engine:
             except Retriable as error:  # whose it is is not known
                 self.order.put_back(records[index:], self._again(Key(record.position, ""), error))
                 return
-            if event is None:
+            if event is None or isinstance(event, Tick):
+                self._known_at_once(event, record)
                 continue
             key = Key(record.position, getattr(event, "model", ""))
             if self.order.behind(key, record):
@@ -355,15 +364,27 @@ class Engine:
             effects += given_up(part, event, refused, now)
         else:
             self.log.warning("dead letter", topic=event.TOPIC, error=str(refused))
-        self.send(effects)
+        for effect in effects:
+            try:
+                self.send([effect])
+            except Terminal as lost:  # the record stays where it is
+                self.log.error("not told", position=str(record.position), error=str(lost))
 
     def send(self, effects: Iterable[Effect]) -> None:
         """Returns once all is acknowledged. Audit entries come first: a decision that is told and
         then lost is taken again under the same id; one that is not told may never be.
 
         Raises:
+            BusRefused, BadInput: something of it can never be sent.
             BusUnavailable: not acknowledged in time.
         """
+        try:
+            self._send(effects)
+        except Exception:
+            self._audit = None  # how far its chains got is for the log to say
+            raise
+
+    def _send(self, effects: Iterable[Effect]) -> None:
         drafts: list[AuditEntry] = []
         events: list[AnyEvent] = []
         for effect in effects:
@@ -414,7 +435,16 @@ class Engine:
 def unforeseen(error: Exception, part: Any) -> BadInput:
     """An error that a dead letter can tell."""
     told = str(error) if isinstance(error, Terminal) else f"{type(error).__name__}: {error}"
-    return BadInput(UNHANDLED, "event", type(part).__name__, f"one that can be handled ({told})")
+    why = f"one that can be handled ({told[:MAX_TOLD]})"
+    return BadInput(UNHANDLED, "event", type(part).__name__, why)
+
+
+def cut(value: Any) -> Any:
+    """A value, or the beginning of one that is too long for an entry of the audit."""
+    text = canonical(value)
+    if len(text) <= MAX_TOLD:
+        return value
+    return {"begins": text[:MAX_TOLD], "characters": len(text)}
 
 
 def given_up(part: Any, event: AnyEvent, error: BadInput, now: int) -> list[Effect]:
@@ -427,7 +457,7 @@ def given_up(part: Any, event: AnyEvent, error: BadInput, now: int) -> list[Effe
         AuditDraft(
             model=model,
             decision=DEAD_LETTER,
-            inputs={"event": event.as_dict()},
+            inputs={"event": cut(event.as_dict())},
             result={"reason": error.reason, "message": str(error)},
             summary=f"not handled: {error}",
             time=now,

@@ -25,8 +25,8 @@ from faust.transport.drivers import aiokafka
 from faust.types import TP
 
 from driftgate import metrics
-from driftgate.bus import Position, Record
-from driftgate.bus_kafka import COMMIT_MS, FETCH_WAIT_MS, MAX_RECORD_BYTES, SESSION_MS
+from driftgate.bus import MAX_RECORD_BYTES, Position, Record
+from driftgate.bus_kafka import COMMIT_MS, FETCH_WAIT_MS, SESSION_MS
 from driftgate.errors import BusUnavailable
 from driftgate.runtime.engine import CLOCK
 from driftgate.runtime.loop import POLL_SECONDS, Runtime, Shift

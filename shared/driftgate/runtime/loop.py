@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,9 +19,6 @@ from driftgate.runtime.engine import CLOCK, Engine
 from driftgate.runtime.service import Service
 
 POLL_SECONDS = 0.2
-# Kafka misses a member 10 s after it last heard of it: for half of that a commit proves that the
-# group has no other owner.
-PROOF_SECONDS = 5.0
 
 
 @dataclass
@@ -76,7 +72,6 @@ class Shift:
         self.runtime = runtime
         self.engine: Engine | None = None
         self.member: Member | None = None
-        self._proven = -PROOF_SECONDS
         self._starts: Mapping[Position, int] = {}
         self._paused: set[Position] = set()
 
@@ -131,11 +126,10 @@ class Shift:
         """Kafka takes a commit of none but the group's members, as they are at that moment."""
         assert self.member is not None
         self.member.commit(next_offsets)
-        self._proven = time.monotonic()
 
     def prove(self) -> None:
-        """Returns while this replica is the one that works. One that was stopped, or that Kafka
-        lost sight of, would otherwise go on for as long as it takes to hear that another works.
+        """Returns while this replica is the one that works. One that was stopped, that Kafka lost
+        sight of, or whose name another process took, would otherwise go on until it hears of it.
 
         Raises:
             BusUnavailable: another one works.
@@ -143,8 +137,7 @@ class Shift:
         shared = self.runtime.service.every_replica
         if shared or self.engine is None or self.member is None:
             return
-        if time.monotonic() - self._proven > PROOF_SECONDS:
-            self.commit(self.engine.committed())
+        self.commit(self.engine.committed())
 
     def behind(self) -> bool:
         """Whether ticks or states were written that are not polled yet. Records wait for them, so

@@ -89,11 +89,14 @@ class Order:
 
     def add_tick(self, record: Record, tick: Tick) -> None:
         self._cuts.append(cut_of(record, tick))
-        self.passed(record)
 
     def passed(self, record: Record) -> None:
         """A record was polled; one that is not added needs nothing more."""
         self.reached[record.position] = record.offset + 1
+
+    def queued(self, position: Position) -> bool:
+        """Whether records of a partition wait in their order."""
+        return bool(self._queues.get(position))
 
     def take(self, at: float, ticks_only: bool = False) -> Cut | Part | Held | list[Record] | None:
         """What is to be handled next: a tick, what waited, or records of one partition; None when
