@@ -60,8 +60,7 @@ class Telling:
     Attributes:
         folder: shared with the test. While it holds a file `away`, models wait; while it holds
             `away-1`, model 1 does.
-        options: `memory`, `every-replica`; `second`, what it tells bears this in place of the
-            replica's name.
+        options: `memory`, `every-replica`.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Telling:
                 memory.count += 1
             told = (type(event).__name__, what.removeprefix(self.name), str(now))
             yield RoutingAck(
-                router=f"{self.name}/{'second' if 'second' in self.options else self.replica}",
+                router=f"{self.name}/{self.replica}",
                 model=what,
                 epoch=memory.count if memory else 0,
                 status="serving",

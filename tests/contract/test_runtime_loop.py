@@ -403,27 +403,6 @@ def test_a_replica_that_was_replaced_while_it_stood_still_says_nothing_more(
         assert not {f"Command:{n}" for n in range(2, 100)} & set(system.told(replica="0"))
 
 
-@pytest.mark.parametrize("kind", REAL)
-def test_a_process_whose_name_another_took_says_nothing_more(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    with closing(system_of(kind, request, tmp_path)) as system:
-        old = system.start("0")
-        system.write(system.command(1))
-        system.eventually_told("Command:1")
-        system.start("0", "second")
-        for number in itertools.count(2):
-            system.write(system.command(number))
-            system.eventually_told(f"Command:{number}")
-            if system.told("second"):
-                break
-        system.write(*(system.command(n) for n in range(number + 1, number + 100)))
-        system.eventually_told(f"Command:{number + 99}")
-        who = [ack.router.partition("/")[2] for ack in system.acks()]
-        assert "0" not in who[who.index("second") :]
-        old.kill()
-
-
 def test_the_replica_that_is_first_by_name_works_when_it_comes_back(system: System) -> None:
     system.start("1")
     system.write(system.command(1))
