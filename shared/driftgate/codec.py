@@ -7,6 +7,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from fastavro.read import SchemaResolutionError
 from driftgate.dead_letters import MALFORMED, UNKNOWN_SCHEMA
 from driftgate.errors import BadConfig, BadInput, RegistryUnavailable
 from driftgate.events import EVENTS, AnyEvent, Fields, Topics, topic_of
+from driftgate.schema_copy import CopiedRegistry
 from driftgate.schema_registry import HttpRegistry
 from driftgate.schemas import MAGIC, LockFile, Registry, Schemas
 
@@ -40,9 +42,10 @@ class Codec:
     topics: Topics
 
     @classmethod
-    def load(cls, folder: Path, registry: str = "") -> Codec:
+    def load(cls, folder: Path, registry: str = "", copy: Path | None = None) -> Codec:
         """Topics and schemas of a folder. Ids are those of its `registry.lock`, or those of the
-        Schema Registry at the URL `registry`.
+        Schema Registry at the URL `registry`; while that is away, those of its copy, if one is
+        kept at `copy`.
 
         Raises:
             BadConfig: a schema is missing, changed, not Avro, or does not go with older versions.
@@ -52,7 +55,8 @@ class Codec:
         if not registry:
             return cls(lock, topics)
         subjects = {topic.subject for topic in topics.by_name.values()}
-        return cls(HttpRegistry(registry, subjects, lock.schemas.by_id.values()), topics)
+        join = partial(HttpRegistry, registry, subjects, lock.schemas.by_id.values())
+        return cls(CopiedRegistry(join, copy) if copy else join(), topics)
 
     @property
     def schemas(self) -> Schemas:
