@@ -23,7 +23,6 @@ from driftgate.runtime.service import AuditDraft, Effect, Handler, Memory, Servi
 from driftgate.runtime.views import TICKS_KEPT, Views
 
 DEAD_LETTER = "dead-letter"
-CLOCK = Tick.TOPIC
 # Two clocks may have written each tick, for as long as Kafka had not noticed.
 TICKS_RECALLED = 2 * TICKS_KEPT
 # So long is worked before what was done is committed, and the group and the supervisor are heard.
@@ -35,7 +34,7 @@ GIVE_UP_SECONDS = 8.0
 MAX_TOLD = 10_000
 
 
-def unfenced() -> None:
+def no_fence() -> None:
     return
 
 
@@ -61,7 +60,7 @@ class Engine:
     clock: Clock = field(default_factory=Clock)
     monotonic: Callable[[], float] = time.monotonic
     replica: str = "0"
-    fence: Callable[[], None] = unfenced
+    fence: Callable[[], None] = no_fence
     views: Views = field(init=False)
     order: Order = field(init=False, default_factory=Order)
     now: int = field(init=False, default=0)
@@ -101,7 +100,7 @@ class Engine:
         if self.service.every_replica:
             for record in newest:
                 self.add(record)
-            last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([CLOCK]).items()}
+            last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([Tick.TOPIC]).items()}
             self._recall_time(last_tick)
             return ends | last_tick
         self._committed = self.bus.committed(self.service.name)
@@ -112,7 +111,7 @@ class Engine:
         """Takes a record that was polled. Ticks are decoded at once, since they order the rest, and
         what is only looked up is known at once."""
         metrics.RECORDS.labels(record.topic).inc()
-        at_once = record.topic == CLOCK or record.topic in self.service.looked_up()
+        at_once = record.topic == Tick.TOPIC or record.topic in self.service.looked_up()
         if not at_once or self.order.queued(record.position):
             self.order.add(record)
             return
@@ -169,7 +168,7 @@ class Engine:
 
     def committed(self) -> Mapping[Position, int]:
         """What the group has committed of the ticks. To commit it again changes nothing."""
-        ticks = Position(CLOCK, 0)
+        ticks = Position(Tick.TOPIC, 0)
         return {ticks: self._settled.get(ticks, self._committed.get(ticks, 0))}
 
     def handled(self, position: Position, default: int) -> int:
@@ -212,11 +211,11 @@ class Engine:
     def _recall_time(self, starts: Mapping[Position, int]) -> None:
         """Time as it was before the ticks that are to be handled, so that what is decided before
         the next one does not hang on a restart."""
-        handled = {p: at for p, at in starts.items() if p.topic == CLOCK and at > 0}
+        handled = {p: at for p, at in starts.items() if p.topic == Tick.TOPIC and at > 0}
         since = {position: max(at - TICKS_RECALLED, 0) for position, at in handled.items()}
         if not handled:
             return
-        for record in self.bus.read_all([CLOCK], since):
+        for record in self.bus.read_all([Tick.TOPIC], since):
             if record.offset >= handled.get(record.position, 0):
                 break
             tick = self._decoded(record)

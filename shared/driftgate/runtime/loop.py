@@ -12,10 +12,11 @@ from driftgate import metrics
 from driftgate.bus import Bus, Consumer, Position, Record
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
+from driftgate.events import Tick
 from driftgate.health import Health, Log
 from driftgate.runtime.backoff import Backoff
 from driftgate.runtime.clock import Clock
-from driftgate.runtime.engine import CLOCK, Engine
+from driftgate.runtime.engine import Engine
 from driftgate.runtime.service import Service
 
 POLL_SECONDS = 0.2
@@ -144,7 +145,7 @@ class Shift:
         that a record is handled after the tick, and with the state, that came before it."""
         assert self.engine is not None
         reached = self.engine.order.reached
-        ends = self.runtime.bus.ends([CLOCK, *self.runtime.service.looked_up()])
+        ends = self.runtime.bus.ends([Tick.TOPIC, *self.runtime.service.looked_up()])
         return any(reached.get(position, end) < end for position, end in ends.items())
 
     def hold_back(self) -> None:
