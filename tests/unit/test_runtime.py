@@ -272,6 +272,23 @@ def test_a_record_that_waits_holds_up_what_is_of_its_model_and_nothing_else() ->
     assert engine.settle() == {Position("models", 0): 5}
 
 
+def test_a_model_that_waited_and_is_no_more_waits_no_longer() -> None:
+    models = ["a", "b"]
+
+    def each(tick: Tick, views: Any) -> list[Model]:
+        return [declared(model) for model in models]
+
+    system = System(service(tick=Handler(answer, store_of_a({"away": True}), each)))
+    system.tick(10)
+    engine = system.run()
+    assert engine.health.detail["waiting"]
+    models.remove("a")
+    system.at = 10
+    engine.advance()
+    assert engine.health.detail["waiting"] is None
+    assert engine.settle() == {Position("clock", 0): 1}
+
+
 def test_nothing_of_a_partition_that_went_is_handled() -> None:
     state = {"away": True}
     system = System(service(models=Handler(answer, store_of_a(state))))
@@ -315,6 +332,23 @@ def test_work_is_committed_though_there_is_more() -> None:
         engine.advance()
         positions |= engine.settle()
     assert positions == {Position("models", 0): 10, Position("clock", 0): 10}
+
+
+def test_what_comes_faster_than_it_is_handled_is_read_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("driftgate.runtime.order.READ_AHEAD", 3)
+
+    def slow(event: Any, views: Any, now: int) -> list[AnyEvent]:
+        system.at += 1
+        return []
+
+    system = System(service(models=slow))
+    system.write(*(declared("a") for _ in range(9)))
+    engine = system.run()
+    assert engine.order.full(Position("models", 0))
+    engine.advance()
+    assert not engine.order.full(Position("models", 0))
 
 
 def test_a_tick_that_cannot_be_decoded_is_not_committed_before_one_that_waits() -> None:

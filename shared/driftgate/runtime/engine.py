@@ -284,7 +284,7 @@ class Engine:
         parts: dict[str, list[Any]] = defaultdict(list)
         for part in self._parts(cut.tick):
             parts[getattr(part, "model", "")].append(part)
-        for whose in parts if model is None else {model} & parts.keys():
+        for whose in list(parts) if model is None else [model]:
             self._pass_time_of(Part(cut, whose), parts[whose])
 
     def _pass_time_of(self, due: Part, parts: Sequence[Any]) -> None:
@@ -391,17 +391,16 @@ class Engine:
                 drafts += self.audit.chained(effect)
             else:
                 events.append(effect)
-        if drafts or events:
+        # Encoded before: what cannot be is found before anything is sent.
+        encoded = [[self.codec.record(event) for event in part] for part in (drafts, events)]
+        for records in filter(None, encoded):
             self.fence()
-        for part in (drafts, events):
-            if part:
-                self._publish(part)
+            self._publish(records)
         for event in events:
             self.views.sent(event)
         self.service.observe(events, self.views)
 
-    def _publish(self, events: Sequence[AnyEvent]) -> None:
-        records = [self.codec.record(event) for event in events]
+    def _publish(self, records: Sequence[tuple[str, bytes | None, bytes]]) -> None:
         for topic, key, value in records:
             self._producer.send(topic, key, value)
         self._producer.flush()

@@ -22,8 +22,10 @@ from typing import NamedTuple
 from driftgate.bus import Position, Record
 from driftgate.events import Tick
 
-# Records of one partition that are held in memory while it waits, at most.
+# Records of one partition that are held in memory, at most: of models that wait, and of all others,
+# where they come faster than they are handled.
 HIGH_WATER = 50_000
+READ_AHEAD = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ class Order:
 
     def full(self, position: Position) -> bool:
         """Whether more of a partition waits than memory should hold."""
-        return self.size(position) > HIGH_WATER
+        ahead = len(self._queues.get(position, ()))
+        return ahead > READ_AHEAD or self.size(position) > HIGH_WATER
 
     @property
     def waits(self) -> bool:
