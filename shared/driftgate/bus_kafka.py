@@ -183,7 +183,7 @@ class KafkaBus:
 class KafkaSender:
     """An idempotent producer: a retry inside the client never doubles a record."""
 
-    def __init__(self, servers: Sequence[str], give_up_seconds: float) -> None:
+    def __init__(self, servers: Sequence[str], give_up_seconds: float = GIVE_UP_SECONDS) -> None:
         give_up_ms = int(give_up_seconds * 1000)
         with guarded(f"connecting to Kafka at {servers}"):
             self._producer = connected(

@@ -6,12 +6,12 @@ import threading
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from kafka.future import Future
 
 from driftgate import bus_kafka
 from driftgate.bus_kafka import KafkaSender
-from driftgate.errors import BusUnavailable
+from driftgate.errors import BusRefused, BusUnavailable
 
 
 class Sent(Future):
@@ -77,5 +77,22 @@ def test_a_record_that_failed_long_before_is_told_by_the_next_flush_once(client:
         sender.send("t", b"k", b"v")
         client.sent[-1].success(None)
     with pytest.raises(BusUnavailable, match="the broker was away"):
+        sender.flush()
+    sender.flush()
+
+
+def test_a_record_that_is_never_taken_is_told_when_all_others_are_acknowledged(
+    client: Client,
+) -> None:
+    sender = KafkaSender(["k:1"])
+    for _ in range(3):
+        sender.send("t", b"k", b"v")
+    client.sent[0].success(None)
+    client.sent[1].failure(MessageSizeTooLargeError("too large"))
+    with pytest.raises(BusUnavailable, match="not acknowledged"):
+        sender.flush()  # the third may still come
+    sender.send("t", b"k", b"v")
+    client.sent[3].failure(MessageSizeTooLargeError("too large"))
+    with pytest.raises(BusRefused, match="too large"):
         sender.flush()
     sender.flush()
