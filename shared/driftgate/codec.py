@@ -69,10 +69,13 @@ class Codec:
         registered, one a subject without it.
 
         Raises:
-            BadConfig: the lock file and its schemas no longer agree.
-            RegistryUnavailable: over HTTP; whether the id exists is not known.
+            RegistryUnavailable: it is away, wrong, or just edited; whether the id exists is not
+                known.
         """
-        return self.registry.refresh(schema_id)
+        try:
+            return self.registry.refresh(schema_id)
+        except (BadConfig, OSError, ValueError) as wrong:  # may be mended while we wait
+            raise RegistryUnavailable(f"schema id {schema_id}: {wrong}") from wrong
 
     def encode(self, topic: str, event: Fields) -> bytes:
         """The record value of an event.
@@ -140,18 +143,14 @@ class Codec:
 
         Raises:
             BadInput: as `decode`.
-            RegistryUnavailable: the registry is away, wrong, or just edited; whether the id exists
-                is not known.
+            RegistryUnavailable: as `refresh`.
         """
         try:
             return self.decode(topic, value)
         except BadInput as error:
             if error.reason != UNKNOWN_SCHEMA:
                 raise
-            try:
-                self.refresh(error.value)
-            except (BadConfig, OSError, ValueError) as wrong:
-                raise RegistryUnavailable(f"schema id {error.value}: {wrong}") from wrong
+            self.refresh(error.value)
         return self.decode(topic, value)
 
     def event(self, topic: str, value: bytes | None) -> AnyEvent:

@@ -244,6 +244,27 @@ def test_a_registry_that_is_away_can_be_asked_again(server: RegistryServer) -> N
         Codec.load(FOLDER, "http://127.0.0.1:1")
 
 
+def test_a_registry_that_is_wrong_while_running_may_be_mended(server: RegistryServer) -> None:
+    codec = Codec.load(FOLDER, server.url)
+    server.broken = 401
+    with pytest.raises(RegistryUnavailable):
+        codec.refresh(9999)
+    server.broken = 0
+    assert not codec.refresh(9999)
+
+
+def test_a_lock_file_that_is_being_edited_is_waited_for(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "schemas")
+    lock = tmp_path / "schemas" / "registry.lock"
+    codec, text = Codec.load(tmp_path / "schemas"), lock.read_text()
+    for change in (lock.unlink, lambda: lock.write_text(text[:-9]), lambda: lock.write_text("x")):
+        change()
+        with pytest.raises(RegistryUnavailable):
+            codec.refresh()
+    lock.write_text(text)
+    assert not codec.refresh()
+
+
 def test_the_password_is_sent_and_never_told(server: RegistryServer) -> None:
     server.credentials = "us er:p@ss"
     address = server.url.removeprefix("http://")
