@@ -109,7 +109,7 @@ class Bus(Protocol):
         partitions a topic has stays as it is."""
 
     def producer(self, give_up_seconds: float = GIVE_UP_SECONDS) -> Producer:
-        """What is not acknowledged after `give_up_seconds` is not sent any more."""
+        """What is not acknowledged `give_up_seconds` after `send` returned is not sent any more."""
 
     def consumer(
         self,

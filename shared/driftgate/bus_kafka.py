@@ -194,6 +194,7 @@ class KafkaSender:
                 linger_ms=1,
                 delivery_timeout_ms=give_up_ms,
                 request_timeout_ms=min(REQUEST_MS, give_up_ms // 2),
+                max_block_ms=give_up_ms // 3,  # as long as the client looks for the partition
                 max_request_size=MAX_RECORD_BYTES,
                 compression_type="lz4",
             )
@@ -204,7 +205,11 @@ class KafkaSender:
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         with guarded(f"sending to {topic}"):
-            sent = self._producer.send(topic, key=key, value=value)
+            try:
+                sent = self._producer.send(topic, key=key, value=value)
+            except KafkaError as error:
+                self._given_up |= not isinstance(error, REFUSED)
+                raise
         with self._lock:
             self._pending.append(sent)
             self._forget_done()

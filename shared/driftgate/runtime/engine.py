@@ -27,9 +27,9 @@ DEAD_LETTER = "dead-letter"
 TICKS_RECALLED = 2 * TICKS_KEPT
 # So long is worked before what was done is committed, and the group and the supervisor are heard.
 WORK_SECONDS = 2.0
-# Less than the 10 s after which the group misses a member: what this replica could not send does
-# not come when another one works.
-GIVE_UP_SECONDS = 8.0
+# With a third of it to find the partition, it is less than the 10 s after which the group misses a
+# member: what this replica could not send does not come when another one works.
+GIVE_UP_SECONDS = 7.0
 # Characters of an event, or of an error, that the audit tells of what was given up.
 MAX_TOLD = 10_000
 
