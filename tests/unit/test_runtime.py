@@ -334,6 +334,25 @@ def test_work_is_committed_though_there_is_more() -> None:
     assert positions == {Position("models", 0): 10, Position("clock", 0): 10}
 
 
+def test_models_whose_store_is_slow_to_fail_do_not_use_up_all_the_time() -> None:
+    def gather(part: Model, views: Any, now: int) -> Model:
+        if part.model != "good":
+            system.at += 30  # longer than the back-off
+            raise StoreUnavailable("no answer in time")
+        return part
+
+    system = System(service(models=Handler(answer, gather)))
+    system.write(*(declared(f"bad{n}") for n in range(4)))
+    engine = system.start()
+    system.poll(engine)
+    for _ in range(10):
+        engine.advance()
+    system.write(declared("good"))
+    system.poll(engine)
+    engine.advance()
+    assert [event.model for event in system.sent("routing.acks")] == ["good"]
+
+
 def test_what_comes_faster_than_it_is_handled_is_read_no_further(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

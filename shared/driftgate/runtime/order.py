@@ -84,6 +84,7 @@ class Order:
     _stopped: dict[Position, float] = field(default_factory=dict)
     _held: dict[Key, tuple[Held, float]] = field(default_factory=dict)
     _parts: dict[str, tuple[Part, float]] = field(default_factory=dict)
+    _retries_first: bool = False
 
     def add(self, record: Record) -> None:
         self._queues.setdefault(record.position, deque()).append(record)
@@ -109,6 +110,13 @@ class Order:
             return self._cuts.popleft()
         if ticks_only:
             return None
+        # In turns, so that neither what is slow to fail nor a long backlog holds up the other.
+        self._retries_first = not self._retries_first
+        if self._retries_first:
+            return self._take_waiting(at) or self._take_new(cut)
+        return self._take_new(cut) or self._take_waiting(at)
+
+    def _take_waiting(self, at: float) -> Part | Held | None:
         for model, (part, until) in self._parts.items():
             if until <= at:
                 del self._parts[model]
@@ -117,6 +125,10 @@ class Order:
             if until <= at:
                 del self._held[key]
                 return held
+        return None
+
+    def _take_new(self, cut: Cut | None) -> list[Record] | None:
+        """Records of one partition that lie before the next tick."""
         bounds = {} if cut is None else cut.before
         for position, queue in self._queues.items():
             if queue and position not in self._stopped:
