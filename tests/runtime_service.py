@@ -17,6 +17,9 @@ from driftgate.errors import BadInput, StoreUnavailable
 from driftgate.events import Command, Inference, Model, RoutingAck, Tick
 from driftgate.health import Health, log_for
 from driftgate.runtime import Handler, Runtime, Service, View, Views, stop_on_signals
+from driftgate.runtime.service import no_effects
+
+BEGIN = {"command_id": "c", "kind": "pause", "actor": "", "time": 1}
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Telling:
     Attributes:
         folder: shared with the test. While it holds a file `away`, models wait; while it holds
             `away-1`, model 1 does.
-        options: `memory`, `every-replica`.
+        options: `memory`, `every-replica`; `begin`, it tells that it begins.
     """
 
     name: str
@@ -98,8 +101,12 @@ class Telling:
                 raise StoreUnavailable("the store is away")
             return event
 
+        def begin(views: Views) -> Iterable[RoutingAck]:
+            return tell(Command.of(BEGIN | {"model": self.name}), views, 0)
+
         return Service(
             name=self.name,
+            begin=begin if "begin" in self.options else no_effects,
             handlers={
                 Command: Handler(tell),
                 Inference: Handler(tell),

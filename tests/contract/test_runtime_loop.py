@@ -475,6 +475,20 @@ def test_it_ends_within_seconds_when_it_is_told_to(system: System, moment: str) 
     replica.terminate()
 
 
+def test_what_it_begins_with_is_sent_and_moves_no_position(system: System) -> None:
+    clock = Position("clock", 0)
+    for begun in (1, 2):
+        replica = system.start("0", "begin")
+        eventually(lambda begun=begun: system.told().count("Command:") == begun, "it begins")
+        system.write(system.command(begun))
+        now = system.tick()
+        eventually(lambda now=now: f"Tick:@{now}" in {a.reason for a in system.acks()}, "time")
+        ends = system.bus.ends(["clock"])
+        eventually(lambda ends=ends: system.committed().get(clock) == ends[clock], "committed")
+        replica.terminate()
+    assert system.told().count("Command:1") == 1
+
+
 def test_what_is_handled_at_its_end_is_not_handled_again(system: System) -> None:
     first = system.start()
     system.write(*(system.command(number) for number in range(5)))

@@ -827,3 +827,18 @@ def test_a_registry_that_is_away_stops_neither_time_nor_other_topics(
     system.poll(engine)
     assert (engine.now, [*engine.views[Model]]) == (10, ["b"])
     assert engine.settle() == {Position("models", 0): 2, Position("clock", 0): 2}
+
+
+def test_a_replica_that_was_replaced_while_it_began_sends_nothing() -> None:
+    def begin(views: Any) -> list[AnyEvent]:
+        system.bus.consumer(["models", "clock"], "svc", "svc-0", exclusive=True)
+        return [ack("a")]
+
+    system = System(Service(name="svc", handlers={Model: Handler(answer)}, begin=begin))
+    system.bus.groups["svc"][Position("clock", 0)] = 7
+    shift = Shift(Runtime(system.service, system.bus, CODEC, "0", log_for("svc"), Health("svc")))
+    consumer = system.bus.consumer(["models", "clock"], "svc", "svc-0", shift, exclusive=True)
+    with pytest.raises(BusUnavailable):
+        shift.step(consumer)
+    assert (system.sent("routing.acks"), shift.engine) == ([], None)
+    assert system.bus.committed("svc") == {Position("clock", 0): 7}

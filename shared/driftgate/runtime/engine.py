@@ -65,7 +65,7 @@ class Engine:
     order: Order = field(init=False, default_factory=Order)
     now: int = field(init=False, default=0)
     _audit: Audit | None = field(init=False, default=None)
-    _producer: Producer = field(init=False)
+    _producer: Producer | None = field(init=False, default=None)
     _backoff: Backoff = field(init=False, default_factory=Backoff)
     _handled: dict[Position, int] = field(init=False, default_factory=dict)
     _settled: dict[Position, int] = field(init=False, default_factory=dict)
@@ -96,6 +96,8 @@ class Engine:
         if self.service.memory is not None:
             self._handled = self._remembered(self.service.memory)
             self._settled = dict(self._handled)
+        if not self.service.every_replica:
+            self._committed = self.bus.committed(self.service.name)
         self.send(self.service.begin(self.views))
         if self.service.every_replica:
             for record in newest:
@@ -103,7 +105,6 @@ class Engine:
             last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([Tick.TOPIC]).items()}
             self._recall_time(last_tick)
             return ends | last_tick
-        self._committed = self.bus.committed(self.service.name)
         self._recall_time({**self._committed, **self._settled})
         return dict(self._settled)
 
@@ -184,7 +185,8 @@ class Engine:
             self._settled.pop(position, None)
 
     def close(self) -> None:
-        self._producer.close()
+        if self._producer is not None:
+            self._producer.close()
 
     def _materialise(self) -> tuple[dict[Position, int], list[Record]]:
         """Reads the views to their end; returns where that is, and the newest records to handle."""
@@ -401,6 +403,7 @@ class Engine:
         self.service.observe(events, self.views)
 
     def _publish(self, records: Sequence[tuple[str, bytes | None, bytes]]) -> None:
+        assert self._producer is not None
         for topic, key, value in records:
             self._producer.send(topic, key, value)
         self._producer.flush()

@@ -186,8 +186,12 @@ class Shift:
                 fence=self.prove,
             )
             runtime.health.heartbeat(activity=None, waiting=None)
-            self._starts = engine.begin()
-            self.engine = engine
+            self.engine = engine  # what it sends as it begins is proven too
+            try:
+                self._starts = engine.begin()
+            except BaseException:
+                self.end()
+                raise
         return {p: self._starts[p] for p in positions if p in self._starts}
 
     def revoked(self, positions: Iterable[Position]) -> None:
