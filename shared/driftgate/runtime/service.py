@@ -76,7 +76,8 @@ class Memory(Protocol):
 
     def keep(self, positions: Mapping[Position, int]) -> None:
         """Durable when it returns. What comes after the positions of the last `restore`, or the
-        last durable `keep`, is read again after a restart: a memory may pass calls over."""
+        last durable `keep`, is read again after a restart: a memory may pass calls over. Where a
+        record or tick waits its position stands at it, and what passed it is read again too."""
 
 
 def no_effects(views: Views) -> Iterable[Effect]:
