@@ -114,7 +114,10 @@ def rollback(
     reason: Reason = ASKED,
     state: State = HERE,
 ) -> None:
-    """Takes a version back. Exit 1: it was not."""
+    """Takes a version back.
+
+    Exit 1: it was not.
+    """
     order_about(model, "rollback", version, reason, state)
 
 
@@ -137,8 +140,10 @@ def promote(
     reason: Reason = ASKED,
     state: State = HERE,
 ) -> None:
-    """Sends the challenger to full traffic at once, without waiting for evidence. Exit 1: it was
-    not."""
+    """Sends the challenger to full traffic at once, without waiting for evidence.
+
+    Exit 1: it was not.
+    """
     order_about(model, "promote", version, reason, state)
 
 

@@ -87,7 +87,7 @@ def test_a_trainer_killed_while_it_trains_goes_on_and_makes_the_same_version(
     assert not list((harness.settings.state_dir / "training").iterdir())
 
 
-def killed() -> Producer:
+def killed(give_up_seconds: float = 0.0) -> Producer:
     raise KeyboardInterrupt
 
 
