@@ -129,7 +129,8 @@ def judged(config: StackConfig, played: Played, trouble: Trouble) -> list[Figure
     made = ", ".join(f"{what} ×{count}" for what, count in sorted(trouble.made.items()))
     both = {"router-0", "router-1"} <= set(able)
     return [
-        Figure("trouble", made),
+        Figure("trouble", made, "all that was planned", not trouble.missing),
+        *(Figure("trouble that missed", missed) for missed in trouble.missing),
         Figure("answers", f"{sum(week.answers for week in result.weeks):,}"),
         Figure("wrong rollbacks", listed(back), "0", not back),
         Figure("doubled, contradicting or forked decisions", listed(faults), "0", not faults),

@@ -135,7 +135,8 @@ class Harness:
         self.producer.flush()
 
     def launch(self) -> None:
-        self.put(declare(self.artifacts, self.folder / "repo"), verdict(1, day(0)))
+        self.put(declare(self.artifacts, self.folder / "repo"))
+        self.put(verdict(1, day(0), retrain_id="post:launch:launch"))
         self.put(retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
 
     def end_day(self, number: int) -> None:

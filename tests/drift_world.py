@@ -93,13 +93,13 @@ def outcome(number: int, time: int, correct: bool | None, version: int = 1, **ov
     return Outcome(**fields | over)
 
 
-def verdict(version: int, time: int, **measured: Any) -> Verdict:
+def verdict(version: int, time: int, retrain_id: str = "", **measured: Any) -> Verdict:
     """A pass, with the reference of that version."""
     return Verdict(
         verdict_id=f"{MODEL}@{version}",
         model=MODEL,
         version=version,
-        retrain_id=f"{MODEL}:{version}",
+        retrain_id=retrain_id or f"{MODEL}:{version}",
         adapter_digest="0" * 64,
         adapter_uri="sha256:" + "0" * 64,
         result="pass",

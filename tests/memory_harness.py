@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import SEEK_END, BytesIO
 from typing import Any
+
+import fastavro
 
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
@@ -24,6 +27,15 @@ class MemoryHarness:
         producer = self.bus.producer()
         for event in events:
             producer.send(*self.codec.record(event))
+
+    def send_v1(self, event: AnyEvent) -> None:
+        """An event as the first version of its schema has it."""
+        topic, key, _ = self.codec.record(event)
+        first = self.codec.schemas.versions(self.codec.topics[topic].subject)[0]
+        value = BytesIO(first.header)
+        value.seek(0, SEEK_END)
+        fastavro.schemaless_writer(value, first.schema, event.as_dict())
+        self.bus.producer().send(topic, key, value.getvalue())
 
     def read(self, topic: str) -> list[Any]:
         return [self.codec.event(topic, record.value) for record in self.bus.read_all([topic])]

@@ -60,10 +60,24 @@ def publish_repo(folder: Path, artifacts: Artifacts, model: str, *more: str, **o
 
 @dataclass
 class Topics:
-    """Events in and out of a bus."""
+    """Events in and out of a bus.
+
+    Attributes:
+        ticked: when `let_time_pass` did last, s of a monotonic clock.
+    """
 
     bus: Bus
     codec: Codec
+    ticked: float = field(default_factory=time.monotonic)
+
+    def let_time_pass(self) -> None:
+        """A tick a second, each a second after the newest: time does not go back."""
+        if time.monotonic() - self.ticked < 1:
+            return
+        self.ticked = time.monotonic()
+        ticks = [self.codec.decode("clock", r.value) for r in self.bus.read_all(["clock"])]
+        newest = max([NOW, *(tick["time"] for tick in ticks)])
+        self.send("clock", {"world": "tests", "time": newest + 1000, "positions": {}})
 
     def send(self, topic: str, *events: dict[str, Any]) -> None:
         producer = self.bus.producer()
@@ -113,7 +127,7 @@ def routing(
 def verdict(
     model: str, repo_hash: str, version: int, uri: str, time: int, result: str = "pass"
 ) -> dict[str, Any]:
-    """A verdict."""
+    """A verdict on a version that was compared with version 1."""
     return {
         "verdict_id": f"{model}@{version}",
         "model": model,
@@ -121,7 +135,7 @@ def verdict(
         "retrain_id": f"{model}:{version}",
         "adapter_digest": digest_of(uri),
         "adapter_uri": uri,
-        "champion": None,
+        "champion": 1 if version > 1 else None,
         "result": result,
         "axes": [],
         "reference": {},
@@ -332,17 +346,18 @@ class Served:
         """The next epoch; returns its acknowledgement."""
         self.epoch += 1
         live = [self.arm(version, weight) for version, weight in arms.items()]
-        unheard = [self.arm(version) for version in shadows]
-        self.topics.send("routing", routing(self.model, self.repo, self.epoch, live, unheard))
+        beside = [self.arm(version) for version in shadows]
+        self.topics.send("routing", routing(self.model, self.repo, self.epoch, live, beside))
         return self.acknowledged()
 
     def arm(self, version: int, weight: int = 0) -> dict[str, Any]:
         return arm(version, self.uris[version], weight) | self.bases.get(version, {})
 
     def acknowledged(self, router: str = "") -> dict[str, Any]:
-        """What a router, or any, says of the newest epoch."""
+        """What a router, or any, says of the newest epoch: of what takes long, at a tick."""
 
         def found() -> dict[str, Any] | None:
+            self.topics.let_time_pass()
             acks = self.topics.read("routing.acks", self.model)
             theirs = [a for a in acks if router in ("", a["router"])]
             return theirs[-1] if theirs and theirs[-1]["epoch"] == self.epoch else None

@@ -118,7 +118,9 @@ class World:
             self.engine_of,
             ThreadPoolExecutor(1),
         )
-        self.follower = Follower(f"router-{self.name}", self.versions, log, self.health)
+        self.follower = Follower(
+            f"router-{self.name}", self.versions, log, self.health, patience=20
+        )
         self.runtime = Runtime(
             self.follower.service(), self.bus, self.codec, self.name, log, self.health
         )

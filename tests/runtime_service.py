@@ -17,6 +17,9 @@ from driftgate.errors import BadInput, StoreUnavailable
 from driftgate.events import Command, Inference, Model, RoutingAck, Tick
 from driftgate.health import Health, log_for
 from driftgate.runtime import Handler, Runtime, Service, View, Views, stop_on_signals
+from driftgate.runtime.service import no_effects
+
+BEGIN = {"command_id": "c", "kind": "pause", "actor": "", "time": 1}
 
 
 @dataclass
@@ -45,8 +48,8 @@ class FileHealth(Health):
 
     file: Path = Path()
 
-    def moved(self, **detail: Any) -> None:
-        super().moved(**detail)
+    def heartbeat(self, **detail: Any) -> None:
+        super().heartbeat(**detail)
         if detail.keys() & {"activity", "waiting"}:
             self.file.write_text(json.dumps(self.detail))
 
@@ -58,8 +61,9 @@ class Telling:
     time, and how much it remembers.
 
     Attributes:
-        folder: shared with the test. While it holds a file `away`, models wait.
-        options: `memory`, `every-replica`.
+        folder: shared with the test. While it holds a file `away`, models wait; while it holds
+            `away-1`, model 1 does.
+        options: `memory`, `every-replica`; `begin`, it tells that it begins.
     """
 
     name: str
@@ -92,12 +96,17 @@ class Telling:
                 return event
             if event.repo_uri == "bad":
                 raise BadInput("unhandled", "repo_uri", "bad", "a good one")
-            if (self.folder / "away").exists():
+            own = f"away-{event.model.removeprefix(self.name)}"
+            if any((self.folder / file).exists() for file in ("away", own)):
                 raise StoreUnavailable("the store is away")
             return event
 
+        def begin(views: Views) -> Iterable[RoutingAck]:
+            return tell(Command.of(BEGIN | {"model": self.name}), views, 0)
+
         return Service(
             name=self.name,
+            begin=begin if "begin" in self.options else no_effects,
             handlers={
                 Command: Handler(tell),
                 Inference: Handler(tell),

@@ -23,7 +23,7 @@ from driftgate import model_repo
 from driftgate.artifacts import Artifacts
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.events import DAY_MS, Candidate, Model, RetrainRequest
+from driftgate.events import DAY_MS, Candidate, Champion, Model, RetrainRequest
 from driftgate.health import Health, log_for
 from driftgate.store import Store, migrate
 from services.trainer.service import Trainer
@@ -151,6 +151,11 @@ class Harness(MemoryHarness):
     def request(self, retrain_id: str = "support:launch", **changed: Any) -> RetrainRequest:
         fields = {"retrain_id": retrain_id, "model": MODEL, "reason": "launch"}
         return RetrainRequest(**(fields | {"actor": "test", "time": launch_time()} | changed))
+
+
+def champion(version: int) -> Champion:
+    """A version as a request pins it."""
+    return Champion(version=version, digest="d", adapter_uri="u", base="b", base_digest="h")
 
 
 def moment(time: int) -> datetime:

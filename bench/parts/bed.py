@@ -20,8 +20,8 @@ from bench.parts.traffic import Traffic
 from deploy.local import stack
 from deploy.local.plan import StackConfig
 from driftgate.artifacts import Artifacts
-from driftgate.bus import Position
-from driftgate.bus_kafka import MAX_RECORD_BYTES, KafkaBus
+from driftgate.bus import MAX_RECORD_BYTES, Position
+from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
 from driftgate.events import Inference, Tick

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from driftgate.audit import broken_links
@@ -26,7 +27,7 @@ def faults(events: Sequence[Any]) -> list[str]:
     return [
         *forked(of(events, AuditEntry)),
         *doubled_entries(of(events, AuditEntry)),
-        *contradicting("rollouts", of(events, Rollout), lambda e: (e.model, e.epoch)),
+        *contradicting("rollouts", acted_on(events), lambda e: (e.model, e.epoch)),
         *contradicting("routing", of(events, Routing), lambda e: (e.model, e.epoch)),
         *contradicting("alert", of(events, DriftAlert), lambda e: e.alert_id),
         *contradicting("retrain request", of(events, RetrainRequest), lambda e: e.retrain_id),
@@ -39,6 +40,12 @@ def faults(events: Sequence[Any]) -> list[str]:
 
 def of(events: Iterable[Any], kind: type[Any]) -> list[Any]:
     return [event for event in events if type(event) is kind]
+
+
+def acted_on(events: Iterable[Any]) -> list[Rollout]:
+    """States without what one of the same epoch may add: what was decided without any effect, and
+    which version waits."""
+    return [replace(state, handled=(), waiting="") for state in of(events, Rollout)]
 
 
 def forked(entries: Sequence[AuditEntry]) -> list[str]:

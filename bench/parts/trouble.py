@@ -10,13 +10,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from deploy.local.plan import StackConfig, service
 from deploy.local.stack import supervisor_of
 from driftgate.config import PREFIX
 
 AGAIN_SECONDS = 1.0
+# A service that was killed a moment ago is killed once it runs again.
+HIT_SECONDS = 60.0
 
 
 @dataclass
@@ -40,9 +44,10 @@ class Replica:
         self._thread = threading.Thread(target=self._supervise, name=f"{self.name}-{self.number}")
         self._thread.start()
 
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
+    def pid(self) -> int | None:
+        """None while it is not running."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
 
     def stop(self) -> None:
         self._over.set()
@@ -84,6 +89,7 @@ class Trouble:
         kills: of each service.
         outages: parts of the infrastructure that are away, one after the other, for `away` s each.
         made: what was done, by name.
+        missing: what was to be done and was not.
     """
 
     config: StackConfig
@@ -95,6 +101,7 @@ class Trouble:
     tell: Callable[[str], None]
     seed: int = 7
     made: Counter[str] = field(default_factory=Counter)
+    missing: list[str] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -108,44 +115,61 @@ class Trouble:
         """Until all is done, or `stop` was called."""
         begun = time.monotonic()
         for at, what, work in self.plan():
-            if self._over.wait(max(0.0, begun + at - time.monotonic())):
-                return
-            self.tell(f"{time.monotonic() - begun:.0f} s: {what}")
-            work()
-            self.made[what] += 1
+            self._over.wait(max(0.0, begun + at - time.monotonic()))
+            try:
+                done, why = not self._over.is_set() and work(), ""
+            except Exception as error:  # noqa: BLE001 - the other faults are still to be made
+                done, why = False, f" ({type(error).__name__}: {error})"
+            if done:
+                self.tell(f"{time.monotonic() - begun:.0f} s: {what}")
+                self.made[what] += 1
+            else:
+                self.missing.append(what + why)
 
     def stop(self) -> None:
         self._over.set()
         if self._thread is not None:
             self._thread.join()
 
-    def plan(self) -> list[tuple[float, str, Callable[[], None]]]:
+    def plan(self) -> list[tuple[float, str, Callable[[], bool]]]:
         """When, what and how, in the order of time."""
         chance = random.Random(self.seed)
-        found: list[tuple[float, str, Callable[[], None]]] = []
-        for name in self.config.started:
-            for _ in range(self.kills):
-                at = chance.uniform(0, self.seconds)
-                found.append((at, f"SIGKILL {name}", lambda name=name: self.kill(name)))
+        running: dict[str, Callable[[], int | None]] = {
+            name: partial(self.pid, name) for name in (*self.config.started, "ray")
+        }
         for replica in self.replicas:
-            title = f"SIGKILL {replica.name}-{replica.number}"
-            for _ in range(self.kills):
-                found.append((chance.uniform(0, self.seconds), title, replica.kill))
+            running[f"{replica.name}-{replica.number}"] = replica.pid
+        found: list[tuple[float, str, Callable[[], bool]]] = [
+            (chance.uniform(0, self.seconds), f"SIGKILL {name}", partial(self.kill, pid))
+            for name, pid in running.items()
+            for _ in range(self.kills)
+        ]
         for number, part in enumerate(self.outages, start=1):
             at = self.seconds * number / (len(self.outages) + 1)
             title = f"{part} away {self.away:g} s"
-            found.append((at, title, lambda part=part: self.outage(part)))
+            found.append((at, title, partial(self.outage, part)))
         return sorted(found, key=lambda entry: entry[0])
 
-    def kill(self, name: str) -> None:
-        """One that is being started again already is killed as well as it can be."""
-        for process in supervisor_of(self.config).processes():
-            if process.name == name and process.pid:
-                os.kill(process.pid, signal.SIGKILL)
+    def pid(self, name: str) -> int | None:
+        """Of one of the stack's own processes; None while it does not run."""
+        processes = supervisor_of(self.config).processes()
+        return next((one.pid or None for one in processes if one.name == name), None)
 
-    def outage(self, part: str) -> None:
+    def kill(self, pid: Callable[[], int | None]) -> bool:
+        """Whether a process was hit, once there was one."""
+        end = time.monotonic() + HIT_SECONDS
+        while time.monotonic() < end and not self._over.wait(0.2):
+            if (found := pid()) is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(found, signal.SIGKILL)
+                    return True
+        return False
+
+    def outage(self, part: str) -> bool:
         supervisor = supervisor_of(self.config)
-        self.kill(part)
+        if (found := self.pid(part)) is not None:
+            os.kill(found, signal.SIGKILL)
         supervisor.end(part)
         self._over.wait(self.away)
         supervisor.run(part)
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,17 @@ from driftgate.runtime.ticker import Pace, Ticker, due
 from driftgate.topology import CLOCK
 
 LONGEST_POLL_SECONDS = 0.5
+WORLD = "live"
+# A step may be so much longer than the time that passed, ms of the machine's clock: one that was
+# set right. A tick that is far ahead could not be taken back.
+BEYOND_MS = 3_600_000
+# A machine that sleeps goes on counting here.
+ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def elapsed() -> float:
+    """Seconds that pass whatever the machine's clock is set to."""
+    return time.clock_gettime(ELAPSED)
 
 
 @dataclass
@@ -29,6 +41,7 @@ class Keeper:
         every_seconds: of the machine's clock, between two ticks.
         pace: how many times as fast as the machine's clock time runs.
         machine: the machine's clock, ms.
+        elapsed: seconds, monotonic.
     """
 
     bus: Bus
@@ -40,12 +53,18 @@ class Keeper:
     health: Health
     stopping: threading.Event = field(default_factory=threading.Event)
     machine: Callable[[], int] = machine_ms
+    elapsed: Callable[[], float] = elapsed
     _last: Tick | None = None
     _written: int = 0
     _pace: Pace | None = None
+    _noted: float = 0.0
+    _keeps: bool = False  # and not another replica
+    _away_ms: int | None = None  # between the last tick and when it was noted, by the broker
+    _refused: bool = False
 
     def run(self) -> None:
         """Until `stopping` is set. An outage is waited for; time goes on in it."""
+        self.health.watch(self.overdue)
         backoff = Backoff()
         while not self.stopping.is_set():
             try:
@@ -58,7 +77,7 @@ class Keeper:
 
     def keep(self) -> None:
         """Raises: Retriable when the bus is away."""
-        ticker = Ticker(self.bus, self.codec, "live", self.pace)
+        ticker = Ticker(self.bus, self.codec, WORLD, self.pace)
         member = f"{CLOCK}-{self.replica}"
         consumer = self.bus.consumer([Tick.TOPIC], CLOCK, member, self, exclusive=True)
         try:
@@ -74,24 +93,55 @@ class Keeper:
             self.note(record)
         reached = consumer.positions()
         self.health.ready = True
-        self.health.moved()
+        self.health.heartbeat()
         if not reached or reached != self.bus.ends([Tick.TOPIC]):
             return  # another replica keeps time, or there is more to read
+        self._keeps = True
         now, last = self.now(), self._last.time if self._last else 0
         at = due(now, last, round(self.every_seconds * 1000 * self.pace))
-        if at is not None:
+        if at is not None and self._last is not None and self.too_far(at, self._last):
+            self.refuse(at, self._last, ticker)
+        elif at is not None:
             ticker.write(at)
-            self.health.moved(time=at)
+            self._refused = False
+            self.health.heartbeat(time=at, waiting=None)
         elif now < last:
-            behind = f"the last tick is {(last - now) / 1000:.0f} s ahead of the clock"
-            self.health.moved(waiting=behind)
+            self.health.heartbeat(waiting=f"the clock is behind the last tick, {last}")
+
+    def overdue(self) -> int:
+        """Ticks that should have been written since the last one. Called from another thread."""
+        since = self.elapsed() - self._noted
+        return max(0, int(since / self.every_seconds) - 1) if self._keeps else 0
+
+    def too_far(self, at: int, last: Tick) -> bool:
+        """Whether a tick would be far beyond the time that passed since the last one. What a world
+        said binds nobody."""
+        passed = (self.elapsed() - self._noted) * 1000 + (self._away_ms or 0)
+        return last.world == WORLD and at - last.time > self.pace * (passed + BEYOND_MS)
+
+    def refuse(self, at: int, last: Tick, ticker: Ticker) -> None:
+        """Writes no tick. Of one that was written before this replica kept time the broker can tell
+        how long ago: the same tick again, which passes no time, bears its clock's time."""
+        if self._away_ms is None:
+            self._away_ms = 0
+            ticker.write(last.time)
+        elif not self._refused:
+            self._refused = True
+            why = (
+                f"the machine's clock went on by {(at - last.time) / 1000 / self.pace:.0f} s in "
+                "much less time: no tick is written. Restart the clock if it is right"
+            )
+            self.log.error("refused", why=why, at=at, last=last.time)
+            self.health.heartbeat(waiting=why)
 
     def assigned(self, positions: Iterable[Position]) -> Mapping[Position, int]:
         """Begins with the last tick, whoever wrote it."""
+        self._keeps = False
         ends = self.bus.ends([Tick.TOPIC])
         return {position: max(ends[position] - 1, 0) for position in positions}
 
-    def revoked(self, positions: Iterable[Position]) -> None: ...
+    def revoked(self, positions: Iterable[Position]) -> None:
+        self._keeps = False
 
     def now(self) -> int:
         """The time, ms. At another pace than the machine's it goes on from the last tick of that
@@ -115,5 +165,10 @@ class Keeper:
         except BadInput as error:
             self.log.warning("skipped", position=str(record.position), error=str(error))
             return
-        if isinstance(tick, Tick) and (self._last is None or tick.time > self._last.time):
+        if not isinstance(tick, Tick):
+            return
+        if self._last is None or tick.time > self._last.time:
             self._last, self._written = tick, record.timestamp
+            self._noted, self._away_ms = self.elapsed(), 0 if self._keeps else None
+        elif tick.time == self._last.time and self._away_ms is not None:
+            self._away_ms = max(self._away_ms, record.timestamp - self._written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from driftgate import model_repo
@@ -22,10 +23,27 @@ def check(folder: Path) -> None:
         if not (folder / model_repo.MODEL_YAML).is_file():
             raise  # there is nothing that could be checked
         raise fail(str(error), Status.NO) from error
+    check_base(repo)
     problems = launch_problems(repo)
     if problems:
         raise fail(f"{folder / LAUNCH}: {'; '.join(problems)}", Status.NO)
     say(f"{repo.config.model}: {task_of(repo.config.task).summary}, all well")
+
+
+def check_base(repo: ModelRepo) -> None:
+    """Passes when versions can be trained on the repo's base, as far as that is known here: a base
+    of the hub is fetched when it is first trained on, and the client alone has no torch.
+
+    Raises:
+        typer.Exit: they cannot be; said on stderr.
+    """
+    base, task = repo.config.base, task_of(repo.config.task)
+    if not Path(base.name).is_dir() or find_spec("torch") is None:
+        return
+    try:
+        task.adaptable(task.base(base.name, base.sha256 or ""))
+    except BadConfig as error:
+        raise fail(f"{repo.folder / model_repo.MODEL_YAML}: {error}", Status.NO) from error
 
 
 def launch_problems(repo: ModelRepo) -> list[str]:

@@ -59,7 +59,7 @@ COMMANDS = (
         MODEL,
         "Sends the challenger to full traffic at once, without waiting for evidence.",
     ),
-    Entry("rollback", "model_cli:rollback", MODEL, "Takes the newest version back."),
+    Entry("rollback", "model_cli:rollback", MODEL, "Takes a version back."),
     Entry("audit", "model_cli:audit", WATCH, "Every decision about a model, in words."),
     Entry(
         "traffic",

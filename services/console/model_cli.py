@@ -19,14 +19,14 @@ from driftgate.bus_tools import events, newest
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
-from driftgate.events import AuditEntry, CommandKind, Model, Routing
+from driftgate.events import AuditEntry, CommandKind, Model, Rollout, Routing
 from driftgate.labelled.rows import Asked
 from driftgate.scaffold import launch
 from driftgate.scaffold.launch import LAUNCH
 from services.console import reading_cli as reading
 from services.console import waiting
 from services.console.check_cli import launch_problems
-from services.console.operators import describe
+from services.console.operators import describe, on_trial, unnamed
 from services.console.order_status import OrderStatus, audit_command
 from services.console.orders import declared, order, send
 from services.console.terminal import (
@@ -37,6 +37,7 @@ from services.console.terminal import (
     actor,
     complain,
     console,
+    fail,
     now,
     reaching,
     reports_errors,
@@ -45,6 +46,8 @@ from services.console.terminal import (
 )
 
 Reason = Annotated[str, typer.Option(help="why, for the audit")]
+# The promoter answers in a second; one that starts takes a few.
+ANSWER_SECONDS = 30.0
 ASKED = "asked by an operator"
 
 
@@ -95,7 +98,7 @@ def retrain(
         args |= {"reason": "launch", "seed_uri": stored_seed(found, model, seed, asked)}
     command_id = order(found, model, "retrain", reason, args)
     if not wait:
-        say_ordered("retrain", model, state)
+        say_ordered(model, state)
         return
     say(f"retrain of {model} is ordered")
     status = OrderStatus(model, command_id, options=reaching(state))
@@ -103,9 +106,19 @@ def retrain(
 
 
 @reports_errors
-def rollback(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
-    """Takes the newest version back."""
-    order_now(model, "rollback", reason, state)
+def rollback(
+    model: str,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="the one that is tried or watched; a champion by name")
+    ] = None,
+    reason: Reason = ASKED,
+    state: State = HERE,
+) -> None:
+    """Takes a version back.
+
+    Exit 1: it was not.
+    """
+    order_about(model, "rollback", version, reason, state)
 
 
 @reports_errors
@@ -121,9 +134,17 @@ def resume(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
 
 
 @reports_errors
-def promote(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
-    """Sends the challenger to full traffic at once, without waiting for evidence."""
-    order_now(model, "promote", reason, state)
+def promote(
+    model: str,
+    version: Annotated[int | None, typer.Option(min=1, help="which one; has to be said")] = None,
+    reason: Reason = ASKED,
+    state: State = HERE,
+) -> None:
+    """Sends the challenger to full traffic at once, without waiting for evidence.
+
+    Exit 1: it was not.
+    """
+    order_about(model, "promote", version, reason, state)
 
 
 @reports_errors
@@ -150,14 +171,60 @@ def audit(
 # ---------------------------------------------------------------- what the commands share
 
 
-def order_now(model: str, kind: CommandKind, reason: str, state: Path) -> None:
-    order(settings(state, KAFKA), model, kind, reason)
-    say_ordered(kind, model, state)
+def order_about(
+    model: str, kind: CommandKind, version: int | None, reason: str, state: Path
+) -> None:
+    """Orders something about one version: the one that is named, or for a rollback the one on
+    trial.
+
+    Raises:
+        typer.Exit: with status 1, there is none, or the promoter ignored it.
+        BadConfig, NotInTime, BusUnavailable
+    """
+    if version is None:
+        record = rollout_of(settings(state, KAFKA), model)
+        version = on_trial(record) if kind == "rollback" else None
+        if version is None:
+            command = f"driftgate {kind} {model}{reaching(state)} --version"
+            raise fail(unnamed(kind, record, command), Status.NO)
+    order_now(model, kind, reason, state, version)
 
 
-def say_ordered(kind: str, model: str, state: Path) -> None:
+def rollout_of(found: Settings, model: str) -> Rollout | None:
+    """How far a declared model's rollout is; None before its first release.
+
+    Raises:
+        BadConfig: no such model is declared.
+        BusUnavailable
+    """
+    codec = Codec.load(found.schemas, found.registry)
+    with closing(KafkaBus(found.kafka)) as bus:
+        declared(bus, codec, model)
+        return newest(bus, codec, Rollout).get(model)
+
+
+def order_now(
+    model: str, kind: CommandKind, reason: str, state: Path, version: int | None = None
+) -> None:
+    """Orders something of the promoter, and tells what it made of it.
+
+    Raises:
+        typer.Exit: with status 1, it ignored it.
+        BadConfig, NotInTime, BusUnavailable
+    """
+    found = settings(state, KAFKA)
+    command_id = order(found, model, kind, reason, version=version)
+    about = model if version is None else f"{model}@{version}"
+    say(f"{kind} of {about} is ordered")
+    status = OrderStatus(model, command_id, options=reaching(state))
+    status = awaited(found, status, ANSWER_SECONDS, {})
+    if not status.passed:
+        raise fail(f"nothing was changed: {status.summary}", Status.NO)
+
+
+def say_ordered(model: str, state: Path) -> None:
     command = f"`driftgate audit {model}{reaching(state)}`"
-    say(f"{kind} of {model} is ordered; {command} shows what came of it")
+    say(f"retrain of {model} is ordered; {command} shows what came of it")
 
 
 def stored_seed(found: Settings, model: str, seed: Path, asked: Asked) -> str:
@@ -175,7 +242,7 @@ def stored_seed(found: Settings, model: str, seed: Path, asked: Asked) -> str:
         first = model not in newest(bus, codec, Routing)
     repo = model_repo.fetch(uri, artifacts, found.state_dir / "repos")
     rows = seed_of(seed, asked, repo, now(found), first)
-    for line in rows.words:
+    for line in rows.findings:
         say(line)
     return launch.put(artifacts, rows.rows, rows.reading)
 
@@ -195,16 +262,27 @@ def follow(
         typer.Exit: with status 1, it was refused.
         NotInTime, BusUnavailable
     """
-    codec = Codec.load(found.schemas, found.registry)
-    doing = partial(waiting.activities, urls, status.model)
-    try:
-        with closing(KafkaBus(found.kafka)) as bus:
-            status = waiting.wait(bus, codec, status, deadline_s, doing, console)
-    except KeyboardInterrupt:
-        complain(f"the order stands: {audit_command(status)} shows how it goes on")
-        raise
+    status = awaited(found, status, deadline_s, urls)
     if status.passed:
         say(status.summary)
         return
     complain(f"no new version: {status.summary}")
     raise typer.Exit(Status.NO)
+
+
+def awaited(
+    found: Settings, status: OrderStatus, deadline_s: float, urls: Mapping[str, str]
+) -> OrderStatus:
+    """What came of an order; prints the decisions about it as they are taken.
+
+    Raises:
+        NotInTime, BusUnavailable
+    """
+    codec = Codec.load(found.schemas, found.registry)
+    doing = partial(waiting.activities, urls, status.model)
+    try:
+        with closing(KafkaBus(found.kafka)) as bus:
+            return waiting.wait(bus, codec, status, deadline_s, doing, console)
+    except KeyboardInterrupt:
+        complain(f"the order stands: {audit_command(status)} shows how it goes on")
+        raise

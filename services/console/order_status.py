@@ -1,4 +1,5 @@
-"""How far a version is that an operator ordered, from what the services publish. Pure.
+"""How far an operator's order is, from what the services publish: what the promoter makes of a
+command, and how far a version is that was asked for. Pure.
 
 command ──retrain──▶ request ──train──▶ version ──verdict──▶ rollout, or full traffic at once
                         └──refuse──▶ no       └──fail──▶ no      └──reject, rolled back──▶ no
@@ -20,10 +21,13 @@ from driftgate.events import (
     RoutingAck,
     Verdict,
 )
+from driftgate.topology import PROMOTER
 
 # Events of these types are steps of an order; as a dead letter, each of them ends it.
 STEPS = (Command, RetrainRequest, Candidate, Verdict)
 TOPICS = (AuditEntry.TOPIC, RoutingAck.TOPIC, *(step.TOPIC + DLQ for step in STEPS))
+# After these a command changes nothing.
+IGNORED = ("ignore", "dead-letter")
 # Decisions of the promoter after which a version serves nobody.
 ROLLED_BACK = ("reject", "refused", "rollback", "quarantine", "give-up")
 
@@ -59,6 +63,8 @@ def step(status: OrderStatus, event: AnyEvent) -> OrderStatus:
     match event:
         case RoutingAck(model=status.model):
             return acknowledged(status, event)
+        case AuditEntry(model=status.model) if is_answer(status, event):
+            return ended(status, event.decision not in IGNORED, event.words)
         case AuditEntry(model=status.model):
             react = REACTIONS.get((event.service, event.decision))
             return react(status, event) if react else status
@@ -81,6 +87,14 @@ def is_step(status: OrderStatus, event: AnyEvent) -> bool:
         case RetrainRequest() | Candidate() | Verdict():
             return event.model == status.model and is_request(status, event.retrain_id)
     return False
+
+
+def is_answer(status: OrderStatus, entry: AuditEntry) -> bool:
+    """Whether the promoter tells what it makes of the command."""
+    if entry.service != PROMOTER:
+        return False
+    event = json.loads(entry.inputs).get("event", {})
+    return bool(event.get("command_id") == status.command_id)
 
 
 def requested(status: OrderStatus, entry: AuditEntry) -> OrderStatus:
@@ -112,7 +126,8 @@ def rolled_back(status: OrderStatus, entry: AuditEntry) -> OrderStatus:
 
 
 def released(status: OrderStatus, entry: AuditEntry) -> OrderStatus:
-    """A rollout has begun; a first release is waited for until a router serves it."""
+    """A rollout has begun, or begins later; a first release is waited for until a router serves
+    it."""
     if not about(status, entry):
         return status
     state = json.loads(entry.result)["state"]
@@ -191,5 +206,6 @@ REACTIONS: Mapping[tuple[str, str], Callable[[OrderStatus, AuditEntry], OrderSta
     ("evaluator", "verdict"): judged,
     ("promoter", "start"): released,
     ("promoter", "supersede"): released,
+    ("promoter", "wait"): released,
     **{("promoter", name): rolled_back for name in ROLLED_BACK},
 }

@@ -21,14 +21,15 @@ def order(
     kind: CommandKind,
     reason: str,
     args: dict[str, str] | None = None,
+    version: int | None = None,
 ) -> str:
-    """Sends a command about a declared model; returns the command's id.
+    """Sends a command about a declared model, or one of its versions; returns the command's id.
 
     Raises:
         BadConfig: no such model is declared, or no service can do it.
         BusUnavailable
     """
-    command = new_command(model, kind, args or {}, actor(), reason, now(found))
+    command = new_command(model, kind, args or {}, actor(), reason, now(found), version)
     with closing(KafkaBus(found.kafka)) as bus:
         declared(bus, Codec.load(found.schemas, found.registry), model)
     send(found, command)

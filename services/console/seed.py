@@ -28,7 +28,7 @@ class Seed:
 
     rows: bytes
     reading: dict[str, Any]
-    words: tuple[str, ...]
+    findings: tuple[str, ...]
 
 
 def seed_of(path: Path, asked: Asked, repo: ModelRepo, now: int, first: bool) -> Seed:
@@ -47,9 +47,9 @@ def seed_of(path: Path, asked: Asked, repo: ModelRepo, now: int, first: bool) ->
         rows, findings = launch.rows_in(file), Findings(file.name)
     kept = learnable(declared_spelling(rows, repo.config.task.labels), repo, findings)
     hold(repo.config, kept, first)
-    words = tuple(findings.lines()) if known is None or findings.left_out else ()
+    found = tuple(findings.lines()) if known is None or findings.left_out else ()
     stored = proposal.masked(kept, repo.config.data.mask)
-    return Seed(launch.lines(stored), known or findings.card(), words)
+    return Seed(launch.lines(stored), known or findings.card(), found)
 
 
 def read_rows(path: Path, asked: Asked, now: int) -> tuple[list[Row], Findings]:

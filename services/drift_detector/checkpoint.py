@@ -9,19 +9,26 @@ earliest record that they keep, and comes to the same state as far as their rete
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from driftgate.bus import Bus, Position
 from driftgate.errors import BadConfig
 from driftgate.files import write_atomically
+from driftgate.health import Log, log_for
+from driftgate.topology import DRIFT
 from services.drift_detector import checkpoint_v1
+from services.drift_detector.detectors import build
 from services.drift_detector.monitoring import Evidence
 from services.drift_detector.observations import Observation
-from services.drift_detector.triggers import PendingAlert, Under
+from services.drift_detector.triggers import PendingAlert, RoutingContext
+
+# Requests of a model whose verdict is remembered; only the newest are waited for.
+JUDGED_KEPT = 100
 
 
 @dataclass
@@ -30,7 +37,8 @@ class ModelState:
 
     Attributes:
         repo_uri: artifact folder of the newest model repo that could be used; empty before one.
-        under: what its routing says of the champion.
+        under: what its routing says of the champion and of the versions on trial.
+        judged: the newest requests that have a verdict, with the version that passed, if one did.
         time: of the last tick that was folded, ms.
         waiting: observations that no tick has folded yet.
         dropped: observations that were not kept since that tick.
@@ -38,12 +46,24 @@ class ModelState:
     """
 
     repo_uri: str = ""
-    under: Under = field(default_factory=Under)
+    under: RoutingContext = field(default_factory=RoutingContext)
+    judged: dict[str, int | None] = field(default_factory=dict)
     time: int = 0
     waiting: list[Observation] = field(default_factory=list)
     dropped: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     pending: tuple[PendingAlert, ...] = ()
+
+    @property
+    def watched(self) -> int | None:
+        """The version whose alerts count: the champion. Where nothing is routed, as with an app
+        that serves by itself, the one that gave most of the newest answers."""
+        champion = self.under.champion
+        return champion.version if champion else self.evidence.live_version
+
+    def judge(self, retrain_id: str, passed: int | None) -> None:
+        """A request has its verdict: a version that passed, or none."""
+        self.judged = dict([*self.judged.items(), (retrain_id, passed)][-JUDGED_KEPT:])
 
 
 @dataclass
@@ -60,6 +80,15 @@ class State:
     def model(self, name: str) -> ModelState:
         return self.models.setdefault(name, ModelState())
 
+    def forget_undeclared(self) -> None:
+        """Of a model whose declaration may still come, its routing and verdicts are kept: they are
+        told once. What it answered is not."""
+        self.models = {
+            name: found if found.repo_uri else ModelState(under=found.under, judged=found.judged)
+            for name, found in self.models.items()
+            if found.repo_uri or found.under.epoch
+        }
+
 
 STATE = TypeAdapter(State)
 
@@ -74,6 +103,7 @@ class Checkpoint:
 
     path: Path
     bus: Bus
+    log: Log = field(default_factory=lambda: log_for(DRIFT))
     state: State = field(default_factory=State)
     moved: bool = False
 
@@ -101,18 +131,43 @@ class Checkpoint:
         """None when there is nothing, nothing that this version can read, or the state of other
         topics: those that are there end before its positions."""
         try:
-            written = json.loads(self.path.read_bytes())
-            state = STATE.validate_python(checkpoint_v1.upgraded(written))
-        except (FileNotFoundError, ValueError, KeyError, TypeError, BadConfig):
+            written = checkpoint_v1.upgraded(json.loads(self.path.read_bytes()))
+            for model, stream, error in drop_unbuildable(written):
+                self.log.warning("stream dropped", model=model, stream=stream, error=str(error))
+            state = STATE.validate_python(written)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._passed_over(f"it cannot be read: {type(error).__name__}: {error}")
             return None
         ends = self._ends(state)
         ours = len(ends) == len(state.positions) and all(
             state.positions[str(at)] <= end for at, end in ends.items()
         )
+        if not ours:
+            self._passed_over("its positions are not those of these topics")
         return state if ours else None
+
+    def _passed_over(self, why: str) -> None:
+        """The topics are read again instead."""
+        self.log.warning("checkpoint passed over", path=str(self.path), error=why)
 
     def _ends(self, state: State) -> Mapping[Position, int]:
         """Where the partitions of a state end now, as far as they are there."""
         topics = {name.rpartition("-")[0] for name in state.positions}
         ends = self.bus.ends(topics)
         return {at: end for at, end in ends.items() if str(at) in state.positions}
+
+
+def drop_unbuildable(written: Mapping[str, Any]) -> Iterator[tuple[str, str, BadConfig]]:
+    """Takes the streams out of a checkpoint whose detector this version does not have, and tells
+    them: model, `version:stream`, why. All other evidence stays."""
+    for model, found in written["models"].items():
+        for version, streams in found["evidence"]["streams"].items():
+            for name, stream in list(streams.items()):
+                detector = stream["detector"]
+                try:
+                    build(detector["name"], detector["mean"], detector["threshold"])
+                except BadConfig as error:
+                    del streams[name]
+                    yield model, f"{version}:{name}", error

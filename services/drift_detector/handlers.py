@@ -3,13 +3,14 @@ what alarms and who needs a new version, each model by itself."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from driftgate import metrics
-from driftgate.dead_letters import UNHANDLED
-from driftgate.errors import BadConfig, BadInput, Corrupt
+from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
+from driftgate.errors import BadConfig, BadInput, Corrupt, Retriable, nearest, shown
 from driftgate.events import (
     DAY_MS,
     AnyEvent,
@@ -28,7 +29,6 @@ from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import DRIFT
 from services.drift_detector import backlog, triggers
 from services.drift_detector.checkpoint import Checkpoint, ModelState
-from services.drift_detector.detectors import build
 from services.drift_detector.monitoring import Alarm, fold
 from services.drift_detector.observations import Observation, of_inference, of_outcome
 from services.drift_detector.triggers import Ask, RetrainState, Suppressed
@@ -51,8 +51,16 @@ class Declared:
     repo_uri: str
 
 
+# A launch may be read before the declaration that was sent with it: so often it is tried, 2 to 4 s.
+TRIES_UNDECLARED = 4
+
+
+class NotDeclaredYet(Retriable):
+    """The declaration of a model may still lie on its topic."""
+
+
 @dataclass
-class Detector:
+class DriftDetector:
     """The service's handlers, around what it remembers.
 
     Attributes:
@@ -62,6 +70,7 @@ class Detector:
     memory: Checkpoint
     read_repo: Callable[[str], ModelYaml]
     _configs: dict[str, ModelYaml] = field(default_factory=dict)
+    _tries: Counter[str] = field(default_factory=Counter)
 
     def service(self) -> Service:
         return Service(
@@ -71,7 +80,8 @@ class Detector:
                 Outcome: Handler(self.see_outcome),
                 Model: Handler(self.take_repo, self.declared),
                 Routing: Handler(self.route),
-                Command: Handler(self.command),
+                Verdict: Handler(self.see_verdict),
+                Command: Handler(self.command, self.once_declared),
                 Tick: Handler(self.tick, self.with_config, self.each_model),
             },
             views=(
@@ -124,8 +134,32 @@ class Detector:
         return ()
 
     def route(self, event: Routing, views: Views, now: int) -> Iterable[Effect]:
-        self.memory.state.model(event.model).under = triggers.under(event)
+        state = self.memory.state.model(event.model)
+        state.under = triggers.routing_context(event, state.under.newest)
         return ()
+
+    def see_verdict(self, event: Verdict, views: Views, now: int) -> Iterable[Effect]:
+        passed = event.version if event.result == "pass" else None
+        self.memory.state.model(event.model).judge(event.retrain_id, passed)
+        return ()
+
+    def once_declared(self, event: Command, views: Views, now: int) -> Command:
+        """A command that may be followed.
+
+        Raises:
+            NotDeclaredYet
+            BadInput: it asks for a version of a model that nobody declared.
+        """
+        if event.kind != "retrain" or event.model in views[Model]:
+            self._tries.pop(event.command_id, None)
+            return event
+        self._tries[event.command_id] += 1
+        if self._tries[event.command_id] < TRIES_UNDECLARED:
+            raise NotDeclaredYet(f"model {shown(event.model)} is not declared")
+        del self._tries[event.command_id]
+        hint = nearest(event.model, list(views[Model]))
+        wanted = f"a model that is declared on topic models: {hint}"
+        raise BadInput(UNKNOWN_MODEL, "model", event.model, wanted)
 
     def command(self, event: Command, views: Views, now: int) -> Iterable[Effect]:
         """An operator, or the launch, asks for a new version: at once.
@@ -136,15 +170,18 @@ class Detector:
         if event.kind != "retrain":
             return ()
         state = self.memory.state.model(event.model)
-        request = triggers.commanded(event, state.under)
+        request = triggers.commanded(event, state.under, now)
+        # Known as of the last tick, so that who reads the topics again finds the same entry.
         live = state.evidence.live_version
         return self.ask(request, {"command": event.as_dict()}, live, views)
 
     def each_model(self, tick: Tick, views: Views) -> list[ModelTick]:
-        """Whoever is declared; what was said of others is forgotten."""
+        """Whoever is declared."""
         state = self.memory.state
-        state.models = {name: model for name, model in state.models.items() if model.repo_uri}
-        return [ModelTick(name, tick) for name in sorted(state.models)]
+        state.forget_undeclared()
+        return [
+            ModelTick(name, tick) for name, found in sorted(state.models.items()) if found.repo_uri
+        ]
 
     def with_config(self, due: ModelTick, views: Views, now: int) -> ModelTick:
         """
@@ -175,13 +212,13 @@ class Detector:
         effects = [
             *dropped(due.model, state, now),
             *(effect for alarm in alarms for effect in alarmed(alarm, now)),
-            *self.asking(due.model, due.config, state, alarms, views, now),
+            *self.ask_if_due(due.model, due.config, state, alarms, views, now),
         ]
         state.waiting, state.dropped, state.time = waiting.later, 0, now
         self.memory.moved = True
         return effects
 
-    def asking(
+    def ask_if_due(
         self,
         model: str,
         config: ModelYaml,
@@ -190,38 +227,39 @@ class Detector:
         views: Views,
         now: int,
     ) -> list[Effect]:
-        """Whether to ask for a new version of a model at this tick."""
+        """Whether a model asks for a new version at this tick."""
         critical = [
             triggers.pending_alert(alarm.event, alarm.summary)
             for alarm in alarms
             if alarm.event.severity == "critical" and config.triggers.drift.enabled
         ]
-        live = state.evidence.live_version
-        requests = triggers.asked(views[RetrainRequest].values(), model, now)
-        retrain = triggers.unanswered(RetrainState(state.pending, requests), critical, live)
+        requests = triggers.in_earnest(views[RetrainRequest].values(), model, now)
+        waits = triggers.under_way(requests, state.judged, state.under, config.rollout, now)
+        before = RetrainState(state.pending, triggers.asked(requests), waits)
+        retrain = triggers.unanswered(before, critical, state.watched)
         state.pending = retrain.pending
         inputs = {"state": asdict(retrain), "triggers": config.triggers.model_dump()}
         match triggers.decide(retrain, config.triggers, now):
             case Ask() as ask:
                 request = triggers.request(model, ask, state.under, now)
-                return self.ask(request, {**inputs, "now": now}, live, views)
-            case Suppressed(until, alerts):
-                # The time of asking is left out: the same suppression is told once, not each tick.
+                return self.ask(request, {**inputs, "now": now}, state.watched, views)
+            case Suppressed() as suppressed:
                 return [
                     AuditDraft(
                         model=model,
                         decision="suppressed",
                         inputs=inputs,
-                        result={"until": until},
-                        summary="within the cooldown: " + ", ".join(a.summary for a in alerts),
+                        result={"until": suppressed.until},
+                        summary=suppressed.summary,
                         time=now,
-                        version=live,
+                        version=state.watched,
+                        cause=suppressed.cause,  # told once, not each tick
                     )
                 ]
         return []
 
     def ask(
-        self, request: RetrainRequest, inputs: dict[str, Any], live: int | None, views: Views
+        self, request: RetrainRequest, inputs: dict[str, Any], version: int | None, views: Views
     ) -> list[Effect]:
         """The request, unless it stands on its topic, and its audit."""
         told = AuditDraft(
@@ -231,13 +269,13 @@ class Detector:
             result=request.as_dict(),
             summary=f"{request.reason}: {request.words}",
             time=request.time,
-            version=live,
+            version=version,
             cause={"retrain_id": request.retrain_id},
         )
         return [told] if request.retrain_id in views[RetrainRequest] else [told, request]
 
     def config(self, uri: str) -> ModelYaml:
-        """The config of a model repo, whose monitors name detectors that exist.
+        """The config of a model repo.
 
         Raises:
             BadInput: it cannot be used.
@@ -245,12 +283,9 @@ class Detector:
         """
         if uri not in self._configs:
             try:
-                config = self.read_repo(uri)
-                for monitor in config.monitors:
-                    build(monitor.detector, mean=0.5, threshold=1.0)
+                self._configs[uri] = self.read_repo(uri)
             except (Corrupt, BadConfig) as error:
                 raise BadInput(UNHANDLED, "repo_uri", uri, f"a model repo ({error})") from error
-            self._configs[uri] = config
         return self._configs[uri]
 
 

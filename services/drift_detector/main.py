@@ -11,7 +11,7 @@ from driftgate.runtime import stop_on_signals
 from driftgate.runtime.faust_loop import FaustRuntime
 from driftgate.topology import DRIFT
 from services.drift_detector.checkpoint import Checkpoint
-from services.drift_detector.handlers import Detector
+from services.drift_detector.handlers import DriftDetector
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     health.serve(state, settings.http_port)
     bus, artifacts = KafkaBus(settings.kafka), Artifacts(settings.artifacts)
     folder = settings.state_dir / DRIFT
-    detector = Detector(
+    detector = DriftDetector(
         Checkpoint(folder / "checkpoint.json", bus),
         lambda uri: model_repo.fetch(uri, artifacts, folder / "repos").config,
     )

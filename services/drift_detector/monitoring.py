@@ -145,9 +145,8 @@ class Alarm:
     inputs: Mapping[str, Any]
 
 
-# What an observation tells a stream: in which turn, of all that is told at a tick, and by what
-# number.
-Told = tuple[int, float, Observation]
+# What an observation says to a stream: in which turn, of all readings of a tick, and the number.
+Reading = tuple[int, float, Observation]
 
 
 def bar(reference: Reference, signal: str, slice_name: str, tolerance: float) -> float | None:
@@ -264,9 +263,9 @@ def by_stream(
     watching: Sequence[Watching],
     references: Mapping[int, Reference],
     plans: Mapping[int, Plan],
-) -> dict[int, dict[str, tuple[Watched, list[Told]]]]:
+) -> dict[int, dict[str, tuple[Watched, list[Reading]]]]:
     """The numbers of each stream, in the order of the observations, by version and name."""
-    found: dict[int, dict[str, tuple[Watched, list[Told]]]] = {version: {} for version in plans}
+    found: dict[int, dict[str, tuple[Watched, list[Reading]]]] = {version: {} for version in plans}
     turn = 0
     for seen in observations:
         version = seen.version
@@ -278,13 +277,13 @@ def by_stream(
 
 
 def alarms_of(
-    model: str, what: Watched, stream: Stream, told: Sequence[Told], now: int
+    model: str, what: Watched, stream: Stream, readings: Sequence[Reading], now: int
 ) -> Iterator[tuple[int, Alarm]]:
     """Gives a stream its numbers; its alarms, each with its turn."""
     state, first = stream.detector.state, 0
-    for index, (turn, x, seen) in enumerate(told):
+    for index, (turn, x, seen) in enumerate(readings):
         if stream.update(x, seen.time):
-            values = [x for _, x, _ in told[first : index + 1]]
+            values = [x for _, x, _ in readings[first : index + 1]]
             event = alert(model, seen, what, stream, now)
             yield turn, Alarm(event, summary(what, stream), replay(what, state, values))
             stream.restart(what.detector())

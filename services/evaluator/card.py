@@ -12,10 +12,10 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from services.evaluator.gate import Axis, Verdict, tidy
+from services.evaluator.gate import Axis, GateResult, tidy
 from services.evaluator.tables import table
 
-FRONT_MATTER = re.compile(r"\A---\n(?P<meta>.*?)^---\n(?P<words>.*)\Z", re.DOTALL | re.MULTILINE)
+FRONT_MATTER = re.compile(r"\A---\n(?P<meta>.*?)^---\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
 RESULTS = re.compile(r"^## Results\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -32,7 +32,7 @@ class About:
     repo_hash: str
 
 
-def completed(card: str, about: About, verdict: Verdict) -> str:
+def completed(card: str, about: About, verdict: GateResult) -> str:
     """A card with its results filled in."""
     found = FRONT_MATTER.match(card)
     yaml = YAML()
@@ -41,8 +41,8 @@ def completed(card: str, about: About, verdict: Verdict) -> str:
     meta["model-index"] = [{"name": about.name, "results": results}]
     out = StringIO()
     yaml.dump(meta, out)
-    section = f"## Results\n\nIt {verdict.words}.\n\n{table(verdict.axes)}\n\n"
-    body = found["words"] if found else card
+    section = f"## Results\n\nIt {verdict.summary}.\n\n{table(verdict.axes)}\n\n"
+    body = found["body"] if found else card
     body, places = RESULTS.subn(lambda _: section, body, count=1)
     return f"---\n{out.getvalue()}---\n{body}" + ("" if places else f"\n{section}")
 

@@ -33,7 +33,7 @@ PROTECTED_WEIGHT = 4.0
 """A protected slice has the part of alpha of so many others, and so is watched more closely."""
 
 MOST_WORDS = 3
-"""So many axes are named in a verdict's words."""
+"""So many axes are named in a verdict's summary."""
 
 MOST_SEEN = 12
 """So many slices of the data are named where a protected one is not among them."""
@@ -79,7 +79,7 @@ class Axis:
     p_value: float | None = None
     threshold: float | None = None
     passed: bool = True
-    words: str = ""
+    summary: str = ""
     short: bool = False
 
     @property
@@ -96,19 +96,20 @@ class Axis:
         """As the verdict's schema has it."""
         told = {name: tidy(value) for name, value in asdict(self).items()}
         del told["short"]
+        told["words"] = told.pop("summary")
         return told
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateResult:
     """What the gate says, and why."""
 
     result: Result
     axes: tuple[Axis, ...]
-    words: str
+    summary: str
 
 
-def judge(tallies: Iterable[Tally], gate: Gate) -> Verdict:
+def judge(tallies: Iterable[Tally], gate: Gate) -> GateResult:
     """The verdict on a candidate. The order of `tallies` does not matter."""
     layers: dict[str, list[Tally]] = defaultdict(list)
     for tally in sorted(tallies, key=lambda t: sorted(t.slices.items())):
@@ -123,7 +124,9 @@ def judge(tallies: Iterable[Tally], gate: Gate) -> Verdict:
     failing = [axis for axis in stopping if not axis.short]
     first = all(tally.before is None for found in layers.values() for tally in found)
     result: Result = "fail" if failing else "insufficient" if stopping else "pass"
-    return Verdict(result, axes, in_words(result, failing or stopping or [axes[0], *waived], first))
+    return GateResult(
+        result, axes, in_words(result, failing or stopping or [axes[0], *waived], first)
+    )
 
 
 def task(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
@@ -152,11 +155,11 @@ def accuracy(name: str, counts: Counts, gate: Gate, tests: Family | None) -> Axi
     p, pairs = tests.adjusted[name], counts.pairs
     harmed = p < gate.alpha and no_worse(pairs, bar.margin) >= gate.alpha
     least = detectable(pairs, tests.critical[name])
-    words = (
-        f"{axis.words} ({pairs.wins} won, {pairs.losses} lost, p of harm {p:.2g}); "
+    summary = (
+        f"{axis.summary} ({pairs.wins} won, {pairs.losses} lost, p of harm {p:.2g}); "
         f"{'harmed' if harmed else 'no harm shown'}, a loss of {least:.3f} would be found"
     )
-    return replace(axis, p_value=p, passed=axis.passed and not harmed, words=words)
+    return replace(axis, p_value=p, passed=axis.passed and not harmed, summary=summary)
 
 
 def unseen(name: str, seen: Sequence[str]) -> Axis:
@@ -164,15 +167,15 @@ def unseen(name: str, seen: Sequence[str]) -> Axis:
     axis = Counts.of([], name).too_few("task", name, MIN_SLICE_CASES)
     more = " …" if len(seen) > MOST_SEEN else ""
     told = f"seen are {', '.join(seen[:MOST_SEEN]) or 'no slices'}{more}"
-    return replace(axis, words=f"{axis.words}; {told}: compare gate.protected in model.yaml")
+    return replace(axis, summary=f"{axis.summary}; {told}: compare gate.protected in model.yaml")
 
 
 def negative_flips(pairs: Pairs) -> Axis:
     """Cases that the champion got right and the candidate does not: what users will notice."""
     low, high = wilson(pairs.losses, pairs.cases)
-    words = f"{pairs.losses} of {pairs.cases} that were right are now wrong, {pairs.wins} mended"
+    summary = f"{pairs.losses} of {pairs.cases} that were right are now wrong, {pairs.wins} mended"
     rate = pairs.losses / pairs.cases
-    return Axis("task", NEGATIVE_FLIPS, ALL, pairs.cases, rate, low, high, words=words)
+    return Axis("task", NEGATIVE_FLIPS, ALL, pairs.cases, rate, low, high, summary=summary)
 
 
 def regression(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
@@ -212,9 +215,9 @@ def no_cases(layer: Layer, suite: FrozenSuite, gate: Gate) -> Axis:
     """A suite that asked nothing: waived by model.yaml, or evidence that is lacking."""
     axis = Counts.of([], ALL).axis(layer, ACCURACY)
     if suite in gate.waived:
-        return replace(axis, words="not judged: waived by model.yaml, which has no cases for it")
-    words = f"0 cases: add some to {FILES[suite]}, or set gate.waived: [{suite}] in model.yaml"
-    return replace(axis, passed=False, short=True, words=words)
+        return replace(axis, summary="not judged: waived by model.yaml, which has no cases for it")
+    summary = f"0 cases: add some to {FILES[suite]}, or set gate.waived: [{suite}] in model.yaml"
+    return replace(axis, passed=False, short=True, summary=summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +251,13 @@ class Counts:
         """The share of right answers with its interval, against a bar."""
         low, high = wilson(self.right, self.cases)
         value = self.right / self.cases if self.cases else 0.0
-        words = f"{value:.3f} of {self.cases} ({low:.3f} to {high:.3f})"
+        summary = f"{value:.3f} of {self.cases} ({low:.3f} to {high:.3f})"
         if bar is not None:
-            words += f", wanted {bar:.3f}"
+            summary += f", wanted {bar:.3f}"
         difference = None
         if self.champion is not None:
             difference = self.pairs.difference
-            words += f"; champion {self.champion:.3f}, {difference:+.3f}"
+            summary += f"; champion {self.champion:.3f}, {difference:+.3f}"
         return Axis(
             layer=layer,
             name=name,
@@ -267,14 +270,14 @@ class Counts:
             difference=difference,
             threshold=bar,
             passed=bar is None or self.right >= bar * self.cases - 1e-9,
-            words=words,
+            summary=summary,
         )
 
     def too_few(self, layer: Layer, slice_name: str, wanted: int) -> Axis:
         """An axis that cannot be judged."""
-        words = f"{self.cases} held-out cases, at least {wanted} are needed"
+        summary = f"{self.cases} held-out cases, at least {wanted} are needed"
         return replace(
-            self.axis(layer, ACCURACY, slice_name), passed=False, short=True, words=words
+            self.axis(layer, ACCURACY, slice_name), passed=False, short=True, summary=summary
         )
 
 
@@ -321,7 +324,7 @@ def harm_tests(tallies: Sequence[Tally], slices: Sequence[str], gate: Gate) -> F
 def in_words(result: Result, axes: Sequence[Axis], first: bool) -> str:
     """The verdict for people, by the axes that decided it."""
     verb = {"pass": "passes", "fail": "fails", "insufficient": "cannot be judged"}[result]
-    told = "; ".join(f"{axis.title} {axis.words}" for axis in axes[:MOST_WORDS])
+    told = "; ".join(f"{axis.title} {axis.summary}" for axis in axes[:MOST_WORDS])
     more = f"; and {len(axes) - MOST_WORDS} more" if len(axes) > MOST_WORDS else ""
     return f"{verb}{', without a champion to compare with' if first else ''}: {told}{more}"
 

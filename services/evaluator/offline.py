@@ -15,7 +15,7 @@ from driftgate.model_repo import read
 from driftgate.suites import Suite
 from driftgate.tasks import task_of
 from services.evaluator import exam
-from services.evaluator.gate import Verdict, judge
+from services.evaluator.gate import GateResult, judge
 from services.evaluator.report import as_junit
 from services.evaluator.tables import COLUMNS, cells
 
@@ -49,7 +49,7 @@ def held_out_beside(adapter: Path) -> Path | None:
 
 def examine(
     folder: Path, adapter: Path, champion: Path | None, test: Path | None
-) -> tuple[Verdict, list[exam.Result]]:
+) -> tuple[GateResult, list[exam.Result]]:
     """The verdict, and every case with its fate.
 
     Raises:
@@ -70,7 +70,7 @@ def examine(
     return judge(exam.tallies(results), repo.config.gate), results
 
 
-def show(verdict: Verdict, rows: Path | None) -> None:
+def show(verdict: GateResult, rows: Path | None) -> None:
     """A table, the verdict in words, and what held-out rows it rests on."""
     console = Console()
     table = Table(*COLUMNS)
@@ -80,7 +80,7 @@ def show(verdict: Verdict, rows: Path | None) -> None:
     console.print(table)
     colour = COLOURS[verdict.result]
     console.print(f"[bold {colour}]{verdict.result}[/]: it ", end="")
-    console.print(verdict.words, markup=False, highlight=False)
+    console.print(verdict.summary, markup=False, highlight=False)
     console.print(rested_on(rows), markup=False, highlight=False, soft_wrap=True)
 
 

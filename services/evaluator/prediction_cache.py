@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from driftgate.artifacts import Artifacts
 from driftgate.codec import digest
-from driftgate.engines import Prediction
+from driftgate.engines import Base, Prediction
 
 CHUNK = 64
 """Texts asked at once, between two signs of progress."""
-
-
-class Base(NamedTuple):
-    """A base, and the kind of task that it serves. digest: empty where it is not known."""
-
-    task: str
-    name: str
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)

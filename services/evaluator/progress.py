@@ -24,11 +24,13 @@ class Progress:
         self._started = self.now()
 
     def answered(self, layer: str, texts: int) -> None:
-        """So many more texts of a layer are answered."""
+        """So many more texts of a layer are answered; none of a suite that has none."""
+        if not texts:
+            return
         self._done += texts
         share = self._done / self.texts
         left = (self.now() - self._started) * (1 - share) / share
-        self.health.moved(
+        self.health.heartbeat(
             activity=f"judging {self.name}: {layer}, {left:.0f} s left",
             progress=round(share, 3),
             eta=round(left, 1),

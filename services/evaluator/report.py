@@ -18,7 +18,7 @@ from junitparser import Error, Failure, TestCase, TestSuite
 from driftgate.suites import ACCURACY
 from services.evaluator.card import About, completed
 from services.evaluator.exam import Result
-from services.evaluator.gate import Axis, Verdict, tidy
+from services.evaluator.gate import Axis, GateResult, tidy
 from services.evaluator.tables import table
 
 MOST_LOST = 40
@@ -27,7 +27,7 @@ MOST_LOST = 40
 
 def files(
     about: About,
-    verdict: Verdict,
+    verdict: GateResult,
     found: Sequence[Result],
     reference: Mapping[str, float],
     card: str,
@@ -42,7 +42,7 @@ def files(
 
 
 def as_json(
-    about: About, verdict: Verdict, found: Sequence[Result], reference: Mapping[str, float]
+    about: About, verdict: GateResult, found: Sequence[Result], reference: Mapping[str, float]
 ) -> bytes:
     """For programs."""
     told = {
@@ -51,7 +51,7 @@ def as_json(
         "dataset": about.dataset,
         "repo_hash": about.repo_hash,
         "result": verdict.result,
-        "words": verdict.words,
+        "words": verdict.summary,
         "axes": [axis.event() for axis in verdict.axes],
         "reference": {key: tidy(value) for key, value in reference.items()},
         "cases": [case_json(result) for result in found],
@@ -75,13 +75,13 @@ def case_json(result: Result) -> dict[str, Any]:
     }
 
 
-def as_words(about: About, verdict: Verdict, found: Sequence[Result]) -> str:
+def as_words(about: About, verdict: GateResult, found: Sequence[Result]) -> str:
     """For people."""
     against = f", compared with {about.champion}" if about.champion else ", a first release"
-    reasons = [f"- {axis.title}: {axis.words}" for axis in verdict.axes if not axis.passed]
+    reasons = [f"- {axis.title}: {axis.summary}" for axis in verdict.axes if not axis.passed]
     parts = [
         f"# {about.name}: {verdict.result}",
-        f"The verdict on {about.name}{against}. It {verdict.words}.",
+        f"The verdict on {about.name}{against}. It {verdict.summary}.",
         *(["## What stops it", "\n".join(reasons)] if reasons else []),
         "## All axes",
         table(verdict.axes),
@@ -104,7 +104,7 @@ def lost_cases(found: Sequence[Result]) -> list[str]:
     return [f"## Lost: {len(lost)} cases", "\n".join(head + rows), *more]
 
 
-def as_junit(name: str, verdict: Verdict, found: Sequence[Result]) -> bytes:
+def as_junit(name: str, verdict: GateResult, found: Sequence[Result]) -> bytes:
     """JUnit's XML as CI systems read it. What is too short to judge is an error, not a failure."""
     suite = TestSuite(name)
     suite.add_testcases([junit_case(axis, found) for axis in verdict.axes])
@@ -116,9 +116,9 @@ def as_junit(name: str, verdict: Verdict, found: Sequence[Result]) -> bytes:
 def junit_case(axis: Axis, found: Sequence[Result]) -> TestCase:
     case = TestCase(printable(f"{axis.name} [{axis.slice}]"), axis.layer)
     if axis.passed:
-        case.system_out = axis.words
+        case.system_out = axis.summary
     else:
-        case.result = (Error if axis.short else Failure)(axis.words)
+        case.result = (Error if axis.short else Failure)(axis.summary)
         case.result[0].text = "\n".join(printable(line) for line in wrong_cases(axis, found))
     return case
 

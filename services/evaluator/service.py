@@ -7,9 +7,8 @@ its training was asked under, whoever is champion by now.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from driftgate import events, model_repo, suites
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
 from driftgate.codec import digest
 from driftgate.config import Settings
-from driftgate.engines import Prediction
+from driftgate.engines import Base, Prediction
 from driftgate.errors import Corrupt
-from driftgate.events import Candidate
+from driftgate.events import Candidate, Champion
 from driftgate.health import Health, Log
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, Views
 from driftgate.suites import Suite
@@ -29,13 +28,13 @@ from driftgate.topology import EVALUATOR
 from services.evaluator import exam, report
 from services.evaluator.card import About
 from services.evaluator.exam import Answers
-from services.evaluator.gate import Verdict, judge, tidy
-from services.evaluator.prediction_cache import Base, PredictionCache, Predictor, Version
+from services.evaluator.gate import GateResult, judge, tidy
+from services.evaluator.prediction_cache import PredictionCache, Predictor, Version
 from services.evaluator.progress import Progress
 
 LONGEST_EXAMINATION_SECONDS = 1800.0
 
-Record = Mapping[str, Any]
+VerdictRecord = Mapping[str, Any]
 """A verdict as its ref says it: `verdict`, `decision`."""
 
 
@@ -53,26 +52,56 @@ class Evaluator:
     def service(self) -> Service:
         return Service(
             name=EVALUATOR,
-            handlers={Candidate: Handler(told, self.record)},
+            handlers={Candidate: Handler(effects, self.record)},
             max_work_seconds=LONGEST_EXAMINATION_SECONDS,
         )
 
-    def record(self, event: Candidate, views: Views, now: int) -> Record:
+    def record(self, event: Candidate, views: Views, now: int) -> VerdictRecord:
         """The verdict on a candidate as it was given, or as it is given now.
 
         Raises:
             BadConfig, Corrupt: the candidate, its dataset or its model repo cannot be used.
         """
-        name = f"models/{event.model}/verdicts/{event.version}-{judged_with(event)}"
+        candidate = self.pinned(event)
         try:
-            found: Record = self.artifacts.ref(name) or self.artifacts.set_ref(
-                name, self.examine(event)
+            return self.kept(candidate) or self.artifacts.set_ref(
+                verdict_ref(candidate, judged_with(candidate)), self.examine(candidate)
             )
-            return found
         finally:
-            self.health.moved(activity=None, progress=None, eta=None)
+            self.health.heartbeat(activity=None, progress=None, eta=None)
 
-    def examine(self, event: Candidate) -> Record:
+    def pinned(self, event: Candidate) -> Candidate:
+        """The candidate with the champion that it is compared with. Candidates of the first schema
+        name it by its number alone.
+
+        Raises:
+            Corrupt: that version is not stored.
+        """
+        if event.champion is not None or event.parent is None:
+            return event
+        name = f"models/{event.model}/versions/{event.parent}"
+        found = self.artifacts.ref(name)
+        if found is None:
+            raise Corrupt(f"parent {event.parent} of {event.model}@{event.version}: no ref {name}")
+        parent = Candidate.of(found["candidate"])
+        champion = Champion(
+            version=parent.version,
+            digest=parent.adapter_digest,
+            adapter_uri=parent.adapter_uri,
+            base=parent.base,
+            base_digest=parent.base_digest,
+            task=parent.task,
+        )
+        return replace(event, champion=champion)
+
+    def kept(self, event: Candidate) -> VerdictRecord | None:
+        """The verdict as it was given. Older ones are named without the champion."""
+        found: VerdictRecord | None = self.artifacts.ref(verdict_ref(event, judged_with(event)))
+        former = found or self.artifacts.ref(verdict_ref(event, judged_before(event)))
+        champion = event.champion.version if event.champion else None
+        return former if former and former["verdict"]["champion"] == champion else found
+
+    def examine(self, event: Candidate) -> VerdictRecord:
         """Asks the candidate and the champion every case, judges, and stores the report."""
         candidate, champion = candidate_of(event), champion_of(event)
         repo = model_repo.fetch(SCHEME + event.repo_hash, self.artifacts, self.folder("repos"))
@@ -95,9 +124,9 @@ class Evaluator:
             repo_hash=event.repo_hash,
         )
         card = self.artifacts.get(event.model_card_uri).decode()
-        uri = self.put(report.files(about, verdict, results, reference, card))
+        uri = self.artifacts.put_files(report.files(about, verdict, results, reference, card))
         told = verdict_event(event, champion, verdict, reference, uri)
-        self.log.info("judged", version=about.name, result=verdict.result, words=verdict.words)
+        self.log.info("judged", version=about.name, result=verdict.result, words=verdict.summary)
         inputs = {
             "candidate": asdict(candidate),
             "champion": asdict(champion) if champion else None,
@@ -130,19 +159,12 @@ class Evaluator:
                 answers.update(cache.answers(version, suite.texts, told))
         return found[0], found[1] if champion else None
 
-    def put(self, files: Mapping[str, bytes]) -> str:
-        """Stores files as one folder; returns its URI."""
-        with tempfile.TemporaryDirectory() as name:
-            for file, data in files.items():
-                (Path(name) / file).write_bytes(data)
-            return self.artifacts.put_folder(Path(name))
-
     def folder(self, name: str) -> Path:
         """Where fetched artifacts are kept."""
         return self.settings.state_dir / EVALUATOR / name
 
 
-def told(record: Record, views: Views, now: int) -> Iterable[Effect]:
+def effects(record: VerdictRecord, views: Views, now: int) -> Iterable[Effect]:
     """The verdict, and why."""
     verdict = events.Verdict.of(record["verdict"])
     decision = record["decision"]
@@ -184,15 +206,26 @@ def named(model: str, version: Version) -> str:
     return f"{model}@{version.number}"
 
 
+def verdict_ref(event: Candidate, judged: str) -> str:
+    """The ref that keeps a verdict; `judged` is the hash of what was judged, and by what."""
+    return f"models/{event.model}/verdicts/{event.version}-{judged}"
+
+
 def judged_with(event: Candidate) -> str:
-    """Hash of what is judged and by what."""
-    return digest([event.adapter_digest, event.dataset_uri, event.repo_hash])[:12]
+    """Hash of what is judged, by what, and against whom."""
+    against = [event.champion.digest] if event.champion else []
+    return digest([event.adapter_digest, event.dataset_uri, event.repo_hash, *against])[:12]
+
+
+def judged_before(event: Candidate) -> str:
+    """The hash as it was while it left out the champion."""
+    return judged_with(replace(event, champion=None))
 
 
 def verdict_event(
     candidate: Candidate,
     champion: Version | None,
-    verdict: Verdict,
+    verdict: GateResult,
     reference: Mapping[str, float],
     report_uri: str,
 ) -> events.Verdict:
@@ -213,7 +246,7 @@ def verdict_event(
         reference=dict(reference),
         repo_hash=candidate.repo_hash,
         report_uri=report_uri,
-        words=verdict.words,
+        words=verdict.summary,
         time=candidate.time,
     )
 

@@ -22,7 +22,7 @@ class Reporter:
         reasons = self._blocked.reasons()
         metrics.BLOCKED.set(len(reasons))
         self._health.ready = len(self._partitions) > 0
-        self._health.moved(blocked={str(position): why for position, why in reasons.items()})
+        self._health.heartbeat(blocked={str(position): why for position, why in reasons.items()})
 
     def lag(self) -> int:
         """Records of ours that are not handled; those of blocked partitions wait for the operator.

@@ -144,9 +144,15 @@ class PossibleCorrection:
 
     def sure(self, columns: Columns) -> Mask:
         labels = columns["label"]
-        return columns.where_declared(
-            lambda model: pc.or_(pc.is_null(labels), possible(labels, model))
-        )
+        return columns.where_declared(lambda model: surely_corrected(labels, model))
+
+
+def surely_corrected(labels: pa.Array, declared: ModelYaml) -> Any:
+    """Which labels surely pass as corrections. Where any text may be answered, the task may look at
+    other fields too: all rows stay open."""
+    if task_of(declared.task).outputs is None:
+        return np.zeros(len(labels), bool)
+    return pc.or_(pc.is_null(labels), possible(labels, declared))
 
 
 def possible(values: pa.Array, declared: ModelYaml) -> pa.Array:

@@ -196,4 +196,4 @@ class StoreMarks:
             self._retry(lambda: queries.mark(self._store, marks))
         for position, at in marks.items():
             metrics.POSITION.labels(position.topic, position.partition).set(at)
-            self._health.moved(**{str(position): at})
+            self._health.heartbeat(**{str(position): at})

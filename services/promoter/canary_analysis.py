@@ -1,4 +1,4 @@
-"""Judges a challenger on labelled requests that it and the champion both answered. Pure.
+"""Analyses a challenger on labelled requests that it and the champion both answered. Pure.
 
 Only pairs count, so neither the share of traffic nor a world that moves while the share grows can
 be taken for a difference. A pair that both got right, or both wrong, says nothing about which is
@@ -80,7 +80,7 @@ class Finding:
     numbers: dict[str, Any]
 
 
-def judge(pairs: Pairs, days: float, stage: Stage, rules: Rollout) -> Finding:
+def analyse(pairs: Pairs, days: float, stage: Stage, rules: Rollout) -> Finding:
     """Whether a challenger that spent `days` in `stage` goes on. `pairs` of its whole rollout."""
     e, low = harm(pairs), lowest_difference(pairs)
     numbers = asdict(pairs) | {
@@ -117,7 +117,7 @@ def judge(pairs: Pairs, days: float, stage: Stage, rules: Rollout) -> Finding:
 
 
 def watch(pairs: Pairs, days: float, rules: Rollout) -> Finding:
-    """Whether a new champion stays. `pairs` since it got all traffic, its predecessor unheard."""
+    """Whether a new champion stays. `pairs` since it got all traffic, its predecessor a shadow."""
     numbers = asdict(pairs) | {
         "days": days,
         "watch_days": rules.watch_days,

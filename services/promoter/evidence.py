@@ -1,4 +1,4 @@
-"""Reads from the store what the judge looks at."""
+"""Reads from the store what the analysis of a canary looks at."""
 
 from __future__ import annotations
 

@@ -57,11 +57,13 @@ class Fleet:
         serving: they serve it.
         refusing: they cannot, and go on with what they had; with the reason.
         behind: they have not said yet.
+        retrying: of those that refuse, they go on trying.
     """
 
     serving: tuple[str, ...]
     refusing: Mapping[str, str]
     behind: tuple[str, ...]
+    retrying: tuple[str, ...]
 
     @classmethod
     def at(cls, epoch: int, acks: Sequence[RoutingAck]) -> Fleet:
@@ -71,6 +73,7 @@ class Fleet:
             serving=tuple(ack.router for ack in known if ack.status != REFUSED),
             refusing={ack.router: ack.reason or "" for ack in known if ack.status == REFUSED},
             behind=tuple(ack.router for ack in acks if ack.epoch < epoch),
+            retrying=tuple(ack.router for ack in known if ack.retrying),
         )
 
     @property

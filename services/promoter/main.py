@@ -22,11 +22,13 @@ def main() -> None:
     settings = config.load()
     log, state = health.log_for(PROMOTER), health.Health(PROMOTER)
     health.serve(state, settings.http_port)
+    repos = RepoCache(Artifacts(settings.artifacts), settings.state_dir / PROMOTER)
+    repos.sweep()
     promoter = Promoter(
         store=cache(
             lambda: Store.connect(settings.store, settings.database, STORE_TIMEOUT_SECONDS)
         ),
-        repos=RepoCache(Artifacts(settings.artifacts), settings.state_dir / PROMOTER),
+        repos=repos,
         health=state,
     )
     Runtime(

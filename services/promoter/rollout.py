@@ -5,7 +5,8 @@
 
 A first release has nobody to be compared with and goes to all traffic at once. In every stage
 champion and challenger both answer every request, one of them heard. The last stage is the watch:
-the challenger is champion already, and its predecessor answers unheard.
+the challenger is champion already, and its predecessor answers as a shadow. A version that passes
+while a new champion is watched, or while an operator holds the rollout, waits until that is over.
 
 Time passes with ticks alone. The state says all that a decision needs, so a restart loses nothing,
 and an event that is handled twice changes nothing the second time.
@@ -13,6 +14,8 @@ and an event that is handled twice changes nothing the second time.
 
 from __future__ import annotations
 
+import hashlib
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,12 +23,15 @@ from typing import Any
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, Command, RoutingAck, Tick, Verdict
 from driftgate.model_repo import Rollout
-from services.promoter.canary_analysis import Finding, Pairs, judge, watch
+from services.promoter.canary_analysis import Finding, Pairs, analyse, watch
 from services.promoter.leases import REFUSED, Fleet
-from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, State, release_of
+from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, Passed, State, passed_of
 
-# More than are handled between two commits of their positions.
-HANDLED_REMEMBERED = 32
+# One poll gives no more records, and positions are committed after each. They are one model's, so
+# that they suffice also while a record of another model waits and holds the positions up.
+HANDLED_REMEMBERED = 5_000
+# 48 bits, in base64: of all that are remembered, a new id looks like one once in 10^10.
+SHORT_ID = 8
 
 Event = Verdict | Command | RoutingAck | Tick
 
@@ -80,19 +86,26 @@ class Step:
 
 
 def step(state: State, event: Event, at: Situation) -> Step:
-    """One event's effect.
+    """One event's effect. A verdict or command is decided once, whatever came of it: what was
+    ignored or rejected in one state could be obeyed in a later one.
 
     Raises:
         BadInput: it needs the model repo in force, which cannot be read.
     """
-    ordered_by = event_id(event)
-    if ordered_by in state.handled:
+    react, ordered_by = REACTIONS[type(event)], event_id(event)
+    if ordered_by is None:
+        return react(state, event, at)
+    known = short_id(ordered_by)
+    if not {ordered_by, known}.isdisjoint(state.handled):  # whole ids: records of before
         return Step(state)
-    done = REACTIONS[type(event)](state, event, at)
-    if ordered_by is None or done.state is state:
-        return done
-    handled = (*state.handled, ordered_by)[-HANDLED_REMEMBERED:]
+    done = react(state, event, at)
+    handled = (*state.handled, known)[-HANDLED_REMEMBERED:]
     return replace(done, state=replace(done.state, handled=handled))
+
+
+def short_id(event_id: str) -> str:
+    """An id as `handled` keeps it."""
+    return urlsafe_b64encode(hashlib.sha256(event_id.encode()).digest())[:SHORT_ID].decode()
 
 
 def event_id(event: Event) -> str | None:
@@ -122,17 +135,62 @@ def cause(state: State, event: Event, decision: Decision) -> dict[str, Any]:
 
 
 def on_verdict(state: State, verdict: Verdict, at: Situation) -> Step:
-    """A version that passed starts its rollout; the newest wins."""
-    version, digest = verdict.version, verdict.adapter_digest
-    if state.digest(version) == digest:
-        return Step(state)  # judged once more
-    numbers = {"verdict_id": verdict.verdict_id, "digest": digest}
-    if refusal := unfit(state, verdict):
-        return Step(state, (Decision("reject", version, refusal, numbers),))
+    """A version that passed starts its rollout, or waits for its turn; the newest wins."""
+    passed = passed_of(verdict)
+    if state.digest(passed.version) == passed.release.digest:
+        return Step(state)  # evaluated once more
+    if verdict.result != "pass":
+        return reject(state, passed, verdict.words)
+    why = occupied(state)
+    if refusal := unfit(state, passed) or ("" if why else outdated(state, passed)):
+        return reject(state, passed, refusal)
+    return wait(state, passed, why) if why else start(state, passed, at)
+
+
+def occupied(state: State) -> str:
+    """Why a version that passes has to wait; empty where it is tried at once. A watch that is cut
+    short would never find the harm it is for, and an operator's hold is the operator's to end."""
+    if state.challenger is not None:
+        return f"an operator holds version {state.challenger}" if state.paused else ""
+    return "" if state.stage == IDLE else f"version {state.champion}, the new champion, is watched"
+
+
+def unfit(state: State, passed: Passed) -> str:
+    """Why a version that passed may never be tried; empty if it may."""
+    if passed.release.digest in state.quarantined:
+        return "its adapter was taken back before and is quarantined"
+    waiting = state.waiting.version if state.waiting else 0
+    newest = max(state.champion or 0, state.challenger or 0, waiting)
+    return f"version {newest} is newer" if passed.version <= newest else ""
+
+
+def outdated(state: State, passed: Passed) -> str:
+    """Why what its verdict says does not hold now; empty if it does."""
+    if passed.champion == state.champion:
+        return ""
+    other = "nobody" if passed.champion is None else f"version {passed.champion}"
+    return f"it was compared with {other}, but version {state.champion} is champion now"
+
+
+def reject(state: State, passed: Passed, why: str) -> Step:
+    return Step(state, (Decision("reject", passed.version, why, verdict_numbers(passed)),))
+
+
+def wait(state: State, passed: Passed, why: str) -> Step:
+    """Until nobody is watched or held."""
+    summary = f"passed, and waits: {why}{dropped(state.waiting)}"
+    named = Decision("wait", passed.version, summary, verdict_numbers(passed))
+    return Step(replace(state, waiting=passed), (named,))
+
+
+def start(state: State, passed: Passed, at: Situation) -> Step:
+    """The rollout of a version begins."""
+    version, numbers = passed.version, verdict_numbers(passed)
     accepted = replace(
         state,
-        versions={**state.versions, version: release_of(verdict)},
-        repo_hash=verdict.repo_hash,
+        versions={**state.versions, version: passed.release},
+        repo_hash=passed.release.repo_hash,
+        waiting=None,
     )
     if state.champion is None:
         summary = "first release: all traffic at once"
@@ -141,26 +199,26 @@ def on_verdict(state: State, verdict: Verdict, at: Situation) -> Step:
     name, summary = "start", f"passed; tried against version {state.champion}"
     if state.challenger is not None:
         name, summary = "supersede", f"{summary}; version {state.challenger} is dropped for it"
+    summary += dropped(state.waiting)
     after = changed(accepted, at, summary, challenger=version, stage=LOADING)
     return Step(after, (Decision(name, version, summary, numbers),))
 
 
-def unfit(state: State, verdict: Verdict) -> str:
-    """Why a version may not be tried; empty if it may."""
-    if verdict.result != "pass":
-        return verdict.words
-    if verdict.adapter_digest in state.quarantined:
-        return "its adapter was taken back before and is quarantined"
-    if verdict.version <= max(state.champion or 0, state.challenger or 0):
-        return f"version {state.challenger or state.champion} is newer"
-    return ""
+def dropped(waiting: Passed | None) -> str:
+    """What is told of a version that waited and that a newer one takes the place of."""
+    return f"; version {waiting.version}, which waited, is dropped for it" if waiting else ""
+
+
+def verdict_numbers(passed: Passed) -> dict[str, Any]:
+    return {"verdict_id": passed.verdict_id, "digest": passed.release.digest}
 
 
 def on_ack(state: State, ack: RoutingAck, at: Situation) -> Step:
     """A router serves an epoch, or refuses it, which is named."""
     if ack.epoch != state.epoch:
         return Step(state)
-    done = acknowledged(state, at) or Step(state)
+    unreadable = isinstance(at.declared, BadInput)  # told at ticks: once, not for each router
+    done = (None if unreadable else acknowledged(state, at)) or Step(state)
     if ack.status != REFUSED:
         return done
     told = f"{ack.router} refuses epoch {ack.epoch}, and goes on with what it had: {ack.reason}"
@@ -172,11 +230,13 @@ def on_ack(state: State, ack: RoutingAck, at: Situation) -> Step:
 def acknowledged(state: State, at: Situation) -> Step | None:
     """What the routers' acknowledgements change. A challenger that they hold enters its first
     stage. One that none can serve leaves without quarantine, since nothing was learned about it;
-    while a router is lost, which may have served it, that is not known."""
+    while a router is lost, which may have served it, or waits for what it lacks, that is not
+    known."""
     if state.challenger is None or state.paused:
         return None
     fleet = Fleet.at(state.epoch, at.acks)
-    if fleet.refusing and not (fleet.serving or fleet.behind or at.lost):
+    undecided = fleet.serving or fleet.behind or fleet.retrying or at.lost
+    if fleet.refusing and not undecided:
         return roll_back(state, at, fleet.refusals, name="refused", quarantine=False)
     waits = fleet.behind or not fleet.serving or state.stage != LOADING
     if waits or blocked(fleet, at.rules):
@@ -192,9 +252,16 @@ def blocked(fleet: Fleet, rules: Rollout) -> bool:
 
 
 def on_tick(state: State, tick: Tick, at: Situation) -> Step:
-    """Time passed: whoever is on trial is judged."""
-    if at.now <= state.time or state.stage == IDLE:
+    """Time passed: whoever is on trial is looked at, and whoever waits may have its turn."""
+    if at.now <= state.time:
         return Step(state)
+    if state.waiting is not None and not occupied(state):
+        return its_turn(replace(state, waiting=None), state.waiting, at)
+    return Step(state) if state.stage == IDLE else time_passed(state, at)
+
+
+def time_passed(state: State, at: Situation) -> Step:
+    """What time does to whoever is on trial."""
     if done := acknowledged(state, at):
         return done
     days = (at.now - state.since) / DAY_MS
@@ -203,6 +270,16 @@ def on_tick(state: State, tick: Tick, at: Situation) -> Step:
     if state.challenger is None:
         return watched(state, watch(at.pairs, days, at.rules), at)
     return tried(state, days, at)
+
+
+def its_turn(state: State, passed: Passed, at: Situation) -> Step:
+    """A version that waited starts, if its verdict still holds; if not, the tick goes on."""
+    refusal = unfit(state, passed) or outdated(state, passed)
+    if not refusal:
+        return start(state, passed, at)
+    done = Step(state) if state.stage == IDLE else time_passed(state, at)
+    told = reject(state, passed, refusal).decisions
+    return replace(done, decisions=(*told, *done.decisions))
 
 
 def loading(state: State, days: float, at: Situation) -> Step:
@@ -220,16 +297,16 @@ def awaited(fleet: Fleet, lost: Sequence[str]) -> tuple[str, str]:
     """The reason why a challenger still loads, as a word and for people."""
     if fleet.behind:
         return LOADING, f"{', '.join(fleet.behind)} did not acknowledge it yet"
-    unheard_of = f"nothing is heard of {', '.join(lost)}" if lost else ""
+    missing = f"nothing is heard of {', '.join(lost)}" if lost else ""
     if fleet.refusing:
-        return "refused", "; ".join(filter(None, [fleet.refusals, unheard_of]))
-    return "no-router", unheard_of or "no router acknowledges anything"
+        return "refused", "; ".join(filter(None, [fleet.refusals, missing]))
+    return "no-router", missing or "no router acknowledges anything"
 
 
 def tried(state: State, days: float, at: Situation) -> Step:
     """A challenger goes on, stays, or is taken back."""
     place = [stage.name for stage in at.rules.stages].index(state.stage)
-    found = judge(at.pairs, days, at.rules.stages[place], at.rules)
+    found = analyse(at.pairs, days, at.rules.stages[place], at.rules)
     if found.result == "harm":
         return roll_back(state, at, found.summary, found.numbers)
     if state.paused:
@@ -262,8 +339,21 @@ def on_command(state: State, command: Command, at: Situation) -> Step:
     done = COMMANDS[command.kind](state, command.version, at, told)
     if done.state is not state or done.decisions:
         return done
-    summary = f"{command.kind} changes nothing in stage {state.stage}; {told}"
+    about = f" of version {command.version}" if command.version else ""
+    summary = f"{command.kind}{about} changes nothing: {standing(state)}; {told}"
     return Step(state, (Decision("ignore", command.version, summary),))
+
+
+def standing(state: State) -> str:
+    """Who is champion and who is tried, for people."""
+    if state.champion is None:
+        return "no version was released yet"
+    if state.challenger is None:
+        stage = "none is tried" if state.stage == IDLE else "which is watched"
+        return f"version {state.champion} is champion, {stage}"
+    paused = ", paused" if state.paused else ""
+    tried = f"version {state.challenger} is in stage {state.stage}{paused}"
+    return f"version {state.champion} is champion, {tried}"
 
 
 def on_rollback(state: State, version: int | None, at: Situation, told: str) -> Step:
@@ -281,8 +371,12 @@ def on_quarantine(state: State, version: int | None, at: Situation, told: str) -
     if version == (state.challenger or state.champion):
         return roll_back(state, at, told, name="quarantine")
     known = (*state.quarantined, digest)
-    previous = None if state.previous == version else state.previous
-    after = changed(state, at, told, quarantined=known, previous=previous, since=state.since)
+    moves: dict[str, Any] = {"quarantined": known, "since": state.since}
+    if state.previous == version:
+        moves["previous"] = None
+    if state.waiting and state.waiting.version == version:
+        moves["waiting"] = None
+    after = changed(state, at, told, **moves)
     return Step(after, (Decision("quarantine", version, told),))
 
 

@@ -120,9 +120,9 @@ class Promoter:
 
     def repos_of(self, state: State, event: Event) -> Repos:
         """The model repos that may be in force after an event."""
-        hashes = {state.repo_hash, *(release.repo_hash for release in state.versions.values())}
+        hashes = state.repo_hashes
         if isinstance(event, Verdict):
-            hashes.add(event.repo_hash)
+            hashes |= {event.repo_hash}
         return {repo_hash: self.repos.find(repo_hash) for repo_hash in hashes}
 
     def pairs(self, state: State, declared: ModelYaml | BadInput, now: int) -> Pairs:
@@ -135,10 +135,13 @@ class Promoter:
         return evidence.pairs(self.store(), task, state.model, old, new, since, now)
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
+        begun = {(event.model, event.epoch) for event in sent if isinstance(event, Routing)}
         for event in sent:
-            if isinstance(event, events.Rollout):
+            if isinstance(event, events.Rollout) and (event.model, event.epoch) in begun:
                 metrics.STAGES.labels(event.model, event.stage).inc()
-        self.health.moved(activity=activity(views[events.Rollout].values()))
+        states = views[events.Rollout].values()
+        self.health.heartbeat(activity=activity(states))
+        self.repos.keep(frozenset().union(*(State.of(state).repo_hashes for state in states)))
 
 
 def by_router(ack: RoutingAck) -> tuple[str, str]:
@@ -159,7 +162,7 @@ def due(tick: Tick, views: Views) -> Iterable[ModelTick]:
     return [
         ModelTick(model, tick)
         for model, record in sorted(views[events.Rollout].items())
-        if on_trial(record) or record.epoch != routed(views, model)
+        if on_trial(record) or record.waiting or record.epoch != routed(views, model)
     ]
 
 
@@ -197,12 +200,12 @@ def decide(gathered: Gathered, views: Views, now: int) -> Iterable[Effect]:
     state, situation = gathered.state, gathered.situation
     done = step(state, gathered.event, situation)
     after = done.state
-    if after is state and situation.routed > state.epoch:  # a crash kept the state back
-        after = changed(state, situation, state.summary, since=state.since)
+    if after.epoch == state.epoch < situation.routed:  # a crash kept the state back
+        after = changed(after, situation, after.summary, since=after.since)
     effects: list[Effect] = [audit(gathered, done.state, decision) for decision in done.decisions]
-    if after is not state:
+    if after != state:
         effects.append(after.record())
-    if after is not state or situation.routed < state.epoch:
+    if situation.routed < after.epoch:
         effects += routing_of(after, gathered.repos)
     return effects
 

@@ -39,6 +39,26 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """A version that passed the gate and is not tried yet.
+
+    Attributes:
+        champion: whom it was compared with.
+    """
+
+    version: int
+    champion: int | None
+    verdict_id: str
+    release: Release
+
+    @classmethod
+    def of(cls, told: str) -> Passed:
+        """As field `waiting` of a record tells it."""
+        fields = json.loads(told)
+        return cls(**{**fields, "release": Release(**fields["release"])})
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """The newest `rollouts` record of a model, which explains the fields. Times in ms."""
 
@@ -55,6 +75,7 @@ class State:
     repo_hash: str = ""
     summary: str = ""
     handled: tuple[str, ...] = ()
+    waiting: Passed | None = None
     time: int = 0
 
     @classmethod
@@ -68,6 +89,7 @@ class State:
             for version, told in record.versions.items()
         }
         fields |= {"quarantined": record.quarantined, "handled": record.handled}
+        fields["waiting"] = Passed.of(record.waiting) if record.waiting else None
         return cls(summary=fields.pop("words"), **fields)
 
     def record(self) -> events.Rollout:
@@ -78,10 +100,20 @@ class State:
             str(version): json.dumps(asdict(release))
             for version, release in sorted(self.versions.items())
         }
+        fields["waiting"] = json.dumps(asdict(self.waiting)) if self.waiting else ""
         return events.Rollout.of(fields)
+
+    @property
+    def repo_hashes(self) -> frozenset[str]:
+        """The model repos that may be in force after an event."""
+        waiting = {self.waiting.release.repo_hash} if self.waiting else set()
+        versions = {release.repo_hash for release in self.versions.values()}
+        return frozenset({self.repo_hash} | versions | waiting)
 
     def digest(self, version: int | None) -> str:
         """Digest of a version; empty where it is of no use any more."""
+        if self.waiting and self.waiting.version == version:
+            return self.waiting.release.digest
         return self.versions[version].digest if version and version in self.versions else ""
 
 
@@ -114,8 +146,8 @@ def based(one: OnBase, repo: ModelYaml | BadInput) -> OnBase:
     return replace(one, base=repo.base.name, base_digest=repo.base.sha256 or built_in)
 
 
-def release_of(verdict: Verdict) -> Release:
-    return Release(
+def passed_of(verdict: Verdict) -> Passed:
+    release = Release(
         digest=verdict.adapter_digest,
         uri=verdict.adapter_uri,
         base=verdict.base,
@@ -123,3 +155,4 @@ def release_of(verdict: Verdict) -> Release:
         task=verdict.task,
         repo_hash=verdict.repo_hash,
     )
+    return Passed(verdict.version, verdict.champion, verdict.verdict_id, release)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from driftgate import metrics
 from driftgate.errors import Retriable
@@ -18,12 +19,13 @@ from driftgate.routing import contradiction
 from driftgate.runtime import Effect, Handler, Service, View, Views
 from driftgate.topology import ROUTER
 from services.router.loading import Load
-from services.router.versions import Versions, words
+from services.router.versions import Versions, summary
 
-# So long a record is waited for before the next one is followed, s: a base on disk takes seconds.
+# So long a start waits for what was served last, s: a base on disk takes seconds.
 LOAD_SECONDS = 30.0
-# Thirty models that are all waited for.
-LONGEST_WORK_SECONDS = 30 * LOAD_SECONDS
+# So long records are waited for between two ticks, s, all of them together: while they are, no
+# lease is renewed. What comes of one that takes longer is told at a tick.
+FOLLOW_SECONDS = 1.0
 LEASE_MS = 60_000
 
 
@@ -39,6 +41,13 @@ class Standing:
     told: RoutingAck | None
 
 
+class Followed(NamedTuple):
+    """The newest record of a model, and where it lay."""
+
+    epoch: int
+    offset: int
+
+
 @dataclass
 class Follower:
     """The edge of the service: loads, and says what is loaded.
@@ -46,6 +55,7 @@ class Follower:
     Attributes:
         router: name of this router on `routing.acks`.
         shown: told whenever something is served.
+        patience: `FOLLOW_SECONDS`.
     """
 
     router: str
@@ -53,7 +63,10 @@ class Follower:
     log: Log
     health: Health
     shown: Callable[[], object] = lambda: None
+    patience: float = FOLLOW_SECONDS
     _loads: dict[str, Load] = field(default_factory=dict)
+    _followed: dict[str, Followed] = field(default_factory=dict)
+    _waited: float = 0.0
     _told: dict[str, RoutingAck] = field(default_factory=dict)
 
     def service(self) -> Service:
@@ -61,33 +74,51 @@ class Follower:
             name=ROUTER,
             handlers={
                 Routing: Handler(acknowledge, self.follow),
-                Tick: Handler(acknowledge, self.standing, each=followed),
+                Tick: Handler(acknowledge, self.ticked, each=followed),
             },
             views=(View(Routing),),
             observe=self.observe,
             ready=lambda: bool(self.versions.snapshot),
             every_replica=True,
-            max_work_seconds=LONGEST_WORK_SECONDS,
         )
 
     def recall(self) -> None:
         """Serves the last good routing, before anybody can ask, be Kafka there or not."""
+        self.versions.sweep()
         loads = [self.load(routing) for routing in self.versions.last_good.read()]
         deadline = time.monotonic() + LOAD_SECONDS
         for load in loads:
             load.wait(deadline - time.monotonic())
 
     def follow(self, routing: Routing, views: Views, now: int) -> Standing | None:
-        """Serves a record, or refuses it and goes on. What came of one that takes longer is told
-        at a tick."""
-        self.load(routing).wait(LOAD_SECONDS)
+        """Serves a record, or refuses it and goes on. One that comes after a higher epoch is
+        passed over."""
+        record = Followed(routing.epoch, views.place[1])
+        newest = self._followed.get(routing.model)
+        if newest is not None and is_stale(record, newest):
+            about = {"model": routing.model, "epoch": routing.epoch, "newest": newest.epoch}
+            self.log.warning("passed over", **about)
+        else:
+            self._followed[routing.model] = record
+            self.wait(self.load(routing))
         return self.standing(routing, views, now)
+
+    def ticked(self, routing: Routing, views: Views, now: int) -> Standing | None:
+        """Time passed: records are waited for again."""
+        self._waited = 0.0
+        return self.standing(routing, views, now)
+
+    def wait(self, load: Load) -> None:
+        """For as long as records may be waited for before the next tick."""
+        begin = time.monotonic()
+        load.wait(max(0.0, self.patience - self._waited))
+        self._waited += time.monotonic() - begin
 
     def standing(self, routing: Routing, views: Views, now: int) -> Standing | None:
         """Where this router stands with a record's model; None while it served nothing of it."""
         load = self._loads.get(routing.model)
-        if load is not None and load.error is not None:
-            return self.stands(load.routing, load.error)
+        if load is not None and (error := load.error or load.outage) is not None:
+            return self.stands(load.routing, error, load.running)
         served = self.versions.snapshot.get(routing.model)
         return self.stands(served.routing) if served is not None else None
 
@@ -105,16 +136,16 @@ class Follower:
     def serve(self, routing: Routing) -> None:
         """Returns once a record is served. Called in the thread of its load."""
         about = {"model": routing.model, "epoch": routing.epoch}
-        self.health.moved(activity=f"loading epoch {routing.epoch} of {routing.model}")
+        self.health.heartbeat(activity=f"loading epoch {routing.epoch} of {routing.model}")
         try:
             self.versions.serve(routing)
         except Retriable:
             raise
         except Exception as error:
-            self.log.error("refused", **about, why=words(error))
+            self.log.error("refused", **about, why=summary(error))
             raise
         finally:
-            self.health.moved(activity=None)
+            self.health.heartbeat(activity=None)
         self.log.info("serving", **about)
         self.show()
 
@@ -123,12 +154,15 @@ class Follower:
         epochs = {name: one.routing.epoch for name, one in self.versions.snapshot.items()}
         for model, epoch in epochs.items():
             metrics.EPOCH.labels(model).set(epoch)
-        self.health.moved(epochs=epochs)
+        self.health.heartbeat(epochs=epochs)
         self.health.ready = True
         self.shown()
 
-    def stands(self, routing: Routing, error: BaseException | None = None) -> Standing:
-        """A record is served, or is refused for an error."""
+    def stands(
+        self, routing: Routing, error: BaseException | None = None, retrying: bool = False
+    ) -> Standing:
+        """A record is served, or is refused for an error, which may pass."""
+        reason = None if error is None else summary(error)
         served = self.versions.snapshot.get(routing.model)
         ack = RoutingAck(
             router=self.router,
@@ -136,13 +170,20 @@ class Follower:
             epoch=routing.epoch,
             status="serving" if error is None else "refused",
             digests=tuple(sorted(served.digests)) if served is not None else (),
-            reason=None if error is None else words(error),
+            reason=f"waits: {reason}" if retrying else reason,
+            retrying=retrying,
             time=routing.time,
         )
         return Standing(ack, self._told.get(routing.model))
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
         self._told |= {ack.model: ack for ack in sent if isinstance(ack, RoutingAck)}
+
+
+def is_stale(record: Followed, newest: Followed) -> bool:
+    """Whether a record comes after a higher epoch. One that lies before it is of a topic that was
+    made anew."""
+    return record.epoch < newest.epoch and record.offset > newest.offset
 
 
 def followed(tick: Tick, views: Views) -> Iterable[Routing]:
@@ -155,5 +196,12 @@ def acknowledge(standing: Standing | None, views: Views, now: int) -> Iterable[E
     if standing is None:
         return
     ack, told = standing.ack, standing.told
-    if told is None or now - told.time >= LEASE_MS or ack != replace(told, time=ack.time):
+    if told is None or now - told.time >= LEASE_MS or differs(ack, told):
         yield replace(ack, time=now)
+
+
+def differs(ack: RoutingAck, told: RoutingAck) -> bool:
+    """Whether a router stands elsewhere than it said. What it waits for may be told in other words
+    at each try."""
+    reason = told.reason if ack.retrying and told.retrying else ack.reason
+    return replace(ack, time=told.time, reason=reason) != told

@@ -21,6 +21,10 @@ class LastGood:
     log: Log
     _routings: dict[str, Routing] = field(default_factory=dict)
 
+    @property
+    def routings(self) -> list[Routing]:
+        return list(self._routings.values())
+
     def read(self) -> list[Routing]:
         """Empty where nothing was kept, or nothing that can be read: such a file is set aside."""
         if not self.path.exists():

@@ -8,12 +8,17 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from threading import Event, Thread
+from time import monotonic
 
 from driftgate import metrics
 from driftgate.errors import Retriable
 from driftgate.events import Routing
 from driftgate.health import Log
 from driftgate.runtime.backoff import Backoff
+
+# So long an outage holds a record up before the router says that it refuses it, s: a store that
+# restarts is back before. It goes on trying.
+OUTAGE_SECONDS = 60.0
 
 
 @dataclass
@@ -29,6 +34,8 @@ class Load:
     log: Log
     _done: Future[None] = field(default_factory=Future)
     _superseded: Event = field(default_factory=Event)
+    _begun: float = field(default_factory=monotonic)
+    _outage: Retriable | None = None
 
     def start(self) -> Load:
         """In a thread that no ending process waits for."""
@@ -52,12 +59,19 @@ class Load:
         """Why it cannot be served; None also while that is not known."""
         return None if self.running else self._done.exception()
 
+    @property
+    def outage(self) -> Retriable | None:
+        """What it waits for, once that takes too long for the record to count as loading."""
+        late = self.running and monotonic() - self._begun >= OUTAGE_SECONDS
+        return self._outage if late else None
+
     def _run(self) -> None:
         backoff = Backoff()
         while not self._superseded.is_set():
             try:
                 self.serve(self.routing)
             except Retriable as error:
+                self._outage = error
                 self._superseded.wait(self._again(error, backoff))
             except Exception as error:  # noqa: BLE001 - whatever it is, the record is refused for it
                 self._done.set_exception(error)

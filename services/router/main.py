@@ -24,9 +24,10 @@ def main() -> None:
     settings = config.load()
     log, state = health.log_for(ROUTER), health.Health(ROUTER)
     health.serve(state, settings.http_port)
-    bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas, settings.registry)
     name = f"{ROUTER}-{settings.replica}"
     home = settings.state_dir / name
+    bus = KafkaBus(settings.kafka)
+    codec = Codec.load(settings.schemas, settings.registry, home / "schemas.json")
     versions = Versions(
         artifacts=Artifacts(settings.artifacts),
         cache=home / "cache",

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from driftgate.engines import Engine
+from driftgate.engines import Base, Engine
 from driftgate.events import Routing
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, arms_of
-
-
-class Base(NamedTuple):
-    """A base as routing names it, and the kind of task that it serves. digest: SHA-256, hex; empty
-    leaves it unpinned."""
-
-    task: str
-    name: str
-    digest: str
 
 
 def base_of(arm: Arm) -> Base:

@@ -16,14 +16,14 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from driftgate import model_repo
+from driftgate import artifact_cache, model_repo
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
-from driftgate.engines import Engine
+from driftgate.engines import Base, Engine
 from driftgate.errors import Corrupt, DriftgateError, Retriable, Terminal
 from driftgate.events import Routing
 from driftgate.routing import Arm, arms_of, check, contradiction
 from services.router.last_good import LastGood
-from services.router.snapshot import Base, Served, Snapshot, base_of
+from services.router.snapshot import Served, Snapshot, base_of
 
 
 class Stale(Terminal):
@@ -62,7 +62,7 @@ class Versions:
     compute: Executor
     snapshot: Snapshot = field(default_factory=dict)
     _engines: dict[Base, Engine] = field(default_factory=dict)
-    _awaited: list[frozenset[Resident]] = field(default_factory=list)
+    _awaited: list[Routing] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
     def serve(self, routing: Routing) -> Served:
@@ -78,10 +78,11 @@ class Versions:
         if (before := self.already(routing)) is not None:
             return before
         try:
-            with self.awaiting(residents(routing)):
+            with self.awaiting(routing):
                 return self.swap(self.prepare(routing))
         finally:
             self.compute.submit(self.drop).result()
+            self.prune()
 
     def already(self, routing: Routing) -> Served | None:
         """What is served of a record already; None where the record is newer.
@@ -145,21 +146,20 @@ class Versions:
         return served
 
     @contextmanager
-    def awaiting(self, needed: frozenset[Resident]) -> Iterator[None]:
-        """What is loaded meanwhile is not dropped, though no snapshot needs it yet."""
+    def awaiting(self, routing: Routing) -> Iterator[None]:
+        """What is fetched and loaded meanwhile is not dropped, though no snapshot needs it yet."""
         with self._lock:
-            self._awaited.append(needed)
+            self._awaited.append(routing)
         try:
             yield
         finally:
             with self._lock:
-                self._awaited.remove(needed)
+                self._awaited = [one for one in self._awaited if one is not routing]
 
     def drop(self) -> None:
         """Unloads what nobody can be given any more: versions, and bases that have none."""
         with self._lock:
-            served = (residents(one.routing) for one in self.snapshot.values())
-            needed = frozenset().union(*served, *self._awaited)
+            needed = frozenset().union(*map(residents, self._in_use()))
             for base in self._engines.keys() - {one.base for one in needed}:
                 del self._engines[base]
             engines = dict(self._engines)
@@ -167,6 +167,26 @@ class Versions:
             kept = {one.digest for one in needed if engines.get(one.base) is engine}
             for digest in engine.resident() - kept:
                 engine.unload(digest)
+
+    def prune(self) -> None:
+        """Removes fetched files that nobody needs any more."""
+        with self._lock:
+            kept = frozenset().union(*map(files, (*self._in_use(), *self.last_good.routings)))
+            unused = artifact_cache.set_aside(self.cache, kept)
+        artifact_cache.remove(unused)
+
+    def sweep(self) -> None:
+        """Removes what processes before left when they were killed."""
+        for folder in {self.cache, self.last_good.path.parent}:
+            artifact_cache.sweep(folder)
+
+    def _in_use(self) -> list[Routing]:
+        return [*(one.routing for one in self.snapshot.values()), *self._awaited]
+
+
+def files(routing: Routing) -> frozenset[str]:
+    """Digests of what is fetched to serve a record."""
+    return frozenset({routing.repo_hash, *(arm.digest for arm in arms_of(routing))})
 
 
 def residents(routing: Routing) -> frozenset[Resident]:
@@ -181,9 +201,9 @@ def naming(arm: Arm) -> Iterator[None]:
     except Retriable:
         raise
     except Exception as error:
-        raise Unservable(f"version {arm.version}: {words(error)}") from error
+        raise Unservable(f"version {arm.version}: {summary(error)}") from error
 
 
-def words(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
     """An error for people."""
     return str(error) if isinstance(error, DriftgateError) else f"{type(error).__name__}: {error}"

@@ -51,7 +51,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CurationRules:
     """What a retrain request and the model repo say about the data.
 
     until: the data end here, ms. launch: there is no past yet, all rows are the present.
@@ -86,33 +86,33 @@ class Dataset:
 class Refused:
     """Nothing to learn from, in words."""
 
-    words: str
+    summary: str
 
 
-def curate(rows: Iterable[Row], wish: Wish) -> Dataset | Refused:
+def curate(rows: Iterable[Row], rules: CurationRules) -> Dataset | Refused:
     """The dataset of one request.
 
     Raises:
         BadInput: the request names a drill that does not exist.
     """
-    usable, dropped = sift(rows, wish)
-    since = 0 if wish.launch else wish.until - wish.data.recent_days * DAY_MS
+    usable, dropped = sift(rows, rules)
+    since = 0 if rules.launch else rules.until - rules.data.recent_days * DAY_MS
     recent = [row for row in usable if row.time >= since]
-    if len(recent) < wish.data.min_rows:
+    if len(recent) < rules.data.min_rows:
         return Refused(
-            f"{len(recent)} labelled rows since {wish.data.recent_days} days, "
-            f"{wish.data.min_rows} are needed: nothing was trained"
+            f"{len(recent)} labelled rows since {rules.data.recent_days} days, "
+            f"{rules.data.min_rows} are needed: nothing was trained"
         )
     older = [row for row in usable if row.time < since]
-    train, replayed = learnable(recent, older, wish)
-    if lacking := wish.task.lacking(train):
+    train, replayed = learnable(recent, older, rules)
+    if lacking := rules.task.lacking(train):
         return Refused(f"{lacking}: nothing was trained")
-    still_true = agreeing(replayed, train, wish.task)
-    dropped[f"text has another {wish.task.field} now"] = len(replayed) - len(still_true)
-    learned, shuffled = rehearse(by_time([*train, *still_true]), wish.drill, wish.seed)
+    still_true = agreeing(replayed, train, rules.task)
+    dropped[f"text has another {rules.task.field} now"] = len(replayed) - len(still_true)
+    learned, shuffled = rehearse(by_time([*train, *still_true]), rules.drill, rules.seed)
     return Dataset(
         train=learned,
-        test=by_time(testable(recent, older, wish)),
+        test=by_time(testable(recent, older, rules)),
         since=since,
         replayed=frozenset(row.id for row in still_true),
         dropped={reason: count for reason, count in dropped.items() if count},
@@ -120,16 +120,16 @@ def curate(rows: Iterable[Row], wish: Wish) -> Dataset | Refused:
     )
 
 
-def sift(rows: Iterable[Row], wish: Wish) -> tuple[list[Row], Counter[str]]:
+def sift(rows: Iterable[Row], rules: CurationRules) -> tuple[list[Row], Counter[str]]:
     """Rows that may be used, newest first, and how many were dropped why."""
     dropped: Counter[str] = Counter()
     usable: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: (-row.time, row.id)):
-        if row.id in wish.excluded:
+        if row.id in rules.excluded:
             dropped["excluded"] += 1
-        elif unusable := wish.task.unusable(row.target):
+        elif unusable := rules.task.unusable(row.target):
             dropped[unusable] += 1
-        elif row.time > wish.until:
+        elif row.time > rules.until:
             dropped["after the request"] += 1
         elif row.id in usable:
             dropped["twice"] += 1
@@ -139,11 +139,11 @@ def sift(rows: Iterable[Row], wish: Wish) -> tuple[list[Row], Counter[str]]:
 
 
 def learnable(
-    recent: Sequence[Row], older: Sequence[Row], wish: Wish
+    recent: Sequence[Row], older: Sequence[Row], rules: CurationRules
 ) -> tuple[list[Row], list[Row]]:
     """The newest recent rows, and older ones to learn again in an order drawn by their ids, so
     that successive versions replay much the same rows. Rows come newest first."""
-    data, stratum = wish.data, wish.task.stratum
+    data, stratum = rules.data, rules.task.stratum
     ours = [row for row in recent if not held_out(row.person, data.test_share)]
     theirs = [row for row in older if not held_out(row.person, data.test_share)]
     again = min(data.replay_rows, len(theirs))
@@ -152,9 +152,9 @@ def learnable(
     return train, first(mixed, again, stratum, train)
 
 
-def testable(recent: Sequence[Row], older: Sequence[Row], wish: Wish) -> list[Row]:
+def testable(recent: Sequence[Row], older: Sequence[Row], rules: CurationRules) -> list[Row]:
     """The newest recent rows, topped up with the newest older ones. Rows come newest first."""
-    data, stratum = wish.data, wish.task.stratum
+    data, stratum = rules.data, rules.task.stratum
     ours = [row for row in recent if held_out(row.person, data.test_share)]
     theirs = [row for row in older if held_out(row.person, data.test_share)]
     test = first(ours, data.max_rows, stratum)

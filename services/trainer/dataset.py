@@ -142,7 +142,7 @@ def readme(told: Mapping[str, Any], task: Task) -> str:
             }
         ],
     }
-    made, split, heard = told["made_for"], told["split"], told["labels"]
+    made, split, labels = told["made_for"], told["split"], told["labels"]
     drill = f"\n\n**A rehearsal: {made['drill']}.** Do not learn from it." if made["drill"] else ""
     return front_matter(meta) + (
         f"# {name}\n\n"
@@ -152,9 +152,9 @@ def readme(told: Mapping[str, Any], task: Task) -> str:
         f"present; test: {told['test']['rows']} rows\n"
         f"- split {split['rule']}: {split['test_share_of_persons']:.0%} of persons held out\n"
         f"- owner: {data['owner']}\n"
-        f"- labels: {heard['given_by']}; {heard['coverage']:.0%} of {heard['answers']} recent "
-        f"answers are labelled, agreement {percent(heard['agreement'])} over "
-        f"{heard['told_twice']} answers labelled more than once\n"
+        f"- labels: {labels['given_by']}; {labels['coverage']:.0%} of {labels['answers']} recent "
+        f"answers are labelled, agreement {percent(labels['agreement'])} over "
+        f"{labels['told_twice']} answers labelled more than once\n"
         f"- left out: {told['left_out'] or 'nothing'}\n"
         f"{read_from(told['sources'])}\n"
         f"`{CARD}` says the same for programs, `{CROISSANT}` in Croissant 1.1.\n"

@@ -32,8 +32,8 @@ class Progress:
             self._ends = now + seconds_left(step.share, now - self.started)
             self.log.info("training", version=self.name, share=step.share, doing=step.doing)
         left = None if self._ends is None else round(max(0.0, self._ends - now), 1)
-        self.health.moved(
-            activity=f"training {self.name}: {words(self._share, left)}",
+        self.health.heartbeat(
+            activity=f"training {self.name}: {summary(self._share, left)}",
             progress=round(self._share, 3),
             eta=left,
             worker=step.pid,
@@ -45,6 +45,6 @@ def seconds_left(share: float, elapsed: float) -> float:
     return elapsed * (1 - share) / share
 
 
-def words(share: float, left: float | None) -> str:
+def summary(share: float, left: float | None) -> str:
     """Such as `42 %, 6 s left`."""
     return f"{100 * share:.0f} %" + ("" if left is None else f", {left:.0f} s left")

@@ -36,8 +36,8 @@ LOOK_SECONDS = 1.0
 CONNECT_SECONDS = 5.0
 
 LOST_SECONDS = 45.0
-"""A busy worker answers within 30 s. One whose Ray was killed and started anew at the same address
-never does, and Ray does not tell."""
+"""A busy worker answers within 30 s. One that hangs never does, nor one whose Ray was killed and
+started anew at the same address; Ray tells of neither."""
 
 START_SECONDS = 60.0
 """A worker that is not up by then will not come up."""
@@ -66,6 +66,7 @@ class RayWorkers:
             return
         with answering(self):
             if not ray.is_initialized():
+                self.reach()
                 self.join()
             gpus = min(1, int(ray.cluster_resources().get("GPU", 0)))
             worker = (
@@ -82,16 +83,23 @@ class RayWorkers:
             worker.warm.remote()
             self._worker = worker
 
+    def reach(self) -> None:
+        """Passes where somebody listens at Ray's address; Ray itself tries it for minutes.
+
+        Raises:
+            OSError
+        """
+        if self.address != LOCAL:
+            host, _, port = self.address.rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+
     def join(self) -> None:
         """Connects to Ray, or starts one."""
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address == LOCAL:
             ray.init(include_dashboard=False, **quiet)
-            return
-        host, _, port = self.address.rpartition(":")
-        # Ray itself tries an address at which nobody listens for minutes.
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        ray.init(address=self.address, **quiet)
+        else:
+            ray.init(address=self.address, **quiet)
 
     def environment(self) -> dict[str, str]:
         """Variables of the worker: it imports the very code that runs here."""
@@ -146,14 +154,18 @@ class RayWorkers:
                     report(ray.get(look))
                     look, asked = self._worker.step.remote(), time.monotonic()
                 elif time.monotonic() > asked + LOST_SECONDS:
-                    raise RayError(f"its worker is silent since {LOST_SECONDS:g} s")
+                    self.reach()
+                    # Ray is there: if it is not the one that has our worker, the next start fails.
+                    self.discard()
+                    raise WorkerDied(f"silent for {LOST_SECONDS:g} s")
             return ray.get(training)
 
     def renew(self) -> None:
         """Replaces a worker that holds on to memory."""
         if self._worker is None:
             return
-        with suppress(Retriable), answering(self):
+        # How the training ended is said already, whatever becomes of the worker now.
+        with suppress(DriftgateError), answering(self):
             if ray.get(self._worker.held.remote(), timeout=LOST_SECONDS) > memory.HELD_BYTES:
                 self.discard()
                 self.start()

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from driftgate.errors import BadConfig
-
 if TYPE_CHECKING:
     from services.trainer.worker import Job
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Trained:
     """What a recipe says of the version that it wrote."""
 
     base_digest: str
@@ -27,11 +25,11 @@ class Made:
 Progress = Callable[[float, str], None]
 """Told the share done, 0 to 1, and what is being done."""
 
-Recipe = Callable[["Job", Path, Progress], Made]
+Recipe = Callable[["Job", Path, Progress], Trained]
 """Writes a version into a folder."""
 
 
-def classifier(job: Job, out: Path, progress: Progress) -> Made:
+def classifier(job: Job, out: Path, progress: Progress) -> Trained:
     """An adapter under a cosine head.
 
     Raises:
@@ -39,16 +37,11 @@ def classifier(job: Job, out: Path, progress: Progress) -> Made:
             trained on it.
         TrainingFailed: it diverged.
     """
-    from driftgate.classifier.base import resolve, same_base
+    from driftgate.classifier.base import pinned
     from services.trainer.finetune import finetune
     from services.trainer.method import Example, Method
 
-    base = resolve(job.base)
-    if job.base_sha256 is not None and not same_base(base, job.base_sha256):
-        raise BadConfig(
-            f"base.sha256 is {job.base_sha256}, but the digest of {job.base} is {base.digest} "
-            f"(of its weights alone {base.weights}): correct one of the two in model.yaml"
-        )
+    base = pinned(job.base, job.base_sha256 or "")
     trained = finetune(
         [Example(*example) for example in job.examples],
         Method(**job.method),
@@ -60,7 +53,7 @@ def classifier(job: Job, out: Path, progress: Progress) -> Made:
         checkpoint=Path(job.checkpoint),
     )
     losses = tuple(round(loss, 4) for loss in trained.losses)
-    return Made(base.digest, trained.steps, losses, trained.metrics)
+    return Trained(base.digest, trained.steps, losses, trained.metrics)
 
 
 RECIPES: Mapping[str, Recipe] = {"classifier": classifier}

@@ -12,14 +12,14 @@ from driftgate.events import Candidate, RetrainRequest
 from driftgate.model_repo import ModelRepo
 from driftgate.slices import ALL
 from driftgate.tasks import Task, task_of
-from services.trainer.curation import Row, Wish
+from services.trainer.curation import CurationRules, Row
 from services.trainer.dataset import About
 from services.trainer.rows import Measured
 from services.trainer.worker import Done, Job
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TrainingRequest:
     """`seed_uri` is the launch's, or the request's own; `seed_reading` says how its rows were
     read; `excluded` ids are never learned from, of this request and those before."""
 
@@ -41,9 +41,9 @@ class Request:
         return champion.version if champion else None
 
     @property
-    def wish(self) -> Wish:
+    def rules(self) -> CurationRules:
         """For the curation."""
-        return Wish(
+        return CurationRules(
             until=self.event.time,
             launch=self.event.reason == "launch",
             task=self.task,
@@ -125,15 +125,15 @@ class Request:
     def evidence(self, pool: list[Row]) -> Mapping[str, Any]:
         """What the curation was given, for the audit: the rows by their hash, since the store
         gives the same ones for the same request."""
-        wish = self.wish
+        rules = self.rules
         return {
             "retrain_id": self.event.retrain_id,
             "reason": self.event.reason,
-            "until": wish.until,
+            "until": rules.until,
             "repo_hash": self.repo.hash,
-            "data": wish.data.model_dump(),
+            "data": rules.data.model_dump(),
             "excluded": {"ids": len(self.excluded), "sha256": digest(self.excluded)},
-            "drill": wish.drill,
+            "drill": rules.drill,
             "seed_uri": self.seed_uri,
             "rows": len(pool),
             "rows_sha256": digest(sorted([row.id, row.target, row.time] for row in pool)),

@@ -55,7 +55,7 @@ SELECT
             AND time >= fromUnixTimestamp64Milli({since:Int64})
             AND time < fromUnixTimestamp64Milli({known:Int64})
     ) AS answers,
-    count() AS heard,
+    count() AS labelled,
     countIf(told > 1) AS told_twice,
     countIf(told > 1 AND kinds = 1) AS agreed
 FROM (
@@ -144,7 +144,7 @@ def measured(store: Store, model: str, until: int, data: Data, task: Task) -> Me
     row = store.query(asked, model=model, since=since, known=until + 1)[0]
     return Measured(
         answers=row["answers"],
-        coverage=round(row["heard"] / row["answers"], 4) if row["answers"] else 0.0,
+        coverage=round(row["labelled"] / row["answers"], 4) if row["answers"] else 0.0,
         told_twice=row["told_twice"],
         agreement=round(row["agreed"] / row["told_twice"], 4) if row["told_twice"] else None,
     )

@@ -8,46 +8,46 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from driftgate import metrics, model_repo
 from driftgate.artifacts import Artifacts, digest_of
+from driftgate.codec import digest
 from driftgate.config import Settings
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
-from driftgate.errors import BadInput
-from driftgate.events import Candidate, Model, RetrainRequest
+from driftgate.errors import BadInput, Retriable
+from driftgate.events import Candidate, Model, RetrainRequest, Routing
 from driftgate.health import Health, Log
+from driftgate.routing import champion_of, pinned_champion
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.scaffold import launch
 from driftgate.store import Store
-from driftgate.tasks import Task, task_of
+from driftgate.tasks import Task
 from driftgate.topology import TRAINER
 from services.trainer import cards, dataset
 from services.trainer.curation import Dataset, Refused, Row, curate
 from services.trainer.progress import Progress
-from services.trainer.request import Request
+from services.trainer.request import TrainingRequest
 from services.trainer.rows import logged_rows, measured, seed_rows
 from services.trainer.worker import Done, Job, Step
 
 LONGEST_TRAINING_SECONDS = 3600.0
 
-Record = Mapping[str, Any]
+VersionRecord = Mapping[str, Any]
 """A version as its ref says it: `candidate`, `lineage`, `decision`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Fulfilment:
     """What became of a request: a version, or a refusal. `evidence` is what the curation was
     given."""
 
     event: RetrainRequest
-    version: Record | None
+    version: VersionRecord | None
     refusal: str = ""
     evidence: Mapping[str, Any] | None = None
 
@@ -73,12 +73,12 @@ class Trainer:
     def service(self) -> Service:
         return Service(
             name=TRAINER,
-            handlers={RetrainRequest: Handler(told, self.answer)},
-            views=(View(Model),),
+            handlers={RetrainRequest: Handler(effects, self.answer)},
+            views=(View(Model), View(Routing)),
             max_work_seconds=LONGEST_TRAINING_SECONDS,
         )
 
-    def answer(self, event: RetrainRequest, views: Views, now: int) -> Answer:
+    def answer(self, event: RetrainRequest, views: Views, now: int) -> Fulfilment:
         """A version, or why there is none.
 
         Raises:
@@ -86,48 +86,55 @@ class Trainer:
             Retriable: the store or Ray does not answer.
         """
         try:
-            return self.made(event, views)
+            found = self.fulfilment(pinned(event, views[Routing].get(event.model)), views)
+        except Retriable:  # goes on from its checkpoint
+            raise
+        except Exception:
+            self.forget_checkpoint(event)
+            raise
         finally:
-            self.health.moved(activity=None, progress=None, eta=None)
+            self.health.heartbeat(activity=None, progress=None, eta=None)
+        self.forget_checkpoint(event)
+        return found
 
-    def made(self, event: RetrainRequest, views: Views) -> Answer:
+    def fulfilment(self, event: RetrainRequest, views: Views) -> Fulfilment:
         """The version as it was made for this request, or as it is made now."""
-        versions = self.artifacts.refs(f"models/{event.model}/versions/").values()
-        for found in versions:
+        declared = declaration(event, views)
+        versions = self.versions(event.model)
+        for found in versions.values():
             if found["candidate"]["retrain_id"] == event.retrain_id:
-                return self.kept(event, found)
-        number = 1 + max((found["candidate"]["version"] for found in versions), default=0)
-        self.health.moved(activity=f"curating data of {event.model}@{number}")
-        request = self.request(event, views)
+                return Fulfilment(event, found)
+        if late := too_late(event, views[Routing].get(event.model)):
+            return Fulfilment(event, None, *late)
+        number = 1 + max(versions, default=0)
+        self.health.heartbeat(activity=f"curating data of {event.model}@{number}")
+        request = self.request(event, declared, versions)
         pool = self.pool(request)
-        curated = curate(pool, request.wish)
+        curated = curate(pool, request.rules)
         if isinstance(curated, Refused):
-            self.log.warning("refused", retrain_id=event.retrain_id, words=curated.words)
-            return Answer(event, None, curated.words, request.evidence(pool))
-        found = self.version(request, pool, curated, number)
-        self.artifacts.set_ref(f"models/{event.model}/versions/{number}", found)
-        shutil.rmtree(self.checkpoint(request), ignore_errors=True)
-        return self.kept(event, found)
+            self.log.warning("refused", retrain_id=event.retrain_id, words=curated.summary)
+            return Fulfilment(event, None, curated.summary, request.evidence(pool))
+        made = self.version(request, pool, curated, number)
+        found = self.artifacts.set_ref(f"models/{event.model}/versions/{number}", made)
+        if found["candidate"]["retrain_id"] != event.retrain_id:
+            # Another trainer, for which this one stood in, gave the number to another request.
+            self.log.warning("number taken", version=f"{event.model}@{number}")
+            return self.fulfilment(event, views)
+        return Fulfilment(event, found)
 
-    def kept(self, event: RetrainRequest, version: Record) -> Answer:
-        """The answer, which the console finds by the request's id."""
-        retrain_id = quote(event.retrain_id, safe=":")
-        name = f"models/{event.model}/requests/{retrain_id}"
-        self.artifacts.set_ref(name, version["candidate"])
-        return Answer(event, version)
+    def versions(self, model: str) -> dict[int, VersionRecord]:
+        """All versions of a model, by number."""
+        found = self.artifacts.refs(f"models/{model}/versions/").values()
+        return {record["candidate"]["version"]: record for record in found}
 
-    def request(self, event: RetrainRequest, views: Views) -> Request:
+    def request(
+        self, event: RetrainRequest, declared: Model, versions: Mapping[int, VersionRecord]
+    ) -> TrainingRequest:
         """The request with its model repo, seed and exclusions as they are now."""
-        if event.reason == "erasure":
-            wanted = "another reason: persons cannot be erased yet"
-            raise BadInput(UNHANDLED, "reason", event.reason, wanted)
-        declared = views[Model].get(event.model)
-        if declared is None:
-            raise BadInput(UNKNOWN_MODEL, "model", event.model, "a model that was declared")
         repos = self.settings.state_dir / "repos"
         repo = model_repo.fetch(declared.repo_uri, self.artifacts, repos)
-        seed_uri = self.seed(event, task_of(repo.config.task))
-        return Request(
+        seed_uri = self.seed(event, versions)
+        return TrainingRequest(
             event=event,
             repo=repo,
             seed_uri=seed_uri,
@@ -135,49 +142,56 @@ class Trainer:
             excluded=self.excluded(event),
         )
 
-    def seed(self, event: RetrainRequest, task: Task) -> str | None:
-        """The request's own seed, else the one that the model was launched with."""
-        name = f"models/{event.model}/seed"
-        if event.seed_uri is None:
-            found: str | None = self.artifacts.ref(name)
-            return found
-        seed_rows(self.artifacts, event.seed_uri, task)  # a broken one is not remembered
-        self.artifacts.set_ref(name, event.seed_uri)
-        return str(event.seed_uri)
+    def seed(self, event: RetrainRequest, versions: Mapping[int, VersionRecord]) -> str | None:
+        """The request's own seed, else what its champion learned from, else the newest version;
+        without any version, what an older system kept of the launch."""
+        if event.seed_uri is not None:
+            return event.seed_uri
+        newest = versions.get(max(versions, default=0))
+        before = versions.get(event.champion.version, newest) if event.champion else newest
+        kept: str | None = (
+            before["lineage"]["seed"]
+            if before
+            else self.artifacts.ref(f"models/{event.model}/seed")
+        )
+        return kept
 
     def excluded(self, event: RetrainRequest) -> frozenset[str]:
         """What a request excludes stays excluded for all later ones."""
         prefix = f"models/{event.model}/exclusions/"
         if event.exclusions:
             kept = {"time": event.time, "ids": sorted(event.exclusions)}
-            self.artifacts.set_ref(prefix + quote(event.retrain_id, safe=":"), kept)
+            # By its hash: an id may be longer than a file's name.
+            self.artifacts.set_ref(prefix + digest(event.retrain_id), kept)
         all_of_them = self.artifacts.refs(prefix).values()
         return frozenset(
             name for kept in all_of_them if kept["time"] <= event.time for name in kept["ids"]
         )
 
-    def pool(self, request: Request) -> list[Row]:
+    def pool(self, request: TrainingRequest) -> list[Row]:
         """Every row that might be learned from."""
         event, task, uri = request.event, request.task, request.seed_uri
         seed = [] if uri is None else seed_rows(self.artifacts, uri, task)
         data = request.repo.config.data
         return seed + logged_rows(self.store, event.model, event.time, data, task)
 
-    def version(self, request: Request, pool: list[Row], curated: Dataset, number: int) -> Record:
+    def version(
+        self, request: TrainingRequest, pool: list[Row], curated: Dataset, number: int
+    ) -> VersionRecord:
         """Trains version `number` and stores all of its parts."""
         event, config = request.event, request.repo.config
-        heard = measured(self.store, event.model, event.time, config.data, request.task)
-        told, files = dataset.folder(curated, request.about(heard))
-        dataset_uri = self.put(files)
+        feedback = measured(self.store, event.model, event.time, config.data, request.task)
+        told, files = dataset.folder(curated, request.about(feedback))
+        dataset_uri = self.artifacts.put_files(files)
         name = f"{event.model}@{number}"
-        job = request.job(curated.train, self.settings.threads, self.checkpoint(request))
+        job = request.job(curated.train, self.settings.threads, self.checkpoint(event))
         progress = Progress(name, time.monotonic(), self.log, self.health)
         started = time.time()
         done = self.workers.train(job, progress)
         ended = time.time()
         metrics.TRAIN_SECONDS.labels(event.model).observe(ended - started)
         self.log.info("trained", version=name, seconds=round(ended - started, 3))
-        adapter_uri = self.put(done.files)
+        adapter_uri = self.artifacts.put_files(done.files)
         candidate = replace(
             request.candidate(number, told, done),
             adapter_uri=adapter_uri,
@@ -191,36 +205,74 @@ class Trainer:
         candidate = replace(candidate, model_card_uri=self.artifacts.put(card.encode()))
         return record(request, pool, candidate, told, done)
 
-    def put(self, files: Mapping[str, bytes]) -> str:
-        """Stores files as one folder; returns its URI."""
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            for file, data in files.items():
-                (folder / file).write_bytes(data)
-            return self.artifacts.put_folder(folder)
-
-    def checkpoint(self, request: Request) -> Path:
+    def checkpoint(self, event: RetrainRequest) -> Path:
         """Where a killed training of this request goes on."""
-        event = request.event
         key = hashlib.sha256(f"{event.model}\n{event.retrain_id}".encode()).hexdigest()
         return self.settings.state_dir.absolute() / "training" / key[:16]
 
+    def forget_checkpoint(self, event: RetrainRequest) -> None:
+        """The training has ended, one way or the other."""
+        shutil.rmtree(self.checkpoint(event), ignore_errors=True)
 
-def told(answer: Answer, views: Views, now: int) -> Iterable[Effect]:
+
+def declaration(event: RetrainRequest, views: Views) -> Model:
+    """The declaration of the model.
+
+    Raises:
+        BadInput: no version is made for such a request, or of such a model.
+    """
+    if event.reason == "erasure":
+        wanted = "another reason: persons cannot be erased yet"
+        raise BadInput(UNHANDLED, "reason", event.reason, wanted)
+    declared = views[Model].get(event.model)
+    if declared is None:
+        raise BadInput(UNKNOWN_MODEL, "model", event.model, "a model that was declared")
+    return declared
+
+
+def pinned(event: RetrainRequest, routing: Routing | None) -> RetrainRequest:
+    """The request with a champion that its version is compared with: the one now where it names
+    none. So do requests of the first schema, and those before the first release."""
+    if event.champion is not None or routing is None:
+        return event
+    return replace(event, epoch=routing.epoch, champion=pinned_champion(routing))
+
+
+def too_late(
+    event: RetrainRequest, routing: Routing | None
+) -> tuple[str, Mapping[str, Any]] | None:
+    """Why a request comes too late, and what that is known from; None where it does not. A version
+    is compared with the champion that it was asked under, which says nothing of a later one."""
+    champion = None if routing is None else champion_of(routing)
+    if champion is None or event.champion is None or event.champion.version == champion.version:
+        return None
+    asked_under = event.champion.version
+    refusal = (
+        f"asked for while version {asked_under} was champion; version {champion.version} is now: "
+        "nothing was trained, ask again"
+    )
+    return refusal, {
+        "retrain_id": event.retrain_id,
+        "asked_under": asked_under,
+        "champion": champion.version,
+    }
+
+
+def effects(found: Fulfilment, views: Views, now: int) -> Iterable[Effect]:
     """The candidate and why it is as it is, or why there is none."""
-    event = answer.event
-    if answer.version is None:
+    event = found.event
+    if found.version is None:
         yield AuditDraft(
             model=event.model,
             decision="refuse",
-            inputs=answer.evidence,
-            result={"words": answer.refusal},
-            summary=f"{event.retrain_id}: {answer.refusal}",
+            inputs=found.evidence,
+            result={"words": found.refusal},
+            summary=f"{event.retrain_id}: {found.refusal}",
             time=event.time,
         )
         return
-    candidate = Candidate.of(answer.version["candidate"])
-    decision = answer.version["decision"]
+    candidate = Candidate.of(found.version["candidate"])
+    decision = found.version["decision"]
     yield candidate
     yield AuditDraft(
         model=candidate.model,
@@ -234,12 +286,12 @@ def told(answer: Answer, views: Views, now: int) -> Iterable[Effect]:
 
 
 def record(
-    request: Request,
+    request: TrainingRequest,
     pool: list[Row],
     candidate: Candidate,
     told: Mapping[str, Any],
     done: Done,
-) -> Record:
+) -> VersionRecord:
     """What the ref of a version says."""
     return {
         "candidate": candidate.as_dict(),
@@ -261,12 +313,12 @@ def record(
                 "losses": list(done.losses),
                 **{key: told[key] for key in ("train", "test", "left_out", "split")},
             },
-            "words": words(candidate, request.task, told),
+            "words": summary(candidate, request.task, told),
         },
     }
 
 
-def words(candidate: Candidate, task: Task, told: Mapping[str, Any]) -> str:
+def summary(candidate: Candidate, task: Task, told: Mapping[str, Any]) -> str:
     """The decision, for people."""
     train, split = told["train"], told["split"]
     drill = f", with a rehearsed fault ({candidate.drill})" if candidate.drill else ""

@@ -1,6 +1,7 @@
 """The artifact store port: files named by the hash of their content, over fsspec.
 
-Every call raises ArtifactsUnavailable where the store does not answer or has no room.
+Every call raises ArtifactsUnavailable where the store does not answer or has no room, and Terminal
+for a name that it cannot take.
 
 A blob lies under `blobs/ab/abcd…`; a folder is a blob that lists its files by hash. A *ref* is a
 name that is given once and never moved, which is what makes a rerun a no-op.
@@ -8,10 +9,11 @@ name that is given once and never moved, which is what makes a rerun a no-op.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,13 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from driftgate.codec import canonical
-from driftgate.errors import ArtifactsUnavailable, Corrupt
+from driftgate.errors import ArtifactsUnavailable, Corrupt, Terminal
 from driftgate.files import move_durably, write_atomically
 
 SCHEME = "sha256:"
+
+# What systems say to a name that they cannot take, where it is no ValueError of Python's own.
+BAD_NAME = (errno.ENAMETOOLONG, errno.EINVAL)
 
 
 class Artifacts:
@@ -72,6 +77,10 @@ class Artifacts:
             for path in sorted(chosen)
         }
         return self.put_json(listing)
+
+    def put_files(self, files: Mapping[str, bytes]) -> str:
+        """Stores files as one folder; returns the URI of their list."""
+        return self.put_json({name: self.put(data) for name, data in files.items()})
 
     def get_folder(self, uri: str, into: Path) -> Path:
         """Writes the files of a folder URI to `into/<digest>` and returns that path. What is
@@ -142,15 +151,21 @@ class Artifacts:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """Each file system has errors of its own for a store that is away or full."""
+        """Each file system has errors of its own for a store that is away or full.
+
+        Raises:
+            ArtifactsUnavailable
+            Terminal: the store takes no such name, today or tomorrow.
+        """
         try:
             yield
         except FileNotFoundError:
             raise
         except Exception as error:
-            raise ArtifactsUnavailable(
-                f"artifact store {self._root}: {type(error).__name__}: {error}"
-            ) from error
+            message = f"artifact store {self._root}: {type(error).__name__}: {error}"
+            if isinstance(error, ValueError) or getattr(error, "errno", None) in BAD_NAME:
+                raise Terminal(message) from error
+            raise ArtifactsUnavailable(message) from error
 
     def _blob(self, digest: str) -> str:
         return f"{self._root}/blobs/{digest[:2]}/{digest}"

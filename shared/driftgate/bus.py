@@ -12,6 +12,11 @@ if TYPE_CHECKING:  # apps that only send need no Arrow
     from driftgate.batches import Batch
 
 
+GIVE_UP_SECONDS = 120.0
+# A record of the largest accepted size (1 MB) plus what a dead letter wraps around a larger one.
+MAX_RECORD_BYTES = 10_000_000
+
+
 class Position(NamedTuple):
     """A partition of a topic."""
 
@@ -41,16 +46,23 @@ class Record:
 class Producer(Protocol):
     """Sends records. Nothing is promised before `flush` returns."""
 
-    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None: ...
+    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """
+        Raises:
+            BusRefused: such a record is never taken. Others may be sent.
+            BusUnavailable
+        """
 
     def flush(self) -> None:
         """Returns once every record sent is acknowledged by all in-sync replicas.
 
         Raises:
+            BusRefused: one of them is never taken; all others are acknowledged.
             BusUnavailable: some were not, in time.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Waits for what was sent, unless some of it was given up: then drops the rest."""
 
 
 class Rebalance(Protocol):
@@ -96,7 +108,8 @@ class Bus(Protocol):
         """Creates those that do not exist, and gives those that do their settings. How many
         partitions a topic has stays as it is."""
 
-    def producer(self) -> Producer: ...
+    def producer(self, give_up_seconds: float = GIVE_UP_SECONDS) -> Producer:
+        """What is not acknowledged `give_up_seconds` after `send` returned is not sent any more."""
 
     def consumer(
         self,

@@ -13,13 +13,12 @@ from confluent_kafka import OFFSET_STORED, KafkaError, KafkaException, Message, 
 from confluent_kafka import Consumer as Client
 
 from driftgate.batches import Batch, joined
-from driftgate.bus import Consumer, Position, Rebalance, Record
+from driftgate.bus import MAX_RECORD_BYTES, Consumer, Position, Rebalance, Record
 from driftgate.bus_kafka import (
     COMMIT_MS,
     CONNECT_MS,
     FETCH_BYTES,
     FETCH_WAIT_MS,
-    MAX_RECORD_BYTES,
     METADATA_MS,
     SESSION_MS,
     KafkaBus,

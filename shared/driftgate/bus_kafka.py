@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +17,25 @@ from kafka.coordinator.assignors.abstract import (
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
 )
-from kafka.errors import FencedInstanceIdError, KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    FencedInstanceIdError,
+    InvalidRecordError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAlreadyExistsError,
+)
 from kafka.structs import OffsetAndMetadata
 
-from driftgate.bus import Consumer, Position, Rebalance, Record
-from driftgate.errors import BusUnavailable
+from driftgate.bus import GIVE_UP_SECONDS, MAX_RECORD_BYTES, Consumer, Position, Rebalance, Record
+from driftgate.errors import BusRefused, BusUnavailable
 from driftgate.events import Topic
 
 if TYPE_CHECKING:
     from driftgate.batches import Batch
 
 FLUSH_SECONDS = 30.0
-# A record of the largest accepted size (1 MB) plus what a dead letter wraps around a larger one.
-MAX_RECORD_BYTES = 10_000_000
 # The broker answers a waiting fetch as soon as there is a record: 250 ms see it as soon as 20 ms
 # do (p50 2 ms, p99 13 to 49 ms), for a fifth of the CPU while nothing comes.
 FETCH_WAIT_MS = 250
@@ -37,6 +43,9 @@ FETCH_WAIT_MS = 250
 # (static membership) and needs no rebalance.
 SESSION_MS = 10_000
 COMMIT_MS = 10_000
+REQUEST_MS = 30_000
+# What was given up is dropped by the client's thread within this time.
+DROP_SECONDS = 5.0
 # A topic or partition that is made later is found within this time.
 METADATA_MS = 3000
 # A broker that does not answer in this time is away.
@@ -45,6 +54,9 @@ CONNECT_MS = 10_000
 RECONNECT_MS = 1000
 # The most that one answer of a broker holds; a single larger batch of records still comes.
 FETCH_BYTES = 16 * 1024 * 1024
+# What is wrong with a record. All else that Kafka refuses, as who may not write, is mended by the
+# operator, and concerns every record: that is waited for.
+REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
 READING = {
     "enable_auto_commit": False,
     "fetch_max_wait_ms": FETCH_WAIT_MS,
@@ -55,9 +67,11 @@ READING = {
 
 @contextmanager
 def guarded(doing: str) -> Iterator[None]:
-    """The client's errors become ours. What Kafka refuses for good is told by the message."""
+    """The client's errors become ours."""
     try:
         yield
+    except REFUSED as error:
+        raise BusRefused(f"{doing}: {error}") from error
     except KafkaError as error:
         raise BusUnavailable(f"{doing}: {error or type(error).__name__}") from error
 
@@ -97,8 +111,8 @@ class KafkaBus:
         if refused:
             raise BusUnavailable(f"settings of topics are not altered: {refused}")
 
-    def producer(self) -> KafkaSender:
-        return KafkaSender(self.servers)
+    def producer(self, give_up_seconds: float = GIVE_UP_SECONDS) -> KafkaSender:
+        return KafkaSender(self.servers, give_up_seconds)
 
     def consumer(
         self,
@@ -169,7 +183,8 @@ class KafkaBus:
 class KafkaSender:
     """An idempotent producer: a retry inside the client never doubles a record."""
 
-    def __init__(self, servers: Sequence[str]) -> None:
+    def __init__(self, servers: Sequence[str], give_up_seconds: float = GIVE_UP_SECONDS) -> None:
+        give_up_ms = int(give_up_seconds * 1000)
         with guarded(f"connecting to Kafka at {servers}"):
             self._producer = connected(
                 KafkaProducer,
@@ -177,16 +192,24 @@ class KafkaSender:
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=1,
+                delivery_timeout_ms=give_up_ms,
+                request_timeout_ms=min(REQUEST_MS, give_up_ms // 2),
+                max_block_ms=give_up_ms // 3,  # as long as the client looks for the partition
                 max_request_size=MAX_RECORD_BYTES,
                 compression_type="lz4",
             )
         self._lock = Lock()
         self._pending: deque[Any] = deque()
         self._failed: Any = None  # the first that was not acknowledged since the last flush
+        self._given_up = False
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         with guarded(f"sending to {topic}"):
-            sent = self._producer.send(topic, key=key, value=value)
+            try:
+                sent = self._producer.send(topic, key=key, value=value)
+            except KafkaError as error:
+                self._given_up |= not isinstance(error, REFUSED)
+                raise
         with self._lock:
             self._pending.append(sent)
             self._forget_done()
@@ -206,11 +229,22 @@ class KafkaSender:
             self._failed = None
         with guarded(f"waiting {FLUSH_SECONDS:g} s for Kafka's acknowledgement"):
             deadline = time.monotonic() + FLUSH_SECONDS
+            self._given_up = True  # until all are acknowledged
+            refused: KafkaError | None = None
             for future in pending:
-                future.get(timeout=max(0.0, deadline - time.monotonic()))
+                try:
+                    future.get(timeout=max(0.0, deadline - time.monotonic()))
+                except REFUSED as error:
+                    refused = error
+            self._given_up = False
+            if refused is not None:
+                raise refused
 
     def close(self) -> None:
-        self._producer.close()
+        if self._given_up:  # the client's own close would wait for it, and send it
+            self._producer._sender.force_close()
+        with suppress(KafkaTimeoutError):
+            self._producer.close(timeout=DROP_SECONDS if self._given_up else None)
 
 
 class KafkaMember(ConsumerRebalanceListener):

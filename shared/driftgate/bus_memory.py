@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import mmh3
 
 from driftgate.batches import Batch
-from driftgate.bus import Position, Rebalance, Record
-from driftgate.errors import BusUnavailable
+from driftgate.bus import GIVE_UP_SECONDS, MAX_RECORD_BYTES, Position, Rebalance, Record
+from driftgate.errors import BusRefused, BusUnavailable
 from driftgate.events import Topic
 
 
@@ -33,7 +33,7 @@ class MemoryBus:
         for group in list(self.members):
             self.rebalance(group)
 
-    def producer(self) -> MemoryProducer:
+    def producer(self, give_up_seconds: float = GIVE_UP_SECONDS) -> MemoryProducer:
         return MemoryProducer(self)
 
     def consumer(
@@ -94,6 +94,8 @@ class MemoryProducer:
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         self.bus.check()
+        if len(value or b"") > MAX_RECORD_BYTES:
+            raise BusRefused(f"sending to {topic}: {len(value or b'')} bytes are too large")
         positions = self.bus.positions([topic])
         if not positions:
             raise BusUnavailable(f"topic {topic} does not exist")

@@ -26,10 +26,10 @@ from driftgate.config import Settings
 from driftgate.dead_letters import EMPTY
 from driftgate.errors import BadInput
 from driftgate.events import Feedback, Fields, Inference
-from driftgate.machine_clock import machine_ms
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, choose
 from driftgate.routing_reader import RoutingReader
+from driftgate.system_clock import SystemClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class Client:
         self._codec = Codec.load(schemas or Settings.model_fields["schemas"].default, registry)
         self._bus = bus or KafkaBus(kafka)
         self._producer = self._bus.producer()
+        self._clock = SystemClock(self._bus, self._codec)
         self._data = data or Data()
         self._reader: RoutingReader | None = None
         self._lock = Lock()
@@ -96,7 +97,8 @@ class Client:
 
         Args:
             confidence: probability that the model gives its answer, 0 to 1.
-            time: when the request was made, ms since 1970; now when left out.
+            time: when the request was made, ms since 1970; now, as the system's clock tells it,
+                when left out.
             more: further fields of subject `inference`, such as digest, epoch and propensity of a
                 `Route`; `input=None` sends the text's hash alone.
 
@@ -115,7 +117,7 @@ class Client:
             "slices": {} if slices is None else slices,
             "subject": subject,
             "latency_ms": latency_ms,
-            "time": machine_ms() if time is None else time,
+            "time": self._clock.now() if time is None else time,
         }
         event = Inference.of(answer).as_dict() | more
         self._send(Inference.TOPIC, event)
@@ -143,7 +145,8 @@ class Client:
         Args:
             kind: rating, edit, correction (a label by a user) or review (one by a reviewer);
                 follows from the others when left out.
-            time: when the feedback was given, ms since 1970; now when left out.
+            time: when the feedback was given, ms since 1970; now, as the system's clock tells it,
+                when left out.
             more: further fields of subject `feedback`.
 
         Raises:
@@ -164,7 +167,7 @@ class Client:
             **given,
             "reason": reason,
             "reviewer": reviewer,
-            "time": machine_ms() if time is None else time,
+            "time": self._clock.now() if time is None else time,
         }
         self._send(Feedback.TOPIC, feedback | more)
         return str(feedback["feedback_id"])
@@ -226,6 +229,7 @@ class Client:
         finally:
             if self._reader is not None:
                 self._reader.close()
+            self._clock.close()
             self._producer.close()
             self._bus.close()
 
@@ -249,7 +253,7 @@ class Client:
         limits.check_types(self._codec.schemas.newest[self._codec.topics[topic].subject], event)
         limits.check_texts(event)
         limits.check(topic, event)
-        limits.check_time(event["time"], self._data, machine_ms())
+        limits.check_time(event["time"], self._data, self._clock.now())
         key, value = self._codec.topics.key(topic, event), self._codec.encode(topic, event)
         limits.check_size(key, value)
         self._producer.send(topic, key, value)

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import fastavro
 from fastavro.read import SchemaResolutionError
 
 from driftgate.dead_letters import MALFORMED, UNKNOWN_SCHEMA
-from driftgate.errors import BadInput
+from driftgate.errors import BadConfig, BadInput, RegistryUnavailable
 from driftgate.events import EVENTS, AnyEvent, Fields, Topics, topic_of
+from driftgate.schema_copy import CopiedRegistry
 from driftgate.schema_registry import HttpRegistry
 from driftgate.schemas import MAGIC, LockFile, Registry, Schemas
 
@@ -40,9 +42,10 @@ class Codec:
     topics: Topics
 
     @classmethod
-    def load(cls, folder: Path, registry: str = "") -> Codec:
+    def load(cls, folder: Path, registry: str = "", copy: Path | None = None) -> Codec:
         """Topics and schemas of a folder. Ids are those of its `registry.lock`, or those of the
-        Schema Registry at the URL `registry`.
+        Schema Registry at the URL `registry`; while that is away, those of its copy, if one is
+        kept at `copy`.
 
         Raises:
             BadConfig: a schema is missing, changed, not Avro, or does not go with older versions.
@@ -52,7 +55,8 @@ class Codec:
         if not registry:
             return cls(lock, topics)
         subjects = {topic.subject for topic in topics.by_name.values()}
-        return cls(HttpRegistry(registry, subjects, lock.schemas.by_id.values()), topics)
+        join = partial(HttpRegistry, registry, subjects, lock.schemas.by_id.values())
+        return cls(CopiedRegistry(join, copy) if copy else join(), topics)
 
     @property
     def schemas(self) -> Schemas:
@@ -65,10 +69,13 @@ class Codec:
         registered, one a subject without it.
 
         Raises:
-            BadConfig: the lock file and its schemas no longer agree.
-            RegistryUnavailable: over HTTP; whether the id exists is not known.
+            RegistryUnavailable: it is away, wrong, or just edited; whether the id exists is not
+                known.
         """
-        return self.registry.refresh(schema_id)
+        try:
+            return self.registry.refresh(schema_id)
+        except (BadConfig, OSError, ValueError) as wrong:  # may be mended while we wait
+            raise RegistryUnavailable(f"schema id {schema_id}: {wrong}") from wrong
 
     def encode(self, topic: str, event: Fields) -> bytes:
         """The record value of an event.
@@ -136,7 +143,7 @@ class Codec:
 
         Raises:
             BadInput: as `decode`.
-            BadConfig, RegistryUnavailable: as `refresh`.
+            RegistryUnavailable: as `refresh`.
         """
         try:
             return self.decode(topic, value)
@@ -150,7 +157,7 @@ class Codec:
         """As `read`, as the class of the topic.
 
         Raises:
-            BadInput, BadConfig, RegistryUnavailable: as `read`.
+            BadInput, RegistryUnavailable: as `read`.
         """
         return EVENTS[topic].of(self.read(topic, value))
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from driftgate.tasks import kind_of
@@ -25,6 +25,15 @@ class Prediction:
     confidence: float | None
     features: Mapping[str, float]
     tokens: int
+
+
+class Base(NamedTuple):
+    """A base as versions name it, and the kind of task that it serves. digest: SHA-256, hex; empty
+    leaves it unpinned."""
+
+    task: str
+    name: str
+    digest: str
 
 
 class Engine(Protocol):

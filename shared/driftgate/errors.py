@@ -12,6 +12,7 @@ DriftgateError
 └── Terminal         trying again gives the same answer
     ├── BadInput     what arrived is wrong; names field, value and what was expected
     ├── BadConfig    what the operator wrote is wrong; names the place and the nearest valid value
+    ├── BusRefused   Kafka takes no such record
     ├── StoreRefused the store understood the statement and said no
     └── Corrupt      bytes are not what their hash says
 """
@@ -49,7 +50,7 @@ class StoreUnavailable(Retriable):
 
 
 class ArtifactsUnavailable(Retriable):
-    """The artifact store, or the disk that a copy goes to, cannot at present."""
+    """The artifact store, the hub of bases, or the disk that a copy goes to, cannot at present."""
 
 
 class RegistryUnavailable(Retriable):
@@ -66,6 +67,10 @@ class NotRunning(Retriable):
 
 class NotInTime(Retriable):
     """What was ordered is not done within the deadline; it still goes on."""
+
+
+class BusRefused(Terminal):
+    """Kafka takes no such record, however often it is sent: it is too large, say."""
 
 
 class StoreRefused(Terminal):

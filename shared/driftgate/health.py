@@ -36,7 +36,7 @@ class Health:
     position, how far a training got) or nothing waits for it. Being called is no progress: a
     consumer that polls and handles nothing while records wait is not live after `patience`.
 
-    Without a lag source, and while the lag is unknown, every call of `moved` counts.
+    Without a lag source, and while the lag is unknown, every call of `heartbeat` counts.
 
     Attributes:
         patience: seconds without progress after which the service is not live.
@@ -56,7 +56,7 @@ class Health:
     def __post_init__(self) -> None:
         self._progress = self.clock()
 
-    def moved(self, **detail: Any) -> None:
+    def heartbeat(self, **detail: Any) -> None:
         """What the service does now: the next offset of a partition, how far a step of work got.
 
         Progress if a detail changed, or if the lag is unknown.

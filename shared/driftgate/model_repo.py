@@ -45,7 +45,10 @@ class Base(Part):
     """The frozen pretrained network."""
 
     name: str = Field(description="all-MiniLM-L6-v2 (built in), a folder, or a hub name")
-    sha256: str | None = Field(None, description="hash of its weights; refused when it differs")
+    sha256: str | None = Field(
+        None,
+        description="digest of its weights, tokenizer and configuration; another one is refused",
+    )
 
 
 class Method(Part):
@@ -205,7 +208,7 @@ class Rollout(Part):
         False, description="a router that cannot serve the challenger holds the rollout"
     )
     one_off: bool = Field(
-        False, description="version 1 goes on answering unheard, to show what no refresh costs"
+        False, description="version 1 stays a shadow, to show what no refresh costs"
     )
 
     @field_validator("stages")

@@ -1,4 +1,4 @@
-"""Which version answers a request, and which answer beside it unheard. Pure: the router and apps
+"""Which version answers a request, and which answer beside it as shadows. Pure: the router and apps
 that serve by their own engine decide by it."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from driftgate import events
 from driftgate.buckets import BUCKETS, bucket, owner
 from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
 from driftgate.errors import BadInput, Retriable, Terminal, nearest, shown
-from driftgate.events import Routing
+from driftgate.events import Champion, Routing
 
 SUBJECT = "subject"
 STICKY = (SUBJECT, "request_id")
@@ -110,6 +110,26 @@ def arm_of(arm: events.Arm, routing: Routing) -> Arm:
 def arms_of(routing: Routing) -> tuple[Arm, ...]:
     """All arms and shadows of a record."""
     return tuple(arm_of(arm, routing) for arm in (*routing.arms, *routing.shadows))
+
+
+def champion_of(routing: Routing) -> Arm | None:
+    """The champion is the last arm: a challenger's range of traffic comes first."""
+    return arm_of(routing.arms[-1], routing) if routing.arms else None
+
+
+def pinned_champion(routing: Routing) -> Champion | None:
+    """The champion of a record as requests and candidates pin it."""
+    arm = champion_of(routing)
+    if arm is None:
+        return None
+    return Champion(
+        version=arm.version,
+        digest=arm.digest,
+        adapter_uri=arm.adapter_uri,
+        base=arm.base,
+        base_digest=arm.base_digest,
+        task=arm.task,
+    )
 
 
 def contradiction(one: Routing, other: Routing) -> str:

@@ -25,7 +25,8 @@ class RoutingReader:
     """The routing of each model with the highest epoch on the topic.
 
     It belongs to no consumer group, so each process of an app sees all of the topic and leaves
-    nothing behind on the broker. While Kafka is away, what was read last holds.
+    nothing behind on the broker. While Kafka is away, what was read last holds; where the topic was
+    made anew, also what was read before, until the new topic names its model.
 
     Attributes:
         skipped: records passed over, since they cannot be decoded or routed by, or have an epoch
@@ -36,7 +37,9 @@ class RoutingReader:
         self.skipped = 0
         self._bus = bus
         self._codec = codec
+        self._before: Mapping[str, Routing] = {}
         self._routings: Mapping[str, Routing] = {}
+        self._in_force: Mapping[str, Routing] = {}
         self._next: dict[Position, int] = {}
         self._why = "topic routing was not read yet"
         self._looked = threading.Event()
@@ -52,7 +55,7 @@ class RoutingReader:
             NotServed: there is none for this model; names the nearest.
         """
         self._looked.wait(FIRST_SECONDS)
-        routings = self._routings
+        routings = self._in_force
         if not routings:
             raise NotReady(f"no routing is known yet, try again later: {self._why}")
         return pick(routings, model)
@@ -86,14 +89,18 @@ class RoutingReader:
         ends = self._bus.ends((Routing.TOPIC,))
         if ends == self._next:
             return
-        # A topic that is shorter than before was made anew.
-        self._next = {p: at for p, at in self._next.items() if at <= ends.get(p, 0)}
-        for record in self._bus.read_all((Routing.TOPIC,)):
-            if record.offset >= self._next.get(record.position, 0):
-                self._take(record)
-                self._next[record.position] = record.offset + 1
+        if any(at > ends.get(position, 0) for position, at in self._next.items()):
+            self._begin_anew()
+        for record in self._bus.read_all((Routing.TOPIC,), dict(self._next)):
+            self._take(record)
+            self._next[record.position] = record.offset + 1
         # No record stands at the offsets that compaction left empty.
         self._next |= {p: max(end, self._next.get(p, 0)) for p, end in ends.items()}
+
+    def _begin_anew(self) -> None:
+        """The topic is shorter than before: it was made anew, and so are its epochs."""
+        log.warning("topic %s was made anew", Routing.TOPIC)
+        self._before, self._routings, self._next = self._in_force, {}, {}
 
     def _take(self, record: Record) -> None:
         if record.value is None:  # a deleted key takes no model out of service
@@ -102,6 +109,7 @@ class RoutingReader:
             routing = Routing.of(self._codec.read(record.topic, record.value))
             check(routing)
             self._routings = with_newer(self._routings, routing)
+            self._in_force = {**self._before, **self._routings}
         except BadInput as error:
             self.skipped += 1
             log.warning("%s offset %d passed over: %s", record.position, record.offset, error)

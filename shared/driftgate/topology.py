@@ -18,7 +18,7 @@ CLOCK = "clock"
 
 READS: Mapping[str, tuple[str, ...]] = {
     DRIFT: ("inferences", "outcomes", "verdicts", "models", "routing", "commands", "clock"),
-    TRAINER: ("retrain.requests", "models", "clock"),
+    TRAINER: ("retrain.requests", "models", "routing", "clock"),
     EVALUATOR: ("candidates", "clock"),
     PROMOTER: ("verdicts", "commands", "routing.acks", "clock"),
     f"{ROUTER}-0": ("routing", "clock"),

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from driftgate.artifacts import Artifacts
-from driftgate.errors import ArtifactsUnavailable, Corrupt
+from driftgate.errors import ArtifactsUnavailable, Corrupt, Terminal
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -99,6 +99,22 @@ def test_a_ref_is_given_once(store: Artifacts) -> None:
     store.set_ref("models/m/versions/2", {"n": 2})
     assert list(store.refs("models/m/versions/")) == ["models/m/versions/1", "models/m/versions/2"]
     assert store.refs("models/unknown/") == {}
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "ä" * 200, "a\0b"])
+def test_a_name_that_no_store_takes_is_not_tried_for_ever(tmp_path: Path, name: str) -> None:
+    store = Artifacts(f"file://{tmp_path}")
+    for work in (lambda: store.set_ref(name, 1), lambda: store.ref(name)):
+        with pytest.raises(Terminal, match="artifact store"):
+            work()
+
+
+def test_files_in_memory_are_stored_as_a_folder_is(store: Artifacts, tmp_path: Path) -> None:
+    files = {"a.json": b"{}", "b.bin": b"\0"}
+    for name, data in files.items():
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        (tmp_path / "folder" / name).write_bytes(data)
+    assert store.put_files(files) == store.put_folder(tmp_path / "folder")
 
 
 def test_a_store_that_does_not_answer_may_answer_later(

@@ -14,11 +14,11 @@ import pytest
 
 from driftgate import bus_confluent, bus_kafka
 from driftgate.batches import Batch
-from driftgate.bus import Bus, Consumer, Position, Record
+from driftgate.bus import MAX_RECORD_BYTES, Bus, Consumer, Position, Record
 from driftgate.bus_confluent import ConfluentBus
 from driftgate.bus_kafka import KafkaBus
 from driftgate.bus_memory import MemoryBus
-from driftgate.errors import BusUnavailable, StoreUnavailable
+from driftgate.errors import BusRefused, BusUnavailable, StoreUnavailable
 from driftgate.events import Topic
 
 DEADLINE_S = 180
@@ -97,6 +97,21 @@ def values(records: Sequence[Record]) -> list[str]:
     return [(record.value or b"").decode() for record in records]
 
 
+def test_what_is_too_large_is_refused_for_good_and_the_rest_is_taken(
+    bus: Bus,
+) -> None:
+    topic = new_topic(bus)
+    producer = bus.producer()
+    producer.send(topic, b"a", b"1")
+    with pytest.raises(BusRefused):
+        producer.send(topic, b"a", b"x" * 11_000_000)
+        producer.flush()
+    producer.send(topic, b"a", b"2")
+    producer.flush()
+    producer.close()
+    assert [record.value for record in bus.read_all([topic])] == [b"1", b"2"]
+
+
 def test_a_partition_keeps_the_order_of_sending(bus: Bus) -> None:
     topic = new_topic(bus, partitions=3)
     producer = bus.producer()
@@ -170,7 +185,7 @@ def place(record: Record) -> tuple[int, int]:
 
 def test_a_record_of_the_largest_size_is_read(bus: Bus) -> None:
     topic = new_topic(bus)
-    large = bus_kafka.MAX_RECORD_BYTES - 1000
+    large = MAX_RECORD_BYTES - 1000
     send(bus, topic, "before", "x" * large, "after")
     consumer = bus.consumer([topic], group(), "m")
     assert [len(record.value or b"") for record in collect(consumer, 3)] == [6, large, 5]
@@ -441,16 +456,18 @@ def test_a_topic_that_exists_gets_the_settings_that_are_declared(kafka: KafkaBus
     """As where an older version had made it. What lies on it stays."""
     name = new_topic(kafka, cleanup="delete")
     send(kafka, name, "a")
-    asked = [bus_kafka.as_resource(name, {"cleanup.policy": None, "retention.ms": None})]
+    wanted = {"cleanup.policy": "compact", "retention.ms": "-1", "segment.ms": "86400000"}
+    asked = [bus_kafka.as_resource(name, dict.fromkeys(wanted))]
 
     def settings() -> dict[str, str]:
         found = kafka.admin.describe_configs(asked, config_filter="all")["topic"][name]
         return {setting: of["value"] for setting, of in found.items()}
 
-    assert settings() == {"cleanup.policy": "delete", "retention.ms": "86400000"}
+    before = {"cleanup.policy": "delete", "retention.ms": "86400000"}
+    assert settings().items() >= before.items()
     for _ in range(2):
         kafka.ensure([Topic(name, "s", "k", 1, "compact", -1)])
-        assert settings() == {"cleanup.policy": "compact", "retention.ms": "-1"}
+        assert settings() == wanted
     assert values(list(kafka.read_all([name]))) == ["a"]
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drift_harness import eventually
 from registry import RegistryServer, serving
 from typer.testing import CliRunner
 
 from driftgate.codec import Codec
 from driftgate.errors import BadConfig, BadInput, RegistryUnavailable
+from driftgate.events import Tick
 from driftgate.schemas import LockFile
 from services.console.schemas_cli import app
 
@@ -242,6 +244,27 @@ def test_a_registry_that_is_away_can_be_asked_again(server: RegistryServer) -> N
         Codec.load(FOLDER, "http://127.0.0.1:1")
 
 
+def test_a_registry_that_is_wrong_while_running_may_be_mended(server: RegistryServer) -> None:
+    codec = Codec.load(FOLDER, server.url)
+    server.broken = 401
+    with pytest.raises(RegistryUnavailable):
+        codec.refresh(9999)
+    server.broken = 0
+    assert not codec.refresh(9999)
+
+
+def test_a_lock_file_that_is_being_edited_is_waited_for(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "schemas")
+    lock = tmp_path / "schemas" / "registry.lock"
+    codec, text = Codec.load(tmp_path / "schemas"), lock.read_text()
+    for change in (lock.unlink, lambda: lock.write_text(text[:-9]), lambda: lock.write_text("x")):
+        change()
+        with pytest.raises(RegistryUnavailable):
+            codec.refresh()
+    lock.write_text(text)
+    assert not codec.refresh()
+
+
 def test_the_password_is_sent_and_never_told(server: RegistryServer) -> None:
     server.credentials = "us er:p@ss"
     address = server.url.removeprefix("http://")
@@ -268,3 +291,32 @@ def test_the_registrys_own_refusal_is_told(server: RegistryServer, tmp_path: Pat
         codec.registry.add("tick", tick(SPEED))
     with pytest.raises(BadConfig, match="409 409 Schema being registered is incompatible"):
         codec.registry._register("tick", tick(SPEED))  # as if the two came at once
+
+
+@pytest.mark.parametrize("status", [401, 404, 503])
+def test_a_copy_counts_while_the_registry_is_away(
+    server: RegistryServer, tmp_path: Path, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftgate.schema_copy.AGAIN_SECONDS", 0.02)
+    copy = tmp_path / "router" / "schemas.json"
+    server.broken = status
+    with pytest.raises((RegistryUnavailable, BadConfig)):
+        Codec.load(FOLDER, server.url, copy)
+    server.broken = 0
+    event = Tick(world="w", time=1)
+    written = Codec.load(FOLDER, server.url, copy).value(event)
+    server.broken = status
+    codec = Codec.load(FOLDER, server.url, copy)
+    assert codec.value(event) == written
+    assert codec.event("clock", written) == event
+    with pytest.raises(RegistryUnavailable):
+        codec.event("clock", b"\0" + (9999).to_bytes(4) + b"x")
+    server.broken = 0
+    eventually(lambda: joined(codec), "joined")
+
+
+def joined(codec: Codec) -> bool:
+    try:
+        return not codec.refresh(9999)
+    except RegistryUnavailable:
+        return False

@@ -44,7 +44,9 @@ NOT_RUN = {
     "DRIFTGATE_SUBJECT_KEY=… driftgate subject support-triage c-17": "the key is the reader's own",
 }
 # A world of four weeks is too short for the loop to hold for sure; that it is played is the test.
+# A command that says no says why.
 MAY_SAY_NO = {
+    '.venv/bin/driftgate rollback my-model --reason "complaints"',  # its only version stays
     ".venv/bin/driftgate simulate my-model world.csv --state .driftgate/world",
 }
 

@@ -10,20 +10,22 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from drift_world import routing
 from tiny_bases import tiny
-from trainer_harness import MODEL, Harness, QuickWorkers
+from trainer_harness import MODEL, Harness, QuickWorkers, champion, launch_time
 
 from deploy.local.stack import StackConfig
 from driftgate.bus import Producer
 from driftgate.errors import BadConfig, Retriable, StoreUnavailable
+from driftgate.events import Candidate
 from services.trainer import ray_workers
-from services.trainer.failures import DiskFailed, TrainingFailed
+from services.trainer.failures import DiskFailed, Interrupted, TrainingFailed
 from services.trainer.memory import HELD_BYTES
 from services.trainer.ray_workers import RayWorkers
 from services.trainer.worker import Done, Job, Step, Worker
@@ -85,7 +87,7 @@ def test_a_trainer_killed_while_it_trains_goes_on_and_makes_the_same_version(
     assert not list((harness.settings.state_dir / "training").iterdir())
 
 
-def killed() -> Producer:
+def killed(give_up_seconds: float = 0.0) -> Producer:
     raise KeyboardInterrupt
 
 
@@ -145,6 +147,83 @@ def test_a_training_that_cannot_succeed_is_a_dead_letter_and_the_next_is_made(
     assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}
     harness.workers = QuickWorkers()
     assert harness.ask("good", seed_uri=harness.seed()).version == 1
+
+
+def checkpoints(harness: Harness) -> list[Path]:
+    return list((harness.settings.state_dir / "training").glob("*"))
+
+
+class HalfWay(Broken):
+    """Leaves a checkpoint behind when it fails."""
+
+    def train(self, job: Job, report: Callable[[Step], None]) -> Done:
+        Path(job.checkpoint).mkdir(parents=True)
+        (Path(job.checkpoint) / "epoch.safetensors").write_bytes(b"state")
+        return super().train(job, report)
+
+
+@pytest.mark.parametrize("error", [TrainingFailed("diverged"), KeyError("not foreseen")])
+def test_a_training_that_is_given_up_leaves_no_checkpoint(tmp_path: Path, error: Exception) -> None:
+    harness = Harness(tmp_path, HalfWay(error))
+    harness.send(harness.request(seed_uri=harness.seed()))
+    assert harness.answers()["retrain.requests.dlq"]
+    assert not checkpoints(harness)
+
+
+def test_a_training_that_waits_keeps_its_checkpoint_until_it_is_refused(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, HalfWay(Retriable("Ray is gone")))
+    harness.send(harness.request(seed_uri=harness.seed(), champion=champion(1)))
+    harness.answers()
+    assert len(checkpoints(harness)) == 1
+    harness.send(replace(routing(champion=2, time=launch_time()), model=MODEL))
+    assert harness.answers()["audit"][0].decision == "refuse"
+    assert not checkpoints(harness)
+
+
+class Overtaken(QuickWorkers):
+    """While it trains for the first time, another trainer takes the number for a request."""
+
+    harness: Harness
+
+    def __init__(self, other: str) -> None:
+        super().__init__()
+        self.other = other
+
+    def train(self, job: Job, report: Callable[[Step], None]) -> Done:
+        done = super().train(job, report)
+        if len(self.jobs) == 1:
+            self.harness.artifacts.set_ref(f"models/{MODEL}/versions/1", theirs(self.other))
+        return done
+
+
+def theirs(retrain_id: str) -> dict[str, Any]:
+    """Version 1 as another trainer stored it."""
+    uris = ("adapter_uri", "dataset_uri", "model_card_uri", "run_uri")
+    texts = ("adapter_digest", "base", "base_digest", "method", "dataset_id", "repo_hash")
+    candidate = Candidate(
+        retrain_id=retrain_id,
+        model=MODEL,
+        version=1,
+        reason="launch",
+        time=launch_time(),
+        **dict.fromkeys((*uris, *texts), "theirs"),
+    )
+    decision = {"inputs": {}, "result": {}, "words": "trained"}
+    return {"candidate": candidate.as_dict(), "lineage": {"seed": None}, "decision": decision}
+
+
+@pytest.mark.parametrize(
+    ("other", "told"), [("another request", (2, 2)), ("support:launch", (1, 1))]
+)
+def test_a_number_that_another_trainer_gave_is_not_given_twice(
+    tmp_path: Path, other: str, told: tuple[int, int]
+) -> None:
+    workers = Overtaken(other)
+    harness = workers.harness = Harness(tmp_path, workers)
+    candidate = harness.ask(seed_uri=harness.seed())
+    versions = harness.artifacts.refs(f"models/{MODEL}/versions/")
+    assert (candidate.version, len(versions)) == told
+    assert candidate.retrain_id == "support:launch"
 
 
 # The worker on a real Ray
@@ -207,6 +286,78 @@ def test_a_job_that_kills_its_worker_each_time_is_given_up_and_the_next_is_train
     assert workers.train(job(tmp_path / "good"), quiet).steps == 4
 
 
+class Stopping:
+    """Stops the worker at its first sign of life, so that it is silent and not dead."""
+
+    stopped: int | None = None
+
+    def __call__(self, step: Step) -> None:
+        if self.stopped is None:
+            self.stopped = step.pid
+            os.kill(step.pid, signal.SIGSTOP)
+
+
+@pytest.fixture
+def stopping() -> Iterator[Stopping]:
+    """Leaves no stopped process behind."""
+    stopping = Stopping()
+    yield stopping
+    if stopping.stopped is not None and psutil.pid_exists(stopping.stopped):
+        os.kill(stopping.stopped, signal.SIGKILL)
+
+
+def test_a_silent_worker_is_replaced_and_changes_no_byte(
+    workers: RayWorkers, stopping: Stopping, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = workers.train(job(tmp_path / "whole"), quiet)
+    monkeypatch.setattr(ray_workers, "LOST_SECONDS", 5.0)
+    monkeypatch.setattr(ray_workers, "LOOK_SECONDS", 0.05)
+    assert workers.train(job(tmp_path / "stopped"), stopping).files == unbroken.files
+    assert stopping.stopped is not None
+    assert worker_process(workers).pid != stopping.stopped
+
+
+def test_a_worker_that_is_silent_at_each_try_is_given_up(
+    workers: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_workers, "LOST_SECONDS", -10.0)  # longer ago than it was asked
+    monkeypatch.setattr(ray_workers, "LOOK_SECONDS", 0.0)
+    with pytest.raises(TrainingFailed, match=r"died 3 times at 0% .*silent for"):
+        workers.train(job(tmp_path), quiet)
+
+
+def test_a_worker_that_is_silent_as_ray_is_away_is_waited_for(
+    workers: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise ConnectionRefusedError("nobody listens")
+
+    workers.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_workers, "LOST_SECONDS", -10.0)
+        patch.setattr(ray_workers, "LOOK_SECONDS", 0.0)
+        patch.setattr(workers, "reach", refused)
+        with pytest.raises(Retriable, match="nobody listens") as raised:
+            workers.train(job(tmp_path), quiet)
+        assert not isinstance(raised.value, Interrupted)
+
+
+def test_how_a_training_ended_is_said_whatever_becomes_of_the_worker(
+    workers: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise TrainingFailed("cannot say what it holds")
+
+    with monkeypatch.context() as patch:
+        tried = workers.tried
+        patch.setattr(workers, "tried", lambda *given: (tried(*given), broken())[0])
+
+        def broken() -> None:
+            patch.setattr(ray_workers.ray, "get", fails)
+
+        assert workers.train(job(tmp_path), quiet).steps == 4
+
+
 def test_a_worker_that_dies_between_trainings_costs_no_training(
     workers: RayWorkers, tmp_path: Path
 ) -> None:
@@ -223,7 +374,7 @@ def test_a_worker_that_dies_between_trainings_costs_no_training(
         ({"method": {"learning_rate": 1e20}}, TrainingFailed, "diverged"),
         ({"method": {"no_such": 1}}, TrainingFailed, "not foreseen .*no_such"),
         ({"base": "./nowhere"}, BadConfig, "is no folder"),
-        ({"base_sha256": "0" * 64}, BadConfig, r"base\.sha256 is 0000"),
+        ({"base_sha256": "0" * 64}, BadConfig, r"but 0000\w+ is wanted .*base\.sha256"),
     ],
 )
 def test_what_fails_on_every_try_says_so_at_once(

@@ -92,8 +92,8 @@ def test_a_swap_under_load_fails_no_request_and_gives_no_answer_of_another_versi
         reply.request_id: (reply.version, reply.epoch, reply.label) for _, reply in replies
     }
     heard = {(e["request_id"], e["version"]) for e in live}
-    unheard = {(e["request_id"], e["version"]) for e in logged if e["role"] == "shadow"}
-    assert unheard and not heard & unheard
+    shadows = {(e["request_id"], e["version"]) for e in logged if e["role"] == "shadow"}
+    assert shadows and not heard & shadows
 
 
 def test_a_restart_serves_the_same_and_a_corrupt_adapter_changes_nothing(served: Served) -> None:

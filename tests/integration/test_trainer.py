@@ -8,15 +8,18 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from drift_world import routing
 from trainer_harness import (
     MODEL,
     Harness,
     QuickWorkers,
+    champion,
     launch_time,
     messages,
     moment,
@@ -27,7 +30,7 @@ from deploy.local.stack import StackConfig
 from driftgate.audit import broken_links
 from driftgate.classifier.base import resolve
 from driftgate.classifier.serving import Classifier
-from driftgate.events import DAY_MS, HOUR_MS, Candidate, Champion
+from driftgate.events import DAY_MS, HOUR_MS, Candidate, Model
 from driftgate.health import Health
 from driftgate.split import held_out
 from services.trainer.ray_workers import RayWorkers
@@ -136,16 +139,24 @@ def test_a_request_that_comes_again_is_told_the_same(harness: Harness) -> None:
     assert len(harness.workers.jobs) == 1
 
 
+def test_it_is_told_the_same_though_the_model_repo_cannot_be_read_any_more(
+    harness: Harness,
+) -> None:
+    first = harness.ask(seed_uri=harness.seed())
+    gone = Model(model=MODEL, repo_hash="", repo_uri="sha256:" + "0" * 64, actor="ana", time=1)
+    harness.send(gone, harness.request(seed_uri=harness.seed()))
+    assert harness.answers() == {"candidates": [first]}
+
+
 def test_a_refresh_learns_from_the_labelled_live_answers(harness: Harness, tmp_path: Path) -> None:
     harness.ask(seed_uri=harness.seed())
     harness.live(until=LATER)
-    champion = Champion(version=1, digest="d", adapter_uri="u", base="b", base_digest="h")
-    pinned: dict[str, Any] = {"epoch": 3, "champion": champion}
+    pinned: dict[str, Any] = {"epoch": 3, "champion": champion(1)}
     candidate = harness.ask("support:drift:1", reason="drift", time=LATER, **pinned)
     train = rows_of(harness, candidate, "train.jsonl", tmp_path)
     entries = harness.read("audit")
     assert (candidate.version, candidate.parent) == (2, 1)
-    assert (candidate.epoch, candidate.champion) == (3, champion)
+    assert (candidate.epoch, candidate.champion) == (3, champion(1))
     assert {row["source"] for row in train} == {"seed", "logs"}
     assert not broken_links(entries)
     assert [entry.decision for entry in entries] == ["train", "train"]
@@ -203,9 +214,73 @@ def test_too_few_labels_train_nothing_and_the_audit_says_so(harness: Harness) ->
     assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}
 
 
+def test_a_request_that_another_champion_overtook_trains_nothing(harness: Harness) -> None:
+    harness.send(replace(routing(champion=2, time=launch_time()), model=MODEL))
+    harness.send(harness.request("support:late", seed_uri=harness.seed(), champion=champion(1)))
+    (entry,) = harness.answers()["audit"]
+    assert entry.decision == "refuse"
+    assert "version 1 was champion; version 2 is now" in entry.words
+    assert json.loads(entry.inputs)["retrain_id"] == "support:late"
+    assert harness.artifacts.refs(f"models/{MODEL}/versions/") == {}
+    harness.send(harness.request(seed_uri=harness.seed(), champion=champion(2)))
+    assert len(harness.answers()["candidates"]) == 1
+
+
+def test_a_request_of_the_first_schema_is_compared_with_the_champion_now(harness: Harness) -> None:
+    """It was in flight at the upgrade, and names no champion."""
+    harness.send(replace(routing(champion=2, time=launch_time(), epoch=5), model=MODEL))
+    harness.send_v1(harness.request("support:drift:old", reason="drift", seed_uri=harness.seed()))
+    (candidate,) = harness.answers()["candidates"]
+    assert candidate.champion is not None
+    assert (candidate.epoch, candidate.parent, candidate.champion.version) == (5, 2, 2)
+    assert candidate.champion.digest == "2" * 64
+
+
+def learned_from(harness: Harness, candidate: Candidate) -> str:
+    """The seed of a version."""
+    found = harness.artifacts.ref(f"models/{MODEL}/versions/{candidate.version}")
+    return str(found["lineage"]["seed"])
+
+
+def test_later_trainings_learn_from_the_seed_of_their_champion(harness: Harness) -> None:
+    """A launch that failed the gate, or in the training, pins nothing."""
+    rows = [row for row in messages() if row["time"] < launch_time()]
+    noisy = harness.seed([{**row, "label": rows[-at]["label"]} for at, row in enumerate(rows)])
+    clean = harness.seed(rows)
+    harness.ask("support:launch:1", seed_uri=noisy)
+    again = harness.ask("support:again")
+    assert learned_from(harness, again) == noisy  # the newest one, while there is no champion
+    released = harness.ask("support:launch:2", seed_uri=clean)
+    harness.ask("support:launch:3", seed_uri=noisy)
+    drifted = harness.ask("support:drift", champion=champion(released.version))
+    assert learned_from(harness, drifted) == clean
+
+
+def test_the_seed_that_an_older_system_kept_is_found(harness: Harness) -> None:
+    uri = harness.seed()
+    harness.artifacts.set_ref(f"models/{MODEL}/seed", uri)
+    assert learned_from(harness, harness.ask("support:first")) == uri
+
+
+@pytest.mark.parametrize("retrain_id", ["support:operator:" + "ä" * 200, "x" * 300, "a\0b"])
+def test_an_id_of_any_length_and_letters_is_answered(harness: Harness, retrain_id: str) -> None:
+    gone = [row["id"] for row in messages()[:3]]
+    candidate = harness.ask(retrain_id, seed_uri=harness.seed(), exclusions=gone)
+    assert candidate.retrain_id == retrain_id
+
+
+def test_exclusions_that_an_older_system_kept_hold(harness: Harness, tmp_path: Path) -> None:
+    gone = [row["id"] for row in messages()[:40]]
+    kept = {"time": launch_time(), "ids": gone}
+    harness.artifacts.set_ref(f"models/{MODEL}/exclusions/support:erase", kept)
+    candidate = harness.ask(seed_uri=harness.seed())
+    assert not {row["id"] for row in rows_of(harness, candidate, "train.jsonl", tmp_path)} & {*gone}
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
+        ({"model": "a\0b"}, "a model that was declared"),
         ({"model": "nobody"}, "a model that was declared"),
         ({"seed_uri": "sha256:" + "0" * 64}, "seed_uri"),
         ({"drill": "nonsense"}, "drill"),

@@ -53,6 +53,12 @@ def test_a_clean_history_has_no_fault() -> None:
     assert faults([*entries("a", "b"), state(1, 1), again, state(2, 2), candidate(1, "r")]) == []
 
 
+def test_states_of_one_epoch_may_differ_in_what_was_decided_without_effect_alone() -> None:
+    ignored, waits = replace(state(1, 1), handled=("c",)), replace(state(1, 1), waiting="{}")
+    assert faults([state(1, 1), ignored, waits]) == []
+    assert faults([state(1, 1), replace(ignored, paused=True)])
+
+
 def test_a_fork_is_found() -> None:
     first, second = entries("a", "b"), entries("a", "c")
     assert any("does not follow" in fault for fault in faults([*first, second[1]]))

@@ -6,12 +6,12 @@ import threading
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from kafka.future import Future
 
 from driftgate import bus_kafka
 from driftgate.bus_kafka import KafkaSender
-from driftgate.errors import BusUnavailable
+from driftgate.errors import BusRefused, BusUnavailable
 
 
 class Sent(Future):
@@ -28,14 +28,25 @@ class Client:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.sent: list[Sent] = []
+        self.refuses: KafkaError | None = None
+        self.closed: list[float | None] = []
+        self._sender = self
         self.entered, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
 
     def send(self, *_: Any, **__: Any) -> Sent:
+        if self.refuses is not None:
+            raise self.refuses
         self.entered.set()
         assert self.go_on.wait(30)
         self.sent.append(Sent())
         return self.sent[-1]
+
+    def force_close(self) -> None:
+        self.closed.append(0)
+
+    def close(self, timeout: float | None) -> None:
+        self.closed.append(timeout)
 
 
 @pytest.fixture
@@ -79,3 +90,41 @@ def test_a_record_that_failed_long_before_is_told_by_the_next_flush_once(client:
     with pytest.raises(BusUnavailable, match="the broker was away"):
         sender.flush()
     sender.flush()
+
+
+def test_a_record_that_is_never_taken_is_told_when_all_others_are_acknowledged(
+    client: Client,
+) -> None:
+    sender = KafkaSender(["k:1"])
+    for _ in range(3):
+        sender.send("t", b"k", b"v")
+    client.sent[0].success(None)
+    client.sent[1].failure(MessageSizeTooLargeError("too large"))
+    with pytest.raises(BusUnavailable, match="not acknowledged"):
+        sender.flush()  # the third may still come
+    sender.send("t", b"k", b"v")
+    client.sent[3].failure(MessageSizeTooLargeError("too large"))
+    with pytest.raises(BusRefused, match="too large"):
+        sender.flush()
+    sender.flush()
+
+
+@pytest.mark.parametrize("fails", ["send", "flush"])
+def test_what_was_given_up_is_dropped_on_close(client: Client, fails: str) -> None:
+    sender = KafkaSender(["k:1"])
+    sender.send("t", b"k", b"v")
+    client.refuses = KafkaTimeoutError("no partition")
+    with pytest.raises(BusUnavailable):
+        sender.flush() if fails == "flush" else sender.send("t", b"k", b"v")
+    sender.close()
+    assert client.closed == [0, bus_kafka.DROP_SECONDS]
+
+
+def test_what_nobody_waited_for_is_sent_on_close(client: Client) -> None:
+    sender = KafkaSender(["k:1"])
+    sender.send("t", b"k", b"v")
+    client.refuses = MessageSizeTooLargeError("too large")
+    with pytest.raises(BusRefused):
+        sender.send("t", b"k", b"v")
+    sender.close()
+    assert client.closed == [None]

@@ -8,10 +8,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from tiny_bases import DIM, tiny
 
@@ -22,7 +25,7 @@ from driftgate.classifier.bert import Group, groups
 from driftgate.classifier.folder import Head, write_head
 from driftgate.classifier.serving import CHUNK_TOKENS, Classifier, answer, chunks
 from driftgate.engines import Engines
-from driftgate.errors import BadConfig, Corrupt
+from driftgate.errors import ArtifactsUnavailable, BadConfig, Corrupt
 from driftgate.tasks.text_classification import TextClassification
 
 TEXTS = ["my card is lost", "where is my money, it has been days", "hi", "my card is lost"]
@@ -63,6 +66,26 @@ def test_embedded_base_is_held_to_its_hash(monkeypatch: pytest.MonkeyPatch) -> N
 def test_unknown_base_says_what_can_be_given(name: str) -> None:
     with pytest.raises(BadConfig, match=r"is no folder; give 'all-MiniLM-L6-v2'"):
         resolve(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "offline", "expected"),
+    [
+        (LocalEntryNotFoundError("no network"), False, ArtifactsUnavailable),
+        (LocalEntryNotFoundError("no network"), True, BadConfig),
+        (HFValidationError("no such name"), False, BadConfig),
+    ],
+)
+def test_a_hub_that_does_not_answer_is_waited_for(
+    error: Exception, offline: bool, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(*_: Any, **__: Any) -> str:
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    with pytest.raises(expected, match="'some/base' is no folder here"):
+        resolve("some/base")
 
 
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
+from driftgate import system_clock
+from driftgate.bus import Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.client import Client, Route
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
-from driftgate.events import DAY_MS, Arm, Routing
+from driftgate.events import DAY_MS, Arm, Routing, Tick
 from driftgate.model_repo import Data
 from driftgate.routing import NotReady, NotServed
 from services.router.answers import Ask, Routed, route
@@ -160,6 +162,50 @@ def test_a_data_policy_of_ones_own_widens_the_times(bus: MemoryBus) -> None:
     assert len(sent(bus, "inferences")) == 1
 
 
+# ---------------------------------------------------------------- times
+
+
+def ticks(bus: MemoryBus, time: int, pace: float) -> None:
+    tick = Tick(world="w", time=time, positions={}, pace=pace)
+    bus.producer().send("clock", b"w", CODEC.value(tick))
+
+
+def test_times_are_the_systems(bus: MemoryBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paced clock is far ahead of the machine's after a while."""
+    monkeypatch.setattr(system_clock, "LOOK_SECONDS", 0.01)
+    ahead = NOW + 500 * DAY_MS
+    ticks(bus, ahead, 1000.0)
+    with Client(bus=bus) as client:
+        request = client.inference("m", 1, "x", "y")
+        client.inference("m", 1, "x", "y", time=ahead)
+        client.feedback("m", request, label="z")
+        with pytest.raises(BadInput, match="time"):
+            client.inference("m", 1, "x", "y", time=NOW)  # older than keep_days
+        told = [event["time"] for topic in ("inferences", "feedback") for event in sent(bus, topic)]
+        assert all(ahead <= time < ahead + DAY_MS for time in told)
+        ticks(bus, ahead + 9 * DAY_MS, 0.0)
+        until(lambda: client._clock.now() == ahead + 9 * DAY_MS)
+
+
+def test_the_time_goes_on_while_kafka_is_away(
+    bus: MemoryBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_clock, "LOOK_SECONDS", 0.01)
+    machine = [NOW]
+    bus.machine = lambda: NOW
+    ticks(bus, 5000, 10.0)
+    clock = system_clock.SystemClock(bus, CODEC, lambda: machine[0])
+    bus.down = True
+    machine[0] += 100
+    assert clock.now() == 6000
+    clock.close()
+    bus.down = False
+    bus.logs.clear()
+    clock = system_clock.SystemClock(bus, CODEC, lambda: NOW)
+    assert clock.now() == NOW
+    clock.close()
+
+
 # ---------------------------------------------------------------- which version answers
 
 
@@ -237,6 +283,38 @@ def test_a_newer_record_is_followed_and_a_stale_one_refused(bus: MemoryBus, clie
     assert (client.route("triage", "r").epoch, client.skipped) == (5, 1)
     with Client(bus=bus) as fresh:  # a restart changes nothing
         assert fresh.route("triage", "r").epoch == 5
+
+
+def test_a_topic_that_was_made_anew_is_followed_from_its_first_epoch(
+    bus: MemoryBus, client: Client
+) -> None:
+    publish(bus, replace(ROUTING, model="gone"), ROUTING, replace(ROUTING, epoch=5))
+    until(lambda: epoch_of(client, "triage") == 5)
+    for position in [p for p in bus.logs if p.topic == "routing"]:
+        bus.logs[position] = []
+    publish(bus, replace(ROUTING, epoch=1))
+    until(lambda: epoch_of(client, "triage") == 1)
+    publish(bus, replace(ROUTING, epoch=2))
+    until(lambda: epoch_of(client, "triage") == 2)
+    assert (epoch_of(client, "gone"), client.skipped) == (4, 0)
+
+
+def test_what_was_read_of_the_topic_is_not_read_again(
+    bus: MemoryBus, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(bus, ROUTING)
+    until(lambda: epoch_of(client, "triage") == 4)
+    read, given = bus.read_all, []
+
+    def counted(*arguments: Any) -> Iterator[Record]:
+        for record in read(*arguments):
+            given.append(record.offset)
+            yield record
+
+    monkeypatch.setattr(bus, "read_all", counted)
+    publish(bus, replace(ROUTING, epoch=5))
+    until(lambda: epoch_of(client, "triage") == 5)
+    assert given == [1]
 
 
 def epoch_of(client: Client, model: str) -> int:

@@ -22,6 +22,7 @@ class Machine:
     """A machine's clock, and a bus."""
 
     at: int = NOON
+    passed: float = 0.0
     bus: MemoryBus = field(default_factory=MemoryBus)
 
     def __post_init__(self) -> None:
@@ -38,6 +39,7 @@ class Machine:
             log=log_for("clock"),
             health=Health("clock"),
             machine=lambda: self.at,
+            elapsed=lambda: self.passed,
         )
 
     def play(self, seconds: int, *keepers: Keeper) -> None:
@@ -55,6 +57,7 @@ class Machine:
             for keeper, consumer, ticker in members:
                 keeper.step(consumer, ticker)
             self.at += 1000
+            self.passed += 1
         for _, consumer, _ in members:
             consumer.close()
 
@@ -115,3 +118,46 @@ def test_the_time_between_ticks_is_the_machine_s_at_the_tick_s_pace() -> None:
     clock.advance(Tick(world="w", time=9_000), NOON + 10)
     machine.at = NOON + 60_000
     assert clock.now() == 9_000  # a world's time stands still between its ticks
+
+
+DAY_MS = 86_400_000
+
+
+def test_a_jump_of_the_machine_s_clock_passes_no_time() -> None:
+    machine = Machine()
+    broker = NOON
+    machine.bus.machine = lambda: broker + round(machine.passed * 1000)
+    keeper = machine.keeper()
+    machine.play(11, keeper)
+    machine.at += 30 * DAY_MS
+    machine.play(100, keeper)
+    assert {tick.time for tick in machine.ticks} == {NOON, NOON + 10_000}
+    keeper.health.watch(keeper.overdue)
+    keeper.health.sample()
+    assert keeper.health.lag == 9
+    assert "no tick is written" in keeper.health.detail["waiting"]
+    machine.play(20, machine.keeper())  # a restart: the broker's clock says that no month passed
+    assert {tick.time for tick in machine.ticks} == {NOON, NOON + 10_000}
+    machine.at -= 30 * DAY_MS
+    machine.play(2, keeper)
+    assert machine.ticks[-1].time > NOON + 100_000
+    assert keeper.health.detail["waiting"] is None
+
+
+def test_time_that_passed_while_nobody_kept_it_passes() -> None:
+    machine = Machine()
+    machine.play(11, machine.keeper())
+    machine.at += 3 * DAY_MS
+    machine.play(20, machine.keeper())
+    assert machine.ticks[-1].time >= NOON + 3 * DAY_MS
+    machine.at += 3 * DAY_MS  # asleep, and the count went on
+    machine.passed += 3 * DAY_MS / 1000
+    machine.play(20, machine.keeper())
+    assert machine.ticks[-1].time >= NOON + 6 * DAY_MS
+
+
+def test_live_time_follows_a_world_s_whenever_that_was() -> None:
+    machine = Machine()
+    Ticker(machine.bus, CODEC, "2020", 0.0).write(NOON - 2000 * DAY_MS)
+    machine.play(11, machine.keeper())
+    assert machine.ticks[-1].time == NOON + 10_000

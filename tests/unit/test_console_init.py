@@ -231,7 +231,7 @@ def test_any_file_may_be_the_seed_and_its_labels_get_the_declared_spelling(
     assert {row["label"] for row in stored} <= set(repo.config.task.labels)
     assert {row["text"] for row in stored} <= {row["text"].strip() for row in rows}
     assert found.reading["rows"] == 600
-    assert any("600 rows read" in line for line in found.words)
+    assert any("600 rows read" in line for line in found.findings)
 
 
 def test_the_cases_of_the_suites_are_not_learned_from_and_that_is_told(
@@ -245,10 +245,10 @@ def test_the_cases_of_the_suites_are_not_learned_from_and_that_is_told(
     (regression, _) = suites.frozen(Path("m"), task_of(declared.config.task))
     texts = {json.loads(line)["text"] for line in found.rows.decode().split("\n")[:-1]}
     assert not texts & {case.text for case in regression.cases}
-    assert any(seed.FROZEN in line for line in found.words)
+    assert any(seed.FROZEN in line for line in found.findings)
     whole = seed.seed_of(Path("m"), Asked(), declared, NOW, first=True)  # its launch file
     assert whole.rows == Path("m/launch.jsonl").read_bytes()
-    assert whole.words == ()
+    assert whole.findings == ()
 
 
 def test_rows_without_dates_are_of_now(

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from memory_harness import MemoryHarness
 from rich.console import Console
+from typer.testing import CliRunner, Result
 
+from driftgate import bus_kafka
 from driftgate.codec import Codec
+from driftgate.config import Settings
 from driftgate.dead_letters import dead_letter
 from driftgate.errors import BadConfig, BadInput, NotInTime
 from driftgate.events import (
@@ -23,12 +26,14 @@ from driftgate.events import (
     Candidate,
     Command,
     CommandKind,
+    Model,
     RetrainRequest,
+    Rollout,
     RoutingAck,
     Verdict,
 )
-from services.console import waiting
-from services.console.operators import new_command
+from services.console import cli, model_cli, orders, waiting
+from services.console.operators import new_command, on_trial
 from services.console.order_status import OrderStatus, given_up, refusal, step
 
 ORDER = OrderStatus("triage", "c1")
@@ -77,6 +82,7 @@ PASSED = entry("evaluator", "verdict", result={"result": "pass"})
 FAILED = entry("evaluator", "verdict", result={"result": "fail"})
 FIRST = entry("promoter", "start", result={"state": {"champion": 4, "epoch": 7}})
 REFRESH = entry("promoter", "start", result={"state": {"champion": 3, "epoch": 7}})
+WAITS = replace(REFRESH, decision="wait")
 REFUSED_BY_2 = ack(7, "refused", router="router-2")
 
 
@@ -106,6 +112,7 @@ def status_of(*events: AnyEvent) -> OrderStatus:
         ((REQUESTED, TRAINED, PASSED, FIRST, REFUSED_BY_2, entry("promoter", "refused")), False),
         ((REQUESTED, TRAINED, PASSED, FIRST, entry("promoter", "rollback")), False),
         ((REQUESTED, TRAINED, PASSED, REFRESH), True),
+        ((REQUESTED, TRAINED, PASSED, WAITS), True),
         ((REQUESTED, TRAINED, PASSED, entry("promoter", "reject")), False),
         ((REQUESTED, TRAINED, FAILED), False),
         ((REQUESTED, entry("trainer", "refuse", REQUEST)), False),
@@ -199,6 +206,105 @@ def test_an_erasure_is_refused_in_words_until_it_erases() -> None:
         with pytest.raises(BadConfig, match="cannot be erased yet"):
             new_command("triage", kind, args, "ann", reason, 0)  # type: ignore[arg-type]
     assert new_command("triage", "rollback", {}, "ann", "erasure", 0).kind == "rollback"
+
+
+# ---------------------------------------------------------------- commands about a version
+
+
+def rollout(**more: Any) -> Rollout:
+    fields = {"model": "triage", "epoch": 7, "champion": 2, "stage": "idle", "since": 0, "time": 0}
+    return Rollout(**fields | {"words": "version 3 is taken back: it is worse"} | more)
+
+
+@pytest.mark.parametrize(
+    ("state", "version"),
+    [
+        (None, None),
+        (rollout(), None),
+        (rollout(challenger=3, stage="loading"), 3),
+        (rollout(stage="full"), 2),
+    ],
+)
+def test_a_rollback_that_names_no_version_is_about_the_one_on_trial(
+    state: Rollout | None, version: int | None
+) -> None:
+    assert on_trial(state) == version
+
+
+@pytest.mark.parametrize(("decision", "passed"), [("rollback", True), ("ignore", False)])
+def test_what_the_promoter_makes_of_a_command_is_told(decision: str, passed: bool) -> None:
+    inputs = {"topic": "commands", "event": command("c1", "rollback").as_dict()}
+    done = step(ORDER, entry("promoter", decision, inputs))
+    assert (done.passed, done.summary) == (passed, "words of promoter")
+    other = {"topic": "commands", "event": command("c2", "rollback").as_dict()}
+    assert step(ORDER, entry("promoter", decision, other)) == ORDER
+
+
+class Operator:
+    """Types commands about a model whose promoter answers each with one decision."""
+
+    def __init__(self, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.harness, self.decision = MemoryHarness(codec), "ignore"
+        self.harness.send(Model(model="triage", repo_hash="", repo_uri="", actor="", time=0))
+        monkeypatch.setattr(model_cli, "settings", lambda *_: Settings())
+        monkeypatch.setattr(orders, "send", self.answered)
+        for module in (bus_kafka, model_cli, orders):
+            monkeypatch.setattr(module, "KafkaBus", lambda *_: self.harness.bus)
+
+    def answered(self, _: Settings, order: Command) -> None:
+        inputs = {"topic": "commands", "event": order.as_dict()}
+        told = entry("promoter", self.decision, inputs, version=order.version)
+        self.harness.send(order, told)
+
+    def types(self, words: str) -> Result:
+        return CliRunner().invoke(cli.app, words.split())
+
+    def ordered(self) -> list[int | None]:
+        return [order.version for order in self.harness.read("commands")]
+
+
+@pytest.fixture
+def operator(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    return Operator(codec, monkeypatch)
+
+
+def test_a_rollback_that_comes_after_harm_took_the_version_back_orders_nothing(
+    operator: Operator,
+) -> None:
+    operator.harness.send(rollout())
+    for kind in ("rollback", "promote"):
+        done = operator.types(f"{kind} triage")
+        assert (done.exit_code, operator.ordered()) == (1, [])
+        assert "version 2 is champion and none is tried (version 3 is taken back" in done.stderr
+    assert "`driftgate rollback triage --version 2`" in operator.types("rollback triage").stderr
+
+
+def test_a_command_names_the_version_it_means_and_tells_that_it_was_ignored(
+    operator: Operator,
+) -> None:
+    operator.harness.send(rollout(challenger=3, stage="half"))
+    operator.decision = "rollback"
+    assert operator.types("rollback triage").exit_code == 0
+    operator.decision = "ignore"
+    done = operator.types("promote triage --version 3")
+    assert (done.exit_code, operator.ordered()) == (1, [3, 3])
+    assert "promote of triage@3 is ordered" in done.stdout
+    assert "nothing was changed: words of promoter" in done.stderr
+    operator.decision = "rollback"
+    done = operator.types("rollback triage --version 2")
+    assert (done.exit_code, operator.ordered()) == (0, [3, 3, 2])
+    assert "promoter v2  rollback: words of promoter" in done.stdout
+    operator.decision = "pause"
+    assert operator.types("pause triage").exit_code == 0
+    assert operator.ordered()[-1] is None
+
+
+def test_a_promote_has_to_name_its_version(operator: Operator) -> None:
+    """Another one may have superseded the one that was meant, a moment ago."""
+    operator.harness.send(rollout(challenger=4, stage="loading"))
+    done = operator.types("promote triage")
+    assert (done.exit_code, operator.ordered()) == (1, [])
+    assert "`driftgate promote triage --version 4`" in done.stderr
 
 
 # ---------------------------------------------------------------- waiting

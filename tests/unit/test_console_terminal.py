@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from tiny_bases import tiny
 from typer.testing import CliRunner, Result
 
 from deploy.local import stack
 from deploy.local.plan import StackConfig
 from driftgate import bus_kafka, store
+from driftgate.classifier.base import EMBEDDED
 from driftgate.config import Settings
 from driftgate.errors import (
     BadConfig,
@@ -29,6 +32,8 @@ from services.console import cli, model_cli, terminal
 from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, reaching, reports_errors
 from services.simulator import demo
 from services.simulator.play import PlayStoppedError
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "support-triage"
 
 
 def run(body: Callable[[], object], state: Path) -> Result:
@@ -227,7 +232,7 @@ def test_what_is_printed_reaches_the_same_system(
 def test_an_order_says_how_to_look_at_what_came_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model_cli.say_ordered("pause", "m", tmp_path)
+    model_cli.say_ordered("m", tmp_path)
     assert f"`driftgate audit m --state {tmp_path}`" in capsys.readouterr().out
 
 
@@ -270,6 +275,17 @@ def test_what_is_wrong_with_a_model_repo_is_a_no(tmp_path: Path) -> None:
     assert "model.yaml" in wrong.stderr
     missing = CliRunner().invoke(cli.app, ["check", str(tmp_path / "none")])
     assert missing.exit_code == 2
+
+
+@pytest.mark.parametrize(("kind", "status"), [("bert", 0), ("gpt2", 1)])
+def test_a_base_that_adapters_do_not_fit_is_a_no(tmp_path: Path, kind: str, status: int) -> None:
+    base = tiny(tmp_path / "base", kind)
+    repo = shutil.copytree(EXAMPLE, tmp_path / "repo")
+    declared = (repo / "model.yaml").read_text()
+    (repo / "model.yaml").write_text(declared.replace(f"name: {EMBEDDED}", f"name: {base}"))
+    found = CliRunner().invoke(cli.app, ["check", str(repo)])
+    assert found.exit_code == status, found.output
+    assert ("hold no torch.nn.Linear" in found.stderr) == bool(status)
 
 
 def test_settings_of_the_environment_are_used_without_a_stack(

@@ -32,7 +32,7 @@ English, Spanish = {"language": "en"}, {"language": "es"}
 def store() -> Iterator[Store]:
     """Version 1 answered a hundred times within an hour, slower and slower; of ten answers it is
     known that eight were right. Version 2 answered twenty times the next day, and an hour before
-    that unheard. Of an older week there is one answer."""
+    that as a shadow. Of an older week there is one answer."""
     found = Store.in_process()
     found.command("CREATE DATABASE traffic_unit")
     found.command("USE traffic_unit")

@@ -46,7 +46,8 @@ from driftgate.runtime.ticker import Ticker
 from driftgate.topology import DRIFT, READS
 from services.drift_detector import backlog, checkpoint, deduplication
 from services.drift_detector.checkpoint import STATE, Checkpoint, ModelState
-from services.drift_detector.handlers import Detector
+from services.drift_detector.handlers import DriftDetector
+from services.drift_detector.triggers import TRAINING_DAYS
 
 A_DAY = 45
 SECOND = 1000
@@ -76,13 +77,19 @@ class Harness:
     def start(self) -> None:
         """A new process: what was not in the checkpoint comes again."""
         self.memory = Checkpoint(self.path, self.bus)
-        self.detector = Detector(
+        self.detector = DriftDetector(
             self.memory, lambda uri: fetch(uri, self.artifacts, self.folder / "repos").config
         )
         self.engine = Engine(
             self.detector.service(), self.bus, self.codec, log_for(DRIFT), Health(DRIFT)
         )
         self.polled = dict(self.engine.begin())
+
+    def pass_seconds(self, seconds: float) -> None:
+        """What waits is tried again."""
+        later = self.engine.monotonic() + seconds
+        self.engine.monotonic = lambda: later
+        self.engine.advance()
 
     def put(self, *events: AnyEvent) -> None:
         producer = self.bus.producer()
@@ -105,7 +112,8 @@ class Harness:
         self.engine.settle()
 
     def launch(self, text: str = YAML) -> None:
-        self.put(declare(self.artifacts, self.folder / "repo", text), verdict(1, day(0)))
+        self.put(declare(self.artifacts, self.folder / "repo", text))
+        self.put(verdict(1, day(0), retrain_id="post:launch:launch"))
         self.put(retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
         self.run()
 
@@ -226,6 +234,114 @@ def test_a_request_pins_the_champion_that_the_tick_found(harness: Harness) -> No
     harness.play(range(2, 8), error=0.8)
     request = harness.sent(RetrainRequest)[1]
     assert (request.epoch, request.champion.version) == (3, 1)
+
+
+def half(harness: Harness, number: int, error: float) -> None:
+    """A day on which the challenger, version 2, gives the newer half of the answers."""
+    harness.put_day(number, error)
+    for n in range(A_DAY):
+        harness.put(inference(10_000 + number * A_DAY + n, day(number) + 50 * 60_000 + n, 2))
+    harness.ticker.write(day(number + 1))
+    harness.run()
+
+
+def test_alerts_about_the_champion_count_while_a_challenger_gives_half_of_the_answers(
+    harness: Harness,
+) -> None:
+    harness.launch()
+    harness.put(routing(champion=1, time=day(0), epoch=2, challenger=2))
+    for number in range(6):
+        half(harness, number, error=0.8)
+    requests = harness.sent(RetrainRequest)
+    assert [request.reason for request in requests] == ["launch", "drift"]
+    assert all("post@1:" in alert for alert in requests[1].alerts)
+
+
+def test_drift_waits_for_the_rollout_of_the_version_that_was_asked_for(harness: Harness) -> None:
+    """And then asks at once, where the champion stayed."""
+    harness.launch(YAML.replace("cooldown_days: 14", "cooldown_days: 1"))
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.play(range(4), error=0.8)
+    (_, asked) = harness.sent(RetrainRequest)
+    harness.put(verdict(2, day(4), retrain_id=asked.retrain_id))
+    harness.put(routing(champion=1, time=day(4), epoch=2, challenger=2))
+    for number in range(4, 20):
+        half(harness, number, error=0.8)
+    assert len(harness.sent(RetrainRequest)) == 2
+    told = [e.words for e in harness.sent(AuditEntry) if e.decision == "suppressed"]
+    assert any(
+        f"waits: {asked.retrain_id} led to version 2, which is being tried" in words
+        for words in told
+    )
+    assert len(told) == len(set(told))
+    harness.put(routing(champion=1, time=day(20), epoch=3))  # it was taken back
+    harness.play([20], error=0.8)
+    assert len(harness.sent(RetrainRequest)) == 3
+
+
+def test_a_request_without_a_verdict_is_waited_for_some_days(harness: Harness) -> None:
+    """Such as one that the trainer refused, or that became a dead letter."""
+    harness.launch(YAML.replace("cooldown_days: 14", "cooldown_days: 0.5"))
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.play(range(12), error=0.9)
+    times = [event.time for event in harness.sent(RetrainRequest)[1:]]
+    assert len(times) > 2
+    assert {(b - a) / (day(1) - day(0)) for a, b in itertools.pairwise(times)} == {TRAINING_DAYS}
+
+
+def test_a_new_champion_may_ask_though_the_request_that_it_overtook_has_no_verdict(
+    harness: Harness,
+) -> None:
+    harness.launch(YAML.replace("cooldown_days: 14", "cooldown_days: 0.5"))
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.play(range(2), error=0.9)
+    overtaken = harness.sent(RetrainRequest)[-1]
+    harness.put(verdict(2, day(2)), routing(champion=2, time=day(2), epoch=2))
+    harness.play(range(2, 4), error=0.9, version=2)
+    asked = harness.sent(RetrainRequest)[-1]
+    assert (overtaken.champion.version, asked.champion.version) == (1, 2)
+    assert asked.time < overtaken.time + day(TRAINING_DAYS) - day(0)
+
+
+def test_an_operator_waits_for_nothing(harness: Harness) -> None:
+    harness.launch()
+    harness.put(routing(champion=1, time=day(0), epoch=1))
+    harness.put(retrain("one", day(0)), retrain("two", day(0)))
+    harness.run()
+    assert [e.reason for e in harness.sent(RetrainRequest)] == ["launch", "operator", "operator"]
+
+
+def test_a_routing_is_not_forgotten_while_the_declaration_waits(harness: Harness) -> None:
+    harness.put(routing(champion=1, time=day(0), epoch=2))
+    harness.put(inference(1, day(0)))
+    harness.ticker.write(day(0) + 1)
+    harness.run()
+    assert not harness.state.waiting
+    harness.launch()
+    assert harness.sent(RetrainRequest)[0].champion.version == 1
+
+
+def test_a_version_of_a_model_that_nobody_declared_is_refused(harness: Harness) -> None:
+    harness.launch()
+    command = replace(retrain("c", day(0)), model="a\0b")
+    harness.put(command)
+    harness.run()
+    assert not harness.dead("commands")  # the declaration may still come
+    for _ in range(10):
+        harness.pass_seconds(6)
+    (dead,) = harness.dead("commands")
+    assert dead.reason == "unknown_model"
+    assert len(harness.sent(RetrainRequest)) == 1
+
+
+def test_a_launch_that_is_read_before_its_declaration_waits_for_it(harness: Harness) -> None:
+    harness.put(retrain("launch", day(0), reason="launch", seed_uri="sha256:0"))
+    harness.run()
+    assert not harness.sent(RetrainRequest)
+    harness.put(declare(harness.artifacts, harness.folder / "repo"))
+    harness.run()
+    harness.pass_seconds(6)
+    assert len(harness.sent(RetrainRequest)) == 1
 
 
 @pytest.mark.parametrize(
@@ -544,6 +660,34 @@ def test_a_checkpoint_of_other_topics_or_half_a_file_is_not_believed(harness: Ha
         harness.path.write_bytes(data)
         assert not known.restore()
         assert known.state.models == {}
+
+
+def test_why_a_checkpoint_is_passed_over_is_logged(
+    harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness.launch()
+    harness.play(range(2), error=0.1)
+    harness.path.write_bytes(b"[]")
+    harness.start()
+    assert "it cannot be read: " in capsys.readouterr().out
+
+
+def test_a_detector_that_is_gone_costs_its_stream_alone(
+    harness: Harness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness.launch()
+    harness.play(range(2), error=0.1)
+    events = harness.state.evidence.streams[1]["confidence:all"].events
+    written = json.loads(harness.path.read_bytes())
+    written["models"][MODEL]["evidence"]["streams"]["1"]["errors:all"]["detector"]["name"] = "GONE"
+    harness.path.write_text(json.dumps(written))
+    harness.start()
+    streams = harness.state.evidence.streams[1]
+    assert streams["confidence:all"].events == events
+    assert "errors:all" not in streams
+    assert "1:errors:all" in capsys.readouterr().out
+    harness.play([2], error=0.1)
+    assert harness.state.evidence.streams[1]["errors:all"].detector.name == "e-detector"
 
 
 def test_a_verdict_brings_the_reference_of_its_own_version(harness: Harness) -> None:

@@ -6,28 +6,33 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from drift_world import MODEL, day, retrain, routing
+from drift_world import CONFIG, MODEL, day, retrain, routing
 
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, RetrainRequest
 from driftgate.model_repo import Triggers
+from services.drift_detector.backlog import AHEAD_MS
 from services.drift_detector.triggers import (
+    TRAINING_DAYS,
     Ask,
     PendingAlert,
     RetrainState,
+    RoutingContext,
     Suppressed,
-    Under,
+    UnderWay,
     asked,
     commanded,
     decide,
+    in_earnest,
     request,
+    routing_context,
     unanswered,
-    under,
+    under_way,
 )
 
 TRIGGERS = Triggers.model_validate({"drift": {"batch_days": 1, "cooldown_days": 14}})
 CADENCE = Triggers.model_validate({"cadence_days": 30})
-FIRST = Under()
+FIRST = RoutingContext()
 
 
 def alert(at: float, version: int = 1, stream: str = "errors:all", **over: Any) -> PendingAlert:
@@ -98,21 +103,94 @@ def test_a_launch_cools_nothing(reason: str) -> None:
     assert isinstance(decide(state, TRIGGERS, day(11)), Ask)
 
 
+def on_trial(champion: int, challenger: int | None = None) -> RoutingContext:
+    return routing_context(routing(champion, day(1), challenger=challenger))
+
+
+def of(
+    *requests: RetrainRequest, context: RoutingContext, at: float = 11, **judged: int | None
+) -> UnderWay | None:
+    return under_way(requests, judged, context, CONFIG.rollout, day(at))
+
+
+def test_a_request_is_under_way_until_its_verdict() -> None:
+    champion = on_trial(1)
+    asked_for = past("drift", day(10), retrain_id="r", champion=champion.champion)
+    found = of(asked_for, context=champion)
+    assert found == UnderWay("r", None, day(10 + TRAINING_DAYS))
+    assert of(asked_for, context=champion, r=None) is None  # it failed
+
+
+def test_a_version_that_passed_is_waited_for_until_it_was_tried() -> None:
+    """The promoter may take up a verdict after the next tick, or not at all."""
+    routed = on_trial(1)
+    asked_for = past("drift", day(10), retrain_id="r", champion=routed.champion)
+    found = of(asked_for, context=routed, r=2)
+    assert found == UnderWay("r", 2, day(10 + TRAINING_DAYS))
+    taken_back = routing_context(routing(1, day(11), epoch=3), on_trial(1, challenger=2).newest)
+    assert of(asked_for, context=taken_back, r=2) is None
+    assert of(past("drift", day(10), retrain_id="r"), context=FIRST, r=2) is None  # no routing
+
+
+def test_a_request_is_under_way_while_its_version_is_on_trial() -> None:
+    asked_for = past("drift", day(10), retrain_id="r", champion=on_trial(1).champion)
+    found = of(asked_for, context=on_trial(1, challenger=2), at=30, r=2)
+    assert found is not None and found.version == 2
+    taken_back = routing_context(routing(1, day(11), epoch=3), newest=2)
+    assert of(asked_for, context=taken_back, r=2) is None
+    assert of(asked_for, context=on_trial(2), at=30, r=2) is None  # released
+    assert of(asked_for, context=on_trial(1, challenger=3), at=30, r=2) is None
+
+
+def test_a_request_that_another_champion_overtook_is_not_waited_for() -> None:
+    """The trainer refuses it, and says so nowhere but in the audit."""
+    asked_for = past("drift", day(10), champion=on_trial(1).champion)
+    assert of(asked_for, context=on_trial(2)) is None
+    assert of(past("drift", day(10)), context=on_trial(2)) is not None  # is trained against 2
+
+
+def test_nothing_is_waited_for_without_an_end() -> None:
+    """Not a request that was refused or dead-lettered, nor a rollout that nobody ends."""
+    asked_for = past("drift", day(10), retrain_id="r")
+    assert of(asked_for, context=FIRST, at=10 + TRAINING_DAYS) is None
+    longest = TRAINING_DAYS + CONFIG.rollout.max_days * len(CONFIG.rollout.stages)
+    tried = on_trial(1, challenger=2)
+    assert of(asked_for, context=tried, at=10 + longest - 0.1, r=2) is not None
+    assert of(asked_for, context=tried, at=10 + longest, r=2) is None
+
+
+@pytest.mark.parametrize("triggers", [TRIGGERS, CADENCE])
+def test_what_is_under_way_is_waited_for_after_the_cooldown_too(triggers: Triggers) -> None:
+    waits = UnderWay("r", None, day(62))
+    pending = (alert(52),) if triggers is TRIGGERS else ()
+    state = RetrainState(pending, {"drift": day(20)}, waits)
+    found = decide(state, triggers, day(60))
+    assert found == Suppressed(day(62), pending, waits)
+    assert found.summary.startswith("waits: r is being trained: ")
+    assert isinstance(decide(state, triggers, day(62)), Ask)
+
+
+def test_a_command_of_a_clock_that_is_ahead_asks_now() -> None:
+    ahead = commanded(retrain("c-7", day(11)), FIRST, day(9))
+    assert ahead.time == day(9) + AHEAD_MS
+    assert ahead.retrain_id == commanded(retrain("c-7", day(11)), FIRST, day(12)).retrain_id
+
+
 def test_after_a_candidate_that_failed_new_alerts_ask_again() -> None:
-    state = unanswered(waiting(alert(10), drift=day(11)), [], live=1)
+    state = unanswered(waiting(alert(10), drift=day(11)), [], watched=1)
     assert decide(state, TRIGGERS, day(40)) is None  # nothing new
-    state = unanswered(state, [alert(13)], live=1)
+    state = unanswered(state, [alert(13)], watched=1)
     assert isinstance(decide(state, TRIGGERS, day(14)), Suppressed)
     assert decide(state, TRIGGERS, day(25)) == Ask("drift", (alert(13),))
 
 
 def test_alerts_about_a_version_that_was_replaced_are_dropped() -> None:
-    state = unanswered(waiting(alert(10, version=1)), [alert(12, version=2)], live=2)
+    state = unanswered(waiting(alert(10, version=1)), [alert(12, version=2)], watched=2)
     assert state.pending == (alert(12, version=2),)
 
 
 def test_alerts_that_the_last_request_answers_are_dropped() -> None:
-    assert not unanswered(waiting(operator=day(12)), [alert(11.5)], live=1).pending
+    assert not unanswered(waiting(operator=day(12)), [alert(11.5)], watched=1).pending
 
 
 def test_the_cadence_counts_from_the_last_request_of_any_reason() -> None:
@@ -129,30 +207,30 @@ def test_what_was_asked_counts_from_its_time_on_and_drills_do_not() -> None:
         past("operator", day(31), drill="shuffle-labels:language=es"),
         past("launch", day(1), model="other"),
     ]
-    assert asked(requests, MODEL, day(29)) == {"drift": day(21)}
-    assert asked(requests, MODEL, day(40)) == {"drift": day(30)}
+    assert asked(in_earnest(requests, MODEL, day(29))) == {"drift": day(21)}
+    assert asked(in_earnest(requests, MODEL, day(40))) == {"drift": day(30)}
 
 
 def test_a_command_becomes_a_request_with_the_id_of_the_command() -> None:
-    event = commanded(retrain("c-7", day(3), seed_uri="sha256:1", reason="launch"), FIRST)
+    event = commanded(retrain("c-7", day(3), seed_uri="sha256:1", reason="launch"), FIRST, day(9))
     assert event.retrain_id == "post:launch:c-7"
     assert (event.reason, event.seed_uri, event.time) == ("launch", "sha256:1", day(3))
-    drill = commanded(retrain("c-8", day(4), drill="shuffle-labels:language=es"), FIRST)
+    drill = commanded(retrain("c-8", day(4), drill="shuffle-labels:language=es"), FIRST, day(9))
     assert (drill.reason, drill.drill) == ("operator", "shuffle-labels:language=es")
 
 
 def test_a_command_of_an_unknown_reason_is_refused() -> None:
     with pytest.raises(BadInput, match=r"args.reason: got 'drift', expected one of launch"):
-        commanded(retrain("c-9", day(1), reason="drift"), FIRST)
+        commanded(retrain("c-9", day(1), reason="drift"), FIRST, day(9))
 
 
 def test_a_training_for_an_erasure_is_refused_in_words() -> None:
     with pytest.raises(BadInput, match="nobody is erased by a training"):
-        commanded(retrain("c-9", day(1), reason="erasure"), FIRST)
+        commanded(retrain("c-9", day(1), reason="erasure"), FIRST, day(9))
 
 
 def test_the_champion_of_a_routing_is_who_is_no_challenger() -> None:
-    found = under(routing(champion=3, challenger=4, time=day(1), epoch=7))
+    found = routing_context(routing(champion=3, challenger=4, time=day(1), epoch=7))
     assert found.epoch == 7
     assert found.champion is not None
     assert (found.champion.version, found.champion.digest) == (3, "3" * 64)
@@ -162,15 +240,15 @@ def test_the_champion_of_a_routing_is_who_is_no_challenger() -> None:
 def test_a_champion_on_a_base_of_its_own_keeps_it() -> None:
     event = routing(champion=3, time=day(1))
     (arm,) = event.arms
-    found = under(replace(event, arms=(replace(arm, base="bert", base_digest="c" * 64),)))
+    found = routing_context(replace(event, arms=(replace(arm, base="bert", base_digest="c" * 64),)))
     assert found.champion is not None
     assert (found.champion.base, found.champion.base_digest) == ("bert", "c" * 64)
 
 
 def test_a_request_says_under_which_routing_it_was_made() -> None:
-    now = under(routing(champion=3, time=day(1), epoch=7))
+    now = routing_context(routing(champion=3, time=day(1), epoch=7))
     for event in (
         request(MODEL, Ask("cadence", due=day(2)), now, day(2)),
-        commanded(retrain("c", day(2)), now),
+        commanded(retrain("c", day(2)), now, day(9)),
     ):
         assert (event.epoch, event.champion) == (7, now.champion)

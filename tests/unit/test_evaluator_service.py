@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,16 @@ from ruamel.yaml import YAML
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.audit import broken_links
-from driftgate.codec import Codec
+from driftgate.codec import Codec, digest
 from driftgate.config import Settings
-from driftgate.engines import Prediction
+from driftgate.engines import Base, Prediction
 from driftgate.events import Axis, Candidate, Champion, Rollout, Verdict
 from driftgate.health import Health, log_for
 from driftgate.model_repo import Gate
+from services.evaluator.engine import WarmEngines
 from services.evaluator.gate import Tally, judge
 from services.evaluator.prediction_cache import Version
+from services.evaluator.progress import Progress
 from services.evaluator.service import Evaluator
 
 MODEL = "desk"
@@ -212,6 +216,95 @@ def test_it_is_paired_with_the_champion_of_its_request_whoever_rules_by_now(
     assert harness.judge(harness.candidate(3, champion=harness.candidate(2))).champion == 2
 
 
+def test_a_candidate_of_the_first_schema_is_compared_with_its_parent(harness: Harness) -> None:
+    """It was in flight at the upgrade, and names its champion by number alone."""
+    first = harness.candidate(1)
+    harness.artifacts.set_ref(f"models/{MODEL}/versions/1", {"candidate": first.as_dict()})
+    harness.send_v1(harness.candidate(2, parent=1))
+    (verdict,) = harness.run(harness.evaluator().service(), harness.health)["verdicts"]
+    assert verdict.champion == 1
+    assert axis(verdict, "task").champion == 1.0
+    inputs = json.loads(harness.read("audit")[0].inputs)
+    assert inputs["champion"]["digest"] == first.adapter_digest
+
+
+def test_a_candidate_whose_parent_is_lost_is_not_judged_as_a_first_release(
+    harness: Harness,
+) -> None:
+    said = harness.answers(harness.candidate(2, parent=1))
+    assert "parent 1 of desk@2" in said["candidates.dlq"][0].message
+    assert "verdicts" not in said
+
+
+def test_against_another_champion_it_is_another_verdict(harness: Harness) -> None:
+    candidate = harness.candidate(3, champion=harness.candidate(1))
+    first = harness.judge(candidate)
+    other = harness.judge(replace(candidate, champion=champion_of(harness.candidate(2))))
+    assert (first.champion, other.champion) == (1, 2)
+    assert first.verdict_id != other.verdict_id
+
+
+@pytest.mark.parametrize("with_champion", [True, False])
+def test_a_verdict_that_was_kept_without_the_champion_in_its_name_is_told_the_same(
+    harness: Harness, with_champion: bool
+) -> None:
+    first = harness.candidate(1)
+    candidate = harness.candidate(3, champion=first if with_champion else None)
+    kept = harness.evaluator().examine(candidate)
+    verdict = {**kept["verdict"], "verdict_id": "as it was"}
+    parts = [candidate.adapter_digest, candidate.dataset_uri, candidate.repo_hash]
+    name = f"models/{MODEL}/verdicts/3-{digest(parts)[:12]}"
+    harness.artifacts.set_ref(name, {**kept, "verdict": verdict})
+    assert harness.judge(candidate).verdict_id == "as it was"
+    against = champion_of(harness.candidate(2))
+    assert harness.judge(replace(candidate, champion=against)).verdict_id != "as it was"
+
+
+def test_a_suite_without_texts_is_no_progress() -> None:
+    health = Health("evaluator")
+    told = Progress("desk@1", 0, health)
+    told.answered("probe", 0)
+    assert "progress" not in health.detail
+
+
+@dataclass(eq=False)
+class Resident:
+    """An engine that remembers its versions."""
+
+    names: list[str] = field(default_factory=list)
+
+    def load(self, name: str, folder: Path) -> None:
+        self.names.append(name)
+
+    def unload(self, name: str) -> None:
+        self.names.remove(name)
+
+    def resident(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    def predict_many(self, asked: Any) -> Any:
+        return {name: [] for name in asked}
+
+
+def test_the_engines_of_the_last_two_bases_are_kept(harness: Harness, tmp_path: Path) -> None:
+    made: list[weakref.ref[Resident]] = []
+
+    class Bases:
+        def of(self, *base: str) -> Resident:
+            engine = Resident()
+            made.append(weakref.ref(engine))
+            return engine
+
+    engines: Any = WarmEngines(harness.artifacts, tmp_path / "cache", Bases())  # type: ignore[arg-type]
+    uri = harness.folder({"adapter": "weights"})
+    for base in ("a", "b", "a", "c"):
+        for number in range(3):
+            engines.predict(Version(number, f"{base}{number}", uri, Base("", base, "")), [])
+    gc.collect()
+    alive = [found for ref in made if (found := ref()) is not None]
+    assert [found.names for found in alive] == [["a1", "a2"], ["c1", "c2"]]
+
+
 def test_a_verdict_names_the_base_and_task_of_its_version(harness: Harness) -> None:
     verdict = harness.judge(harness.candidate(1))
     assert (verdict.base, verdict.base_digest) == ("all-MiniLM-L6-v2", "of the base")
@@ -265,7 +358,7 @@ def test_the_audit_reproduces_the_verdict(harness: Harness) -> None:
     (entry,) = harness.read("audit")
     inputs = json.loads(entry.inputs)
     again = judge([Tally(**t) for t in inputs["tallies"]], Gate.model_validate(inputs["gate"]))
-    assert (again.result, again.words) == (verdict.result, verdict.words)
+    assert (again.result, again.summary) == (verdict.result, verdict.words)
     assert [a.event() for a in again.axes] == json.loads(entry.result)["axes"]
     assert (entry.decision, entry.version) == ("verdict", 2)
     assert not broken_links([entry])
@@ -339,13 +432,13 @@ def test_a_bad_held_out_row_is_named(harness: Harness) -> None:
 
 def test_health_says_what_is_being_judged(harness: Harness) -> None:
     seen: list[str] = []
-    moved = harness.health.moved
+    heartbeat = harness.health.heartbeat
 
     def listen(**detail: Any) -> None:
         seen.append(str(detail.get("activity")))
-        moved(**detail)
+        heartbeat(**detail)
 
-    harness.health.moved = listen  # type: ignore[method-assign]
+    harness.health.heartbeat = listen  # type: ignore[method-assign]
     harness.judge(harness.candidate(1))
     assert any(said.startswith("judging desk@1: probe") for said in seen)
     assert harness.health.detail["activity"] is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from driftgate.model_repo import Gate, SliceBar
-from services.evaluator.gate import Axis, Tally, Verdict, judge
+from services.evaluator.gate import Axis, GateResult, Tally, judge
 
 SEEDS = 60
 GATE = Gate.model_validate(
@@ -63,7 +63,7 @@ def cases(layer: Any, name: str, right: int, wrong: int, before: int | None = No
     return [Tally(layer, name, {}, now, then, n) for (now, then), n in fates.items()]
 
 
-def axis(verdict: Verdict, layer: str, name: str, slice_name: str = "all") -> Axis:
+def axis(verdict: GateResult, layer: str, name: str, slice_name: str = "all") -> Axis:
     (found,) = [a for a in verdict.axes if (a.layer, a.name, a.slice) == (layer, name, slice_name)]
     return found
 
@@ -89,7 +89,7 @@ def test_the_harmed_slice_is_the_one_that_is_named() -> None:
     verdict = judge(held_out(1, {"shop=2": 0.3}), UNPROTECTED)
     assert not axis(verdict, "task", "accuracy", "shop=2").passed
     assert axis(verdict, "task", "accuracy", "shop=1").passed
-    assert "task accuracy in shop=2" in verdict.words
+    assert "task accuracy in shop=2" in verdict.summary
 
 
 def test_a_spoilt_protected_slice_fails_by_its_bar_and_by_harm() -> None:
@@ -98,7 +98,7 @@ def test_a_spoilt_protected_slice_fails_by_its_bar_and_by_harm() -> None:
     assert verdict.result == "fail"
     assert (es.passed, es.threshold) == (False, 0.7)
     assert es.p_value is not None and es.p_value < 0.001
-    assert "language=es" in verdict.words
+    assert "language=es" in verdict.summary
 
 
 def test_a_protected_slice_is_watched_more_closely_than_others() -> None:
@@ -126,13 +126,13 @@ def test_a_candidate_far_better_than_a_drifted_champion_passes() -> None:
 def test_below_the_bar_fails_even_when_better_than_the_champion() -> None:
     verdict = judge(cases("task", "accuracy", 150, 150, before=90), UNPROTECTED)
     assert verdict.result == "fail"
-    assert "wanted 0.800" in verdict.words
+    assert "wanted 0.800" in verdict.summary
 
 
 def test_a_first_release_is_judged_by_bars_alone() -> None:
     verdict = judge(held_out(3, champion=False), GATE)
     assert verdict.result == "pass"
-    assert "without a champion" in verdict.words
+    assert "without a champion" in verdict.summary
     assert all((a.champion, a.difference, a.p_value) == (None, None, None) for a in verdict.axes)
     assert not [a for a in verdict.axes if a.name == "negative flips"]
     assert judge(held_out(3, accuracy=0.7, champion=False), GATE).result == "fail"
@@ -141,7 +141,7 @@ def test_a_first_release_is_judged_by_bars_alone() -> None:
 def test_too_few_cases_are_neither_pass_nor_fail() -> None:
     verdict = judge(held_out(4, cases=79, accuracy=0.5), GATE)
     assert verdict.result == "insufficient"
-    assert "79 held-out cases, at least 80 are needed" in verdict.words
+    assert "79 held-out cases, at least 80 are needed" in verdict.summary
     assert judge([], GATE).result == "insufficient"
 
 
@@ -149,15 +149,15 @@ def test_a_protected_slice_that_no_case_has_is_told_with_those_that_are_there() 
     gate = GATE.model_copy(update={"protected": {"language=spanish": SliceBar()}})
     verdict = judge(held_out(1), gate)
     assert verdict.result == "insufficient"
-    assert "task accuracy in language=spanish" in verdict.words
-    assert "seen are language=en, language=es, shop=0" in verdict.words
+    assert "task accuracy in language=spanish" in verdict.summary
+    assert "seen are language=en, language=es, shop=0" in verdict.summary
 
 
 def test_a_protected_slice_without_enough_cases_is_insufficient() -> None:
     english = cases("task", "accuracy", 290, 10, before=290)
     verdict = judge(english, GATE)
     assert verdict.result == "insufficient"
-    assert "language=es 0 held-out cases" in verdict.words
+    assert "language=es 0 held-out cases" in verdict.summary
 
 
 def test_what_fails_elsewhere_fails_whatever_the_number_of_held_out_cases() -> None:
@@ -189,8 +189,8 @@ def test_negative_flips_and_the_least_loss_that_would_be_found_are_told() -> Non
     verdict = judge(cases("task", "accuracy", 285, 15, before=290), UNPROTECTED)
     flips = axis(verdict, "task", "negative flips")
     assert flips.value == pytest.approx(5 / 300)
-    assert "5 of 300 that were right are now wrong" in flips.words
-    assert "would be found" in axis(verdict, "task", "accuracy").words
+    assert "5 of 300 that were right are now wrong" in flips.summary
+    assert "would be found" in axis(verdict, "task", "accuracy").summary
 
 
 def test_small_slices_are_left_to_the_whole() -> None:
@@ -231,10 +231,10 @@ def test_a_suite_without_cases_is_too_little_evidence_unless_it_is_waived(
     assert judge(others, UNWAIVED).result == "pass"
     verdict = judge(lacking, UNWAIVED)
     assert verdict.result == "insufficient"
-    assert file in verdict.words and f"gate.waived: [{suite}]" in verdict.words
+    assert file in verdict.summary and f"gate.waived: [{suite}]" in verdict.summary
     waived = judge(lacking, UNWAIVED.model_copy(update={"waived": [suite]}))
     assert waived.result == "pass"
-    assert f"{layer} accuracy not judged: waived by model.yaml" in waived.words
+    assert f"{layer} accuracy not judged: waived by model.yaml" in waived.summary
     assert axis(waived, layer, "accuracy").cases == 0
 
 

@@ -39,7 +39,7 @@ class Consumer:
             self.health.sample()
 
     def polls(self) -> None:
-        self.health.moved()
+        self.health.heartbeat()
 
     def hangs(self) -> None: ...
 
@@ -79,22 +79,22 @@ def test_one_record_after_a_long_silence_is_no_fault(watched: Consumer) -> None:
 def test_a_position_that_moves_is_progress_however_much_waits(watched: Consumer) -> None:
     watched.waiting = 10**6
     for offset in range(100):
-        watched.for_seconds(20, lambda at=offset: watched.health.moved(**{"topic-0": at}))  # type: ignore[misc]
+        watched.for_seconds(20, lambda at=offset: watched.health.heartbeat(**{"topic-0": at}))  # type: ignore[misc]
         assert watched.health.live
 
 
 def test_the_same_position_again_and_again_is_no_progress(watched: Consumer) -> None:
     watched.waiting = 1
-    watched.for_seconds(2 * PATIENCE, lambda: watched.health.moved(**{"topic-0": 7}))
+    watched.for_seconds(2 * PATIENCE, lambda: watched.health.heartbeat(**{"topic-0": 7}))
     assert not watched.health.live
 
 
 def test_a_long_piece_of_work_is_live_as_long_as_it_gets_on(watched: Consumer) -> None:
     watched.waiting = 1
     for done in range(10):
-        watched.for_seconds(30, lambda at=done: watched.health.moved(progress=at / 10))  # type: ignore[misc]
+        watched.for_seconds(30, lambda at=done: watched.health.heartbeat(progress=at / 10))  # type: ignore[misc]
         assert watched.health.live
-    watched.for_seconds(PATIENCE, lambda: watched.health.moved(progress=0.9))
+    watched.for_seconds(PATIENCE, lambda: watched.health.heartbeat(progress=0.9))
     assert not watched.health.live
 
 
@@ -102,7 +102,7 @@ def test_a_consumer_that_got_on_again_is_live_again(watched: Consumer) -> None:
     watched.waiting = 1
     watched.for_seconds(2 * PATIENCE, watched.hangs)
     assert not watched.health.live
-    watched.health.moved(**{"topic-0": 8})
+    watched.health.heartbeat(**{"topic-0": 8})
     assert watched.health.live
 
 
@@ -131,7 +131,7 @@ def test_a_lag_that_nobody_tells_any_more_is_unknown(watched: Consumer) -> None:
     watched.waiting = 3
     watched.health.sample()
     watched.now += LAG_KEEPS_SECONDS
-    watched.health.moved()
+    watched.health.heartbeat()
     assert watched.health.live
 
 
@@ -153,7 +153,7 @@ def test_the_three_paths() -> None:
     health = Health("svc")
     port = serve(health, 0)
     RECORDS.labels("a-topic-of-this-test").inc()
-    health.moved(activity="starting")
+    health.heartbeat(activity="starting")
     assert ask(port, "/healthz").status_code == 200
     assert ask(port, "/readyz").status_code == 503
     health.ready = True

@@ -14,7 +14,7 @@ from driftgate.batches import Batch
 from driftgate.bus import Position
 from driftgate.codec import Codec
 from driftgate.model_repo import parse
-from services.ingest_logger import columns, decoding
+from services.ingest_logger import columns, decoding, rules
 from services.ingest_logger.columns import ValidatedBatch, one_by_one, validate_batch
 from services.ingest_logger.rows import Table
 from services.ingest_logger.rules import View
@@ -245,3 +245,16 @@ def test_maps_in_blocks_with_sizes_as_other_languages_write_them(codec: Codec) -
 def test_maps_in_which_a_key_comes_twice_are_not_sure(keys: list[str], good: list[bool]) -> None:
     maps = pa.array([[(k, 1.0) for k in row] for row in keys], pa.map_(pa.string(), pa.float64()))
     assert columns.has_unique_keys(maps).tolist() == good
+
+
+def test_a_correction_is_looked_at_where_any_text_may_be_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a task may refuse an edited response, of which the label says nothing."""
+
+    class Open:
+        outputs = None
+
+    monkeypatch.setattr(rules, "task_of", lambda declared: Open)
+    fields = {"model": pa.array(["triage"] * 2), "label": pa.array([None, "x"])}
+    assert not rules.PossibleCorrection().sure(rules.Columns(fields, VIEW)).any()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from driftgate.model_repo import Rollout, Stage
-from services.promoter.canary_analysis import Pairs, harm, judge, watch
+from services.promoter.canary_analysis import Pairs, analyse, harm, watch
 
 SHADOW = Stage(name="shadow", percent=0, soak_days=1, min_pairs=20)
 STAGES = [
@@ -38,7 +38,7 @@ RULES = Rollout(stages=STAGES, margin=0.05, harm_alpha=0.01, max_days=21, watch_
 def test_a_challenger_goes_on_only_on_evidence(
     pairs: Pairs, days: float, result: str, reason: str
 ) -> None:
-    found = judge(pairs, days, SHADOW, RULES)
+    found = analyse(pairs, days, SHADOW, RULES)
     assert (found.result, found.reason) == (result, reason)
     assert found.numbers["pairs"] == pairs.count
 
@@ -87,7 +87,7 @@ def rollout(draw: np.random.Generator, only_old: float, only_new: float) -> str:
     while stage < 3:
         day += 1
         counts += draw.multinomial(draw.poisson(20), chances)
-        found = judge(Pairs(*map(int, counts)), day - since, STAGES[stage], RULES)
+        found = analyse(Pairs(*map(int, counts)), day - since, STAGES[stage], RULES)
         if found.result in {"harm", "give up"}:
             return found.result
         if found.result == "go on":

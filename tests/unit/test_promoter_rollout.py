@@ -14,7 +14,16 @@ from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, Command, RoutingAck, Tick, Verdict
 from driftgate.model_repo import ModelYaml, Rollout
 from services.promoter.canary_analysis import Pairs
-from services.promoter.rollout import Decision, Event, Situation, Step, cause, step, trial
+from services.promoter.rollout import (
+    Decision,
+    Event,
+    Situation,
+    Step,
+    cause,
+    short_id,
+    step,
+    trial,
+)
 from services.promoter.routing import routing
 from services.promoter.state import IDLE, LOADING, Release, State
 
@@ -56,24 +65,34 @@ def verdict(version: int, result: str = "pass", digest: str = "", **more: Any) -
         "retrain_id": "",
         "adapter_digest": digest or f"d{version}",
         "adapter_uri": f"sha256:d{version}",
+        "champion": None if version == 1 else 2,
         "base": "base",
         "base_digest": "b",
         "result": result,
         "axes": [],
         "repo_hash": f"repo-{version}",
         "report_uri": "",
-        "words": "as judged",
+        "words": "as evaluated",
         "time": DAY,
     }
     return Verdict.of(fields | more)
 
 
 def ack(
-    epoch: int, status: Literal["serving", "refused"] = "serving", router: str = "router-0"
+    epoch: int,
+    status: Literal["serving", "refused"] = "serving",
+    router: str = "router-0",
+    retrying: bool = False,
 ) -> RoutingAck:
-    why = "corrupt" if status == "refused" else None
     return RoutingAck(
-        router=router, model="m", epoch=epoch, status=status, digests=(), reason=why, time=DAY
+        router=router,
+        model="m",
+        epoch=epoch,
+        status=status,
+        digests=(),
+        reason="corrupt" if status == "refused" else None,
+        retrying=retrying,
+        time=DAY,
     )
 
 
@@ -139,6 +158,11 @@ def only(done: Step) -> Decision:
     return decision
 
 
+def beside_handled(at: State) -> State:
+    """A state without what it remembers of what was decided."""
+    return replace(at, handled=())
+
+
 def shape(at: State) -> tuple[int | None, int | None, str, int | None]:
     return at.champion, at.challenger, at.stage, at.previous
 
@@ -166,7 +190,7 @@ def test_a_whole_rollout_step_by_step() -> None:
     at = react(state(), verdict(3)).state
     assert (shape(at), weights(at), shadows(at)) == ((2, 3, LOADING, 1), {2: 10_000}, [1, 3])
     told = []
-    for stage, live, unheard in [
+    for stage, live, shadowed in [
         ("shadow", {2: 10_000}, [1, 3]),
         ("canary-5", {3: 500, 2: 9500}, [1, 2, 3]),
         ("half", {3: 5000, 2: 5000}, [1, 2, 3]),
@@ -178,7 +202,7 @@ def test_a_whole_rollout_step_by_step() -> None:
         )
         at = done.state
         told.append(only(done).name)
-        assert (at.stage, weights(at), shadows(at)) == (stage, live, unheard)
+        assert (at.stage, weights(at), shadows(at)) == (stage, live, shadowed)
         assert next(iter(weights(at))) == (2 if stage == "shadow" else 3)
     full = tick(at, 3).state
     assert (shape(full), weights(full), shadows(full)) == (
@@ -190,6 +214,19 @@ def test_a_whole_rollout_step_by_step() -> None:
     assert (shape(done.state), shadows(done.state)) == ((3, None, IDLE, 2), [1])
     assert [*told, only(done).name] == ["advance"] * 3 + ["finish"]
     assert done.state.epoch == 15
+
+
+@pytest.mark.parametrize(("compared_with", "told"), [(1, "version 1"), (None, "nobody")])
+def test_a_version_that_was_compared_with_a_former_champion_is_not_tried(
+    compared_with: int | None, told: str
+) -> None:
+    """As where a training outlasts the next rollout."""
+    for at in (state(), state("canary-5")):
+        done = react(at, verdict(4, champion=compared_with))
+        assert shape(done.state) == shape(at)
+        assert only(done).name == "reject"
+        expected = f"it was compared with {told}, but version 2 is champion now"
+        assert only(done).summary == expected
 
 
 def test_routing_says_where_adapters_lie_and_what_a_rollback_returns_to() -> None:
@@ -327,6 +364,37 @@ def test_a_challenger_is_not_given_up_for_refusals_while_a_router_is_lost() -> N
     assert only(tick(at, 1, acks=())).numbers["reason"] == "no-router"
 
 
+def test_a_router_that_waits_for_artifacts_holds_up_no_other_and_is_taken_in_again() -> None:
+    at, waits = state(LOADING), ack(9, "refused", "router-1", retrying=True)
+    done = react(at, ack(9), acks=[ack(9), waits])
+    assert done.state.stage == "shadow"
+    back = ack(done.state.epoch, router="router-1")
+    strict: Any = {"rules": STRICT}
+    shadow = done.state
+    refuses = ack(shadow.epoch, "refused", "router-1", retrying=True)
+    held = tick(shadow, 2, acks=[ack(shadow.epoch), refuses], **strict)
+    assert only(held).numbers["reason"] == "refused"
+    assert tick(shadow, 3, acks=[ack(shadow.epoch), back], **strict).state.stage == "canary-5"
+
+
+def test_a_challenger_stays_while_all_routers_that_refuse_it_go_on_trying() -> None:
+    at = state(LOADING)
+    both = [ack(9, "refused"), ack(9, "refused", "router-1", retrying=True)]
+    assert react(at, both[1], acks=both).state is at
+    held = only(tick(at, 1, acks=both))
+    assert (held.name, held.numbers["reason"]) == ("hold", "refused")
+    assert react(at, ack(9), acks=[both[0], ack(9, router="router-1")]).state.stage == "shadow"
+
+
+@pytest.mark.parametrize("acks", [[ack(9)], [ack(9, "refused")]])
+def test_while_the_model_repo_cannot_be_read_an_acknowledgement_changes_nothing(
+    acks: list[RoutingAck],
+) -> None:
+    missing = BadInput("unhandled", "repo_hash", "repo-3", "a stored model repo")
+    at = state(LOADING)
+    assert react(at, acks[0], acks=acks, rules=missing).state is at
+
+
 @pytest.mark.parametrize("at", [state(), state("full"), state(previous=None)])
 def test_refusals_take_no_champion_back(at: State) -> None:
     done = react(at, ack(9, "refused"), acks=[ack(9, "refused")])
@@ -344,8 +412,8 @@ def test_a_first_release_that_no_router_can_serve_stays_the_desired_state() -> N
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (verdict(4, "fail"), "as judged"),
-        (verdict(4, "insufficient"), "as judged"),
+        (verdict(4, "fail"), "as evaluated"),
+        (verdict(4, "insufficient"), "as evaluated"),
         (verdict(4, digest="bad"), "quarantined"),
         (verdict(2, digest="other"), "newer"),
     ],
@@ -353,7 +421,7 @@ def test_a_first_release_that_no_router_can_serve_stays_the_desired_state() -> N
 def test_a_version_that_may_not_ship_is_rejected(found: Verdict, words: str) -> None:
     at = state(quarantined=("bad",))
     done = react(at, found)
-    assert done.state is at
+    assert beside_handled(done.state) == at
     assert (only(done).name, words in only(done).summary) == ("reject", True)
 
 
@@ -392,8 +460,8 @@ def test_commands(at: State, order: Command, name: str, after: Any) -> None:
     assert only(done).name == name
     assert "ana: complaints" in only(done).summary
     assert shape(done.state) == after
-    assert (done.state is at) == (name == "ignore")
-    assert react(done.state, order).state == done.state  # the same command again
+    assert (beside_handled(done.state) == at) == (name == "ignore")
+    assert react(done.state, order) == Step(done.state)  # the same command again
 
 
 def test_a_verdict_or_command_is_obeyed_once_whatever_came_after_it() -> None:
@@ -403,6 +471,107 @@ def test_a_verdict_or_command_is_obeyed_once_whatever_came_after_it() -> None:
     assert react(at, order) == Step(at)
     at = react(at, verdict(5)).state
     assert react(at, passed) == Step(at)
+
+
+def test_what_was_ignored_or_rejected_is_not_obeyed_when_it_comes_again() -> None:
+    ignored, rejected = command("promote"), verdict(3)
+    at = react(state(), ignored).state
+    at = react(at, verdict(4)).state
+    at = react(at, rejected).state
+    assert react(at, ignored) == Step(at)
+    at = react(at, command("rollback", number=2)).state
+    assert react(at, rejected) == Step(at)
+    late = command("rollback", 4, number=3)
+    at = react(react(at, late).state, verdict(5)).state
+    assert react(at, late) == Step(at)
+
+
+def test_a_command_that_a_state_of_before_names_by_its_whole_id_is_not_obeyed_again() -> None:
+    at = state("half", handled=("c-1",))
+    assert react(at, command("rollback")) == Step(at)
+
+
+def test_as_many_are_remembered_as_one_poll_gives_and_the_record_stays_small() -> None:
+    at, orders = state("half"), [command("resume", number=n) for n in range(5_000)]
+    at = replace(at, handled=tuple(short_id(order.command_id) for order in orders))
+    assert react(at, orders[0]) == Step(at)
+    at = react(at, command("resume", number=5_000)).state
+    assert len(at.handled) == 5_000
+    assert sum(map(len, at.handled)) == 40_000
+
+
+# ---------------------------------------------------------------- what waits for its turn
+
+
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [
+        (state("full"), "version 2, the new champion, is watched"),
+        (state("half", paused=True), "an operator holds version 3"),
+    ],
+)
+def test_a_version_that_passes_while_one_is_watched_or_held_waits(at: State, why: str) -> None:
+    done = react(at, verdict(4))
+    assert done.state.waiting is not None
+    assert beside_handled(replace(done.state, waiting=None)) == at
+    assert (only(done).name, only(done).summary) == ("wait", f"passed, and waits: {why}")
+    assert State.of(done.state.record()) == done.state
+    newer = react(done.state, verdict(5))
+    assert newer.state.waiting and newer.state.waiting.version == 5
+    assert only(newer).summary.endswith("; version 4, which waited, is dropped for it")
+    assert only(react(newer.state, verdict(4, digest="again", verdict_id="x"))).name == "reject"
+
+
+def test_harm_of_a_watched_champion_takes_it_back_whatever_passed_meanwhile() -> None:
+    waits = react(state("full"), verdict(4)).state
+    back = tick(waits, 2, BAD)
+    assert (shape(back.state), back.state.quarantined) == ((1, None, IDLE, None), ("d2",))
+    done = tick(back.state, 3)
+    assert shape(done.state) == (1, None, IDLE, None)
+    assert done.state.waiting is None
+    told = "it was compared with version 2, but version 1 is champion now"
+    assert (only(done).name, only(done).version, only(done).summary) == ("reject", 4, told)
+
+
+def test_what_waited_starts_when_the_watch_is_over() -> None:
+    waits = react(state("full"), verdict(4)).state
+    assert tick(waits, 1).state == waits
+    over = tick(waits, 8)
+    assert (only(over).name, over.state.waiting) == ("finish", waits.waiting)
+    done = tick(over.state, 9)
+    assert (shape(done.state), done.state.waiting) == ((2, 4, LOADING, 1), None)
+    assert (only(done).name, done.state.repo_hash) == ("start", "repo-4")
+    assert tick(done.state, 9) == Step(done.state)
+
+
+def test_what_was_compared_with_the_one_before_the_watched_starts_when_that_is_back() -> None:
+    waits = react(state("full"), verdict(4, champion=1)).state
+    back = react(waits, command("rollback")).state
+    assert shape(tick(back, 1).state) == (1, 4, LOADING, None)
+
+
+def test_what_waited_for_an_operator_supersedes_when_the_rollout_is_resumed() -> None:
+    waits = react(state("half", paused=True), verdict(4)).state
+    resumed = react(waits, command("resume")).state
+    assert resumed.challenger == 3
+    done = tick(resumed, 0.1)
+    assert (only(done).name, done.state.challenger, done.state.waiting) == ("supersede", 4, None)
+    promoted = react(waits, command("promote", number=2)).state
+    assert (promoted.stage, tick(promoted, 0.1).state.waiting) == ("full", waits.waiting)
+
+
+def test_a_version_that_waits_can_be_quarantined() -> None:
+    waits = react(state("full"), verdict(4)).state
+    done = react(waits, command("quarantine", 4))
+    assert (done.state.waiting, done.state.quarantined) == (None, ("d4",))
+    assert (only(done).name, shape(done.state)) == ("quarantine", shape(waits))
+
+
+def test_a_rejection_of_what_waited_swallows_no_tick() -> None:
+    waits = react(state("half", paused=True), verdict(4, champion=1)).state
+    resumed = react(waits, command("resume")).state
+    done = tick(resumed, 1, BAD)
+    assert [decision.name for decision in done.decisions] == ["reject", "rollback"]
 
 
 def test_what_needs_no_model_repo_is_done_without_one() -> None:
@@ -490,7 +659,7 @@ def test_whatever_happens(drawn: list[Any]) -> None:
                 event = one
         done = react(at, event, day, pairs, acks)
         after = done.state
-        changed = after is not at
+        changed = replace(after, handled=at.handled, waiting=at.waiting) != at
         assert after.epoch == at.epoch + changed
         assert after.time >= at.time
         assert set(at.quarantined) <= set(after.quarantined)

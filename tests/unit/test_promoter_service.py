@@ -13,13 +13,15 @@ import pytest
 import releasing
 from releasing import NOW
 
+from bench.parts.decisions import faults
+from driftgate import metrics
 from driftgate.artifacts import Artifacts
 from driftgate.audit import broken_links
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import StoreUnavailable
-from driftgate.events import DAY_MS, AuditEntry
+from driftgate.events import DAY_MS, AuditEntry, Rollout
 from driftgate.health import Health, log_for
 from driftgate.runtime import Runtime
 from driftgate.runtime.loop import Shift
@@ -27,6 +29,8 @@ from driftgate.store import Store, migrate
 from driftgate.tasks import Task
 from driftgate.tasks.text_classification import TextClassification
 from driftgate.topology import PROMOTER, READS, lag
+from services.console import order_status
+from services.console.order_status import OrderStatus
 from services.promoter import evidence
 from services.promoter.canary_analysis import Pairs
 from services.promoter.repos import RepoCache
@@ -207,7 +211,8 @@ STORY = [
 def test_a_story_is_told_by_the_audit(harness: Harness) -> None:
     log = play(harness)
     assert harness.decisions() == STORY
-    assert [(r["champion"], r["stage"]) for r in log["rollouts"]] == [
+    states = by_epoch(log["rollouts"])
+    assert [(r["champion"], r["stage"]) for r in states.values()] == [
         (1, "idle"),
         (1, "loading"),
         (1, "shadow"),
@@ -215,7 +220,8 @@ def test_a_story_is_told_by_the_audit(harness: Harness) -> None:
         (2, "full"),
         (1, "idle"),
     ]
-    assert [r["epoch"] for r in log["routing"]] == [r["epoch"] for r in log["rollouts"]]
+    assert [r["epoch"] for r in log["routing"]] == list(states)
+    assert faults([*map(Rollout.of, log["rollouts"])]) == []
     assert broken_links(map(AuditEntry.of, log["audit"])) == []
 
 
@@ -265,10 +271,72 @@ def test_what_is_handled_twice_is_done_once(harness: Harness) -> None:
         assert harness.log() == log
     assert harness.decisions()[-2:] == [("rollback", 2), ("ignore", 1)]
     handled_again(harness, before[0])
-    states = [(state["epoch"], state["stage"]) for state in harness.log()["rollouts"]]
+    states = by_epoch(harness.log()["rollouts"])
     stages = ["idle", "loading", "shadow", "half", "half", "idle"]
-    assert states == list(enumerate(stages, 1))
+    assert [(epoch, state["stage"]) for epoch, state in states.items()] == [*enumerate(stages, 1)]
     assert harness.decisions() == releasing.decisions(log["audit"])
+
+
+def test_what_was_ignored_is_not_obeyed_when_it_comes_again_after_a_crash(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    committed = dict(harness.bus.groups[PROMOTER])
+    harness.tell("commands", releasing.command(M, "promote"))
+    harness.passes(2)
+    log = harness.log()
+    handled_again(harness, committed)
+    assert harness.log() == log
+    assert harness.decisions() == [("start", 1), ("ignore", None), ("start", 2)]
+    assert harness.newest("rollouts")["stage"] == "loading"
+
+
+@pytest.mark.parametrize(("kind", "passed"), [("pause", True), ("promote", False)])
+def test_who_gave_a_command_finds_what_came_of_it_in_the_audit(
+    harness: Harness, kind: str, passed: bool
+) -> None:
+    harness.passes(1)
+    harness.tell("commands", releasing.command(M, kind, 7))
+    told = AuditEntry.of(harness.newest("audit"))
+    status = order_status.step(OrderStatus(M, "c-7"), told)
+    assert (status.passed, status.summary) == (passed, told.words)
+
+
+def test_what_changes_nothing_counts_as_no_stage_and_sends_no_routing(harness: Harness) -> None:
+    harness.passes(1)
+    counted = metrics.STAGES.labels(M, "idle")
+    before, sent = counted._value.get(), harness.topics.read("routing", M)
+    harness.tell("commands", releasing.command(M, "promote"))
+    assert (counted._value.get(), harness.topics.read("routing", M)) == (before, sent)
+    assert len(harness.topics.read("rollouts", M)) == 2
+
+
+def test_a_version_that_waited_starts_at_a_tick_over_a_restart(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.passes(1)
+    harness.acknowledged()
+    harness.passes(2)
+    harness.acknowledged()
+    harness.tell("commands", releasing.command(M, "pause", 1))
+    other = releasing.publish_repo(tmp_path / "other", harness.artifacts, M, base="/bases/other")
+    harness.passes(3, repo_hash=other)
+    assert harness.newest("rollouts")["challenger"] == 2
+    harness.start()
+    harness.tell("commands", releasing.command(M, "rollback", 2))
+    harness.tick(0.1)
+    state = harness.newest("rollouts")
+    assert (state["challenger"], state["repo_hash"], state["waiting"]) == (3, other, "")
+    assert json.loads(state["versions"]["3"])["base"] == "/bases/other"
+    assert harness.decisions()[-3:] == [("wait", 3), ("rollback", 2), ("start", 3)]
+    for entry in harness.log()["audit"]:
+        again = releasing.replayed(entry)
+        assert again.state.record().as_dict() == json.loads(entry["result"])["state"]
+
+
+def by_epoch(states: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The newest state of each epoch: one that decides nothing may follow."""
+    return {state["epoch"]: state for state in states}
 
 
 def test_a_rejection_that_is_handled_again_is_told_once_whatever_came_meanwhile(
@@ -440,6 +508,32 @@ def test_a_base_that_no_router_can_load_costs_the_champion_nothing(
     harness.acknowledged("router-0", "router-1", status="refused")  # whatever they say of version 1
     assert harness.newest("rollouts") == state
     assert harness.decisions()[-1] == ("refusal", 1)
+
+
+def test_acknowledgements_make_no_dead_letters_while_the_model_repo_is_gone(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.passes(1)
+    harness.acknowledged()
+    gone = releasing.publish_repo(tmp_path / "gone", harness.artifacts, M, "watch_days: 3")
+    harness.passes(2, repo_hash=gone)
+    harness.lose_repo()
+    for _ in range(3):
+        harness.acknowledged("router-0", "router-1")
+    assert harness.dead_letters("routing.acks") == []
+    assert harness.newest("rollouts")["stage"] == "loading"
+
+
+def test_model_repos_that_no_state_names_are_not_kept(harness: Harness, tmp_path: Path) -> None:
+    harness.passes(1)
+    other = releasing.publish_repo(tmp_path / "other", harness.artifacts, M, base="/bases/other")
+    harness.passes(2, repo_hash=other)
+    cache = harness.folder / f"cache-{harness.starts}"
+    assert {path.name for path in cache.iterdir()} == {harness.repo, other}
+    harness.tell("commands", releasing.command(M, "rollback"))
+    assert {path.name for path in cache.iterdir()} == {harness.repo}
+    harness.passes(3, repo_hash=other, result="fail")
+    assert {path.name for path in cache.iterdir()} == {harness.repo}
 
 
 def old_record(harness: Harness, record: dict[str, Any]) -> bytes:

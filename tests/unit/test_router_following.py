@@ -5,22 +5,25 @@ from __future__ import annotations
 import errno
 import gc
 import json
+import os
 import shutil
 import weakref
+from itertools import count
 from pathlib import Path
 from threading import Event
+from time import monotonic
 from typing import Any
 
 import pytest
 import releasing
 from releasing import NOW, until
-from router_harness import BASE, MODEL, World
+from router_harness import BASE, CODEC, MODEL, World
 
 from driftgate import files
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import ArtifactsUnavailable, BusUnavailable
-from services.router import follower as following
+from services.router import loading
 
 MINUTE = 60_000
 
@@ -72,16 +75,50 @@ def test_what_cannot_be_served_is_refused_and_the_last_good_goes_on(
     assert world.acks()[-1] == (3, "serving")
 
 
-def test_a_stale_epoch_is_refused(world: World) -> None:
+def test_an_epoch_below_that_of_the_last_start_is_refused(world: World) -> None:
     """After Kafka was set up anew the promoter must not take the old epoch for its own."""
     world.route(7, [world.arm(1, 10_000)])
+    world.bus.logs.clear()
+    world.bus.ensure(CODEC.topics.by_name.values())
+    world.start()
+    world.follower.recall()
     world.route(6, [world.arm(2, 10_000)])
     world.tick(NOW + MINUTE)
-    assert world.acks() == [(7, "serving"), (6, "refused"), (6, "refused")]
+    assert world.acks() == [(6, "refused"), (6, "refused")]
     assert str(world.kept) in world.read("routing.acks")[-1]["reason"]
     assert world.versions.snapshot[MODEL].routing.arms[0].version == 1
     world.route(7, [world.arm(1, 10_000)])
     assert world.acks()[-1] == (7, "serving")
+
+
+def test_the_epochs_of_a_topic_that_was_made_anew_are_refused_until_they_are_higher(
+    world: World,
+) -> None:
+    for epoch in (6, 7):
+        world.route(epoch, [world.arm(1, 10_000)])
+    world.bus.logs.clear()
+    world.bus.ensure(CODEC.topics.by_name.values())
+    world.leave()
+    world.route(1, [world.arm(2, 10_000)])
+    assert world.acks() == [(1, "refused")]
+
+
+def test_an_epoch_below_the_highest_on_the_topic_is_passed_over(world: World) -> None:
+    world.route(7, [world.arm(1, 10_000)])
+    world.route(6, [world.arm(2, 10_000)])
+    world.tick(NOW + MINUTE)
+    assert world.acks() == [(7, "serving"), (7, "serving")]
+
+
+def test_a_stale_record_ends_no_load_that_goes_on(world: World) -> None:
+    world.follower.patience = 0.01
+    world.slow[BASE] = Event()
+    world.route(7, [world.arm(1, 10_000)])
+    world.route(6, [world.arm(2, 10_000)])
+    world.slow[BASE].set()
+    until(lambda: world.versions.snapshot)
+    world.tick(NOW + 1)
+    assert world.acks() == [(7, "serving")]
 
 
 def test_two_decisions_under_one_epoch_are_refused_with_both_named(world: World) -> None:
@@ -283,6 +320,47 @@ def test_what_could_not_be_served_at_one_start_is_served_at_the_next(world: Worl
     assert (world.epoch(), world.epoch("another")) == (4, 1)
 
 
+# ---------------------------------------------------------------- files
+
+
+def fetched(world: World) -> set[str]:
+    return {path.name for path in world.state.iterdir() if len(path.name) == 64}
+
+
+def test_files_of_versions_that_are_not_routed_any_more_go(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2, 10_000)
+    world.route(1, [one])
+    world.route(2, [one], [world.arm(2)])
+    assert fetched(world) == {world.repo, one["digest"], two["digest"]}
+    world.route(3, [two])
+    until(lambda: fetched(world) == {world.repo, two["digest"]})
+
+
+def test_files_of_what_is_loading_or_was_not_served_since_a_start_stay(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2, 10_000, base="base-b")
+    world.route(1, [one])
+    world.lacking.add(BASE)
+    world.start()
+    world.follower.recall()
+    world.follower.patience = 0.01
+    world.slow["base-b"] = Event()
+    world.route(1, [two], model="another", base="base-b")
+    until(lambda: two["digest"] in fetched(world))
+    world.versions.prune()
+    assert fetched(world) == {world.repo, one["digest"], two["digest"]}
+    world.slow["base-b"].set()
+
+
+def test_what_a_killed_router_left_is_swept_at_the_next_start(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    left = world.state / f"{'a' * 64}.{'0' * 32}"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    world.start()
+    world.follower.recall()
+    assert not left.exists()
+
+
 # ---------------------------------------------------------------- bases
 
 
@@ -358,11 +436,9 @@ def test_an_error_that_nobody_foresaw_refuses_the_record_by_name(
 # ---------------------------------------------------------------- what takes long
 
 
-def test_a_base_that_takes_long_holds_up_no_other_model_and_no_rollback(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_base_that_takes_long_holds_up_no_other_model_and_no_rollback(world: World) -> None:
     world.route(1, [world.arm(1, 10_000)])
-    monkeypatch.setattr(following, "LOAD_SECONDS", 0.01)
+    world.follower.patience = 0.01
     world.slow["base-b"] = Event()
     world.route(2, [world.arm(2, 10_000, base="base-b")])
     world.route(1, [world.arm(3, 10_000)], model="another")
@@ -380,10 +456,8 @@ def test_a_base_that_takes_long_holds_up_no_other_model_and_no_rollback(
     assert world.epoch() == 3
 
 
-def test_what_came_of_a_long_load_is_told_at_a_tick(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(following, "LOAD_SECONDS", 0.01)
+def test_what_came_of_a_long_load_is_told_at_a_tick(world: World) -> None:
+    world.follower.patience = 0.01
     world.slow[BASE] = Event()
     world.route(1, [world.arm(1, 10_000)])
     world.tick(NOW + 1)
@@ -409,3 +483,59 @@ def test_artifacts_that_are_away_are_waited_for(
     world.route(1, [world.arm(1, 10_000)])
     assert world.acks() == [(1, "serving")]
     assert not outage
+
+
+def test_models_that_all_take_long_are_waited_for_a_second_together(world: World) -> None:
+    """While the loop waits, no lease is renewed: on a paced clock one ends in seconds."""
+    world.follower.patience = 0.5
+    world.slow["base-b"] = Event()
+    world.route(1, [world.arm(1, 10_000)])
+    records = [
+        world.record(1, [world.arm(2, 10_000)], model=f"m{n}", base="base-b") for n in "abcd"
+    ]
+    world.topics.send("routing", *records)
+    begin = monotonic()
+    world.look()
+    assert monotonic() - begin < 1.5
+    world.tick(NOW + MINUTE)
+    assert world.acks() == [(1, "serving"), (1, "serving")]
+    world.slow["base-b"].set()
+
+
+def test_artifacts_that_stay_away_are_told_as_a_refusal_and_tried_further(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    there, full = world.artifacts.get_folder, Event()
+    tries = count()
+
+    def away(uri: str, into: Path) -> Path:
+        if full.is_set():
+            raise ArtifactsUnavailable(f"try {next(tries)}: No space left on device")
+        return there(uri, into)
+
+    full.set()
+    world.follower.patience = 0.01
+    monkeypatch.setattr(world.artifacts, "get_folder", away)
+    world.route(2, [world.arm(2, 10_000)])
+    until(lambda: next(tries) > 1)
+    world.tick(NOW + 1)
+    assert world.acks() == [(1, "serving")]  # an outage that is short is nothing to tell
+    monkeypatch.setattr(loading, "OUTAGE_SECONDS", 0.0)
+    world.tick(NOW + 2)
+    until(lambda: next(tries) > 5)
+    world.tick(NOW + 3)
+    assert world.acks() == [(1, "serving"), (2, "refused")]
+    told = world.read("routing.acks")[-1]
+    assert (told["retrying"], told["reason"].startswith("waits: try ")) == (True, True)
+    assert world.epoch() == 1
+    full.clear()
+    times = count(NOW + 4)
+
+    def serving_is_told() -> bool:
+        world.tick(next(times))
+        return world.acks()[-1] == (2, "serving")
+
+    until(serving_is_told)
+    assert world.epoch() == 2
+    assert not world.read("routing.acks")[-1]["retrying"]

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from driftgate.audit import broken_links
 from driftgate.bus import Position, Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
-from driftgate.errors import BadInput, BusUnavailable, Corrupt, StoreUnavailable
+from driftgate.errors import (
+    BadConfig,
+    BadInput,
+    BusUnavailable,
+    Corrupt,
+    RegistryUnavailable,
+    StoreUnavailable,
+)
 from driftgate.events import AnyEvent, AuditEntry, Command, Model, RoutingAck, Tick
 from driftgate.health import Health, log_for
-from driftgate.runtime import AuditDraft, Handler, Service, View
+from driftgate.runtime import AuditDraft, Handler, Runtime, Service, View
 from driftgate.runtime.engine import Engine
+from driftgate.runtime.loop import Shift
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
 
@@ -149,6 +158,41 @@ def test_what_nobody_foresaw_ends_as_a_dead_letter_with_an_entry_in_the_audit(
     assert tries.count("a") == 2 * expected
 
 
+def test_what_the_bus_refuses_for_good_becomes_a_dead_letter_and_stops_no_other() -> None:
+    def tell(event: Model, views: Any, now: int) -> list[Any]:
+        draft = AuditDraft(
+            model=event.model,
+            decision="noted",
+            inputs={},
+            result={},
+            summary="",
+            time=now,
+            cause=event.as_dict(),
+        )
+        if event.actor == "large":  # too large an entry, after one that is told
+            return [draft, replace(draft, cause=1, inputs={"all": event.repo_uri * 4})]
+        if event.actor == "larger":
+            return [draft, replace(ack(event.model), reason=event.repo_uri * 4)]
+        return [draft, ack(event.model)]
+
+    long = "x" * 3_000_000
+    system = System(service(models=tell))
+    system.write(
+        declared("a"),
+        replace(declared("a"), actor="large", repo_uri=long),
+        replace(declared("a"), actor="larger", repo_uri=long),
+        declared("a", time=2),
+        declared("b"),
+    )
+    system.run()
+    assert [event.model for event in system.sent("routing.acks")] == ["a", "a", "b"]
+    assert [len(letter.value) > 3_000_000 for letter in system.sent("models.dlq")] == [True, True]
+    entries = system.sent("audit")
+    assert [e.decision for e in entries if e.model == "a"].count("dead-letter") == 2
+    assert broken_links(entries) == []
+    assert max(len(entry.inputs) for entry in entries) < 20_000
+
+
 def test_an_outage_is_waited_for_and_holds_up_its_own_partition_alone() -> None:
     away = True
 
@@ -171,6 +215,169 @@ def test_an_outage_is_waited_for_and_holds_up_its_own_partition_alone() -> None:
     system.poll(engine)
     assert [event.model for event in system.sent("routing.acks")] == ["c", "a", "b"]
     assert system.sent("models.dlq") == []
+
+
+def store_of_a(state: dict[str, bool]) -> Callable[[Any, Any, int], Any]:
+    """Reads from a store that is away for model a."""
+
+    def gather(part: Any, views: Any, now: int) -> Any:
+        if state["away"] and part.model == "a":
+            raise StoreUnavailable("the store is away")
+        return part
+
+    return gather
+
+
+def test_a_model_that_waits_at_a_tick_holds_up_no_other_model_and_not_the_time() -> None:
+    state, seen = {"away": True}, []
+
+    def note(part: Model, views: Any, now: int) -> list[AnyEvent]:
+        seen.append((part.model, part.time, now))
+        return []
+
+    def each(tick: Tick, views: Any) -> list[Model]:
+        return [declared(model, time=tick.time) for model in ("a", "b")]
+
+    system = System(service(tick=Handler(note, store_of_a(state), each)))
+    for time in (10, 20, 30):
+        system.tick(time)
+    engine = system.start()
+    for _ in range(5):
+        system.poll(engine)
+        system.at += 10
+    assert seen == [("b", 10, 10), ("b", 20, 20), ("b", 30, 30)]
+    assert engine.now == 30
+    assert engine.settle() == {Position("clock", 0): 2}  # the newest tick comes again for a
+    assert "clock-0 a" in engine.health.detail["waiting"]
+    state["away"] = False
+    system.poll(engine)
+    assert seen[3:] == [("a", 30, 30)]
+    assert engine.settle() == {Position("clock", 0): 3}
+    assert engine.health.detail["waiting"] is None
+
+
+def test_a_record_that_waits_holds_up_what_is_of_its_model_and_nothing_else() -> None:
+    state = {"away": True}
+    system = System(service(models=Handler(answer, store_of_a(state))))
+    system.write(declared("c"), declared("a", "1"), declared("b"), declared("a", "2"))
+    engine = system.run()
+    assert [event.model for event in system.sent("routing.acks")] == ["c", "b"]
+    assert system.bus.committed("svc") == {Position("models", 0): 1}
+    system.write(declared("b"))
+    system.poll(engine)
+    assert engine.settle() == {}
+    state["away"], system.at = False, 10
+    system.poll(engine)
+    assert [event.model for event in system.sent("routing.acks")] == ["c", "b", "b", "a", "a"]
+    assert engine.settle() == {Position("models", 0): 5}
+
+
+def test_a_model_that_waited_and_is_no_more_waits_no_longer() -> None:
+    models = ["a", "b"]
+
+    def each(tick: Tick, views: Any) -> list[Model]:
+        return [declared(model) for model in models]
+
+    system = System(service(tick=Handler(answer, store_of_a({"away": True}), each)))
+    system.tick(10)
+    engine = system.run()
+    assert engine.health.detail["waiting"]
+    models.remove("a")
+    system.at = 10
+    engine.advance()
+    assert engine.health.detail["waiting"] is None
+    assert engine.settle() == {Position("clock", 0): 1}
+
+
+def test_nothing_of_a_partition_that_went_is_handled() -> None:
+    state = {"away": True}
+    system = System(service(models=Handler(answer, store_of_a(state))))
+    system.write(declared("a"))
+    engine = system.run()
+    state["away"], system.at = False, 10
+    engine.drop([Position("models", 0)])
+    engine.advance()
+    assert (engine.settle(), system.sent("routing.acks")) == ({}, [])
+
+
+def test_a_partition_that_is_full_holds_up_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftgate.runtime.order.HIGH_WATER", 1)
+    system = System(service(models=Handler(answer, store_of_a({"away": True})), commands=answer))
+    system.write(declared("a"), declared("a"), declared("a"))
+    system.tick(10, {"models-0": 3})
+    engine = system.start()
+    for record in [*system.bus.read_all(["models"])][:2]:
+        engine.add(record)
+    engine.advance()
+    assert engine.order.full(Position("models", 0))
+    engine.add(*system.bus.read_all(["clock"]))
+    engine.advance()
+    assert engine.now == 10
+
+
+def test_work_is_committed_though_there_is_more() -> None:
+    def slow(event: Any, views: Any, now: int) -> list[AnyEvent]:
+        system.at += 1
+        return []
+
+    system = System(service(models=slow, tick=slow))
+    for time in range(1, 11):
+        system.write(declared("a"))
+        system.tick(time, {"models-0": time})
+    engine = system.start()
+    system.poll(engine)
+    positions = dict(engine.settle())
+    assert 0 < positions[Position("models", 0)] < 10
+    while system.at < 100 and positions[Position("clock", 0)] < 10:
+        engine.advance()
+        positions |= engine.settle()
+    assert positions == {Position("models", 0): 10, Position("clock", 0): 10}
+
+
+def test_models_whose_store_is_slow_to_fail_do_not_use_up_all_the_time() -> None:
+    def gather(part: Model, views: Any, now: int) -> Model:
+        if part.model != "good":
+            system.at += 30  # longer than the back-off
+            raise StoreUnavailable("no answer in time")
+        return part
+
+    system = System(service(models=Handler(answer, gather)))
+    system.write(*(declared(f"bad{n}") for n in range(4)))
+    engine = system.start()
+    system.poll(engine)
+    for _ in range(10):
+        engine.advance()
+    system.write(declared("good"))
+    system.poll(engine)
+    engine.advance()
+    assert [event.model for event in system.sent("routing.acks")] == ["good"]
+
+
+def test_what_comes_faster_than_it_is_handled_is_read_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("driftgate.runtime.order.READ_AHEAD", 3)
+
+    def slow(event: Any, views: Any, now: int) -> list[AnyEvent]:
+        system.at += 1
+        return []
+
+    system = System(service(models=slow))
+    system.write(*(declared("a") for _ in range(9)))
+    engine = system.run()
+    assert engine.order.full(Position("models", 0))
+    engine.advance()
+    assert not engine.order.full(Position("models", 0))
+
+
+def test_a_tick_that_cannot_be_decoded_is_not_committed_before_one_that_waits() -> None:
+    system = System(
+        service(tick=Handler(answer, store_of_a({"away": True}), lambda t, v: [declared("a")]))
+    )
+    system.tick(10)
+    system.bus.producer().send("clock", b"w", b"not avro")
+    assert system.run().settle() == {}
+    assert system.bus.committed("svc") == {}
 
 
 def test_a_tick_comes_after_what_lies_before_it_and_before_all_else() -> None:
@@ -223,14 +430,14 @@ def test_a_tick_that_two_clocks_wrote_passes_time_once() -> None:
         system.tick(time)
     engine = system.run()
     assert times == [10, 20]
-    assert engine.views.step == 10
+    assert [*engine.views.ticks] == [10, 20]
 
 
-def test_a_restart_changes_neither_the_time_nor_the_step_between_ticks() -> None:
-    seen: list[tuple[int, int]] = []
+def test_a_restart_changes_neither_the_time_nor_the_ticks_before_it() -> None:
+    seen: list[tuple[int, list[int]]] = []
 
     def note(event: Command, views: Any, now: int) -> list[AnyEvent]:
-        seen.append((now, views.step))
+        seen.append((now, [*views.ticks]))
         return []
 
     system = System(service(commands=note))
@@ -240,12 +447,12 @@ def test_a_restart_changes_neither_the_time_nor_the_step_between_ticks() -> None
     engine = system.run()
     system.write(ordered("b", time=3))
     system.run()
-    assert seen == [(20, 10), (20, 10)]
+    assert seen == [(20, [10, 20])] * 2
     assert engine.clock.now() == 20
     system.tick(50)
     system.write(ordered("c", time=3))
     system.run()
-    assert seen[-1] == (50, 30)
+    assert seen[-1] == (50, [10, 20, 50])
 
 
 def test_what_was_sent_is_observed_and_the_start_too() -> None:
@@ -543,3 +750,95 @@ def test_a_schema_that_appears_while_running_is_read(tmp_path: Path) -> None:
     engine.add(Record("models", 0, 0, b"a", value))
     engine.advance()
     assert [event.model for event in system.sent("routing.acks")] == ["a"]
+
+
+def test_a_replica_whose_name_another_process_took_sends_nothing_more() -> None:
+    system = System(service(models=answer))
+    health, log = Health("svc"), log_for("svc")
+    shift = Shift(Runtime(system.service, system.bus, CODEC, "0", log, health))
+    consumer = system.bus.consumer(["models", "clock"], "svc", "svc-0", shift, exclusive=True)
+    system.write(declared("a"))
+    shift.step(consumer)
+    assert shift.engine is not None
+    system.bus.consumer(["models", "clock"], "svc", "svc-0", exclusive=True)
+    with pytest.raises(BusUnavailable):
+        shift.engine.send([ack("b")])
+    assert [event.model for event in system.sent("routing.acks")] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        BadConfig("401: expected http://USER:PASSWORD@host:port"),
+        FileNotFoundError("registry.lock"),
+        ValueError("not enough values to unpack"),
+    ],
+)
+def test_a_registry_that_is_wrong_is_waited_for(
+    wrong: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = System(service(models=answer, commands=answer))
+    unknown = b"\0" + (99_999).to_bytes(4) + b"body"
+    system.bus.producer().send("models", b"a", unknown)
+    system.write(declared("b"), ordered("c"))
+    refresh = type(CODEC.registry).refresh
+
+    def fails(registry: Any, schema_id: int | None = None) -> bool:
+        raise wrong
+
+    monkeypatch.setattr(type(CODEC.registry), "refresh", fails)
+    engine = system.run()
+    assert [event.model for event in system.sent("routing.acks")] == ["c"]
+    assert system.bus.committed("svc") == {Position("commands", 0): 1}
+    monkeypatch.setattr(type(CODEC.registry), "refresh", refresh)
+    system.at = 10
+    system.poll(engine)
+    assert [event.model for event in system.sent("routing.acks")] == ["c", "b"]
+    assert engine.settle() == {Position("models", 0): 2}
+
+
+def test_a_registry_that_is_away_stops_neither_time_nor_other_topics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looking = Service(
+        name="svc",
+        handlers={Command: Handler(answer), Tick: Handler(lambda *_: [])},
+        views=(View(Model),),
+    )
+    system = System(looking)
+    unknown = b"\0" + (99_999).to_bytes(4) + b"body"
+    engine = system.start()
+    system.bus.producer().send("models", b"a", unknown)
+    system.bus.producer().send("clock", b"w", unknown)
+    system.write(declared("b"), ordered("c"))
+    refresh = type(CODEC.registry).refresh
+
+    def fails(registry: Any, schema_id: int | None = None) -> bool:
+        raise RegistryUnavailable("no answer")
+
+    monkeypatch.setattr(type(CODEC.registry), "refresh", fails)
+    system.poll(engine)
+    assert [event.model for event in system.sent("routing.acks")] == ["c"]
+    assert engine.settle() == {Position("commands", 0): 1}
+    monkeypatch.setattr(type(CODEC.registry), "refresh", refresh)
+    system.tick(10)
+    system.at = 10
+    system.poll(engine)
+    system.poll(engine)
+    assert (engine.now, [*engine.views[Model]]) == (10, ["b"])
+    assert engine.settle() == {Position("models", 0): 2, Position("clock", 0): 2}
+
+
+def test_a_replica_that_was_replaced_while_it_began_sends_nothing() -> None:
+    def begin(views: Any) -> list[AnyEvent]:
+        system.bus.consumer(["models", "clock"], "svc", "svc-0", exclusive=True)
+        return [ack("a")]
+
+    system = System(Service(name="svc", handlers={Model: Handler(answer)}, begin=begin))
+    system.bus.groups["svc"][Position("clock", 0)] = 7
+    shift = Shift(Runtime(system.service, system.bus, CODEC, "0", log_for("svc"), Health("svc")))
+    consumer = system.bus.consumer(["models", "clock"], "svc", "svc-0", shift, exclusive=True)
+    with pytest.raises(BusUnavailable):
+        shift.step(consumer)
+    assert (system.sent("routing.acks"), shift.engine) == ([], None)
+    assert system.bus.committed("svc") == {Position("clock", 0): 7}

@@ -24,7 +24,7 @@ from driftgate.scaffold.proposal import Wanted, propose
 from driftgate.slices import inside
 from driftgate.suites import MIN_SLICE_CASES, frozen
 from driftgate.tasks import task_of
-from services.trainer.curation import Dataset, Wish, curate
+from services.trainer.curation import CurationRules, Dataset, curate
 from services.trainer.rows import seed_rows
 
 NOW = 1_760_000_000_000
@@ -82,8 +82,8 @@ def test_what_is_proposed_can_be_declared_and_lead_to_a_release(
 def curated(found: proposal.Proposal, config: model_repo.ModelYaml) -> Dataset:
     artifacts = Artifacts("memory://scaffold")
     uri = launch.put(artifacts, launch.lines(found.launch), None)
-    wish = Wish(NOW, True, task_of(config.task), frozenset(), None, "s", config.data)
-    made = curate(seed_rows(artifacts, uri, wish.task), wish)
+    rules = CurationRules(NOW, True, task_of(config.task), frozenset(), None, "s", config.data)
+    made = curate(seed_rows(artifacts, uri, rules.task), rules)
     assert isinstance(made, Dataset)
     return made
 

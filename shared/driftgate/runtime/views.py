@@ -49,11 +49,6 @@ class Views:
         self.place = Position("", 0), 0
         self.ticks: deque[int] = deque(maxlen=TICKS_KEPT)
 
-    @property
-    def step(self) -> int:
-        """Milliseconds between the last two ticks; 0 before the second one."""
-        return self.ticks[-1] - self.ticks[-2] if len(self.ticks) > 1 else 0
-
     def tick(self, time: int) -> None:
         """Time passes. A tick that is tried again is the same one."""
         if time not in self.ticks:

@@ -99,7 +99,9 @@ class Task(Protocol):
         """
 
     def check_feedback(self, feedback: Feedback) -> None:
-        """
+        """Where `outputs` is closed this may look at the label alone: ingestion then passes whole
+        columns by it.
+
         Raises:
             BadInput: it corrects to what no version may answer.
         """
@@ -149,6 +151,14 @@ class Task(Protocol):
         Raises:
             BadConfig: it is not found, or is another one.
             Corrupt: its bytes are not what they should be.
+        """
+
+    @staticmethod
+    def adaptable(base: Any) -> None:
+        """Passes when a version can be trained on what `base` found.
+
+        Raises:
+            BadConfig: it cannot, and why.
         """
 
     @staticmethod

@@ -133,15 +133,15 @@ class TextClassification:
 
     @staticmethod
     def base(name: str, digest: str) -> BaseRef:
-        from driftgate.classifier.base import resolve, same_base
+        from driftgate.classifier.base import pinned
 
-        found = resolve(name)
-        if digest and not same_base(found, digest):
-            raise BadConfig(
-                f"base {name}: its digest is {found.digest}, but {digest} is wanted; install the "
-                "base that the adapters were trained on"
-            )
-        return found
+        return pinned(name, digest)
+
+    @staticmethod
+    def adaptable(base: BaseRef) -> None:
+        from driftgate.classifier.adaptable import adaptable
+
+        adaptable(base)
 
     @staticmethod
     def engine(base: BaseRef, threads: int) -> Classifier:
