@@ -23,7 +23,7 @@ from driftgate.store import Store
 from driftgate.tasks.text_classification import TextClassification
 from services.ingest_logger import join, queries
 from services.ingest_logger.ingest import Ingest
-from services.ingest_logger.rules import View, maskers_of
+from services.ingest_logger.rules import Context, maskers_of
 
 DEADLINE_S = 120
 
@@ -110,9 +110,9 @@ def whole(codec: Codec, topic: str, event: Mapping[str, Any]) -> dict[str, Any]:
     return codec.decode(topic, codec.encode(topic, event))
 
 
-def view(models: Mapping[str, ModelYaml], refused: Mapping[str, str] | None = None) -> View:
+def context(models: Mapping[str, ModelYaml], refused: Mapping[str, str] | None = None) -> Context:
     """What validation knows at `NOON`."""
-    return View(models, maskers_of(models), KEY.encode(), NOON, refused or {})
+    return Context(models, maskers_of(models), KEY.encode(), NOON, refused or {})
 
 
 def tick(time: int, pace: float = 0.0) -> dict[str, Any]:

@@ -43,12 +43,12 @@ class Findings:
     changed: int
     outcomes_lost: int
     outcomes_wrong: int
-    letters_lost: int
+    dead_letters_lost: int
 
     @property
     def faults(self) -> int:
         wrong = (self.lost, self.doubled, self.changed)
-        return sum(wrong) + self.outcomes_lost + self.outcomes_wrong + self.letters_lost
+        return sum(wrong) + self.outcomes_lost + self.outcomes_wrong + self.dead_letters_lost
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Ledger:
             changed=sum(not self._same(n, stored[expected[n]]) for n in known),
             outcomes_lost=missing,
             outcomes_wrong=wrong,
-            letters_lost=self.poison - self._letters(),
+            dead_letters_lost=self.poison - self._letters(),
         )
 
     def outcomes_sent(self) -> int:

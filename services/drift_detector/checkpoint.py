@@ -98,21 +98,21 @@ class Checkpoint:
     """The service's memory. `state` is what it holds now.
 
     Attributes:
-        moved: whether a tick has changed the state since it was written.
+        dirty: whether a tick has changed the state since it was written.
     """
 
     path: Path
     bus: Bus
     log: Log = field(default_factory=lambda: log_for(DRIFT))
     state: State = field(default_factory=State)
-    moved: bool = False
+    dirty: bool = False
 
     def restore(self) -> Mapping[Position, int]:
         """
         Raises:
             BusUnavailable
         """
-        self.state, self.moved = self._written() or State(), False
+        self.state, self.dirty = self._written() or State(), False
         return {at: self.state.positions[str(at)] for at in self._ends(self.state)}
 
     def keep(self, positions: Mapping[Position, int]) -> None:
@@ -120,12 +120,12 @@ class Checkpoint:
         Raises:
             OSError
         """
-        if not self.moved:
+        if not self.dirty:
             return
         self.state.positions = {str(at): offset for at, offset in positions.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, STATE.dump_json(self.state))
-        self.moved = False
+        self.dirty = False
 
     def _written(self) -> State | None:
         """None when there is nothing, nothing that this version can read, or the state of other

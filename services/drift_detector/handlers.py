@@ -215,7 +215,7 @@ class DriftDetector:
             *self.ask_if_due(due.model, due.config, state, alarms, views, now),
         ]
         state.waiting, state.dropped, state.time = waiting.later, 0, now
-        self.memory.moved = True
+        self.memory.dirty = True
         return effects
 
     def ask_if_due(

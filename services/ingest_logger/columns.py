@@ -27,7 +27,7 @@ from driftgate.schemas import Version
 from services.ingest_logger import rules
 from services.ingest_logger.decoding import Indices, chosen, decoded
 from services.ingest_logger.rows import TIME, Row, Table, as_arrow
-from services.ingest_logger.rules import Columns, Mask, View, as_mask, within
+from services.ingest_logger.rules import Columns, Context, Mask, as_mask, within
 from services.ingest_logger.validate import Dead, Stored, validate_record
 
 # What apps write, and what follows from it. Records of other topics are validated one by one.
@@ -66,16 +66,16 @@ class ValidatedBatch:
         return cls(batch.position, first, last, len(batch), since, rows, dead)
 
 
-def validate_batch(batch: Batch, table: Table, codec: Codec, view: View) -> ValidatedBatch:
+def validate_batch(batch: Batch, table: Table, codec: Codec, context: Context) -> ValidatedBatch:
     """A batch in, what becomes of it out."""
     parts: list[pa.Table] = []
     sure = np.zeros(len(batch), bool)
     if table.topic in BY_COLUMN and not any(at.is_json for at in table.columns):
         for version, fields, indices in decoded(batch, codec):
-            good, columns = validated(fields, version, table, codec, view)
+            good, columns = validated(fields, version, table, codec, context)
             sure[indices[good]] = True
             parts.append(placed(batch, indices[good], table, columns))
-    rows, dead = one_by_one(batch, np.flatnonzero(~sure).tolist(), table, codec, view)
+    rows, dead = one_by_one(batch, np.flatnonzero(~sure).tolist(), table, codec, context)
     parts += [table.arrow(rows)] if rows else []
     together = pa.concat_tables(parts) if parts else table.schema.empty_table()
     if np.any(np.diff(together["offset"].to_numpy()) < 0):
@@ -84,13 +84,13 @@ def validate_batch(batch: Batch, table: Table, codec: Codec, view: View) -> Vali
 
 
 def one_by_one(
-    batch: Batch, indices: Sequence[int], table: Table, codec: Codec, view: View
+    batch: Batch, indices: Sequence[int], table: Table, codec: Codec, context: Context
 ) -> tuple[list[Row], list[tuple[Record, BadInput]]]:
     """By the definition."""
     rows, dead = [], []
     for index in indices:
         record = batch.record(index)
-        match validate_record(record, table, codec, view):
+        match validate_record(record, table, codec, context):
             case Stored(row):
                 rows.append(row)
             case Dead(error):
@@ -99,10 +99,10 @@ def one_by_one(
 
 
 def validated(
-    decoded: pa.RecordBatch, version: Version, table: Table, codec: Codec, view: View
+    decoded: pa.RecordBatch, version: Version, table: Table, codec: Codec, context: Context
 ) -> tuple[Mask, pa.Table]:
     """Which rows surely pass, and the columns of these as they are stored."""
-    columns = Columns(read_by(table, decoded, version, codec), view)
+    columns = Columns(read_by(table, decoded, version, codec), context)
     good = np.ones(len(decoded), bool)
     for condition in conditions(columns, table):
         good &= as_mask(condition)

@@ -33,7 +33,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Context:
     """What validation may know besides the record.
 
     Attributes:
@@ -58,8 +58,8 @@ def maskers_of(models: Mapping[str, ModelYaml]) -> dict[str, Masker]:
 class Columns:
     """A batch by field, with the rows of each declared model that occurs in it."""
 
-    def __init__(self, fields: Mapping[str, pa.Array], view: View) -> None:
-        self.fields, self.view = fields, view
+    def __init__(self, fields: Mapping[str, pa.Array], context: Context) -> None:
+        self.fields, self.context = fields, context
 
     def __getitem__(self, field: str) -> pa.Array:
         return self.fields[field]
@@ -69,9 +69,9 @@ class Columns:
         names = self["model"].dictionary_encode()
         codes = names.indices.to_numpy(zero_copy_only=False)
         return [
-            (self.view.models[name], codes == code)
+            (self.context.models[name], codes == code)
             for code, name in enumerate(names.dictionary.to_pylist())
-            if name in self.view.models
+            if name in self.context.models
         ]
 
     def where_declared(self, condition: Callable[[ModelYaml], Any]) -> Mask:
@@ -102,7 +102,7 @@ def within(values: pa.Array, low: float, high: float) -> pa.Array:
 
 
 class Rule(Protocol):
-    def check(self, event: Fields, view: View) -> None:
+    def check(self, event: Fields, context: Context) -> None:
         """
         Raises:
             BadInput
@@ -114,10 +114,10 @@ class Rule(Protocol):
 class DeclaredModel:
     """The model was declared on topic `models`."""
 
-    def check(self, event: Fields, view: View) -> None:
+    def check(self, event: Fields, context: Context) -> None:
         name = event["model"]
-        if name not in view.models:
-            hint = nearest(name, list(view.models)) if view.models else "none is declared"
+        if name not in context.models:
+            hint = nearest(name, list(context.models)) if context.models else "none is declared"
             wanted = f"a model that is declared on topic models: {hint}"
             raise BadInput(UNKNOWN_MODEL, "model", name, wanted)
 
@@ -128,8 +128,8 @@ class DeclaredModel:
 class PossibleOutput:
     """The answer is one that the model's task allows."""
 
-    def check(self, event: Fields, view: View) -> None:
-        task_of(view.models[event["model"]].task).check_output(event["output"])
+    def check(self, event: Fields, context: Context) -> None:
+        task_of(context.models[event["model"]].task).check_output(event["output"])
 
     def sure(self, columns: Columns) -> Mask:
         return columns.where_declared(lambda model: possible(columns["output"], model))
@@ -138,9 +138,9 @@ class PossibleOutput:
 class PossibleCorrection:
     """The feedback corrects, if at all, to what the model's task allows."""
 
-    def check(self, event: Fields, view: View) -> None:
+    def check(self, event: Fields, context: Context) -> None:
         said = Said(event["label"], event["rating"], event["edited"])
-        task_of(view.models[event["model"]].task).check_feedback(said)
+        task_of(context.models[event["model"]].task).check_feedback(said)
 
     def sure(self, columns: Columns) -> Mask:
         labels = columns["label"]
@@ -165,25 +165,25 @@ def possible(values: pa.Array, declared: ModelYaml) -> pa.Array:
 class Timely:
     """The time is neither before what the model keeps nor ahead of the clock."""
 
-    def check(self, event: Fields, view: View) -> None:
-        check_time(event["time"], view.models[event["model"]].data, view.now)
+    def check(self, event: Fields, context: Context) -> None:
+        check_time(event["time"], context.models[event["model"]].data, context.now)
 
     def sure(self, columns: Columns) -> Mask:
-        now, times = columns.view.now, columns["time"]
+        now, times = columns.context.now, columns["time"]
         return columns.where_declared(lambda model: within(times, *time_range(model.data, now)))
 
 
 class ReadableRepo:
     """The model repo of a declaration could be read."""
 
-    def check(self, event: Fields, view: View) -> None:
+    def check(self, event: Fields, context: Context) -> None:
         uri = event["repo_uri"]
-        if uri in view.refused:
-            wanted = f"a readable model repo ({view.refused[uri]})"
+        if uri in context.refused:
+            wanted = f"a readable model repo ({context.refused[uri]})"
             raise BadInput(UNHANDLED, "repo_uri", uri, wanted)
 
     def sure(self, columns: Columns) -> Mask:
-        refused = pa.array(columns.view.refused, pa.string())
+        refused = pa.array(columns.context.refused, pa.string())
         return as_mask(pc.invert(pc.is_in(columns["repo_uri"], value_set=refused)))
 
 
@@ -199,7 +199,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 
 
 class Change(Protocol):
-    def one(self, event: Fields, view: View) -> Any: ...
+    def one(self, event: Fields, context: Context) -> Any: ...
 
     def all(self, columns: Columns) -> pa.Array: ...
 
@@ -215,17 +215,17 @@ class Masked:
     field: str
     may_be_kept: Callable[[ModelYaml], bool] = lambda _: True
 
-    def one(self, event: Fields, view: View) -> Any:
+    def one(self, event: Fields, context: Context) -> Any:
         text, model = event[self.field], event["model"]
-        if text is None or not self.may_be_kept(view.models[model]):
+        if text is None or not self.may_be_kept(context.models[model]):
             return None
-        return view.maskers[model].text(text)
+        return context.maskers[model].text(text)
 
     def all(self, columns: Columns) -> pa.Array:
         values = columns[self.field]
         for declared, own in columns.by_model:
             if self.may_be_kept(declared):
-                masker = columns.view.maskers[declared.model]
+                masker = columns.context.maskers[declared.model]
                 found = masker.column(values.filter(pa.array(own)))
             else:
                 found = pa.nulls(int(own.sum()), values.type)
@@ -239,12 +239,12 @@ class Hashed:
 
     field: str
 
-    def one(self, event: Fields, view: View) -> Any:
+    def one(self, event: Fields, context: Context) -> Any:
         subject = event[self.field]
-        return None if subject is None else subject_hash(view.subject_key, subject)
+        return None if subject is None else subject_hash(context.subject_key, subject)
 
     def all(self, columns: Columns) -> pa.Array:
-        return subject_hashes(columns.view.subject_key, columns[self.field])
+        return subject_hashes(columns.context.subject_key, columns[self.field])
 
 
 # By topic, then by field.

@@ -17,7 +17,7 @@ from driftgate.events import DLQ
 from driftgate.topology import INGEST
 from services.ingest_logger import rules
 from services.ingest_logger.rows import Fields, Row, Table, place
-from services.ingest_logger.rules import View
+from services.ingest_logger.rules import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Skipped:
 Result = Stored | Dead | Skipped
 
 
-def validate_record(record: Record, table: Table, codec: Codec, view: View) -> Result:
+def validate_record(record: Record, table: Table, codec: Codec, context: Context) -> Result:
     """One record in, what becomes of it out."""
     if record.value is None and codec.topics[record.topic].cleanup == "compact":
         return Skipped()
@@ -52,14 +52,14 @@ def validate_record(record: Record, table: Table, codec: Codec, view: View) -> R
             limits.check_size(record.key, record.value)
         event = codec.decode(record.topic, record.value)
         table.check(event)
-        check(record.topic, event, view)
+        check(record.topic, event, context)
     except BadInput as error:
         # A broken dead letter has no further dead-letter topic: its own row keeps its bytes.
         return Stored(row_of_broken(record, error)) if is_dead_letter else Dead(error)
-    return Stored(table.row(record, as_stored(record.topic, event, view)))
+    return Stored(table.row(record, as_stored(record.topic, event, context)))
 
 
-def check(topic: str, event: Fields, view: View) -> None:
+def check(topic: str, event: Fields, context: Context) -> None:
     """
     Raises:
         BadInput
@@ -67,13 +67,13 @@ def check(topic: str, event: Fields, view: View) -> None:
     if topic in limits.RULES:
         limits.check(topic, event)
     for rule in rules.RULES.get(topic, ()):
-        rule.check(event, view)
+        rule.check(event, context)
 
 
-def as_stored(topic: str, event: Fields, view: View) -> Fields:
+def as_stored(topic: str, event: Fields, context: Context) -> Fields:
     """The event without what may not be stored of it."""
     changes: Mapping[str, rules.Change] = rules.CHANGES.get(topic, {})
-    return {**event, **{field: change.one(event, view) for field, change in changes.items()}}
+    return {**event, **{field: change.one(event, context) for field, change in changes.items()}}
 
 
 def row_of_broken(record: Record, error: BadInput) -> Row:

@@ -21,7 +21,7 @@ from services.ingest_logger.partitions import Partitions
 from services.ingest_logger.pipeline import Poll
 from services.ingest_logger.retry import Retry
 from services.ingest_logger.rows import Table
-from services.ingest_logger.rules import View
+from services.ingest_logger.rules import Context
 from services.ingest_logger.schema_evolution import add_columns
 from services.ingest_logger.ticks import Ticks
 
@@ -113,7 +113,7 @@ class Validator:
     def _validated(self, batches: Sequence[Batch]) -> list[ValidatedBatch]:
         self._catalog.learn_schemas()
         declared, tables = self._catalog.declared, self._catalog.tables
-        view = View(
+        context = Context(
             declared.models,
             declared.maskers,
             self._subject_key,
@@ -121,7 +121,7 @@ class Validator:
             declared.refused,
         )
         return [
-            validate_batch(batch, tables[batch.position.topic], self._codec, view)
+            validate_batch(batch, tables[batch.position.topic], self._codec, context)
             for batch in batches
         ]
 

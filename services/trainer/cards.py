@@ -54,7 +54,7 @@ def model_card(candidate: Candidate, config: ModelYaml, task: Task, told: Mappin
         f"{candidate.test_rows} held out\n"
         f"- run: `{candidate.run_uri}`\n"
         f"- model repo: `{candidate.repo_hash}`\n"
-        f"- taken back to: {before}\n\n"
+        f"- rolled back to: {before}\n\n"
         f"{task.described(learned, tested)}\n\n"
         "## Results\n\nNot yet judged. The verdict of this version holds every axis and slice.\n\n"
         f"## Limitations\n\n{task.limitations}\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from ingesting import NOON, feedback, inference, later, model_yaml, view
+from ingesting import NOON, context, feedback, inference, later, model_yaml
 
 from driftgate.batches import Batch
 from driftgate.bus import Position
@@ -17,10 +17,10 @@ from driftgate.model_repo import parse
 from services.ingest_logger import columns, decoding, rules
 from services.ingest_logger.columns import ValidatedBatch, one_by_one, validate_batch
 from services.ingest_logger.rows import Table
-from services.ingest_logger.rules import View
+from services.ingest_logger.rules import Context
 from services.ingest_logger.validate import validate_record
 
-VIEW = view(
+CONTEXT = context(
     {
         "triage": parse(model_yaml()),
         "secret": parse(model_yaml("secret", keep_text=False)),
@@ -148,10 +148,10 @@ def batch(codec: Codec, topic: str, values: list[bytes | None]) -> Batch:
     return Batch.of(Position(topic, 1), offsets, keys, values, [NOON] * len(values))
 
 
-def by_record(batch: Batch, codec: Codec, view: View) -> ValidatedBatch:
+def by_record(batch: Batch, codec: Codec, context: Context) -> ValidatedBatch:
     """The definition."""
     table = Table.of(batch.position.topic, codec)
-    rows, dead = one_by_one(batch, range(len(batch)), table, codec, view)
+    rows, dead = one_by_one(batch, range(len(batch)), table, codec, context)
     return ValidatedBatch.of(batch, table.arrow(rows), dead)
 
 
@@ -176,7 +176,7 @@ def test_ten_thousand_random_records_come_out_the_same_both_ways(
     chance = random.Random(f"{topic} {now}")
     values = [damaged(chance, codec.encode(topic, MAKERS[topic](chance, n))) for n in range(10_000)]
     sent = batch(codec, topic, values)
-    known = replace(VIEW, now=now)
+    known = replace(CONTEXT, now=now)
     by_column = validate_batch(sent, Table.of(topic, codec), codec, known)
     assert told(by_column) == told(by_record(sent, codec, known))
     assert 1000 < len(by_column.rows) < 9999
@@ -190,7 +190,7 @@ def test_good_records_take_the_fast_way(codec: Codec, monkeypatch: pytest.Monkey
     with monkeypatch.context() as patched:
         patched.setattr(columns, "validate_record", slow)
         validated = validate_batch(
-            batch(codec, "inferences", values), Table.of("inferences", codec), codec, VIEW
+            batch(codec, "inferences", values), Table.of("inferences", codec), codec, CONTEXT
         )
     assert len(validated.rows) == 50
 
@@ -209,7 +209,7 @@ def test_one_bad_record_among_many_stands_alone(
         lambda record, *rest: seen.append(record) or validate_record(record, *rest),  # type: ignore[func-returns-value]
     )
     validated = validate_batch(
-        batch(codec, "inferences", values), Table.of("inferences", codec), codec, VIEW
+        batch(codec, "inferences", values), Table.of("inferences", codec), codec, CONTEXT
     )
     assert len(validated.rows) == 999
     assert [record.offset for record, _ in validated.dead] == [3 + 2 * 617]
@@ -224,9 +224,9 @@ def test_maps_in_blocks_with_sizes_as_other_languages_write_them(codec: Codec) -
     second = b"\x02" + entry.replace(b"words", b"bytes")
     value = plain.replace(b"\x02" + entry, sized + second)
     sent = batch(codec, "inferences", [value])
-    validated = validate_batch(sent, Table.of("inferences", codec), codec, VIEW)
+    validated = validate_batch(sent, Table.of("inferences", codec), codec, CONTEXT)
     assert validated.rows["features"].to_pylist() == [[("words", 4.0), ("bytes", 4.0)]]
-    assert told(validated) == told(by_record(sent, codec, VIEW))
+    assert told(validated) == told(by_record(sent, codec, CONTEXT))
 
 
 @pytest.mark.parametrize(
@@ -257,4 +257,4 @@ def test_a_correction_is_looked_at_where_any_text_may_be_answered(
 
     monkeypatch.setattr(rules, "task_of", lambda declared: Open)
     fields = {"model": pa.array(["triage"] * 2), "label": pa.array([None, "x"])}
-    assert not rules.PossibleCorrection().sure(rules.Columns(fields, VIEW)).any()
+    assert not rules.PossibleCorrection().sure(rules.Columns(fields, CONTEXT)).any()

@@ -6,26 +6,28 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from ingesting import NOON, feedback, inference, later, model_yaml, view
+from ingesting import NOON, context, feedback, inference, later, model_yaml
 
 from driftgate.bus import Record
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.model_repo import parse
 from services.ingest_logger.rows import Table
-from services.ingest_logger.rules import View
+from services.ingest_logger.rules import Context
 from services.ingest_logger.validate import Dead, Skipped, Stored, validate_record
 
-VIEW = view({"triage": parse(model_yaml())})
+CONTEXT = context({"triage": parse(model_yaml())})
 
 
-def result(codec: Codec, topic: str, value: bytes | None, view: View = VIEW) -> Any:
+def result(codec: Codec, topic: str, value: bytes | None, context: Context = CONTEXT) -> Any:
     record = Record(topic, 0, 7, b"key", value)
-    return validate_record(record, Table.of(topic, codec), codec, view)
+    return validate_record(record, Table.of(topic, codec), codec, context)
 
 
-def refusal(codec: Codec, topic: str, event: dict[str, Any], view: View = VIEW) -> BadInput:
-    found = result(codec, topic, codec.encode(topic, event), view)
+def refusal(
+    codec: Codec, topic: str, event: dict[str, Any], context: Context = CONTEXT
+) -> BadInput:
+    found = result(codec, topic, codec.encode(topic, event), context)
     assert isinstance(found, Dead), found
     return found.error
 
@@ -104,7 +106,7 @@ def test_unreadable_bytes_are_refused(codec: Codec) -> None:
 
 def test_before_the_first_tick_no_time_is_refused(codec: Codec) -> None:
     value = codec.encode("inferences", inference(time=0))
-    assert isinstance(result(codec, "inferences", value, replace(VIEW, now=0)), Stored)
+    assert isinstance(result(codec, "inferences", value, replace(CONTEXT, now=0)), Stored)
 
 
 def test_good_times_reach_to_the_bounds(codec: Codec) -> None:
@@ -114,7 +116,7 @@ def test_good_times_reach_to_the_bounds(codec: Codec) -> None:
 
 
 def test_a_text_that_may_not_be_kept_is_not_stored(codec: Codec) -> None:
-    hidden = view({"triage": parse(model_yaml(keep_text=False))})
+    hidden = context({"triage": parse(model_yaml(keep_text=False))})
     found = result(codec, "inferences", codec.encode("inferences", inference()), hidden)
     assert found.row["input"] is None
     assert found.row["input_hash"] == "ab"
@@ -127,7 +129,7 @@ def test_the_deletion_of_a_key_is_no_fault_on_a_compacted_topic(codec: Codec) ->
 
 def test_a_model_repo_that_cannot_be_read_is_told_on_its_declaration(codec: Codec) -> None:
     event = {"model": "m", "repo_hash": "", "repo_uri": "sha256:x", "actor": "a", "time": NOON}
-    error = refusal(codec, "models", event, view({}, {"sha256:x": "it is not stored"}))
+    error = refusal(codec, "models", event, context({}, {"sha256:x": "it is not stored"}))
     assert error.reason == "unhandled"
     assert "it is not stored" in str(error)
 
