@@ -80,5 +80,5 @@ def words(found: Findings) -> str:
         f"{found.answers:,} answers, {found.feedback:,} feedback, {found.poison:,} poison: "
         f"{found.lost} lost, {found.doubled} doubled, {found.changed} changed; outcomes "
         f"{found.outcomes_lost} lost, {found.outcomes_wrong} wrong; "
-        f"{found.dead_dead_letters_lost} dead dead letters lost"
+        f"{found.dead_letters_lost} dead letters lost"
     )

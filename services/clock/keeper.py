@@ -123,8 +123,8 @@ class Keeper:
         """Writes no tick. Of one that was written before this replica kept time the broker can tell
         how long ago: the same tick again, which passes no time, bears its clock's time."""
         if self._away_ms is None:
-            self._away_ms = 0
             ticker.write(last.time)
+            self._away_ms = 0  # until it is read back
         elif not self._refused:
             self._refused = True
             why = (

@@ -1,26 +1,41 @@
-"""Checkpoints as they were written up to November 2026, before a service had a runtime: an upgrade
-must not cost a detector its evidence."""
+"""Checkpoints of older releases: those before a service had a runtime, and those before verdicts
+were remembered. An upgrade must not cost a detector its evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from driftgate.events import Routing, Verdict
 from services.drift_detector.deduplication import Seen
 
 Json = dict[str, Any]
 
+REMEMBERED_SINCE = (Verdict.TOPIC, Routing.TOPIC)
+
 
 def upgraded(written: Json) -> Json:
-    """The checkpoint as it is written now, from either."""
+    """The checkpoint as it is written now, from any of them."""
     if "models" in written:
-        return written
+        return read_again(written)
     evidence = written["evidence"]
     models = {*written["repos"], *evidence["live"], *(seen["model"] for seen in written["waiting"])}
     return {
         "positions": positions(written),
         "models": {model: model_state(model, written) for model in sorted(models)},
     }
+
+
+def read_again(written: Json) -> Json:
+    """Verdicts and routing once more from their beginning, where nothing of them was remembered."""
+    if all("judged" in found for found in written["models"].values()):
+        return written
+    kept = {
+        at: offset
+        for at, offset in written["positions"].items()
+        if at.rpartition("-")[0] not in REMEMBERED_SINCE
+    }
+    return written | {"positions": kept}
 
 
 def positions(written: Json) -> Json:

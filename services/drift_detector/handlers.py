@@ -51,8 +51,8 @@ class Declared:
     repo_uri: str
 
 
-# A launch may be read before the declaration that was sent with it: so often it is tried, 2 to 4 s.
-TRIES_UNDECLARED = 4
+# A launch may be read before the declaration that was sent with it: so often it is tried, 3 to 6 s.
+TRIES_UNDECLARED = 7
 
 
 class NotDeclaredYet(Retriable):

@@ -130,7 +130,7 @@ def cause(state: State, event: Event, decision: Decision) -> dict[str, Any]:
         case "hold":
             return {"epoch": state.epoch, "reason": decision.numbers["reason"]}
         case "refusal":
-            return {"epoch": state.epoch, "router": decision.numbers["router"]}
+            return {"epoch": state.epoch, **decision.numbers}
     return {"epoch": state.epoch}
 
 
@@ -222,7 +222,7 @@ def on_ack(state: State, ack: RoutingAck, at: Situation) -> Step:
     if ack.status != REFUSED:
         return done
     told = f"{ack.router} refuses epoch {ack.epoch}, and goes on with what it had: {ack.reason}"
-    numbers = {"router": ack.router}
+    numbers = {"router": ack.router} | ({"retrying": True} if ack.retrying else {})
     named = Decision("refusal", state.challenger or state.champion, told, numbers)
     return replace(done, decisions=(named, *done.decisions))
 

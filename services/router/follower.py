@@ -117,8 +117,10 @@ class Follower:
     def standing(self, routing: Routing, views: Views, now: int) -> Standing | None:
         """Where this router stands with a record's model; None while it served nothing of it."""
         load = self._loads.get(routing.model)
-        if load is not None and (error := load.error or load.outage) is not None:
-            return self.stands(load.routing, error, load.running)
+        if load is not None and (error := load.error) is not None:
+            return self.stands(load.routing, error)
+        if load is not None and (outage := load.outage) is not None:
+            return self.stands(load.routing, outage, retrying=True)
         served = self.versions.snapshot.get(routing.model)
         return self.stands(served.routing) if served is not None else None
 

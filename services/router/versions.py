@@ -77,12 +77,17 @@ class Versions:
         """
         if (before := self.already(routing)) is not None:
             return before
+        comes_again = False
         try:
             with self.awaiting(routing):
                 return self.swap(self.prepare(routing))
+        except Retriable:
+            comes_again = True  # and needs what was fetched
+            raise
         finally:
             self.compute.submit(self.drop).result()
-            self.prune()
+            if not comes_again:
+                self.prune()
 
     def already(self, routing: Routing) -> Served | None:
         """What is served of a record already; None where the record is newer.

@@ -163,9 +163,16 @@ class Artifacts:
             raise
         except Exception as error:
             message = f"artifact store {self._root}: {type(error).__name__}: {error}"
-            if isinstance(error, ValueError) or getattr(error, "errno", None) in BAD_NAME:
+            if self._refuses_name(error):
                 raise Terminal(message) from error
             raise ArtifactsUnavailable(message) from error
+
+    def _refuses_name(self, error: Exception) -> bool:
+        """Whether a name is what is wrong. An object store says EINVAL of a token that has run
+        out, or of an upload that was cut short, too."""
+        if not isinstance(self._fs, LocalFileSystem):
+            return False
+        return isinstance(error, ValueError) or getattr(error, "errno", None) in BAD_NAME
 
     def _blob(self, digest: str) -> str:
         return f"{self._root}/blobs/{digest[:2]}/{digest}"

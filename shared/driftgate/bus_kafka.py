@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock, RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
@@ -180,71 +180,129 @@ class KafkaBus:
         return self._admin
 
 
+class Sent(NamedTuple):
+    """A record on its way."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    future: Any
+
+
 class KafkaSender:
     """An idempotent producer: a retry inside the client never doubles a record."""
 
     def __init__(self, servers: Sequence[str], give_up_seconds: float = GIVE_UP_SECONDS) -> None:
-        give_up_ms = int(give_up_seconds * 1000)
-        with guarded(f"connecting to Kafka at {servers}"):
-            self._producer = connected(
+        self._servers, self._give_up_ms = servers, int(give_up_seconds * 1000)
+        self._producer = self._connected()
+        self._lock = Lock()
+        self._pending: deque[Sent] = deque()
+        self._failed: Exception | None = None  # the first failure since the last flush
+        self._given_up = False
+
+    def _connected(self) -> Any:
+        with guarded(f"connecting to Kafka at {self._servers}"):
+            return connected(
                 KafkaProducer,
-                servers,
+                self._servers,
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=1,
-                delivery_timeout_ms=give_up_ms,
-                request_timeout_ms=min(REQUEST_MS, give_up_ms // 2),
-                max_block_ms=give_up_ms // 3,  # as long as the client looks for the partition
+                delivery_timeout_ms=self._give_up_ms,
+                request_timeout_ms=min(REQUEST_MS, self._give_up_ms // 2),
+                max_block_ms=self._give_up_ms // 3,  # as long as it looks for the partition
                 max_request_size=MAX_RECORD_BYTES,
                 compression_type="lz4",
             )
-        self._lock = Lock()
-        self._pending: deque[Any] = deque()
-        self._failed: Any = None  # the first that was not acknowledged since the last flush
-        self._given_up = False
 
     def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         with guarded(f"sending to {topic}"):
-            try:
-                sent = self._producer.send(topic, key=key, value=value)
-            except KafkaError as error:
-                self._given_up |= not isinstance(error, REFUSED)
-                raise
+            sent = self._sent(topic, key, value)
         with self._lock:
             self._pending.append(sent)
-            self._forget_done()
+            refused = self._forget_done()
+        if refused:
+            with guarded(f"sending to {topic} what was refused beside another record"):
+                try:
+                    self._send_apart(refused)
+                except REFUSED as error:
+                    self._failed = self._failed or error
 
-    def _forget_done(self) -> None:
+    def _sent(self, topic: str, key: bytes | None, value: bytes | None) -> Sent:
+        try:
+            return Sent(topic, key, value, self._producer.send(topic, key=key, value=value))
+        except KafkaError as error:
+            self._given_up |= not isinstance(error, REFUSED)
+            raise
+
+    def _forget_done(self) -> list[Sent]:
         """So that memory stays bounded where nobody flushes: the client's own buffer bounds what
-        is not done."""
-        while self._pending and self._pending[0].is_done:
+        is not done. Returns what was refused."""
+        refused = []
+        while self._pending and self._pending[0].future.is_done:
             done = self._pending.popleft()
-            if done.failed() and self._failed is None:
-                self._failed = done
+            if isinstance(done.future.exception, REFUSED):
+                refused.append(done)
+            elif done.future.failed():
+                self._failed = self._failed or done.future.exception
+        return refused
 
     def flush(self) -> None:
         with self._lock:
-            pending = [f for f in (self._failed, *self._pending) if f is not None]
+            pending, failed = list(self._pending), self._failed
             self._pending.clear()
             self._failed = None
         with guarded(f"waiting {FLUSH_SECONDS:g} s for Kafka's acknowledgement"):
             deadline = time.monotonic() + FLUSH_SECONDS
             self._given_up = True  # until all are acknowledged
-            refused: KafkaError | None = None
-            for future in pending:
-                try:
-                    future.get(timeout=max(0.0, deadline - time.monotonic()))
-                except REFUSED as error:
-                    refused = error
+            if failed is not None and not isinstance(failed, REFUSED):
+                raise failed
+            refused = [sent for sent in pending if is_refused(sent, deadline)]
             self._given_up = False
-            if refused is not None:
-                raise refused
+            if refused:
+                self._send_apart(refused)
+            if failed is not None:
+                raise failed
+
+    def _send_apart(self, refused: Sequence[Sent]) -> None:
+        """After the broker refused a record, the client takes every other one for refused as well,
+        for good: a new client sends them one by one, and tells which it is."""
+        error: KafkaError | None = None
+        self._renew()
+        for sent in refused:
+            try:
+                again = self._sent(sent.topic, sent.key, sent.value)
+                again.future.get(timeout=FLUSH_SECONDS)
+            except REFUSED as why:
+                error = why
+                self._renew()
+        if error is not None:
+            raise error
+
+    def _renew(self) -> None:
+        before, self._producer = self._producer, self._connected()
+        before._sender.force_close()
+        with suppress(KafkaTimeoutError):
+            before.close(timeout=DROP_SECONDS)
 
     def close(self) -> None:
         if self._given_up:  # the client's own close would wait for it, and send it
             self._producer._sender.force_close()
         with suppress(KafkaTimeoutError):
             self._producer.close(timeout=DROP_SECONDS if self._given_up else None)
+
+
+def is_refused(sent: Sent, deadline: float) -> bool:
+    """Whether the broker will never take a record, once it is known.
+
+    Raises:
+        KafkaError: it is not known by the deadline, or failed for another reason.
+    """
+    try:
+        sent.future.get(timeout=max(0.0, deadline - time.monotonic()))
+    except REFUSED:
+        return True
+    return False
 
 
 class KafkaMember(ConsumerRebalanceListener):

@@ -15,6 +15,8 @@ from driftgate.machine_clock import machine_ms
 
 # Between two looks at topic clock, s. Between ticks the time goes on at the pace that they tell.
 LOOK_SECONDS = 5.0
+# The client's calls take up to half a minute while Kafka is away; nobody waits for one that ends.
+CLOSE_SECONDS = 1.0
 # Enough to find the newest, though two clocks may write at once.
 TICKS_LOOKED_AT = 8
 
@@ -60,9 +62,9 @@ class SystemClock:
                 self._last = (tick.time, tick.pace, record.timestamp)
 
     def close(self) -> None:
-        """Returns once the thread has ended."""
+        """Returns once the thread has ended, or waits for a bus that does not answer."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while not self._closing.wait(LOOK_SECONDS):

@@ -109,6 +109,20 @@ def test_a_name_that_no_store_takes_is_not_tried_for_ever(tmp_path: Path, name: 
             work()
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EINVAL, "token expired"), ValueError("400")])
+def test_what_a_distant_store_says_in_the_words_of_a_bad_name_is_tried_again(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Artifacts("memory://distant")
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(store._fs, "pipe_file", fails)
+    with pytest.raises(ArtifactsUnavailable):
+        store.put(b"weights")
+
+
 def test_files_in_memory_are_stored_as_a_folder_is(store: Artifacts, tmp_path: Path) -> None:
     files = {"a.json": b"{}", "b.bin": b"\0"}
     for name, data in files.items():

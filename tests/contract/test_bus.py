@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,7 +72,7 @@ def until(done: Callable[[], bool], *consumers: Consumer) -> list[Record]:
     what they read."""
     found: list[Record] = []
     deadline = time.monotonic() + DEADLINE_S
-    with ThreadPoolExecutor(len(consumers)) as members:
+    with ThreadPoolExecutor(len(consumers) or 1) as members:
         while not done():
             assert time.monotonic() < deadline, f"not in {DEADLINE_S} s; read {found}"
             for read in members.map(lambda consumer: consumer.poll(POLL_S), consumers):
@@ -110,6 +111,34 @@ def test_what_is_too_large_is_refused_for_good_and_the_rest_is_taken(
     producer.flush()
     producer.close()
     assert [record.value for record in bus.read_all([topic])] == [b"1", b"2"]
+
+
+@pytest.mark.stack
+def test_what_the_broker_alone_refuses_costs_no_other_record(kafka: KafkaBus) -> None:
+    """Its own limit is often lower than ours. Its refusal ends the client's producer for good."""
+    topic = new_topic(kafka)
+    kafka.admin.alter_configs([bus_kafka.as_resource(topic, {"max.message.bytes": "10000"})])
+    producer = kafka.producer()
+
+    def is_in_force() -> bool:
+        producer.send(topic, b"a", os.urandom(20_000))
+        try:
+            producer.flush()
+        except BusRefused:
+            return True
+        return False
+
+    until(is_in_force)
+    before = sum(kafka.ends([topic]).values())
+    for value in (b"1", os.urandom(20_000), b"2"):
+        producer.send(topic, b"a", value)
+    with pytest.raises(BusRefused):
+        producer.flush()
+    producer.send(topic, b"a", b"3")
+    producer.flush()
+    producer.close()
+    since = {Position(topic, 0): before}
+    assert {record.value for record in kafka.read_all([topic], since)} == {b"1", b"2", b"3"}
 
 
 def test_a_partition_keeps_the_order_of_sending(bus: Bus) -> None:

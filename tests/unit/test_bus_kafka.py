@@ -13,6 +13,8 @@ from driftgate import bus_kafka
 from driftgate.bus_kafka import KafkaSender
 from driftgate.errors import BusRefused, BusUnavailable
 
+LARGE = b"larger than the broker takes"
+
 
 class Sent(Future):
     """As kafka-python's, which is waited for by `get`."""
@@ -24,7 +26,8 @@ class Sent(Future):
 
 
 class Client:
-    """Takes records and acknowledges them when told to; `entered` and `go_on` hold a send up."""
+    """Takes records and acknowledges them when told to, but for those that are too large; `entered`
+    and `go_on` hold a send up."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.sent: list[Sent] = []
@@ -34,12 +37,14 @@ class Client:
         self.entered, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
 
-    def send(self, *_: Any, **__: Any) -> Sent:
+    def send(self, topic: str, key: bytes, value: bytes) -> Sent:
         if self.refuses is not None:
             raise self.refuses
         self.entered.set()
         assert self.go_on.wait(30)
         self.sent.append(Sent())
+        if value == LARGE:
+            self.sent[-1].failure(MessageSizeTooLargeError("too large"))
         return self.sent[-1]
 
     def force_close(self) -> None:
@@ -96,14 +101,12 @@ def test_a_record_that_is_never_taken_is_told_when_all_others_are_acknowledged(
     client: Client,
 ) -> None:
     sender = KafkaSender(["k:1"])
-    for _ in range(3):
-        sender.send("t", b"k", b"v")
+    for value in (b"v", LARGE, b"v"):
+        sender.send("t", b"k", value)
     client.sent[0].success(None)
-    client.sent[1].failure(MessageSizeTooLargeError("too large"))
     with pytest.raises(BusUnavailable, match="not acknowledged"):
         sender.flush()  # the third may still come
-    sender.send("t", b"k", b"v")
-    client.sent[3].failure(MessageSizeTooLargeError("too large"))
+    sender.send("t", b"k", LARGE)
     with pytest.raises(BusRefused, match="too large"):
         sender.flush()
     sender.flush()
@@ -128,3 +131,15 @@ def test_what_nobody_waited_for_is_sent_on_close(client: Client) -> None:
         sender.send("t", b"k", b"v")
     sender.close()
     assert client.closed == [None]
+
+
+def test_a_refusal_costs_no_later_record_where_nobody_flushes(client: Client) -> None:
+    """The client that was refused takes nothing any more; another one goes on."""
+    sender = KafkaSender(["k:1"])
+    sender.send("t", b"k", LARGE)
+    assert client.closed[:2] == [0, bus_kafka.DROP_SECONDS]
+    sender.send("t", b"k", b"v")
+    client.sent[-1].success(None)
+    with pytest.raises(BusRefused, match="too large"):
+        sender.flush()
+    sender.flush()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
+from driftgate.errors import BusUnavailable
 from driftgate.events import Model, Tick
 from driftgate.health import Health, log_for
 from driftgate.runtime.clock import Clock
@@ -154,6 +157,25 @@ def test_time_that_passed_while_nobody_kept_it_passes() -> None:
     machine.passed += 3 * DAY_MS / 1000
     machine.play(20, machine.keeper())
     assert machine.ticks[-1].time >= NOON + 6 * DAY_MS
+
+
+def test_a_night_without_kafka_at_the_start_stops_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    machine.play(11, machine.keeper())
+    machine.at += 3 * DAY_MS
+    write, away = Ticker.write, iter([True])
+
+    def sometimes(ticker: Ticker, time: int) -> None:
+        if next(away, False):
+            raise BusUnavailable("Kafka is starting too")
+        write(ticker, time)
+
+    monkeypatch.setattr(Ticker, "write", sometimes)
+    keeper = machine.keeper()
+    with pytest.raises(BusUnavailable):
+        machine.play(1, keeper)
+    machine.play(20, keeper)
+    assert machine.ticks[-1].time >= NOON + 3 * DAY_MS
 
 
 def test_live_time_follows_a_world_s_whenever_that_was() -> None:

@@ -725,6 +725,23 @@ def test_a_checkpoint_of_845e35d_goes_on(harness: Harness) -> None:
     assert json.loads(harness.path.read_bytes())["models"]
 
 
+def test_a_checkpoint_without_verdicts_takes_them_up(harness: Harness) -> None:
+    """As the release wrote it that first had the runtime."""
+    harness.launch()
+    harness.put(routing(1, day(0), epoch=3, challenger=2))
+    harness.ticker.write(day(1))
+    harness.run()
+    written = json.loads(harness.path.read_bytes())
+    for found in written["models"].values():
+        del found["judged"], found["under"]["challengers"], found["under"]["newest"]
+    harness.path.write_text(json.dumps(written))
+    harness.start()
+    assert not harness.state.judged
+    harness.run()
+    assert harness.state.judged == {"post:launch:launch": 1}
+    assert harness.state.under.challengers == (2,)
+
+
 def test_requests_are_remembered_in_a_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deduplication, "REMEMBERED", 1000)
     monkeypatch.setattr(deduplication, "SEGMENT", 100)

@@ -323,6 +323,10 @@ def test_a_router_that_refuses_is_named_and_stops_nobody() -> None:
     assert first.state is at
     assert (only(first).name, only(first).version) == ("refusal", 3)
     assert "router-1 refuses epoch 9" in only(first).summary
+    waits = ack(9, "refused", "router-1", retrying=True)
+    told = react(at, waits, acks=[ack(8), waits])
+    causes = [cause(at, refusing, only(first)), cause(at, waits, only(told))]
+    assert causes[0] != causes[1]  # what it waited for is no reason to be silent of what it met
     done = react(at, ack(9), acks=[ack(9), refusing])
     assert done.state.stage == "shadow"
     assert done.state.summary == "to stage shadow: 1 router holds it; router-1 refuses it: corrupt"

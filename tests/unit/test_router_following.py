@@ -20,6 +20,7 @@ from releasing import NOW, until
 from router_harness import BASE, CODEC, MODEL, World
 
 from driftgate import files
+from driftgate.artifacts import digest_of
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import ArtifactsUnavailable, BusUnavailable
@@ -483,6 +484,27 @@ def test_artifacts_that_are_away_are_waited_for(
     world.route(1, [world.arm(1, 10_000)])
     assert world.acks() == [(1, "serving")]
     assert not outage
+
+
+def test_what_was_fetched_is_not_fetched_again_at_each_try_of_an_outage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where one of many adapters comes late, or a base."""
+    there, outage = world.artifacts.get_folder, [ArtifactsUnavailable("cut off")] * 3
+    late = world.arm(2, 5_000)
+    fetched: list[str] = []
+
+    def some(uri: str, into: Path) -> Path:
+        if uri == late["adapter_uri"] and outage:
+            raise outage.pop()
+        if not (into / digest_of(uri)).exists():
+            fetched.append(uri)
+        return there(uri, into)
+
+    monkeypatch.setattr(world.artifacts, "get_folder", some)
+    world.route(1, [world.arm(1, 5_000), late])
+    assert world.acks() == [(1, "serving")]
+    assert len(fetched) == len(set(fetched))
 
 
 def test_models_that_all_take_long_are_waited_for_a_second_together(world: World) -> None:

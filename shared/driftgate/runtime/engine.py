@@ -240,6 +240,7 @@ class Engine:
             except Retriable as error:  # whose it is is not known
                 self.order.put_back(records[index:], self._again(Key(record.position, ""), error))
                 return
+            self._worked(Key(record.position, ""))
             if event is None or isinstance(event, Tick):
                 self._known_at_once(event, record)
                 continue

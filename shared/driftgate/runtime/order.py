@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from driftgate.bus import Position, Record
@@ -117,15 +118,18 @@ class Order:
         return self._take_new(cut) or self._take_waiting(at)
 
     def _take_waiting(self, at: float) -> Part | Held | None:
-        for model, (part, until) in self._parts.items():
-            if until <= at:
-                del self._parts[model]
-                return part
-        for key, (held, until) in self._held.items():
-            if until <= at:
-                del self._held[key]
-                return held
-        return None
+        """What has been due for longest, so that what is slow to fail has no more than its turn."""
+        waiting: list[tuple[Part | Held, float]] = [*self._parts.values(), *self._held.values()]
+        if not waiting:
+            return None
+        found, until = min(waiting, key=itemgetter(1))
+        if until > at:
+            return None
+        if isinstance(found, Part):
+            del self._parts[found.model]
+        else:
+            del self._held[found.key]
+        return found
 
     def _take_new(self, cut: Cut | None) -> list[Record] | None:
         """Records of one partition that lie before the next tick."""
