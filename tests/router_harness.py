@@ -169,7 +169,12 @@ class World:
         self.topics.send("routing", self.record(epoch, arms, shadows, **more))
         self.look()
 
-    def tick(self, time: int, pace: float = 0.0) -> None:
+    def goes_on(self, patience: float) -> None:
+        """From now on time goes on between ticks, and a record is waited for so long, s."""
+        self.tick(releasing.NOW, 1.0)
+        self.follower.patience = patience
+
+    def tick(self, time: int, pace: float = 1.0) -> None:
         self.topics.send("clock", {"world": "w", "time": time, "positions": {}, "pace": pace})
         self.look()
 

@@ -21,10 +21,11 @@ from driftgate.topology import ROUTER
 from services.router.loading import Load
 from services.router.versions import Versions, summary
 
-# So long a start waits for what was served last, s: a base on disk takes seconds.
+# So long a start waits for what was served last, s: a base on disk takes seconds. So long records
+# are waited for too where time stands still between ticks, and the leases with it.
 LOAD_SECONDS = 30.0
-# So long records are waited for between two ticks, s, all of them together: while they are, no
-# lease is renewed. What comes of one that takes longer is told at a tick.
+# So long records are waited for between two ticks, s, all of them together, where time goes on: no
+# lease is renewed meanwhile. What comes of one that takes longer is told at a tick.
 FOLLOW_SECONDS = 1.0
 LEASE_MS = 60_000
 
@@ -67,6 +68,7 @@ class Follower:
     _loads: dict[str, Load] = field(default_factory=dict)
     _followed: dict[str, Followed] = field(default_factory=dict)
     _waited: float = 0.0
+    _goes_on: bool = False
     _told: dict[str, RoutingAck] = field(default_factory=dict)
 
     def service(self) -> Service:
@@ -74,7 +76,7 @@ class Follower:
             name=ROUTER,
             handlers={
                 Routing: Handler(acknowledge, self.follow),
-                Tick: Handler(acknowledge, self.ticked, each=followed),
+                Tick: Handler(acknowledge, self.ticked, each=self.followed),
             },
             views=(View(Routing),),
             observe=self.observe,
@@ -103,6 +105,11 @@ class Follower:
             self.wait(self.load(routing))
         return self.standing(routing, views, now)
 
+    def followed(self, tick: Tick, views: Views) -> Iterable[Routing]:
+        """The newest record of each model."""
+        self._goes_on = tick.pace > 0
+        return views[Routing].values()
+
     def ticked(self, routing: Routing, views: Views, now: int) -> Standing | None:
         """Time passed: records are waited for again."""
         self._waited = 0.0
@@ -110,8 +117,8 @@ class Follower:
 
     def wait(self, load: Load) -> None:
         """For as long as records may be waited for before the next tick."""
-        begin = time.monotonic()
-        load.wait(max(0.0, self.patience - self._waited))
+        begin, patience = time.monotonic(), self.patience if self._goes_on else LOAD_SECONDS
+        load.wait(max(0.0, patience - self._waited))
         self._waited += time.monotonic() - begin
 
     def standing(self, routing: Routing, views: Views, now: int) -> Standing | None:
@@ -186,11 +193,6 @@ def is_stale(record: Followed, newest: Followed) -> bool:
     """Whether a record comes after a higher epoch. One that lies before it is of a topic that was
     made anew."""
     return record.epoch < newest.epoch and record.offset > newest.offset
-
-
-def followed(tick: Tick, views: Views) -> Iterable[Routing]:
-    """The newest record of each model."""
-    return views[Routing].values()
 
 
 def acknowledge(standing: Standing | None, views: Views, now: int) -> Iterable[Effect]:

@@ -10,7 +10,7 @@ import shutil
 import weakref
 from itertools import count
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 from time import monotonic
 from typing import Any
 
@@ -112,7 +112,7 @@ def test_an_epoch_below_the_highest_on_the_topic_is_passed_over(world: World) ->
 
 
 def test_a_stale_record_ends_no_load_that_goes_on(world: World) -> None:
-    world.follower.patience = 0.01
+    world.goes_on(0.01)
     world.slow[BASE] = Event()
     world.route(7, [world.arm(1, 10_000)])
     world.route(6, [world.arm(2, 10_000)])
@@ -343,7 +343,7 @@ def test_files_of_what_is_loading_or_was_not_served_since_a_start_stay(world: Wo
     world.lacking.add(BASE)
     world.start()
     world.follower.recall()
-    world.follower.patience = 0.01
+    world.goes_on(0.01)
     world.slow["base-b"] = Event()
     world.route(1, [two], model="another", base="base-b")
     until(lambda: two["digest"] in fetched(world))
@@ -439,7 +439,7 @@ def test_an_error_that_nobody_foresaw_refuses_the_record_by_name(
 
 def test_a_base_that_takes_long_holds_up_no_other_model_and_no_rollback(world: World) -> None:
     world.route(1, [world.arm(1, 10_000)])
-    world.follower.patience = 0.01
+    world.goes_on(0.01)
     world.slow["base-b"] = Event()
     world.route(2, [world.arm(2, 10_000, base="base-b")])
     world.route(1, [world.arm(3, 10_000)], model="another")
@@ -458,7 +458,7 @@ def test_a_base_that_takes_long_holds_up_no_other_model_and_no_rollback(world: W
 
 
 def test_what_came_of_a_long_load_is_told_at_a_tick(world: World) -> None:
-    world.follower.patience = 0.01
+    world.goes_on(0.01)
     world.slow[BASE] = Event()
     world.route(1, [world.arm(1, 10_000)])
     world.tick(NOW + 1)
@@ -507,9 +507,19 @@ def test_what_was_fetched_is_not_fetched_again_at_each_try_of_an_outage(
     assert len(fetched) == len(set(fetched))
 
 
+def test_where_time_stands_still_a_record_is_waited_for(world: World) -> None:
+    """As in a simulated world, whose next tick waits for the router."""
+    world.goes_on(0.01)
+    world.tick(NOW + 1, pace=0.0)
+    world.slow["base-b"] = Event()
+    Timer(0.5, world.slow["base-b"].set).start()
+    world.route(1, [world.arm(1, 10_000)], base="base-b")
+    assert world.acks() == [(1, "serving")]
+
+
 def test_models_that_all_take_long_are_waited_for_a_second_together(world: World) -> None:
     """While the loop waits, no lease is renewed: on a paced clock one ends in seconds."""
-    world.follower.patience = 0.5
+    world.goes_on(0.5)
     world.slow["base-b"] = Event()
     world.route(1, [world.arm(1, 10_000)])
     records = [
@@ -537,7 +547,7 @@ def test_artifacts_that_stay_away_are_told_as_a_refusal_and_tried_further(
         return there(uri, into)
 
     full.set()
-    world.follower.patience = 0.01
+    world.goes_on(0.01)
     monkeypatch.setattr(world.artifacts, "get_folder", away)
     world.route(2, [world.arm(2, 10_000)])
     until(lambda: next(tries) > 1)
