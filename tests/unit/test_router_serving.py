@@ -265,7 +265,7 @@ def test_what_time_it_is_says_the_newest_tick_and_the_machine_before_any(world: 
     async def app(stub: Any, _: Any) -> None:
         before = machine_ms()
         await stub.Predict(ask(request_id="early", time_ms=0))
-        world.tick(NOW)
+        world.tick(NOW, pace=0.0)
         await stub.Predict(ask(request_id="later", time_ms=0))
         times = {event["request_id"]: event["time"] for event in world.read("inferences")}
         assert before <= times["early"] <= machine_ms()
