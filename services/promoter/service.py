@@ -88,8 +88,13 @@ class Promoter:
                 View(Routing, own=True),
                 View(RoutingAck, key=by_router),
             ),
+            begin=self.begin,
             observe=self.observe,
         )
+
+    def begin(self, views: Views) -> Iterable[Effect]:
+        self.keep_repos(views)
+        return ()
 
     def gather(self, part: Part, views: Views, now: int) -> Gathered:
         """
@@ -139,9 +144,14 @@ class Promoter:
         for event in sent:
             if isinstance(event, events.Rollout) and (event.model, event.epoch) in begun:
                 metrics.STAGES.labels(event.model, event.stage).inc()
-        states = views[events.Rollout].values()
-        self.health.heartbeat(activity=activity(states))
-        self.repos.keep(frozenset().union(*(State.of(state).repo_hashes for state in states)))
+        self.health.heartbeat(activity=activity(views[events.Rollout].values()))
+        if any(isinstance(event, events.Rollout) for event in sent):
+            self.keep_repos(views)
+
+    def keep_repos(self, views: Views) -> None:
+        """Those that a state names; the others are forgotten."""
+        states = map(State.of, views[events.Rollout].values())
+        self.repos.keep(frozenset().union(*(state.repo_hashes for state in states)))
 
 
 def by_router(ack: RoutingAck) -> tuple[str, str]:
