@@ -101,6 +101,13 @@ class Harness:
     def passes(self, version: int, **more: Any) -> None:
         self.tell("verdicts", self.verdict(version, **more))
 
+    def tries_another_repo(self, folder: Path) -> None:
+        """Version 1 is champion, and version 2 is loading, under a model repo of its own."""
+        self.passes(1)
+        self.acknowledged()
+        other = releasing.publish_repo(folder, self.artifacts, M, "watch_days: 3")
+        self.passes(2, repo_hash=other)
+
     def acks(self, *routers: str, status: str = "serving", epoch: int = 0) -> list[dict[str, Any]]:
         at = epoch or self.newest("routing")["epoch"]
         return [
@@ -430,10 +437,7 @@ def test_a_missing_model_repo_stops_the_ticks_of_its_model_alone(
 def test_a_rollback_is_obeyed_though_the_challengers_model_repo_is_gone(
     harness: Harness, tmp_path: Path
 ) -> None:
-    harness.passes(1)
-    harness.acknowledged()
-    gone = releasing.publish_repo(tmp_path / "gone", harness.artifacts, M, "watch_days: 3")
-    harness.passes(2, repo_hash=gone)
+    harness.tries_another_repo(tmp_path / "gone")
     harness.acknowledged()
     harness.lose_repo()
     harness.tell("commands", releasing.command(M, "rollback"))
@@ -513,10 +517,7 @@ def test_a_base_that_no_router_can_load_costs_the_champion_nothing(
 def test_acknowledgements_make_no_dead_letters_while_the_model_repo_is_gone(
     harness: Harness, tmp_path: Path
 ) -> None:
-    harness.passes(1)
-    harness.acknowledged()
-    gone = releasing.publish_repo(tmp_path / "gone", harness.artifacts, M, "watch_days: 3")
-    harness.passes(2, repo_hash=gone)
+    harness.tries_another_repo(tmp_path / "gone")
     harness.lose_repo()
     for _ in range(3):
         harness.acknowledged("router-0", "router-1")
