@@ -218,7 +218,7 @@ def now(found: Settings) -> int:
     """
     from driftgate.bus_kafka import KafkaBus
     from driftgate.codec import Codec
-    from driftgate.runtime.clock import system_time
+    from driftgate.system_clock import system_time
 
     with closing(KafkaBus(found.kafka)) as bus:
         return system_time(bus, Codec.load(found.schemas, found.registry))

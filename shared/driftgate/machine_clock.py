@@ -1,4 +1,4 @@
-"""The machine's clock. What decides does not read it: time comes as ticks (`runtime.clock`)."""
+"""The machine's clock. What decides does not read it: time comes as ticks (`system_clock`)."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from driftgate.bus_memory import MemoryBus
 from driftgate.bus_tools import events, newest, publish
 from driftgate.codec import Codec
 from driftgate.events import Model, Tick
-from driftgate.runtime.clock import system_time
 from driftgate.runtime.ticker import Ticker
+from driftgate.system_clock import system_time
 
 NOON = 1_790_000_000_000
 

@@ -12,8 +12,8 @@ from driftgate.codec import Codec
 from driftgate.errors import BusUnavailable
 from driftgate.events import Model, Tick
 from driftgate.health import Health, log_for
-from driftgate.runtime.clock import Clock
 from driftgate.runtime.ticker import Ticker
+from driftgate.system_clock import Clock
 from services.clock.keeper import Keeper
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")

@@ -3,10 +3,10 @@
 poll → order by time → decode → gather → decide → send → remember → commit
 """
 
-from driftgate.runtime.clock import Clock
 from driftgate.runtime.loop import Runtime, stop_on_signals
 from driftgate.runtime.service import AuditDraft, Effect, Handler, Service
 from driftgate.runtime.views import View, Views
+from driftgate.system_clock import Clock
 
 __all__ = [
     "AuditDraft",

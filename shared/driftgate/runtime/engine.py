@@ -17,10 +17,10 @@ from driftgate.errors import BadInput, BusUnavailable, Retriable, Terminal
 from driftgate.events import AnyEvent, AuditEntry, Tick
 from driftgate.health import Health, Log
 from driftgate.runtime.backoff import Backoff
-from driftgate.runtime.clock import Clock
 from driftgate.runtime.order import Cut, Held, Key, Order, Part
 from driftgate.runtime.service import AuditDraft, Effect, Handler, Memory, Service
 from driftgate.runtime.views import TICKS_KEPT, Views
+from driftgate.system_clock import Clock
 
 DEAD_LETTER = "dead-letter"
 # Two clocks may have written each tick, for as long as Kafka had not noticed.

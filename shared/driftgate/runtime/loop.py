@@ -15,9 +15,9 @@ from driftgate.errors import Retriable
 from driftgate.events import Tick
 from driftgate.health import Health, Log
 from driftgate.runtime.backoff import Backoff
-from driftgate.runtime.clock import Clock
 from driftgate.runtime.engine import Engine
 from driftgate.runtime.service import Service
+from driftgate.system_clock import Clock
 
 POLL_SECONDS = 0.2
 
