@@ -23,6 +23,8 @@ from pydantic import (
 
 from driftgate import signals, suites, yaml_problems
 from driftgate.errors import BadConfig
+from driftgate.events import HOUR_MS
+from driftgate.feedback_profiles import Counted, Profile, counted, silence_is_right
 from driftgate.slices import ALL
 from driftgate.suites import FrozenSuite, Part
 from driftgate.tasks import Declared, task_of
@@ -97,6 +99,47 @@ class Data(Part):
     owner: str = "unknown"
     licence: str = "unknown"
     consent: str = "unknown"
+
+
+class Feedback(Part):
+    """Which answers get feedback, as far as the model's owner knows. Whatever decides asks this."""
+
+    profile: list[Profile] = Field(
+        default=["complaints"],
+        min_length=1,
+        description="how people answer: labels, complaints, corrections, thumbs, edits, review",
+    )
+    settled_hours: Annotated[float, Field(gt=0)] = Field(
+        72, description="who has said nothing by then says nothing"
+    )
+
+    @field_validator("profile")
+    @classmethod
+    def each_once(cls, profile: list[Profile]) -> list[Profile]:
+        if len(set(profile)) != len(profile):
+            raise ValueError(f"each profile once, but they are {profile}")
+        return profile
+
+    @property
+    def counted(self) -> Counted | None:
+        return counted(self.profile)
+
+    @property
+    def silence_is_right(self) -> bool:
+        return silence_is_right(self.profile)
+
+    @property
+    def settled_ms(self) -> int:
+        return round(self.settled_hours * HOUR_MS)
+
+
+class Review(Part):
+    """A random sample of answers that reviewers look at."""
+
+    share: Share = Field(0.0, description="of requests, whatever was answered")
+    twice: Share = Field(0.1, description="share of the sample that two reviewers look at")
+    days: Positive = Field(14, description="older requests are asked no more")
+    instructions: str = Field("1", description="version of the instructions for reviewers")
 
 
 class Monitor(Part):
@@ -234,6 +277,8 @@ class ModelYaml(Part):
     base: Base
     method: Method = Method()
     data: Data = Data()
+    feedback: Feedback = Feedback()
+    review: Review = Review()
     monitors: list[Annotated[Monitor, AfterValidator(watchable)]]
     triggers: Triggers = Triggers()
     gate: Gate
@@ -241,6 +286,16 @@ class ModelYaml(Part):
     scope: dict[str, str] = Field(
         default={}, description="slices a request must have to be served, name: value"
     )
+
+    @model_validator(mode="after")
+    def reviewed(self) -> ModelYaml:
+        if ("review" in self.feedback.profile) != (self.review.share > 0):
+            raise ValueError(
+                f"`feedback.profile` is {self.feedback.profile} and `review.share` is "
+                f"{self.review.share:g}: expected review in the profile and a share above 0, or "
+                "neither"
+            )
+        return self
 
     @model_validator(mode="after")
     def monitors_differ(self) -> ModelYaml:

@@ -156,8 +156,8 @@ def write_files(folder: Path) -> None:
     whole.unlink()
     newest = sorted((folder / "schemas" / "inference").glob("v*.avsc"))[-1]
     schema = json.loads(newest.read_text())
-    for name, field in (("my-inference.avsc", "tenant"), ("new.avsc", "region")):
-        added = {"name": field, "type": ["null", "string"], "default": None, "doc": "an example"}
+    for name, column in (("my-inference.avsc", "tenant"), ("new.avsc", "region")):
+        added = {"name": column, "type": ["null", "string"], "default": None, "doc": "an example"}
         schema["fields"].append(added)
         (folder / name).write_text(json.dumps(schema))
 

@@ -40,6 +40,8 @@ class Inference(AvroRecord):
         subject: The person or account that the text is about; null when there is none.
         epoch: Epoch of the routing record that chose the version; 0 when no router did.
         propensity: Probability with which routing chose this version for a live answer, 0 to 1.
+        refused: Whether the version declined to answer.
+        broken: Whether the output has not the format that the task asks for.
         time: When the request was made. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -65,12 +67,15 @@ class Inference(AvroRecord):
     subject: str | None = None
     epoch: int = 0
     propensity: float = 1.0
+    refused: bool = False
+    broken: bool = False
     time: int
 
 
 # rating: a number; correction: the right label by a user; edit: a better response; review: the
-# label by a reviewer.
-FeedbackKind = Literal["rating", "correction", "edit", "review"]
+# label by a reviewer; metric: a number that the app measures; retraction: what was said before does
+# not hold.
+FeedbackKind = Literal["rating", "correction", "edit", "review", "metric", "retraction"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +92,16 @@ class Feedback(AvroRecord):
         edited: The response as it should have been; for kind edit.
         reason: Why, in the words of who gave it.
         reviewer: Who reviewed; null for end users.
+        propensity: For kind review: chance with which the review sample drew the request, above 0
+            to 1. Null: nobody drew it at random.
+        picked: For kind review: why the request was picked for its value, such as disagreement.
+            Such a review is learned from and enters no estimate. Null: it was drawn at random.
+        instructions: For kind review: version of the instructions that the reviewer followed.
+        metric: For kind metric: name of the number, as model.yaml declares it under
+            rollout.metrics.
+        value: For kind metric: the number.
+        retracts: For kind retraction: feedback_id of what is withdrawn. Null: all that this
+            reviewer, or the users where there is none, said of the request before.
         time: When the feedback was given. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -101,6 +116,12 @@ class Feedback(AvroRecord):
     edited: str | None = None
     reason: str | None = None
     reviewer: str | None = None
+    propensity: float | None = None
+    picked: str | None = None
+    instructions: str | None = None
+    metric: str | None = None
+    value: float | None = None
+    retracts: str | None = None
     time: int
 
 
@@ -120,10 +141,21 @@ class Outcome(AvroRecord):
         label: The right label, when the feedback tells it.
         rating: Rating from 0 to 1, when the feedback tells it.
         edited: The better response, when the feedback tells it.
-        was_correct: Whether the answer was right: output = label, or rating >= 0.5; null when the
-            feedback does not tell.
+        was_correct: Whether the answer was right: output = label, or rating above or below 0.5;
+            null when the feedback does not tell, as a rating of 0.5 does not.
         inference_time: When the request was made. Milliseconds since 1970-01-01 UTC.
         feedback_time: When the feedback was given. Milliseconds since 1970-01-01 UTC.
+        reviewer: As in Feedback.
+        propensity: For kind review: chance with which the review sample drew the request, above 0
+            to 1. Null: nobody drew it at random.
+        picked: For kind review: why the request was picked for its value, such as disagreement.
+            Such a review is learned from and enters no estimate. Null: it was drawn at random.
+        instructions: For kind review: version of the instructions that the reviewer followed.
+        metric: As in Feedback.
+        value: As in Feedback.
+        retracts: As in Feedback.
+        subject: Subject of the inference, as it is stored; null when there is none.
+        heard: Chance with which routing chose the version that gave the live answer, 0 to 1.
         time: The later of the two: when the outcome could first be known. Milliseconds since
             1970-01-01 UTC.
     """
@@ -144,6 +176,15 @@ class Outcome(AvroRecord):
     was_correct: bool | None = None
     inference_time: int
     feedback_time: int
+    reviewer: str | None = None
+    propensity: float | None = None
+    picked: str | None = None
+    instructions: str | None = None
+    metric: str | None = None
+    value: float | None = None
+    retracts: str | None = None
+    subject: str | None = None
+    heard: float = 1.0
     time: int
 
 
@@ -493,6 +534,10 @@ class Routing(AvroRecord):
         rollback_to: Version that a rollback returns to.
         scope: Slices that a request must have to be served, name to value; empty serves all.
         repo_hash: Content hash of the model repo in force.
+        champion: Version at full traffic. Null in records of before: the last of `arms`.
+        standby: Versions that are kept in memory and answer nothing, so that going back to them
+            needs no load.
+        shadow_share: Share of requests that the shadows answer, 0 to 1, drawn by request_id.
         time: When it was decided. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -509,6 +554,9 @@ class Routing(AvroRecord):
     rollback_to: int | None = None
     scope: Mapping[str, str] = field(default_factory=dict)
     repo_hash: str
+    champion: int | None = None
+    standby: tuple[Arm, ...] = ()
+    shadow_share: float = 1.0
     time: int
 
 
@@ -544,8 +592,20 @@ class RoutingAck(AvroRecord):
     time: int
 
 
-# What to do.
-CommandKind = Literal["rollback", "pause", "resume", "promote", "retrain", "erase", "quarantine"]
+# What to do. abort: the challenger leaves without quarantine; approve: the stage that waits for it
+# may begin; release: a version leaves quarantine.
+CommandKind = Literal[
+    "rollback",
+    "pause",
+    "resume",
+    "promote",
+    "retrain",
+    "erase",
+    "quarantine",
+    "abort",
+    "approve",
+    "release",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -651,6 +711,51 @@ class Tick(AvroRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VersionCounts(AvroRecord):
+    """What one version did.
+
+    Attributes:
+        version: Version number.
+        digest: SHA-256 of its adapter, hex.
+        answers: Live answers that apps got.
+        errors: Live answers that it could not compute.
+        shadow_answers: Answers beside those of others.
+        shadow_errors: Answers beside those of others that it could not compute.
+    """
+
+    version: int
+    digest: str
+    answers: int
+    errors: int
+    shadow_answers: int
+    shadow_errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingCounts(AvroRecord):
+    """What the versions of a model did on one router since it began to serve an epoch. Counts only
+    grow, so the newest record says all, and one that is lost or read twice changes nothing.
+
+    Attributes:
+        router: Name of the router replica, or of an app that serves itself.
+        started: Names the process: counts begin anew in another one.
+        model: Name of the model, as in its model.yaml.
+        epoch: Epoch of the routing record that these answers were given under.
+        versions: By version, in the order of the routing record.
+        time: When it was counted. Milliseconds since 1970-01-01 UTC.
+    """
+
+    TOPIC: ClassVar[str] = "serving.counts"
+
+    router: str
+    started: str
+    model: str
+    epoch: int
+    versions: tuple[VersionCounts, ...]
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter(AvroRecord):
     """A record that could not be handled, with its bytes, to be looked at and replayed.
 
@@ -694,6 +799,7 @@ AnyEvent = (
     | Model
     | AuditEntry
     | Tick
+    | ServingCounts
     | DeadLetter
 )
 EVENTS: Final[Mapping[str, type[AnyEvent]]] = {
@@ -711,6 +817,7 @@ EVENTS: Final[Mapping[str, type[AnyEvent]]] = {
     Model.TOPIC: Model,
     AuditEntry.TOPIC: AuditEntry,
     Tick.TOPIC: Tick,
+    ServingCounts.TOPIC: ServingCounts,
     "inferences.dlq": DeadLetter,
     "feedback.dlq": DeadLetter,
     "outcomes.dlq": DeadLetter,
@@ -725,6 +832,7 @@ EVENTS: Final[Mapping[str, type[AnyEvent]]] = {
     "models.dlq": DeadLetter,
     "audit.dlq": DeadLetter,
     "clock.dlq": DeadLetter,
+    "serving.counts.dlq": DeadLetter,
 }
 __all__ = [
     "EVENTS",
@@ -752,8 +860,10 @@ __all__ = [
     "Rollout",
     "Routing",
     "RoutingAck",
+    "ServingCounts",
     "Severity",
     "Signal",
     "Tick",
     "Verdict",
+    "VersionCounts",
 ]
