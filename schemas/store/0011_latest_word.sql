@@ -10,6 +10,10 @@ ALTER TABLE outcomes
     ADD COLUMN IF NOT EXISTS subject Nullable(String),
     ADD COLUMN IF NOT EXISTS heard Float64 DEFAULT 1.0;
 
+ALTER TABLE inferences
+    ADD COLUMN IF NOT EXISTS refused Bool DEFAULT false,
+    ADD COLUMN IF NOT EXISTS broken Bool DEFAULT false;
+
 -- What versions did on each router; see ServingCounts.
 CREATE TABLE IF NOT EXISTS serving_counts
 (

@@ -1,157 +1,309 @@
-"""Analyses a challenger on labelled requests that it and the champion both answered. Pure.
+"""Judges a challenger by what production says of it and of the champion. Pure.
 
-Only pairs count, so neither the share of traffic nor a world that moves while the share grows can
-be taken for a difference. A pair that both got right, or both wrong, says nothing about which is
-better; of n pairs the champion alone was right on b and the challenger alone on c.
+*What is compared.* Feedback is a choice of those who give it, so the two versions are compared in
+what does not hang on that choice:
 
-*Harm* is tested by an e-process on the b + c discordant pairs: were the challenger no worse, each
-would be the champion's with a chance of at most 1/2. Bets spread evenly over every chance q in
-(1/2, 1] multiply the stake to
+    pairs   a label judges both answers. Only where people label any answer alike, and for the
+            random review sample.
+    told    bad outcomes per answer with feedback,
+    heard   bad outcomes per answer that was heard: between the answers that chance gave to the one
+            version and to the other, on requests that the two answer differently. Whatever makes
+            people speak up, it is the same for both.
 
-    E = 2 ∫ (2q)^b (2(1-q))^c dq  =  2^(b+c+1) B(b+1, c+1) (1 - I_1/2(b+1, c+1)),
+A person, or a request of nobody, counts once in each stage and slice, so that one who is loud has
+one voice. Each stage is judged on its own answers.
 
-a supermartingale when there is no harm. By Ville's inequality it ever reaches 1/alpha with a chance
-of at most alpha, however often one looks (Ramdas et al. 2023, https://arxiv.org/abs/2210.01948).
+*Harm* takes a version back in any stage, at any look: an e-value (`e_values.harm`) that reaches the
+threshold at which all questions together - stages, slices, metrics - are asked with a chance of
+`harm_alpha` of taking back a version that harms nobody. Outcomes have half of it, slices and
+metrics share the rest.
 
-*Going on* takes positive evidence: the soak is over, there are min_pairs pairs, and the paired
-difference (c - b)/n, at the lower end of its one-sided interval, is above -margin. The interval is
-Bonett and Price's (2012, https://doi.org/10.3102/1076998611411918), which holds for few pairs. Its
-confidence is 80 %: the evaluator has tested the same hypothesis at length, and harm is looked for
-without end.
+*Going on* takes the soak and the samples of the stage. The last stage but one also has to show that
+the challenger is not worse by `margin` (`e_values.not_worse`), by the users' or by the reviewers'
+word, with a chance of `margin_alpha` of being wrong. What was not shown within `max_days` is
+insufficient evidence, and the champion stays.
 
-What becomes of rollouts, simulated 400 times each (20 pairs a day, the stages, margin 0.05 and
-alpha 0.01 of the example, champion at 80 %, versions disagree on one request in six):
-
-    true difference   full traffic   harm    given up   days to full, median and 90 %
-    +0.10             100 %          0 %     0 %        4,  4
-    +0.05             100 %          0 %     0 %        4,  7
-     0                98 %           0.3 %   2 %        5, 14
-    -0.03             78 %           7 %     16 %       7, 20
-    -0.05             44 %           28 %    29 %       7, 20
-    -0.10             5 %            92 %    3 %        4,  8
-    -0.20             0 %            100 %   0 %        (taken back on day 4, median)
-
-People rate answers that they saw. Where they rate wrong answers more often than right ones, pairs
-favour the version that was not heard. The stages that split traffic balance it, since there each of
-the two is heard.
+`bench/canary_judge.py` plays all of this on each way of giving feedback.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
-from statistics import NormalDist
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from scipy.special import betaincc, betaln
+from driftgate.model_repo import ModelYaml
+from driftgate.slices import ALL
+from services.promoter.e_values import Events, Units, harm, not_worse
 
-from driftgate.model_repo import Rollout, Stage
+OUTCOMES, REVIEW = "outcomes", "review"
+"""What users say, and what reviewers say of the random sample."""
 
-CONFIDENCE = 0.8
-
-Result = Literal["go on", "hold", "harm", "give up"]
+Counted = Literal["pairs", "told", "heard"]
+Result = Literal["promote", "hold", "roll back", "inconclusive"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Labelled requests that both versions answered, by who was right.
+class Comparison:
+    """One question, with all that is known of it in this stage.
 
-    old: the version that was there before. new: the one on trial.
+    Attributes:
+        name: `outcomes`, `review`, or that of a metric.
+        events: people whose answers went bad, or pairs in which one version alone was right.
+        units: people whose time to speak is over, by how much worse the new version did.
+        bound: no unit has a larger number.
     """
 
-    both: int = 0
-    only_old: int = 0
-    only_new: int = 0
-    neither: int = 0
+    name: str
+    counted: Counted
+    slice: str = ALL
+    events: tuple[Events, ...] = ()
+    units: tuple[Units, ...] = ()
+    bound: float = 1.0
 
     @property
-    def count(self) -> int:
-        return self.both + self.only_old + self.only_new + self.neither
+    def known(self) -> int:
+        """Samples."""
+        return sum(unit.people for unit in self.units)
+
+    @property
+    def difference(self) -> float:
+        """How many more bad outcomes an answer the new version has, as far as is known."""
+        return sum(value * count for value, count in self.units) / max(1, self.known)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the store knows of a stage.
+
+    Attributes:
+        both: requests that both versions answered; differ: of these, answered differently.
+        behind: what the store lacks, in words; empty where it is up to date.
+    """
+
+    comparisons: tuple[Comparison, ...] = ()
+    both: int = 0
+    differ: int = 0
+    behind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One question as it stands: e-values beside the thresholds that they have to reach."""
+
+    name: str
+    slice: str
+    counted: Counted
+    known: int
+    difference: float
+    new: int
+    old: int
+    harm: float
+    harm_at: float
+    on_harm: Literal["roll_back", "warn"]
+    not_worse: float | None
+    not_worse_at: float | None
+
+    @property
+    def harms(self) -> bool:
+        return self.harm >= self.harm_at
+
+    @property
+    def title(self) -> str:
+        return self.name if self.slice == ALL else f"{self.name} ({self.slice})"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the pairs say. reason: one word for the log. summary: for people. numbers: all that was
+    """What a look says. reason: one word for the log. summary: for people. numbers: all that was
     compared."""
 
     result: Result
     reason: str
     summary: str
-    numbers: dict[str, Any]
+    numbers: dict[str, Any] = field(default_factory=dict)
 
 
-def analyse(pairs: Pairs, days: float, stage: Stage, rules: Rollout) -> Finding:
-    """Whether a challenger that spent `days` in `stage` goes on. `pairs` of its whole rollout."""
-    e, low = harm(pairs), lowest_difference(pairs)
-    numbers = asdict(pairs) | {
-        "days": days,
-        "soak_days": stage.soak_days,
+def analyse(evidence: Evidence, days: float, place: int, repo: ModelYaml) -> Finding:
+    """What becomes of a challenger that spent `days` in stage number `place`."""
+    rules, stage = repo.rollout, repo.rollout.stages[place]
+    found = looks(evidence, repo)
+    numbers = told(evidence, found, days) | {
+        "soak_days": stage.soak,
         "max_days": rules.max_days,
-        "pairs": pairs.count,
-        "min_pairs": stage.min_pairs,
-        "e_value": e,
-        "harm_at": 1 / rules.harm_alpha,
-        "difference": difference(pairs),
-        "lowest_difference": low,
+        "min_samples": stage.min_samples,
         "margin": rules.margin,
     }
-    if e >= 1 / rules.harm_alpha:
-        summary = f"it is worse: right alone {pairs.only_new} times, the other {pairs.only_old}"
-        return Finding("harm", "harm", summary, numbers)
-    if days < stage.soak_days:
-        reason, summary = "soak", f"{days:g} of {stage.soak_days:g} days passed"
-    elif pairs.count < stage.min_pairs:
-        reason, summary = "pairs", f"{pairs.count} of {stage.min_pairs} pairs are known"
-    elif low < -rules.margin:
-        summary = f"it may be worse by {-low:.3f}, allowed are {rules.margin:g}"
-        reason = "unproven"
-    else:
-        summary = (
-            f"it is not worse by {rules.margin:g}: {difference(pairs):+.3f}, at least {low:+.3f}"
-        )
-        return Finding("go on", "good", f"{summary}, {pairs.count} pairs", numbers)
+    if stop := harmed(found) or too_different(evidence, repo):
+        return Finding("roll back", "harm", stop, numbers)
+    missing = (
+        behind(evidence)
+        or soaking(days, stage.soak)
+        or too_few(evidence, found, stage.percent > 0, stage.min_samples)
+        or (unproven(found, rules.margin) if place == len(rules.stages) - 2 else None)
+    )
+    if missing is None:
+        return Finding("promote", "good", in_words(found, rules.margin), numbers)
+    reason, summary = missing
     if days > rules.max_days:
-        late = f"no answer in {rules.max_days:g} days: {summary}"
-        return Finding("give up", reason, late, numbers)
+        late = f"insufficient evidence in {rules.max_days:g} days: {summary}"
+        return Finding("inconclusive", reason, late, numbers)
     return Finding("hold", reason, summary, numbers)
 
 
-def watch(pairs: Pairs, days: float, rules: Rollout) -> Finding:
-    """Whether a new champion stays. `pairs` since it got all traffic, its predecessor a shadow."""
-    numbers = asdict(pairs) | {
-        "days": days,
+def watch(evidence: Evidence, days: float, repo: ModelYaml) -> Finding:
+    """What becomes of a new champion; a part of the traffic still hears its predecessor."""
+    rules, stage = repo.rollout, repo.rollout.stages[-1]
+    found = looks(evidence, repo)
+    numbers = told(evidence, found, days) | {
         "watch_days": rules.watch_days,
-        "pairs": pairs.count,
-        "e_value": harm(pairs),
-        "harm_at": 1 / rules.harm_alpha,
-        "difference": difference(pairs),
+        "max_days": rules.max_days,
+        "min_samples": stage.min_samples,
     }
-    if harm(pairs) >= 1 / rules.harm_alpha:
-        summary = f"it is worse: right alone {pairs.only_new} times, the other {pairs.only_old}"
-        return Finding("harm", "harm", summary, numbers)
-    if days < rules.watch_days:
-        return Finding("hold", "watch", f"watched for {rules.watch_days:g} days", numbers)
-    return Finding("go on", "good", f"{difference(pairs):+.3f} over {pairs.count} pairs", numbers)
+    if stop := harmed(found):
+        return Finding("roll back", "harm", stop, numbers)
+    missing = (
+        behind(evidence)
+        or (
+            ("watch", f"watched for {rules.watch_days:g} days") if days < rules.watch_days else None
+        )
+        or too_few(evidence, found, True, stage.min_samples)
+    )
+    if missing is None:
+        return Finding("promote", "good", f"no harm shown: {in_words(found, None)}", numbers)
+    reason, summary = missing
+    if days > rules.watch_days + rules.max_days:
+        late = f"watched without enough evidence: {summary}"
+        return Finding("inconclusive", reason, late, numbers)
+    return Finding("hold", reason, summary, numbers)
 
 
-def harm(pairs: Pairs) -> float:
-    """The e-value against "the new version is no worse", infinite beyond what a float holds."""
-    b, c = pairs.only_old, pairs.only_new
-    tail = betaincc(b + 1, c + 1, 0.5)
-    if tail == 0:
-        return 0.0
-    log_e = (b + c + 1) * math.log(2) + betaln(b + 1, c + 1) + math.log(tail)
-    return float(math.exp(log_e)) if log_e < 700 else math.inf
+def looks(evidence: Evidence, repo: ModelYaml) -> list[Look]:
+    """Every question with its e-values and thresholds."""
+    rules = repo.rollout
+    streams = speaking(repo)
+    primary = [c for c in evidence.comparisons if is_primary(c)]
+    others = [c for c in evidence.comparisons if not is_primary(c)]
+    metrics = {metric.name: metric for metric in rules.metrics}
+    alpha = rules.harm_alpha / len(rules.stages)
+    found = []
+    for group, share in ((primary, 0.5 if others else 1.0), (others, 0.5 if primary else 1.0)):
+        for one in group:
+            metric = metrics.get(one.name)
+            decides = one.name in streams and one.slice == ALL
+            found.append(
+                Look(
+                    name=one.name,
+                    slice=one.slice,
+                    counted=one.counted,
+                    known=one.known,
+                    difference=one.difference,
+                    new=sum(events.new for events in one.events),
+                    old=sum(events.old for events in one.events),
+                    harm=harm(tolerated(one.events, metric.margin if metric else 0.0)),
+                    harm_at=len(group) / (alpha * share),
+                    on_harm=metric.on_harm if metric else "roll_back",
+                    not_worse=not_worse(one.units, rules.margin, one.bound) if decides else None,
+                    not_worse_at=len(streams) / rules.margin_alpha if decides else None,
+                )
+            )
+    return found
 
 
-def difference(pairs: Pairs) -> float:
-    """Accuracy of the new version less that of the old; 0 without pairs."""
-    return (pairs.only_new - pairs.only_old) / max(1, pairs.count)
+def speaking(repo: ModelYaml) -> tuple[str, ...]:
+    """Whose word may show that a version is not worse."""
+    users = (OUTCOMES,) if repo.feedback.counted else ()
+    return (*users, REVIEW) if repo.review.share else users
 
 
-def lowest_difference(pairs: Pairs) -> float:
-    """Lower end of the one-sided interval of `difference` at `CONFIDENCE`."""
-    n = pairs.count + 2
-    old, new = (pairs.only_old + 1) / n, (pairs.only_new + 1) / n
-    spread = math.sqrt((old + new - (new - old) ** 2) / n)
-    return new - old - NormalDist().inv_cdf(CONFIDENCE) * spread
+def is_primary(comparison: Comparison) -> bool:
+    return comparison.name in {OUTCOMES, REVIEW} and comparison.slice == ALL
+
+
+def tolerated(events: tuple[Events, ...], margin: float) -> list[Events]:
+    """Events by the chance that they would have where the new version causes 1 + margin times as
+    many: what is more than that is harm."""
+    more = 1 + margin
+    return [Events(more * p / (more * p + 1 - p), new, old) for p, new, old in events]
+
+
+def harmed(found: list[Look]) -> str:
+    """Where the challenger does harm, in words; empty where none is shown."""
+    worst = [look for look in found if look.harms and look.on_harm == "roll_back"]
+    return "; ".join(
+        f"it is worse in {look.title}: {look.new} to blame, of the other {look.old}"
+        for look in worst
+    )
+
+
+def too_different(evidence: Evidence, repo: ModelYaml) -> str:
+    """Whether the two disagree more often than is allowed. Nobody's word is needed for that."""
+    limit = repo.rollout.max_disagreement
+    if limit is None or not evidence.both:
+        return ""
+    same = evidence.both - evidence.differ
+    e = not_worse([Units(-1.0, evidence.differ), Units(0.0, same)], -limit, 0.0)
+    alpha = repo.rollout.harm_alpha / len(repo.rollout.stages)
+    told = f"it answers {evidence.differ} of {evidence.both} requests otherwise"
+    return f"{told}, allowed are {limit:g}" if e >= 1 / alpha else ""
+
+
+Missing = tuple[str, str] | None
+"""What is lacking to go on, as a word and for people."""
+
+
+def behind(evidence: Evidence) -> Missing:
+    return ("behind", f"the store is behind: {evidence.behind}") if evidence.behind else None
+
+
+def soaking(days: float, soak: float) -> Missing:
+    return ("soak", f"{days:.3g} of {soak:g} days passed") if days < soak else None
+
+
+def too_few(evidence: Evidence, found: list[Look], heard: bool, wanted: int) -> Missing:
+    """Samples of the stage. Before anybody hears the challenger, nobody can say anything of it, but
+    where labels judge both answers."""
+    deciding = [look for look in found if look.not_worse is not None]
+    if heard or any(look.name == OUTCOMES and look.counted == "pairs" for look in deciding):
+        known, what = max((look.known for look in deciding), default=0), "samples are known"
+    else:
+        known, what = evidence.both, "requests are answered by both"
+    return ("samples", f"{known} of {wanted} {what}") if known < wanted else None
+
+
+def unproven(found: list[Look], margin: float) -> Missing:
+    """The margin that nobody's word has shown yet."""
+    deciding = [look for look in found if look.not_worse is not None]
+    if any(proven(look) for look in deciding):
+        return None
+    told = "; ".join(
+        f"{look.title} {look.difference:+.3f} over {look.known}, evidence {look.not_worse:.3g} of "
+        f"{look.not_worse_at:g}"
+        for look in deciding
+    )
+    return "unproven", f"not yet shown that it is not worse by {margin:g}: {told or 'no feedback'}"
+
+
+def proven(look: Look) -> bool:
+    """Also false for NaN."""
+    if look.not_worse is None or look.not_worse_at is None:
+        return False
+    return look.not_worse >= look.not_worse_at
+
+
+def in_words(found: list[Look], margin: float | None) -> str:
+    """What speaks for a version."""
+    deciding = [look for look in found if look.not_worse is not None and look.known]
+    told = [f"{look.title} {look.difference:+.3f} over {look.known} samples" for look in deciding]
+    shown = margin is not None and any(proven(look) for look in deciding)
+    return "; ".join([f"not worse by {margin:g}"] * shown + (told or ["nobody was asked yet"]))
+
+
+def told(evidence: Evidence, found: list[Look], days: float) -> dict[str, Any]:
+    """For the audit."""
+    return {
+        "days": days,
+        "both": evidence.both,
+        "differ": evidence.differ,
+        "looks": [asdict(look) for look in found],
+        "warnings": [look.title for look in found if look.harms and look.on_harm == "warn"],
+    }

@@ -11,6 +11,7 @@ from driftgate.codec import Codec
 from driftgate.runtime import Runtime, stop_on_signals
 from driftgate.store import Store
 from driftgate.topology import PROMOTER
+from services.promoter.evidence import Reader
 from services.promoter.repos import RepoCache
 from services.promoter.service import Promoter
 
@@ -25,8 +26,8 @@ def main() -> None:
     repos = RepoCache(Artifacts(settings.artifacts), settings.state_dir / PROMOTER)
     repos.sweep()
     promoter = Promoter(
-        store=cache(
-            lambda: Store.connect(settings.store, settings.database, STORE_TIMEOUT_SECONDS)
+        evidence=Reader(
+            cache(lambda: Store.connect(settings.store, settings.database, STORE_TIMEOUT_SECONDS))
         ),
         repos=repos,
         health=state,

@@ -1,12 +1,13 @@
 """The rollout machine: what is and what happened in, what shall be out. Pure.
 
     idle ──pass──▶ loading ──the routers hold it──▶ shadow ▶ canary ▶ half ▶ full ──watched──▶ idle
-                      └───────────┴── harm, no answer, refusal, rollback ──┴──▶ idle
+                      └───────────┴── harm, no evidence, refusal, rollback ──┴──▶ idle
 
 A first release has nobody to be compared with and goes to all traffic at once. In every stage
-champion and challenger both answer every request, one of them heard. The last stage is the watch:
-the challenger is champion already, and its predecessor answers as a shadow. A version that passes
-while a new champion is watched, or while an operator holds the rollout, waits until that is over.
+champion and challenger both answer, one of them heard. The last stage is the watch: the challenger
+is champion already, and a small part of the traffic still hears its predecessor. A version that
+passes while a new champion is watched, while an operator holds the rollout, or soon after a
+roll-back, waits until that is over.
 
 Time passes with ticks alone. The state says all that a decision needs, so a restart loses nothing,
 and an event that is handled twice changes nothing the second time.
@@ -21,9 +22,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from driftgate.errors import BadInput
-from driftgate.events import DAY_MS, Command, RoutingAck, Tick, Verdict
-from driftgate.model_repo import Rollout
-from services.promoter.canary_analysis import Finding, Pairs, analyse, watch
+from driftgate.events import DAY_MS, Command, RoutingAck, ServingCounts, Tick, Verdict
+from driftgate.model_repo import ModelYaml, Rollout
+from services.promoter.blackout import blacked_out
+from services.promoter.canary_analysis import Evidence, Finding, analyse, watch
+from services.promoter.error_rates import failing
 from services.promoter.leases import REFUSED, Fleet
 from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, Passed, State, passed_of
 
@@ -33,7 +36,7 @@ HANDLED_REMEMBERED = 5_000
 # 48 bits, in base64: of all that are remembered, a new id looks like one once in 10^10.
 SHORT_ID = 8
 
-Event = Verdict | Command | RoutingAck | Tick
+Event = Verdict | Command | RoutingAck | ServingCounts | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +45,24 @@ class Situation:
 
     Attributes:
         now: the time, ms.
-        declared: rollout of the model repo in force; an error while it cannot be read.
-        pairs: of the trial that is on, up to now.
+        declared: the model repo in force; an error while it cannot be read.
+        evidence: of the stage that is on, up to now.
+        counts: what the versions on trial did on each router, by process and epoch.
         acks: newest acknowledgement of each router with a valid lease.
         lost: routers whose lease ended lately, and who may come back.
         routed: epoch of the routing that was sent last.
     """
 
     now: int
-    declared: Rollout | BadInput
-    pairs: Pairs = field(default_factory=Pairs)
+    declared: ModelYaml | BadInput
+    evidence: Evidence = field(default_factory=Evidence)
+    counts: tuple[ServingCounts, ...] = ()
     acks: tuple[RoutingAck, ...] = ()
     lost: tuple[str, ...] = ()
     routed: int = 0
 
     @property
-    def rules(self) -> Rollout:
+    def repo(self) -> ModelYaml:
         """
         Raises:
             BadInput: the model repo in force cannot be read.
@@ -65,6 +70,11 @@ class Situation:
         if isinstance(self.declared, BadInput):
             raise self.declared
         return self.declared
+
+    @property
+    def rules(self) -> Rollout:
+        """Raises: see `repo`."""
+        return self.repo.rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +137,9 @@ def cause(state: State, event: Event, decision: Decision) -> dict[str, Any]:
         case Command():
             return {"command": event.command_id}
     match decision.name:
-        case "hold":
-            return {"epoch": state.epoch, "reason": decision.numbers["reason"]}
+        case "hold":  # told once a day for each reason
+            day = (event.time - state.since) // DAY_MS
+            return {"epoch": state.epoch, "reason": decision.numbers["reason"], "day": day}
         case "refusal":
             return {"epoch": state.epoch, **decision.numbers}
     return {"epoch": state.epoch}
@@ -141,23 +152,27 @@ def on_verdict(state: State, verdict: Verdict, at: Situation) -> Step:
         return Step(state)  # evaluated once more
     if verdict.result != "pass":
         return reject(state, passed, verdict.words)
-    why = occupied(state)
-    if refusal := unfit(state, passed) or ("" if why else outdated(state, passed)):
+    why = occupied(state, at.now)
+    if refusal := unfit(state, passed, at.now) or ("" if why else outdated(state, passed)):
         return reject(state, passed, refusal)
     return wait(state, passed, why) if why else start(state, passed, at)
 
 
-def occupied(state: State) -> str:
+def occupied(state: State, now: int) -> str:
     """Why a version that passes has to wait; empty where it is tried at once. A watch that is cut
     short would never find the harm it is for, and an operator's hold is the operator's to end."""
     if state.challenger is not None:
         return f"an operator holds version {state.challenger}" if state.paused else ""
-    return "" if state.stage == IDLE else f"version {state.champion}, the new champion, is watched"
+    if state.stage != IDLE:
+        return f"version {state.champion}, the new champion, is watched"
+    times = "once" if state.rollbacks == 1 else f"{state.rollbacks} times"
+    backs_off = state.champion is not None and now < state.back_off_until
+    return f"no rollout begins so soon after a version was taken back ({times})" * backs_off
 
 
-def unfit(state: State, passed: Passed) -> str:
+def unfit(state: State, passed: Passed, now: int) -> str:
     """Why a version that passed may never be tried; empty if it may."""
-    if passed.release.digest in state.quarantined:
+    if state.in_quarantine(passed.release.digest, now):
         return "its adapter was taken back before and is quarantined"
     waiting = state.waiting.version if state.waiting else 0
     newest = max(state.champion or 0, state.challenger or 0, waiting)
@@ -191,6 +206,8 @@ def start(state: State, passed: Passed, at: Situation) -> Step:
         versions={**state.versions, version: passed.release},
         repo_hash=passed.release.repo_hash,
         waiting=None,
+        salt=f"{state.model}@{version}/{state.epoch}",
+        approved=(),
     )
     if state.champion is None:
         summary = "first release: all traffic at once"
@@ -255,7 +272,7 @@ def on_tick(state: State, tick: Tick, at: Situation) -> Step:
     """Time passed: whoever is on trial is looked at, and whoever waits may have its turn."""
     if at.now <= state.time:
         return Step(state)
-    if state.waiting is not None and not occupied(state):
+    if state.waiting is not None and not occupied(state, at.now):
         return its_turn(replace(state, waiting=None), state.waiting, at)
     return Step(state) if state.stage == IDLE else time_passed(state, at)
 
@@ -268,13 +285,13 @@ def time_passed(state: State, at: Situation) -> Step:
     if state.stage == LOADING:
         return loading(state, days, at)
     if state.challenger is None:
-        return watched(state, watch(at.pairs, days, at.rules), at)
+        return watched(state, watch(at.evidence, days, at.repo), at)
     return tried(state, days, at)
 
 
 def its_turn(state: State, passed: Passed, at: Situation) -> Step:
     """A version that waited starts, if its verdict still holds; if not, the tick goes on."""
-    refusal = unfit(state, passed) or outdated(state, passed)
+    refusal = unfit(state, passed, at.now) or outdated(state, passed)
     if not refusal:
         return start(state, passed, at)
     done = Step(state) if state.stage == IDLE else time_passed(state, at)
@@ -306,41 +323,68 @@ def awaited(fleet: Fleet, lost: Sequence[str]) -> tuple[str, str]:
 def tried(state: State, days: float, at: Situation) -> Step:
     """A challenger goes on, stays, or is taken back."""
     place = [stage.name for stage in at.rules.stages].index(state.stage)
-    found = analyse(at.pairs, days, at.rules.stages[place], at.rules)
-    if found.result == "harm":
+    found = analyse(at.evidence, days, place, at.repo)
+    if found.result == "roll back":
         return roll_back(state, at, found.summary, found.numbers)
     if state.paused:
         return hold(state, "paused", "an operator holds it", found.numbers)
-    fleet = Fleet.at(state.epoch, at.acks)
-    if found.result == "go on" and blocked(fleet, at.rules):
+    if found.result == "promote" and (waits := kept_from(state, place + 1, at)):
         late = days > at.rules.max_days
-        found = Finding("give up" if late else "hold", "refused", fleet.refusals, found.numbers)
-    if found.result == "give up":
+        found = Finding("inconclusive" if late else "hold", *waits, found.numbers)
+    if found.result == "inconclusive":
         return roll_back(state, at, found.summary, found.numbers, "give-up", quarantine=False)
     if found.result == "hold":
         return hold(state, found.reason, found.summary, found.numbers)
     return enter(state, place + 1, at, found.summary, found.numbers)
 
 
+def kept_from(state: State, place: int, at: Situation) -> tuple[str, str] | None:
+    """What keeps a challenger that may go on from stage number `place`, as a word and for people:
+    a router, somebody's approval, the hour."""
+    fleet, stage = Fleet.at(state.epoch, at.acks), at.rules.stages[place]
+    if blocked(fleet, at.rules):
+        return "refused", fleet.refusals
+    if stage.approval and stage.name not in state.approved:
+        command = f"driftgate approve {state.model}"
+        return "approval", f"stage {stage.name} waits for approval: `{command}`"
+    if until := blacked_out(at.now, at.rules.blackout):
+        return "blackout", f"no stage begins in these hours, until {until}"
+    return None
+
+
 def watched(state: State, found: Finding, at: Situation) -> Step:
     """A new champion stays, or goes back to its predecessor."""
-    if found.result == "harm":
+    if found.result == "roll back":
         return roll_back(state, at, found.summary, found.numbers)
     if found.result == "hold" or state.paused:
         return hold(state, found.reason, found.summary, found.numbers)
     summary = f"stays champion: {found.summary}"
-    after = changed(state, at, summary, stage=IDLE)
+    after = changed(state, at, summary, stage=IDLE, rollbacks=0)
     return Step(after, (Decision("finish", state.champion, summary, found.numbers),))
+
+
+def on_counts(state: State, counts: ServingCounts, at: Situation) -> Step:
+    """The fast lane: a version that fails is taken back as soon as that is sure."""
+    trial_on = trial(state)
+    if trial_on is None:
+        return Step(state)
+    found = failing(at.counts, *trial_on[:2])
+    if found.e_value < 1 / at.rules.harm_alpha:
+        return Step(state)
+    return roll_back(state, at, found.summary, found.numbers)
 
 
 def on_command(state: State, command: Command, at: Situation) -> Step:
     """An operator's word. One that does not fit the state changes nothing, and is told why."""
     told = f"{command.actor}: {command.reason} (command {command.command_id})"
-    done = COMMANDS[command.kind](state, command.version, at, told)
-    if done.state is not state or done.decisions:
-        return done
+    done = COMMANDS[command.kind](state, command, at, told)
+    return done if isinstance(done, Step) else ignore(state, command, done, told)
+
+
+def ignore(state: State, command: Command, why: str, told: str) -> Step:
     about = f" of version {command.version}" if command.version else ""
-    summary = f"{command.kind}{about} changes nothing: {standing(state)}; {told}"
+    why = why or standing(state)
+    summary = f"{command.kind}{about} changes nothing: {why}; {told}"
     return Step(state, (Decision("ignore", command.version, summary),))
 
 
@@ -356,22 +400,39 @@ def standing(state: State) -> str:
     return f"version {state.champion} is champion, {tried}"
 
 
-def on_rollback(state: State, version: int | None, at: Situation, told: str) -> Step:
-    if version not in {None, state.challenger or state.champion}:
-        return Step(state)
+Outcome = Step | str
+"""What a command comes to, or why it changes nothing; empty: it does not fit the state."""
+
+
+def on_rollback(state: State, command: Command, at: Situation, told: str) -> Outcome:
+    """Takes the version on trial back, or the champion, also while another one is tried."""
+    if state.challenger is not None and command.version == state.champion:
+        summary = f"{told}; version {state.challenger}, tried against it, leaves too"
+        return roll_back(replace(state, challenger=None), at, summary)
+    if command.version not in {None, state.challenger or state.champion}:
+        return ""
     return roll_back(state, at, told)
 
 
-def on_quarantine(state: State, version: int | None, at: Situation, told: str) -> Step:
+def on_abort(state: State, command: Command, at: Situation, told: str) -> Outcome:
+    """The challenger leaves, and may be tried again."""
+    if state.challenger is None or command.version not in {None, state.challenger}:
+        return ""
+    return roll_back(state, at, told, name="abort", quarantine=False)
+
+
+def on_quarantine(state: State, command: Command, at: Situation, told: str) -> Outcome:
     """Takes a version back if it answers, and never tries it again."""
+    version = command.version
     digest = state.digest(version)
-    on_trial_against = state.challenger is not None and version == state.champion
-    if version is None or not digest or digest in state.quarantined or on_trial_against:
-        return Step(state)
-    if version == (state.challenger or state.champion):
-        return roll_back(state, at, told, name="quarantine")
-    known = (*state.quarantined, digest)
-    moves: dict[str, Any] = {"quarantined": known, "since": state.since}
+    if version is None or not digest or state.in_quarantine(digest, at.now):
+        return ""
+    if version in {state.challenger, state.champion}:
+        against = version == state.champion and state.challenger is not None
+        return roll_back(
+            replace(state, challenger=None) if against else state, at, told, name="quarantine"
+        )
+    moves: dict[str, Any] = quarantined(state, digest, at) | {"since": state.since}
     if state.previous == version:
         moves["previous"] = None
     if state.waiting and state.waiting.version == version:
@@ -380,26 +441,70 @@ def on_quarantine(state: State, version: int | None, at: Situation, told: str) -
     return Step(after, (Decision("quarantine", version, told),))
 
 
-def on_pause(state: State, version: int | None, at: Situation, told: str) -> Step:
+def on_release(state: State, command: Command, at: Situation, told: str) -> Outcome:
+    """A version leaves quarantine. It is tried when it passes the gate again."""
+    digest = command.args.get("digest", "") or state.digest(command.version)
+    if digest not in state.quarantined:
+        return f"its adapter {digest[:12]} is not in quarantine" if digest else "name its digest"
+    kept = tuple(one for one in state.quarantined if one != digest)
+    ends = {one: end for one, end in state.quarantine_ends.items() if one != digest}
+    after = changed(state, at, told, quarantined=kept, quarantine_ends=ends, since=state.since)
+    return Step(after, (Decision("release", command.version, told),))
+
+
+def on_pause(state: State, command: Command, at: Situation, told: str) -> Outcome:
     return switch(state, True, at, told)
 
 
-def on_resume(state: State, version: int | None, at: Situation, told: str) -> Step:
+def on_resume(state: State, command: Command, at: Situation, told: str) -> Outcome:
     return switch(state, False, at, told)
 
 
-def switch(state: State, paused: bool, at: Situation, told: str) -> Step:
+def switch(state: State, paused: bool, at: Situation, told: str) -> Outcome:
     if state.paused == paused:
-        return Step(state)
+        return ""
     after = changed(state, at, told, paused=paused, since=state.since)
     name = "pause" if paused else "resume"
     return Step(after, (Decision(name, state.challenger or state.champion, told),))
 
 
-def on_promote(state: State, version: int | None, at: Situation, told: str) -> Step:
-    """All traffic at once, without further evidence; the watch stays."""
-    if state.challenger is None or version not in {None, state.challenger}:
-        return Step(state)
+def on_approve(state: State, command: Command, at: Situation, told: str) -> Outcome:
+    """The next stage that asks for it may begin."""
+    if state.challenger is None or command.version not in {None, state.challenger}:
+        return ""
+    if why := no_approver(command, at.rules):
+        return why
+    names = [stage.name for stage in at.rules.stages]
+    reached = names.index(state.stage) if state.stage in names else -1
+    open_ = [s.name for s in at.rules.stages[reached + 1 :] if s.approval]
+    waiting = [name for name in open_ if name not in state.approved]
+    wanted = command.args.get("stage") or next(iter(waiting), "")
+    if wanted not in waiting:
+        return f"stages that wait for approval: {', '.join(waiting) or 'none'}"
+    approved = (*state.approved, wanted)
+    summary = f"stage {wanted} is approved: {told}"
+    after = changed(state, at, summary, approved=approved, since=state.since)
+    return Step(after, (Decision("approve", state.challenger, summary),))
+
+
+def no_approver(command: Command, rules: Rollout) -> str:
+    """Why somebody may not approve; empty if they may."""
+    if not rules.approvers or command.actor in rules.approvers:
+        return ""
+    return f"{command.actor} is none of rollout.approvers: {', '.join(rules.approvers)}"
+
+
+def on_promote(state: State, command: Command, at: Situation, told: str) -> Outcome:
+    """All traffic at once, without further evidence; the watch stays. Not before every router can
+    answer by it, and by whom a stage needs approval, only by who may give it."""
+    if state.challenger is None or command.version not in {None, state.challenger}:
+        return ""
+    if any(stage.approval for stage in at.rules.stages) and (why := no_approver(command, at.rules)):
+        return why
+    fleet = Fleet.at(state.epoch, at.acks)
+    if fleet.behind or fleet.refusing or not fleet.serving:
+        missing = [*fleet.behind, *fleet.refusing]
+        return f"not every router holds it yet: {', '.join(missing) or 'none is heard of'}"
     return enter(state, len(at.rules.stages) - 1, at, told, {}, "promote")
 
 
@@ -446,10 +551,28 @@ def roll_back(
         "repo_hash": state.versions[back_to].repo_hash,
     }
     if quarantine:
-        moves["quarantined"] = (*state.quarantined, state.digest(version))
+        moves |= quarantined(state, state.digest(version), at) | backing_off(state, at)
     told = f"version {version} is taken back: {summary}"
     after = changed(state, at, told, **moves)
     return Step(after, (Decision(name, version, told, numbers or {}),))
+
+
+def quarantined(state: State, digest: str, at: Situation) -> dict[str, Any]:
+    """What the state says once an adapter is in quarantine."""
+    moves: dict[str, Any] = {"quarantined": (*state.quarantined, digest)}
+    rules = None if isinstance(at.declared, BadInput) else at.declared.rollout
+    if rules and rules.quarantine_days is not None:
+        ends = at.now + round(rules.quarantine_days * DAY_MS)
+        moves["quarantine_ends"] = {**state.quarantine_ends, digest: ends}
+    return moves
+
+
+def backing_off(state: State, at: Situation) -> dict[str, Any]:
+    """No rollout begins for a while, for twice as long after each roll-back in a row. A model repo
+    that cannot be read keeps nobody from rolling back."""
+    rules = None if isinstance(at.declared, BadInput) else at.declared.rollout
+    wait = rules.back_off * DAY_MS * 2 ** min(state.rollbacks, 6) if rules else 0
+    return {"rollbacks": state.rollbacks + 1, "back_off_until": at.now + round(wait)}
 
 
 def hold(state: State, reason: str, summary: str, numbers: Mapping[str, Any] | None = None) -> Step:
@@ -473,22 +596,26 @@ REACTIONS: Mapping[type[Any], Reaction] = {
     Verdict: on_verdict,
     Command: on_command,
     RoutingAck: on_ack,
+    ServingCounts: on_counts,
     Tick: on_tick,
 }
-COMMANDS: Mapping[str, Callable[[State, int | None, Situation, str], Step]] = {
+COMMANDS: Mapping[str, Callable[[State, Command, Situation, str], Outcome]] = {
     "rollback": on_rollback,
+    "abort": on_abort,
     "quarantine": on_quarantine,
+    "release": on_release,
     "pause": on_pause,
     "resume": on_resume,
+    "approve": on_approve,
     "promote": on_promote,
 }
 
 
 def trial(state: State) -> tuple[int, int, int] | None:
     """Who is compared at present: the version that was there before, the one on trial, and since
-    when, ms. None while nobody is."""
+    when, ms: each stage by itself. None while nobody is."""
     if state.champion is None or state.stage in {IDLE, LOADING}:
         return None
     if state.challenger is not None:
-        return state.champion, state.challenger, 0
+        return state.champion, state.challenger, state.since
     return (state.previous, state.champion, state.since) if state.previous else None

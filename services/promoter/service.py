@@ -7,22 +7,28 @@ whoever handles the event again, or the next tick, sends what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from driftgate import events, metrics
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadInput
-from driftgate.events import AnyEvent, Command, Routing, RoutingAck, Tick, Verdict
+from driftgate.events import (
+    AnyEvent,
+    Command,
+    Routing,
+    RoutingAck,
+    ServingCounts,
+    Tick,
+    Verdict,
+)
 from driftgate.health import Health
 from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
-from driftgate.store import Store
-from driftgate.tasks import task_of
 from driftgate.topology import PROMOTER
-from services.promoter import evidence
-from services.promoter.canary_analysis import Pairs
+from services.promoter.canary_analysis import Evidence
+from services.promoter.evidence import Reader, Trial
 from services.promoter.leases import Leases
 from services.promoter.repos import RepoCache
 from services.promoter.rollout import (
@@ -49,7 +55,7 @@ class ModelTick:
     tick: Tick
 
 
-Part = ModelTick | Verdict | Command | RoutingAck
+Part = ModelTick | Verdict | Command | RoutingAck | ServingCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +70,9 @@ class Gathered:
 
 @dataclass
 class Promoter:
-    """The edge of the service: reads states, model repos and evidence.
+    """The edge of the service: reads states, model repos and evidence."""
 
-    Attributes:
-        store: connects when it is first needed: commands are obeyed while the store is away.
-    """
-
-    store: Callable[[], Store]
+    evidence: Reader
     repos: RepoCache
     health: Health
 
@@ -81,12 +83,14 @@ class Promoter:
                 Verdict: Handler(decide, self.gather),
                 Command: Handler(decide, self.gather, each=obeyed_here),
                 RoutingAck: Handler(decide, self.gather, each=of_released),
+                ServingCounts: Handler(decide, self.gather, each=of_trials),
                 Tick: Handler(decide, self.gather, each=due),
             },
             views=(
                 View(events.Rollout, own=True),
                 View(Routing, own=True),
                 View(RoutingAck, key=by_router),
+                View(ServingCounts, key=by_process),
             ),
             begin=self.begin,
             observe=self.observe,
@@ -115,8 +119,11 @@ class Promoter:
         leases = Leases.at(now, tuple(views.ticks), acks)
         situation = Situation(
             now=now,
-            declared=declared if isinstance(declared, BadInput) else declared.rollout,
-            pairs=self.pairs(state, declared, now) if isinstance(event, Tick) else Pairs(),
+            declared=declared,
+            evidence=self.look(state, declared, views, now)
+            if isinstance(event, Tick)
+            else Evidence(),
+            counts=counts(state, views) if isinstance(event, ServingCounts) else (),
             acks=leases.valid,
             lost=leases.lost,
             routed=routed(views, part.model),
@@ -130,14 +137,14 @@ class Promoter:
             hashes |= {event.repo_hash}
         return {repo_hash: self.repos.find(repo_hash) for repo_hash in hashes}
 
-    def pairs(self, state: State, declared: ModelYaml | BadInput, now: int) -> Pairs:
-        """The evidence of the trial that is on."""
+    def look(
+        self, state: State, declared: ModelYaml | BadInput, views: Views, now: int
+    ) -> Evidence:
+        """What is known of the stage that is on."""
         on = trial(state)
         if on is None or isinstance(declared, BadInput):
-            return Pairs()
-        old, new, since = on
-        task = task_of(declared.task)
-        return evidence.pairs(self.store(), task, state.model, old, new, since, now)
+            return Evidence()
+        return self.evidence.look(Trial(state.model, *on), declared, tuple(views.ticks), now)
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
         begun = {(event.model, event.epoch) for event in sent if isinstance(event, Routing)}
@@ -156,6 +163,30 @@ class Promoter:
 
 def by_router(ack: RoutingAck) -> tuple[str, str]:
     return ack.router, ack.model
+
+
+def by_process(counts: ServingCounts) -> tuple[str, str, str, int]:
+    return counts.router, counts.started, counts.model, counts.epoch
+
+
+def counts(state: State, views: Views) -> tuple[ServingCounts, ...]:
+    """Of the versions on trial, all that the routers told."""
+    on = trial(state)
+    if on is None:
+        return ()
+    both = set(on[:2])
+    return tuple(
+        one
+        for _, one in sorted(views[ServingCounts].items())
+        if one.model == state.model and both <= {version.version for version in one.versions}
+    )
+
+
+def of_trials(counts: ServingCounts, views: Views) -> Iterable[ServingCounts]:
+    """Counts with an error, of a model of which a version is tried or watched."""
+    failed = any(one.errors or one.shadow_errors for one in counts.versions)
+    record = views[events.Rollout].get(counts.model)
+    return (counts,) if failed and record is not None and on_trial(record) else ()
 
 
 def obeyed_here(command: Command, views: Views) -> Iterable[Command]:
@@ -257,6 +288,12 @@ def audit(gathered: Gathered, after: State, decision: Decision) -> AuditDraft:
     )
 
 
+def rules(repo: ModelYaml) -> dict[str, Any]:
+    """What of a model repo decides."""
+    kept = repo.model_dump(include={"rollout", "feedback", "review"})
+    return kept | {"protected": sorted(repo.gate.protected)}
+
+
 def inputs(gathered: Gathered) -> dict[str, Any]:
     """The arguments of `rollout.step`, plainly."""
     situation = gathered.situation
@@ -266,8 +303,9 @@ def inputs(gathered: Gathered) -> dict[str, Any]:
         "event": gathered.event.as_dict(),
         "state": gathered.state.record().as_dict(),
         "now": situation.now,
-        "rules": None if isinstance(declared, BadInput) else declared.model_dump(),
-        "pairs": asdict(situation.pairs),
+        "rules": None if isinstance(declared, BadInput) else rules(declared),
+        "evidence": asdict(situation.evidence),
+        "counts": [one.as_dict() for one in situation.counts],
         "acks": [ack.as_dict() for ack in situation.acks],
         "lost": situation.lost,
         "routed": situation.routed,

@@ -76,6 +76,11 @@ class State:
     summary: str = ""
     handled: tuple[str, ...] = ()
     waiting: Passed | None = None
+    salt: str = ""
+    approved: tuple[str, ...] = ()
+    quarantine_ends: Mapping[str, int] = field(default_factory=dict)
+    rollbacks: int = 0
+    back_off_until: int = 0
     time: int = 0
 
     @classmethod
@@ -88,7 +93,11 @@ class State:
             int(version): Release(**(known | json.loads(told)))
             for version, told in record.versions.items()
         }
-        fields |= {"quarantined": record.quarantined, "handled": record.handled}
+        fields |= {
+            "quarantined": record.quarantined,
+            "handled": record.handled,
+            "approved": record.approved,
+        }
         fields["waiting"] = Passed.of(record.waiting) if record.waiting else None
         return cls(summary=fields.pop("words"), **fields)
 
@@ -109,6 +118,10 @@ class State:
         waiting = {self.waiting.release.repo_hash} if self.waiting else set()
         versions = {release.repo_hash for release in self.versions.values()}
         return frozenset({self.repo_hash} | versions | waiting)
+
+    def in_quarantine(self, digest: str, now: int) -> bool:
+        """Whether an adapter may not be tried at a time, ms."""
+        return digest in self.quarantined and now < self.quarantine_ends.get(digest, now + 1)
 
     def digest(self, version: int | None) -> str:
         """Digest of a version; empty where it is of no use any more."""

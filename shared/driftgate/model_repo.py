@@ -8,12 +8,16 @@ be found only after a training.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
+    BeforeValidator,
     Field,
     StringConstraints,
     ValidationInfo,
@@ -22,7 +26,7 @@ from pydantic import (
 )
 
 from driftgate import signals, suites, yaml_problems
-from driftgate.errors import BadConfig
+from driftgate.errors import BadConfig, nearest
 from driftgate.events import HOUR_MS
 from driftgate.feedback_profiles import Counted, Profile, counted, silence_is_right
 from driftgate.slices import ALL
@@ -38,6 +42,9 @@ MODEL_YAML = "model.yaml"
 DetectorName = Literal[
     "e-detector", "ADWIN", "PageHinkley", "DDM", "EDDM", "HDDMA", "HDDMW", "FHDDM"
 ]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Alpha = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 SliceName = Annotated[str, Field(pattern=r"^(all|[^=\s]+=.+)$")]
@@ -227,25 +234,106 @@ class Gate(Part):
     )
 
 
+def days(value: object) -> object:
+    """A span such as 30m, 6h or 2d as days; anything else as it is."""
+    if not isinstance(value, str) or not (found := SPAN.fullmatch(value)):
+        return value
+    return float(found[1]) / PER_DAY[found[2]]
+
+
+SPAN = re.compile(r"(\d+(?:\.\d+)?)([mhd])")
+PER_DAY = {"m": 1440, "h": 24, "d": 1}
+Days = Annotated[float, Field(ge=0), BeforeValidator(days)]
+"""Days, or a span such as 30m, 6h or 2d."""
+
+
 class Stage(Part):
     """One step of a rollout."""
 
     name: str
     percent: Annotated[float, Field(ge=0, le=100)] = Field(description="live traffic, 0: shadow")
-    soak_days: Annotated[float, Field(ge=0)] = Field(1, description="shortest stay")
-    min_pairs: int = Field(30, ge=0, description="labelled requests that both versions answered")
+    soak: Days = Field(
+        1,
+        validation_alias=AliasChoices("soak", "soak_days"),
+        description="shortest stay: days, or such as 30m, 6h, 2d",
+    )
+    min_samples: int = Field(
+        30,
+        ge=0,
+        validation_alias=AliasChoices("min_samples", "min_pairs"),
+        description="people, or requests of nobody, whose answers tell which version is better",
+    )
+    approval: bool = Field(False, description="begins when somebody approves: `driftgate approve`")
+
+
+class Metric(Part):
+    """A number beside the outcomes by which a challenger is judged. Where it is worse than `limit`,
+    or the champion's `quantile`, the answer counts as bad, and bad answers are compared."""
+
+    name: str = Field(
+        description="latency_ms, tokens, cost, refused, broken, or one that the app sends as "
+        "feedback of kind metric"
+    )
+    better: Literal["lower", "higher"] = "lower"
+    quantile: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.95, description="of the champion's answers before the stage, counted from good to bad"
+    )
+    limit: float | None = Field(
+        None, description="what is worse than this is bad; null: the champion's quantile"
+    )
+    margin: Annotated[float, Field(ge=0)] = Field(
+        0.2, description="harm is so much more bad answers, relative: 0.2 is a fifth more"
+    )
+    on_harm: Literal["roll_back", "warn"] = "warn"
+
+
+class Blackout(Part):
+    """Hours in which no stage begins. A roll-back is always allowed."""
+
+    days: list[Weekday] = Field(default=list(get_args(Weekday)), description="on which they begin")
+    begin: Clock = Field(description="hh:mm")
+    end: Clock = Field(description="hh:mm; at or before `begin`: of the next day")
+    zone: str = Field("UTC", description="IANA name, such as Europe/Berlin")
+
+    @field_validator("zone")
+    @classmethod
+    def known(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"is no time zone: {nearest(zone, sorted(available_timezones()))}")
+        return zone
 
 
 class Rollout(Part):
     """How a version comes to full traffic."""
 
     stages: list[Stage] = Field(min_length=1)
-    margin: Share = Field(0.03, description="how much worse the challenger may be to go on")
-    harm_alpha: Share = Field(0.01, description="chance of taking back a version that harms nobody")
-    max_days: Annotated[float, Field(gt=0)] = Field(
+    margin: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.03, description="how many more bad outcomes an answer the challenger may have, to go on"
+    )
+    margin_alpha: Alpha = Field(
+        0.05, description="chance of full traffic for a version that is worse by the margin"
+    )
+    harm_alpha: Alpha = Field(0.01, description="chance of taking back a version that harms nobody")
+    max_days: Annotated[Days, Field(gt=0)] = Field(
         21, description="a stage held longer is given up"
     )
-    watch_days: Annotated[float, Field(ge=0)] = Field(7, description="watched after 100 %")
+    watch_days: Days = Field(7, description="watched after 100 %")
+    hold_back: Annotated[float, Field(ge=0, le=50)] = Field(
+        5, description="percent of traffic that stays on the predecessor while it is watched"
+    )
+    metrics: list[Metric] = Field(default=[], description="numbers to compare beside outcomes")
+    max_disagreement: Share | None = Field(
+        None, description="share of requests answered otherwise that stops a shadow; null: any"
+    )
+    approvers: list[str] = Field(default=[], description="who may approve; []: anybody")
+    blackout: list[Blackout] = Field(default=[], description="hours in which no stage begins")
+    back_off: Days = Field(
+        1, description="no rollout so long after a roll-back, twice as long after the next"
+    )
+    quarantine_days: Annotated[Days, Field(gt=0)] | None = Field(
+        None, description="a version taken back may be tried again then; null: never"
+    )
+    shadow_share: Share = Field(1.0, description="of requests that shadows answer too")
     sticky_by: Literal["subject", "request_id"] = "subject"
     every_router: bool = Field(
         False, description="a router that cannot serve the challenger holds the rollout"
@@ -264,6 +352,14 @@ class Rollout(Part):
         if len(set(names)) != len(names) or {"idle", "loading"} & set(names):
             raise ValueError(f"names must differ, and not be idle or loading, but are {names}")
         return stages
+
+    @field_validator("metrics")
+    @classmethod
+    def differ(cls, metrics: list[Metric]) -> list[Metric]:
+        names = [metric.name for metric in metrics]
+        if len(set(names)) != len(names):
+            raise ValueError(f"each metric once, but they are {names}")
+        return metrics
 
 
 class ModelYaml(Part):

@@ -20,7 +20,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     DRIFT: ("inferences", "outcomes", "verdicts", "models", "routing", "commands", "clock"),
     TRAINER: ("retrain.requests", "models", "routing", "clock"),
     EVALUATOR: ("candidates", "clock"),
-    PROMOTER: ("verdicts", "commands", "routing.acks", "clock"),
+    PROMOTER: ("verdicts", "commands", "routing.acks", "serving.counts", "clock"),
     f"{ROUTER}-0": ("routing", "clock"),
 }
 

@@ -472,6 +472,14 @@ class Rollout(AvroRecord):
         waiting: The version that passed while a new champion was watched or an operator held the
             rollout, as JSON: version, champion that it was compared with, verdict_id, release as in
             `versions`. Empty: none waits.
+        salt: Mixed into the bucket of a sticky key, another one for each rollout, so that not the
+            same people get every challenger. Empty in records of before: the model's name.
+        approved: Stages of the rollout that is on which somebody approved.
+        quarantine_ends: When a digest among `quarantined` may be tried again, ms; one that is not
+            named here never may.
+        rollbacks: Versions that were taken back for harm since one last became champion and stayed
+            it.
+        back_off_until: No rollout begins before. Milliseconds since 1970-01-01 UTC.
         time: When it changed. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -491,6 +499,11 @@ class Rollout(AvroRecord):
     words: str = ""
     handled: tuple[str, ...] = ()
     waiting: str = ""
+    salt: str = ""
+    approved: tuple[str, ...] = ()
+    quarantine_ends: Mapping[str, int] = field(default_factory=dict)
+    rollbacks: int = 0
+    back_off_until: int = 0
     time: int
 
 
