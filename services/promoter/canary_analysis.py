@@ -28,6 +28,7 @@ insufficient evidence, and the champion stays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -264,7 +265,8 @@ def too_few(evidence: Evidence, found: list[Look], heard: bool, wanted: int) -> 
     where labels judge both answers."""
     deciding = [look for look in found if look.not_worse is not None]
     if heard or any(look.name == OUTCOMES and look.counted == "pairs" for look in deciding):
-        known, what = max((look.known for look in deciding), default=0), "samples are known"
+        numbers = (look.known for look in deciding if math.isfinite(look.difference))
+        known, what = max(numbers, default=0), "samples are known"
     else:
         known, what = evidence.both, "requests are answered by both"
     return ("samples", f"{known} of {wanted} {what}") if known < wanted else None
@@ -294,8 +296,9 @@ def in_words(found: list[Look], margin: float | None) -> str:
     """What speaks for a version."""
     deciding = [look for look in found if look.not_worse is not None and look.known]
     told = [f"{look.title} {look.difference:+.3f} over {look.known} samples" for look in deciding]
-    shown = margin is not None and any(proven(look) for look in deciding)
-    return "; ".join([f"not worse by {margin:g}"] * shown + (told or ["nobody was asked yet"]))
+    if margin is not None and any(map(proven, deciding)):
+        told.insert(0, f"not worse by {margin:g}")
+    return "; ".join(told) or "nobody was asked yet"
 
 
 def told(evidence: Evidence, found: list[Look], days: float) -> dict[str, Any]:

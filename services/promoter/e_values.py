@@ -92,4 +92,4 @@ def log_returns(values: Floats, margin: float, bound: float) -> Floats:
 def averaged(log_stakes: Floats) -> float:
     """The mean of stakes that are given as logarithms."""
     log_mean = float(logsumexp(log_stakes)) - math.log(log_stakes.size)
-    return math.exp(log_mean) if log_mean < 700 else math.inf
+    return math.inf if log_mean > 700 else math.exp(log_mean)  # NaN stays NaN

@@ -65,10 +65,15 @@ FROM
             * if(is_new, 1 / chance, -1 / (1 - chance)) AS worse
     FROM
     (
-        SELECT *, if(of_new, propensity, 1 - propensity) AS chance_of_new, arrayJoin(arrayConcat(['all'], arrayFilter(
-            s -> has(mapKeys(slices), splitByChar('=', s)[1])
-                AND slices[splitByChar('=', s)[1]] = substring(s, position(s, '=') + 1),
-            {slices:Array(String)}))) AS slice
+        SELECT
+            *,
+            if(of_new, propensity, 1 - propensity) AS chance_of_new,
+            arrayFilter(
+                s -> has(mapKeys(slices), splitByChar('=', s)[1])
+                    AND slices[splitByChar('=', s)[1]] = substring(s, position(s, '=') + 1),
+                {slices:Array(String)}
+            ) AS inside,
+            arrayJoin(arrayConcat(['all'], inside)) AS slice
         FROM ($moments)
         WHERE propensity > 0 AND propensity < 1
     )
@@ -95,8 +100,8 @@ TOLD = Template(
         "$moments",
         """
             SELECT
-                a.*, ifNull(w.was_correct = false, false) AND a.live != a.other AS bad, bad AS counts,
-                w.said AS moment
+                a.*, ifNull(w.was_correct = false, false) AND a.live != a.other AS bad,
+                bad AS counts, w.said AS moment
             FROM answered AS a INNER JOIN words AS w USING (request_id)
             WHERE w.was_correct IS NOT NULL
         """,

@@ -408,7 +408,7 @@ def on_rollback(state: State, command: Command, at: Situation, told: str) -> Out
     """Takes the version on trial back, or the champion, also while another one is tried."""
     if state.challenger is not None and command.version == state.champion:
         summary = f"{told}; version {state.challenger}, tried against it, leaves too"
-        return roll_back(replace(state, challenger=None), at, summary)
+        return roll_back(state, at, summary, of_champion=True)
     if command.version not in {None, state.challenger or state.champion}:
         return ""
     return roll_back(state, at, told)
@@ -428,10 +428,8 @@ def on_quarantine(state: State, command: Command, at: Situation, told: str) -> O
     if version is None or not digest or state.in_quarantine(digest, at.now):
         return ""
     if version in {state.challenger, state.champion}:
-        against = version == state.champion and state.challenger is not None
-        return roll_back(
-            replace(state, challenger=None) if against else state, at, told, name="quarantine"
-        )
+        of_champion = version == state.champion
+        return roll_back(state, at, told, name="quarantine", of_champion=of_champion)
     moves: dict[str, Any] = quarantined(state, digest, at) | {"since": state.since}
     if state.previous == version:
         moves["previous"] = None
@@ -532,20 +530,23 @@ def roll_back(
     numbers: Mapping[str, Any] | None = None,
     name: str = "rollback",
     quarantine: bool = True,
+    of_champion: bool = False,
 ) -> Step:
-    """The challenger leaves; without one the champion does, for its predecessor, and a champion
-    whom nobody precedes stays. The model repo of whoever answers then is in force again."""
-    version = state.challenger or state.champion
+    """The challenger leaves; without one, or `of_champion`, the champion does, for its predecessor,
+    and who is tried against it leaves too. A champion whom nobody precedes stays. The model repo of
+    whoever answers then is in force again."""
+    of_challenger = state.challenger is not None and not of_champion
+    version = state.challenger if of_challenger else state.champion
     if version is None:
         return Step(state)
-    back_to = state.champion if state.challenger else state.previous
+    back_to = state.champion if of_challenger else state.previous
     if back_to is None:
         told = f"no version to take {version} back to; {summary}"
         return Step(state, (Decision("ignore", version, told, numbers or {}),))
     moves: dict[str, Any] = {
         "champion": back_to,
         "challenger": None,
-        "previous": state.previous if state.challenger else None,
+        "previous": state.previous if of_challenger else None,
         "stage": IDLE,
         "paused": False,
         "repo_hash": state.versions[back_to].repo_hash,

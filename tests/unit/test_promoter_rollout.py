@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgate.errors import BadInput
-from driftgate.events import DAY_MS, Command, RoutingAck, Tick, Verdict
-from driftgate.model_repo import ModelYaml, Rollout
-from services.promoter.canary_analysis import Pairs
+from driftgate.events import DAY_MS, Command, RoutingAck, ServingCounts, Tick, Verdict
+from driftgate.model_repo import Blackout, ModelYaml
+from services.promoter.canary_analysis import OUTCOMES, Comparison, Evidence
+from services.promoter.e_values import Events, Units
 from services.promoter.rollout import (
     Decision,
     Event,
@@ -36,6 +37,7 @@ REPO = ModelYaml.model_validate(
         "monitors": [],
         "gate": {"min_accuracy": 0.8},
         "scope": {"language": "es"},
+        "feedback": {"profile": ["labels"]},
         "rollout": {
             "stages": [
                 {"name": "shadow", "percent": 0, "soak_days": 1, "min_pairs": 20},
@@ -49,12 +51,26 @@ REPO = ModelYaml.model_validate(
         },
     }
 )
-RULES: Rollout = REPO.rollout
-GOOD = Pairs(both=60, only_old=3, only_new=6)
-BAD = Pairs(both=10, only_old=20)
 
 
-STRICT = RULES.model_copy(update={"every_router": True})
+def labelled(both: int = 0, only_old: int = 0, only_new: int = 0) -> Evidence:
+    """Labels of requests that both versions answered, by who was right."""
+    blamed = Events(0.5, only_old, only_new)
+    told = (Units(-1.0, only_new), Units(0.0, both), Units(1.0, only_old))
+    pairs = Comparison(OUTCOMES, "pairs", events=(blamed,), units=told)
+    return Evidence((pairs,), both + only_old + only_new, only_old + only_new)
+
+
+GOOD = labelled(both=600, only_old=3, only_new=6)
+UNPROVEN = labelled(both=45, only_old=6, only_new=4)
+BAD = labelled(both=10, only_old=30)
+
+
+def with_rules(**changes: Any) -> ModelYaml:
+    return REPO.model_copy(update={"rollout": REPO.rollout.model_copy(update=changes)})
+
+
+STRICT = with_rules(every_router=True)
 
 
 def verdict(version: int, result: str = "pass", digest: str = "", **more: Any) -> Verdict:
@@ -136,21 +152,21 @@ def react(
     at: State,
     event: Event,
     days: float = 0,
-    pairs: Pairs = GOOD,
+    evidence: Evidence = GOOD,
     acks: Iterable[RoutingAck] | None = None,
-    rules: Rollout | BadInput = RULES,
+    rules: ModelYaml | BadInput = REPO,
     **more: Any,
 ) -> Step:
     known = (ack(at.epoch),) if acks is None else tuple(acks)
     situation = Situation(
-        now=DAY + int(days * DAY_MS), declared=rules, pairs=pairs, acks=known, **more
+        now=DAY + int(days * DAY_MS), declared=rules, evidence=evidence, acks=known, **more
     )
     return step(at, event, situation)
 
 
-def tick(at: State, days: float, pairs: Pairs = GOOD, **more: Any) -> Step:
+def tick(at: State, days: float, evidence: Evidence = GOOD, **more: Any) -> Step:
     time = DAY + int(days * DAY_MS)
-    return react(at, Tick(world="w", time=time, positions={}), days, pairs, **more)
+    return react(at, Tick(world="w", time=time, positions={}), days, evidence, **more)
 
 
 def only(done: Step) -> Decision:
@@ -207,8 +223,8 @@ def test_a_whole_rollout_step_by_step() -> None:
     full = tick(at, 3).state
     assert (shape(full), weights(full), shadows(full)) == (
         (3, None, "full", 2),
-        {3: 10_000},
-        [1, 2],
+        {3: 9500, 2: 500},  # some hear its predecessor, so that there is something to compare with
+        [1, 2, 3],
     )
     done = tick(full, 10)
     assert (shape(done.state), shadows(done.state)) == ((3, None, IDLE, 2), [1])
@@ -272,19 +288,19 @@ def test_the_model_repo_of_whoever_answers_is_in_force_after_a_challenger_left(
 
 @pytest.mark.parametrize("stage", ["shadow", "canary-5", "half"])
 @pytest.mark.parametrize(
-    ("pairs", "days", "name", "after"),
+    ("evidence", "days", "name", "after"),
     [
         (BAD, 0.1, "rollback", (2, None, IDLE, 1)),
-        (Pairs(), 5, "hold", None),
+        (Evidence(), 5, "hold", None),
         (GOOD, 0.5, "hold", None),
-        (Pairs(both=15, only_old=6, only_new=4), 22, "give-up", (2, None, IDLE, 1)),
+        (labelled(both=9, only_old=6, only_new=4), 22, "give-up", (2, None, IDLE, 1)),
     ],
 )
 def test_a_challenger_is_held_or_taken_back(
-    stage: str, pairs: Pairs, days: float, name: str, after: Any
+    stage: str, evidence: Evidence, days: float, name: str, after: Any
 ) -> None:
     at = state(stage)
-    done = tick(at, days, pairs)
+    done = tick(at, days, evidence)
     assert only(done).name == name
     assert shape(done.state) == (after or shape(at))
     assert done.state.quarantined == (("d3",) if name == "rollback" else ())
@@ -334,14 +350,14 @@ def test_a_router_that_refuses_is_named_and_stops_nobody() -> None:
 
 def test_where_every_router_must_serve_a_refusal_holds_the_rollout() -> None:
     refusing = ack(9, "refused", "router-1")
-    for stage, pairs in ((LOADING, Pairs()), ("shadow", GOOD)):
+    for stage, evidence in ((LOADING, Evidence()), ("shadow", GOOD)):
         at = state(stage)
         more: Any = {"acks": [ack(9), refusing], "rules": STRICT}
         assert react(at, ack(9), **more) == Step(at)
-        held = tick(at, 1, pairs, **more)
+        held = tick(at, 1, evidence, **more)
         assert held.state is at
         assert (only(held).numbers["reason"], "router-1" in only(held).summary) == ("refused", True)
-        late = tick(at, 22, pairs, **more)
+        late = tick(at, 22, evidence, **more)
         assert (only(late).name, late.state.challenger) == ("give-up", None)
         assert late.state.quarantined == ()
     assert tick(state("half"), 1, BAD, **more).state.quarantined == ("d3",)
@@ -446,7 +462,14 @@ def test_the_newest_version_wins() -> None:
         (state("full"), command("rollback"), "rollback", (1, None, IDLE, None)),
         (state("half", paused=True), command("rollback"), "rollback", (2, None, IDLE, 1)),
         (state(previous=None), command("rollback"), "ignore", (2, None, IDLE, None)),
-        (state("half"), command("rollback", 2), "ignore", (2, 3, "half", 1)),
+        (state("half"), command("rollback", 2), "rollback", (1, None, IDLE, None)),
+        (state("half", previous=None), command("rollback", 2), "ignore", (2, 3, "half", None)),
+        (state("half"), command("rollback", 1), "ignore", (2, 3, "half", 1)),
+        (state("half"), command("abort"), "abort", (2, None, IDLE, 1)),
+        (state("half"), command("abort", 2), "ignore", (2, 3, "half", 1)),
+        (state("full"), command("abort"), "ignore", (2, None, "full", 1)),
+        (state(quarantined=("d9",)), command("release", 9), "ignore", (2, None, IDLE, 1)),
+        (state("half"), command("approve"), "ignore", (2, 3, "half", 1)),
         (state("shadow"), command("promote"), "promote", (3, None, "full", 2)),
         (state(), command("promote"), "ignore", (2, None, IDLE, 1)),
         (state("half"), command("pause"), "pause", (2, 3, "half", 1)),
@@ -455,7 +478,7 @@ def test_the_newest_version_wins() -> None:
         (state("half"), command("quarantine", 3), "quarantine", (2, None, IDLE, 1)),
         (state(), command("quarantine", 2), "quarantine", (1, None, IDLE, None)),
         (state(), command("quarantine", 1), "quarantine", (2, None, IDLE, None)),
-        (state("half"), command("quarantine", 2), "ignore", (2, 3, "half", 1)),
+        (state("half"), command("quarantine", 2), "quarantine", (1, None, IDLE, None)),
         (state(), command("quarantine", 7), "ignore", (2, None, IDLE, 1)),
     ],
 )
@@ -592,7 +615,7 @@ def test_a_change_overtakes_routing_that_is_ahead_of_the_state() -> None:
 
 def test_the_same_decision_has_the_same_cause_whenever_it_is_taken() -> None:
     at = state("shadow")
-    first, later = tick(at, 2, Pairs()), tick(at, 3, Pairs(both=1))
+    first, later = tick(at, 2, Evidence()), tick(at, 3, labelled(both=1))
     clock = Tick(world="w", time=DAY, positions={})
     assert cause(at, clock, only(first)) == cause(at, clock, only(later))
     soak = only(tick(at, 0.5))
@@ -625,13 +648,199 @@ def test_no_tick_is_acted_on_twice() -> None:
     assert tick(after, 0.5) == Step(after)
 
 
+# ---------------------------------------------------------------- who may, when, and how often
+
+
+GATED = with_rules(
+    approvers=["ana", "bo"],
+    stages=[
+        stage.model_copy(update={"approval": stage.name == "half"}) for stage in REPO.rollout.stages
+    ],
+)
+
+
+def test_a_stage_that_needs_approval_waits_for_who_may_give_it() -> None:
+    at = state("canary-5")
+    held = tick(at, 2, rules=GATED)
+    assert only(held).numbers["reason"] == "approval"
+    assert "driftgate approve m" in only(held).summary
+    by_nobody = replace(command("approve"), actor="eve")
+    refused = react(at, by_nobody, rules=GATED)
+    assert only(refused).name == "ignore"
+    assert "eve is none of rollout.approvers: ana, bo" in only(refused).summary
+    approved = react(at, command("approve"), rules=GATED).state
+    assert (approved.approved, approved.since) == (("half",), at.since)
+    assert tick(approved, 2, rules=GATED).state.stage == "half"
+    again = react(approved, command("approve", number=2), rules=GATED)
+    assert "stages that wait for approval: none" in only(again).summary
+    next_one = react(approved, verdict(4), rules=GATED).state
+    assert next_one.approved == ()
+
+
+def test_nobody_goes_round_an_approval_by_promoting() -> None:
+    by_nobody = replace(command("promote"), actor="eve")
+    assert only(react(state("canary-5"), by_nobody, rules=GATED)).name == "ignore"
+    assert only(react(state("canary-5"), command("promote"), rules=GATED)).name == "promote"
+
+
+def test_a_stage_that_nobody_approves_is_given_up() -> None:
+    assert only(tick(state("canary-5"), 22, rules=GATED)).name == "give-up"
+
+
+def test_no_stage_begins_in_blackout_hours_and_harm_is_taken_back_all_the_same() -> None:
+    hours = Blackout(begin="00:00", end="00:00")
+    rules = with_rules(blackout=[hours])
+    held = tick(state("canary-5"), 2, rules=rules)
+    assert only(held).numbers["reason"] == "blackout"
+    assert only(tick(state("canary-5"), 2, BAD, rules=rules)).name == "rollback"
+
+
+def test_promote_is_refused_before_every_router_holds_the_version() -> None:
+    for acks in ([ack(9), ack(8, router="router-1")], [ack(9), ack(9, "refused", "router-1")]):
+        done = react(state(LOADING), command("promote"), acks=acks)
+        assert (only(done).name, done.state.stage) == ("ignore", LOADING)
+        assert "not every router holds it yet: router-1" in only(done).summary
+    done = react(state(LOADING), command("promote"), acks=[])
+    assert "none is heard of" in only(done).summary
+
+
+def test_after_a_roll_back_no_rollout_begins_for_a_while_and_longer_after_the_next() -> None:
+    back = tick(state("half"), 1, BAD).state
+    assert (back.rollbacks, back.back_off_until) == (1, DAY + 2 * DAY_MS)
+    waits = react(back, verdict(4), days=1.5)
+    assert only(waits).name == "wait"
+    assert "so soon after a version was taken back (once)" in only(waits).summary
+    started = tick(waits.state, 2).state
+    assert started.challenger == 4
+    again = tick(replace(started, stage="half"), 3, BAD).state
+    assert again.back_off_until == DAY + 5 * DAY_MS
+    assert tick(replace(again, stage="full", since=DAY), 30).state.rollbacks == 0
+
+
+def test_giving_up_aborting_and_refusals_keep_nobody_waiting() -> None:
+    for done in (tick(state("half"), 22, UNPROVEN), react(state("half"), command("abort"))):
+        assert (done.state.rollbacks, done.state.quarantined) == (0, ())
+
+
+def test_a_quarantine_ends_when_its_time_is_over_or_somebody_ends_it() -> None:
+    bounded = with_rules(quarantine_days=30.0, back_off=0.0)
+    back = tick(state("half"), 1, BAD, rules=bounded).state
+    again = verdict(4, digest="d3")
+    assert only(react(back, again, days=30, rules=bounded)).name == "reject"
+    assert only(react(back, again, days=31, rules=bounded)).name == "start"
+    release = replace(command("release", 3), args={"digest": "d3"})
+    released = react(back, release, days=2)
+    assert (only(released).name, released.state.quarantined) == ("release", ())
+    assert released.state.quarantine_ends == {}
+    assert only(react(released.state, again, days=3)).name == "start"
+    unknown = replace(command("release", 3), args={"digest": "d7"})
+    assert "d7 is not in quarantine" in only(react(back, unknown)).summary
+
+
+def test_each_rollout_deals_people_anew_and_keeps_them_while_it_is_on() -> None:
+    salts = []
+    at = state()
+    for version in (3, 4):
+        at = react(at, verdict(version)).state
+        record = routing(at, REPO)
+        assert record is not None
+        salts.append(record.salt)
+        at = react(at, ack(at.epoch)).state
+        assert routing(at, REPO).salt == salts[-1]  # type: ignore[union-attr]
+    assert len(set(salts)) == 2
+
+
+def test_who_a_roll_back_returns_to_stays_in_memory_until_the_next_is_settled() -> None:
+    def standby(at: State) -> list[int]:
+        record = routing(at, REPO.model_copy(update={"rollout": with_rules(one_off=False).rollout}))
+        assert record is not None
+        return [arm.version for arm in record.standby]
+
+    assert standby(state()) == [1]
+    assert standby(state("half")) == [1]
+    assert standby(state("full")) == []  # version 1 answers beside
+    assert standby(state(previous=None)) == []
+
+
+def test_a_hold_is_told_once_a_day() -> None:
+    at = state("shadow")
+    told = [cause(at, event_at(days), only(tick(at, days, Evidence()))) for days in (2, 2.9, 3.1)]
+    assert told[0] == told[1] != told[2]
+
+
+def event_at(days: float) -> Tick:
+    return Tick(world="w", time=DAY + int(days * DAY_MS), positions={})
+
+
+# ---------------------------------------------------------------- no feedback, no store
+
+
+def test_a_watch_without_evidence_never_ends_as_good() -> None:
+    nothing = tick(state("full"), 8, Evidence())
+    assert (only(nothing).name, only(nothing).numbers["reason"]) == ("hold", "samples")
+    late = tick(state("full"), 29, Evidence())
+    assert only(late).name == "finish"
+    assert "without enough evidence: 0 of 30 samples are known" in only(late).summary
+
+
+@pytest.mark.parametrize("stage", ["shadow", "half", "full"])
+def test_a_store_that_is_behind_holds_and_still_shows_harm(stage: str) -> None:
+    held = tick(state(stage), 10, replace(GOOD, behind="its newest tick is old"))
+    assert only(held).numbers["reason"] == "behind"
+    assert only(tick(state(stage), 10, replace(BAD, behind="x"))).name == "rollback"
+
+
+# ---------------------------------------------------------------- the fast lane
+
+
+def counted(epoch: int = 9, **tries: tuple[int, int]) -> ServingCounts:
+    """Answers and errors of versions `v2`, `v3`."""
+    versions = [
+        {
+            "version": int(name[1:]),
+            "digest": "",
+            "answers": answers,
+            "errors": errors,
+            "shadow_answers": 0,
+            "shadow_errors": 0,
+        }
+        for name, (answers, errors) in tries.items()
+    ]
+    fields = {"router": "r", "started": "s", "model": "m", "epoch": epoch, "time": DAY}
+    return ServingCounts.of({**fields, "versions": versions})
+
+
+def test_a_version_that_fails_is_taken_back_at_once() -> None:
+    bad = counted(v3=(30, 8), v2=(600, 12))
+    done = react(state("canary-5"), bad, counts=(bad,))
+    assert (only(done).name, done.state.quarantined) == ("rollback", ("d3",))
+    assert "8 errors in 38 answers, the other 12 in 612" in only(done).summary
+
+
+@pytest.mark.parametrize(
+    ("at", "found"),
+    [
+        (state("canary-5"), counted(v3=(40, 1), v2=(600, 12))),
+        (state("canary-5"), counted(v3=(0, 2), v2=(0, 0))),
+        (state(), counted(v3=(30, 8), v2=(600, 12))),
+        (state("half"), counted(v3=(30, 8))),
+    ],
+)
+def test_errors_that_both_have_or_of_nobody_on_trial_take_nothing_back(
+    at: State, found: ServingCounts
+) -> None:
+    assert react(at, found, counts=(found,)) == Step(at)
+
+
 EVENTS = st.one_of(
     st.builds(verdict, st.integers(1, 9), st.sampled_from(["pass", "pass", "fail"])),
-    st.sampled_from([GOOD, BAD, Pairs()]),
+    st.sampled_from([GOOD, BAD, Evidence()]),
     st.lists(st.sampled_from(["serving", "serving", "refused", "behind"]), min_size=1, max_size=3),
     st.builds(
         command,
-        st.sampled_from(["rollback", "pause", "resume", "promote", "quarantine"]),
+        st.sampled_from(
+            ["rollback", "pause", "resume", "promote", "quarantine", "abort", "approve"]
+        ),
         st.none() | st.integers(1, 9),
         st.integers(1, 10**6),
     ),
@@ -651,17 +860,19 @@ def acks_at(epoch: int, fleet: list[Any]) -> list[RoutingAck]:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(EVENTS, max_size=40))
 def test_whatever_happens(drawn: list[Any]) -> None:
-    at, pairs, acks = State("m"), Pairs(), [ack(0)]
+    at, evidence, acks = State("m"), Evidence(), [ack(0)]
     for day, one in enumerate(drawn):
         match one:
-            case Pairs():
-                pairs, event = one, Tick(world="w", time=DAY + day * DAY_MS, positions={})
+            case Evidence():
+                evidence, event = one, Tick(world="w", time=DAY + day * DAY_MS, positions={})
             case list():
                 acks = acks_at(at.epoch, one)
                 event = acks[-1]
+            case Verdict():  # most are compared with whoever is champion
+                event = replace(one, champion=at.champion) if one.version % 4 else one
             case _:
                 event = one
-        done = react(at, event, day, pairs, acks)
+        done = react(at, event, day, evidence, acks)
         after = done.state
         changed = replace(after, handled=at.handled, waiting=at.waiting) != at
         assert after.epoch == at.epoch + changed
@@ -670,7 +881,7 @@ def test_whatever_happens(drawn: list[Any]) -> None:
         assert not changed or done.decisions
         assert after.champion is not None or at.champion is None
         assert State.of(after.record()) == after
-        assert react(after, event, day, pairs, acks).state == after  # handled twice, done once
+        assert react(after, event, day, evidence, acks).state == after  # handled twice, done once
         holds_together(after)
         at = after
     can_always_be_rolled_back(at)
@@ -684,9 +895,11 @@ def holds_together(at: State) -> None:
         assert at.champion is None and at.stage == IDLE
         return
     assert sum(weights(at).values()) == 10_000
-    assert set(weights(at)) <= {at.champion, at.challenger}
+    held_back = at.previous if at.stage == "full" else None
+    assert set(weights(at)) <= {at.champion, at.challenger, held_back}
+    assert record.champion == at.champion
     assert at.repo_hash == f"repo-{at.challenger or at.champion}"
-    for found in (arm.digest for arm in (*record.arms, *record.shadows)):
+    for found in (arm.digest for arm in (*record.arms, *record.shadows, *record.standby)):
         assert found not in at.quarantined
     if at.challenger:
         assert {at.challenger, at.champion} <= set(weights(at)) | set(shadows(at))
