@@ -94,19 +94,24 @@ class Promotion:
 
     def ticked(self, time: int) -> dict[str, Any]:
         self.now = time
+        self.store.append("clock", [releasing.clock_row(time, time)])
         return {"world": self.model, "time": time, "positions": {}}
 
-    def day(self, day: int, right: str) -> None:
-        """A day of forty labelled requests, and its tick."""
+    def labelled(self, day: int, right: str) -> int:
+        """A day of 120 labelled requests; returns when it ends, ms."""
         time, answers, outcomes = self.begin + day * DAY_MS, [], []
-        for _ in range(40):
+        for _ in range(120):
             self.rows += 10
             request, outputs = f"r{self.rows}", {1: right[0], 2: right[1]}
             answers += releasing.answer_rows(self.model, request, outputs, time, self.rows)
             outcomes.append(releasing.outcome_row(self.model, request, "b", time, self.rows))
         self.store.append("inferences", answers)
         self.store.append("outcomes", outcomes)
-        self.tell("clock", self.ticked(time))
+        return time
+
+    def day(self, day: int, right: str) -> None:
+        """A labelled day, and its tick."""
+        self.tell("clock", self.ticked(self.labelled(day, right)))
 
 
 @contextmanager

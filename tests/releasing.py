@@ -34,11 +34,12 @@ task: {{kind: text-classification, labels: [a, b, c]}}
 base: {{name: {base}}}
 monitors: []
 gate: {{min_accuracy: 0.8, waived: [regression, probes]}}
+feedback: {{profile: [labels]}}
 rollout:
   stages:
     - {{name: shadow, percent: 0, soak_days: 1, min_pairs: 20}}
     - {{name: half, percent: 50, soak_days: 1, min_pairs: 20}}
-    - {{name: full, percent: 100}}
+    - {{name: full, percent: 100, min_samples: 5}}
   margin: 0.05
   {rollout}
 """
@@ -199,7 +200,7 @@ def answer_rows(
 
 
 def outcome_row(model: str, request_id: str, label: str, time: int, offset: int) -> dict[str, Any]:
-    """What is known about a request."""
+    """What is known of a request that is asked and labelled at `time`."""
     return {
         "topic": "outcomes",
         "partition": 0,
@@ -207,8 +208,10 @@ def outcome_row(model: str, request_id: str, label: str, time: int, offset: int)
         "outcome_id": f"o-{request_id}-{offset}",
         "request_id": request_id,
         "model": model,
+        "kind": "correction",
         "label": label,
         "was_correct": None,
+        "inference_time": moment(time),
         "feedback_time": moment(time),
         "time": moment(time),
     }
@@ -225,25 +228,20 @@ def decisions(audit: list[dict[str, Any]]) -> list[tuple[str, int | None]]:
 
 def replayed(entry: dict[str, Any]) -> Any:
     """The pure decider's answer to the inputs of an audit entry."""
-    from driftgate.errors import BadInput
-    from driftgate.events import EVENTS, Rollout, RoutingAck
-    from driftgate.model_repo import Rollout as Rules
-    from services.promoter.canary_analysis import Pairs
-    from services.promoter.rollout import Situation, step
-    from services.promoter.state import State
+    from services.promoter.replay import replay
 
-    given = json.loads(entry["inputs"])
-    rules = given["rules"]
-    situation = Situation(
-        now=given["now"],
-        declared=Rules.model_validate(rules) if rules else BadInput("unhandled", "", "", ""),
-        pairs=Pairs(**given["pairs"]),
-        acks=tuple(RoutingAck.of(ack) for ack in given["acks"]),
-        lost=tuple(given["lost"]),
-        routed=given["routed"],
-    )
-    event: Any = EVENTS[given["topic"]].of(given["event"])
-    return step(State.of(Rollout.of(given["state"])), event, situation)
+    return replay(json.loads(entry["inputs"]))
+
+
+def clock_row(time: int, offset: int) -> dict[str, Any]:
+    """A tick as the store holds it, which tells how far it got."""
+    return {
+        "topic": "clock",
+        "partition": 0,
+        "offset": offset,
+        "world": "tests",
+        "time": moment(time),
+    }
 
 
 def adapter(folder: Path, artifacts: Artifacts, seed: int) -> str:

@@ -289,9 +289,10 @@ def audit(gathered: Gathered, after: State, decision: Decision) -> AuditDraft:
 
 
 def rules(repo: ModelYaml) -> dict[str, Any]:
-    """What of a model repo decides."""
-    kept = repo.model_dump(include={"rollout", "feedback", "review"})
-    return kept | {"protected": sorted(repo.gate.protected)}
+    """What of a model repo decides, as a model repo."""
+    whole = repo.model_dump(mode="json")
+    decides = ("model", "task", "base", "gate", "feedback", "review", "rollout")
+    return {name: whole[name] for name in decides} | {"monitors": []}
 
 
 def inputs(gathered: Gathered) -> dict[str, Any]:

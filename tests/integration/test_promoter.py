@@ -13,7 +13,6 @@ from releasing import until
 from deploy.local.stack import StackConfig
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
-from driftgate.events import DAY_MS
 
 pytestmark = pytest.mark.stack
 
@@ -39,7 +38,7 @@ def test_a_version_is_released_promoted_and_taken_back_over_kills(promotion: Pro
     promotion.day(1, "ab")
     promotion.acknowledged()
     promotion.kill()
-    promotion.topics.send("clock", promotion.ticked(promotion.begin + 2 * DAY_MS))
+    promotion.topics.send("clock", promotion.ticked(promotion.labelled(2, "bb")))
     promotion.start()
     until(promotion.caught_up)
     promotion.acknowledged()

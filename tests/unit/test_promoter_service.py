@@ -26,13 +26,11 @@ from driftgate.health import Health, log_for
 from driftgate.runtime import Runtime
 from driftgate.runtime.loop import Shift
 from driftgate.store import Store, migrate
-from driftgate.tasks import Task
-from driftgate.tasks.text_classification import TextClassification
 from driftgate.topology import PROMOTER, READS, lag
 from services.console import order_status
 from services.console.order_status import OrderStatus
-from services.promoter import evidence
-from services.promoter.canary_analysis import Pairs
+from services.promoter.canary_analysis import Evidence
+from services.promoter.evidence import Reader, Trial
 from services.promoter.repos import RepoCache
 from services.promoter.service import Promoter
 
@@ -63,7 +61,7 @@ class Harness:
         self.topics = releasing.Topics(self.bus, codec)
         self.artifacts = Artifacts(f"file://{folder / 'artifacts'}")
         self.repo = releasing.publish_repo(folder / "repo", self.artifacts, M)
-        for table in ("inferences", "outcomes"):
+        for table in ("inferences", "outcomes", "clock"):
             store.command(f"TRUNCATE TABLE {table}")
         self.rows, self.now, self.starts = 0, NOW, 0
         self.start()
@@ -73,7 +71,7 @@ class Harness:
         self.starts += 1
         cache = RepoCache(self.artifacts, self.folder / f"cache-{self.starts}")
         self.health = Health(PROMOTER)
-        service = Promoter(lambda: self.store, cache, self.health).service()
+        service = Promoter(Reader(lambda: self.store), cache, self.health).service()
         runtime = Runtime(service, self.bus, self.codec, "0", log_for(PROMOTER), self.health)
         self.shift = Shift(runtime)
         self.consumer = self.bus.consumer(
@@ -119,6 +117,7 @@ class Harness:
 
     def ticked(self, time: int) -> dict[str, Any]:
         self.now = time
+        self.store.append("clock", [releasing.clock_row(time, self.now)])
         ends = self.bus.ends(["verdicts", "commands", "routing.acks"])
         positions = {str(position): offset for position, offset in ends.items()}
         return {"world": M, "time": time, "positions": positions}
@@ -189,7 +188,7 @@ def play(harness: Harness, after_each: Callable[[], object] = lambda: None) -> d
         lambda: (harness.pairs(1.5, 1, 2, 20, "bb"), harness.tick(2)),
         harness.acknowledged,
         lambda: harness.passes(3, result="fail"),
-        lambda: (harness.pairs(2.5, 1, 2, 10, "bb"), harness.tick(3)),
+        lambda: (harness.pairs(2.5, 1, 2, 120, "bb"), harness.tick(3)),
         harness.acknowledged,
         lambda: (harness.pairs(3.5, 1, 2, 15, "ba"), harness.tick(4)),
         harness.acknowledged,
@@ -331,7 +330,7 @@ def test_a_version_that_waited_starts_at_a_tick_over_a_restart(
     assert harness.newest("rollouts")["challenger"] == 2
     harness.start()
     harness.tell("commands", releasing.command(M, "rollback", 2))
-    harness.tick(0.1)
+    harness.tick(1.1)
     state = harness.newest("rollouts")
     assert (state["challenger"], state["repo_hash"], state["waiting"]) == (3, other, "")
     assert json.loads(state["versions"]["3"])["base"] == "/bases/other"
@@ -366,11 +365,11 @@ def test_a_rollback_is_obeyed_while_the_store_is_away_and_a_rollout_waits_for_it
     harness.passes(2)
     harness.acknowledged()
 
-    def away(*_: Any) -> Pairs:
+    def away(*_: Any) -> Evidence:
         raise StoreUnavailable("the store is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(evidence, "pairs", away)
+        patched.setattr(Reader, "look", away)
         harness.topics.send("clock", harness.ticked(NOW + DAY_MS))
         harness.start()
         for _ in range(5):
@@ -397,14 +396,14 @@ def test_a_store_that_fails_for_one_model_stops_no_other(
             harness.tell("verdicts", verdict | {"adapter_digest": str(version)})
         harness.tell("routing.acks", releasing.ack(model, 2))
     harness.pairs(0.5, 1, 2, 40, "bb")
-    real, failures = evidence.pairs, iter(range(2))
+    real, failures = Reader.look, iter(range(2))
 
-    def failing(store: Store, task: Task, model: str, *given: Any) -> Pairs:
-        if model == "another" and next(failures, None) is not None:
+    def failing(reader: Reader, trial: Trial, *given: Any) -> Evidence:
+        if trial.model == "another" and next(failures, None) is not None:
             raise StoreUnavailable("restarting")
-        return real(store, task, model, *given)
+        return real(reader, trial, *given)
 
-    monkeypatch.setattr(evidence, "pairs", failing)
+    monkeypatch.setattr(Reader, "look", failing)
     harness.topics.send("clock", harness.ticked(NOW + DAY_MS))
     harness.shift.step(harness.consumer)
     assert harness.decisions()[-1] == ("advance", 2)
@@ -428,7 +427,7 @@ def test_a_missing_model_repo_stops_the_ticks_of_its_model_alone(
     harness.pairs(0.5, 1, 2, 40, "bb")
     harness.tick(1)
     harness.tick(2)
-    assert harness.newest("rollouts")["stage"] == "full"
+    assert harness.newest("rollouts")["stage"] == "half"
     told = [entry["decision"] for entry in harness.topics.read("audit", "another")]
     assert told == ["start", "start", "advance", "dead-letter"]
     assert harness.dead_letters("clock") == []
@@ -625,14 +624,14 @@ def test_routing_that_came_alone_is_overtaken_though_nothing_is_decided_again(
     assert (routing["epoch"], routing["shadows"]) == (3, [])
 
 
-def test_a_hold_is_told_when_its_reason_is_new(harness: Harness) -> None:
+def test_a_hold_is_told_once_a_day_for_each_reason(harness: Harness) -> None:
     harness.passes(1)
     harness.passes(2)
     harness.acknowledged()
-    for day in (1, 1.5, 2, 3):
+    for day in (1, 1.5, 1.9, 2):
         harness.tick(day)
         harness.start()
-    assert harness.decisions() == [("start", 1), ("start", 2), ("advance", 2), ("hold", 2)]
+    assert harness.decisions()[3:] == [("hold", 2), ("hold", 2)]
 
 
 def test_a_command_for_a_model_that_nobody_released_is_a_dead_letter(harness: Harness) -> None:
@@ -667,27 +666,3 @@ def test_poison_on_what_it_reads_stops_no_start(harness: Harness) -> None:
     harness.start()
     harness.passes(2)
     assert harness.newest("rollouts")["challenger"] == 2
-
-
-def test_pairs_are_requests_that_both_answered_with_a_label_that_is_known_by_then(
-    harness: Harness,
-) -> None:
-    def found(until: float = 2, since: float = 0) -> Pairs:
-        times = (NOW + int(day * DAY_MS) for day in (since, until))
-        return evidence.pairs(harness.store, TextClassification(("a", "b")), M, 1, 2, *times)
-
-    assert found() == Pairs()
-    for right in ("bb", "ba", "ab", "aa"):
-        harness.pairs(1, 1, 2, 1, right)
-    assert found() == Pairs(1, 1, 1, 1)
-    assert (found(0.5), found(2, 1.5)) == (Pairs(), Pairs())
-    rows = releasing.answer_rows(M, "r10", {1: "b", 2: "b"}, NOW + DAY_MS, 9000)
-    harness.store.append("inferences", rows)  # a client that tried twice
-    harness.store.append("inferences", releasing.answer_rows(M, "x", {1: "b"}, NOW, 9010))
-    harness.store.append("outcomes", [releasing.outcome_row(M, "x", "b", NOW, 9010)])
-    assert found() == Pairs(1, 1, 1, 1)
-    harness.store.append(  # a later correction: not known before it came
-        "outcomes", [releasing.outcome_row(M, "r10", "a", NOW + 3 * DAY_MS, 9020)]
-    )
-    assert found(3) == Pairs(0, 1, 1, 2)
-    assert found(2) == Pairs(1, 1, 1, 1)
