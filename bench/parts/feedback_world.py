@@ -85,6 +85,7 @@ class Answers:
         old_right, new_right, differ: of the two answers.
         said_if_right, said_if_wrong: whether feedback comes if the heard answer is so.
         reviewed: whether the review sample draws it. told: when what is said of it is known.
+        alone: nobody asks twice. reviewed_only: users say nothing.
     """
 
     time: Floats
@@ -97,6 +98,8 @@ class Answers:
     said_if_wrong: Bools
     reviewed: Bools
     told: Floats
+    alone: bool
+    reviewed_only: bool
 
 
 def answers(setting: Setting, rng: np.random.Generator) -> Answers:
@@ -139,4 +142,6 @@ def answers(setting: Setting, rng: np.random.Generator) -> Answers:
         said_if_wrong=says < profile.wrong * busy,
         reviewed=rng.uniform(size=count) < profile.review,
         told=time + delay * DAY,
+        alone=not setting.people,
+        reviewed_only=bool(profile.review),
     )
