@@ -185,9 +185,9 @@ def becomes_known(
     blames = first_each(world.key, world.told, bad)
     weight = np.where(hears, 1 / share, -1 / (1 - share))
     if counted == "told":
-        units = counted_people(world, world.told, bad * weight, speaks, 0.0)
+        units = counted_people(world, world.told, bad.astype(float) * weight, speaks, 0.0)
     else:
-        in_time = bad & (world.told <= world.time + SETTLED)
+        in_time = (bad & (world.told <= world.time + SETTLED)).astype(float)
         asked = world.time >= since
         units = counted_people(world, world.time, in_time * weight, asked, SETTLED)
     chances = np.full(len(blames), share)

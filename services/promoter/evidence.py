@@ -1,80 +1,79 @@
-"""Reads from the store what a stage has shown.
-
-Times are those of the events, so rows that are stored late change no earlier decision. Only rows of
-the stage are read: of `inferences`, which has no order by time, from the offset on at which the
-stage begins.
-"""
+"""Reads from the store what a stage has shown: each row once, as it comes."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from string import Template
-from typing import Any, NamedTuple
 
 from driftgate.events import DAY_MS
-from driftgate.latest_word import latest_sql
 from driftgate.model_repo import Metric, ModelYaml
-from driftgate.slices import ALL, inside
 from driftgate.store import Store
-from driftgate.tasks import Task, task_of
-from services.promoter.canary_analysis import OUTCOMES, REVIEW, Comparison, Counted, Evidence
-from services.promoter.e_values import Events, Units
-from services.promoter.evidence_sql import (
-    BEGINS,
-    HEARD,
-    KNOWN,
-    NUMBERS,
-    PAIRS,
-    SENT,
-    TOLD,
-    USUAL,
-    WORSE,
-)
-
-WINDOW_MS = DAY_MS
-"""What a person makes of the answers of one day counts as one sample."""
+from services.promoter.canary_analysis import Evidence
+from services.promoter.ledger import OF_ANSWERS, Ledger, Trial
 
 BEFORE_MS = 14 * DAY_MS
 """So much of the champion's past says what is usual of a metric."""
 LEAST_USUAL = 100
 
 TICKS_BEHIND = 3
+MOST_ROWS = 100_000
+"""So many rows of a table are read at a look; the rest, at the next ones."""
+
+COLUMNS = {
+    "inferences": "request_id, version, role, output, propensity, slices, subject, latency_ms, "
+    "tokens, cost, refused, broken",
+    "outcomes": "request_id, outcome_id, kind, label, rating, edited, was_correct, reviewer, "
+    "retracts, picked, metric, value, toUnixTimestamp64Milli(feedback_time) AS feedback_ms",
+}
+OF_STAGE = {
+    "inferences": "version IN ({old:Int32}, {new:Int32}) AND time >= {since:DateTime64(3, 'UTC')}",
+    "outcomes": "inference_time >= {since:DateTime64(3, 'UTC')}",
+}
+# By the order key, so that what was read before is not touched.
+ROWS = Template("""
+SELECT partition, offset, toUnixTimestamp64Milli(time) AS ms, $columns
+FROM $table
+WHERE topic = '$table' AND ($beyond) AND model = {model:String} AND $of_stage
+ORDER BY topic, partition, offset
+LIMIT {most:UInt64}
+""")
+# Before the first of them, nothing is of the stage: later rows have larger offsets.
+BEGINS = Template("""
+SELECT partition, countIf($when >= {since:DateTime64(3, 'UTC')}) AS rows,
+    minIf(offset, $when >= {since:DateTime64(3, 'UTC')}) - 1 AS before, max(offset) AS last
+FROM $table
+WHERE topic = '$table'
+GROUP BY partition
+""")
+
+USUAL = Template("""
+SELECT count() AS answers, quantileExact({at:Float64})(toFloat64($column)) AS usual
+FROM $source
+WHERE model = {model:String} AND version = {old:Int32} AND $when >= {since:DateTime64(3, 'UTC')}
+    AND $when < {until:DateTime64(3, 'UTC')} AND $live
+""")
 
 
-class Trial(NamedTuple):
-    """Who is compared: the version that was there before and the one on trial, since when, ms."""
+@dataclass
+class Stage:
+    """A ledger, and the last offset of each partition of each table that needs no more reading."""
 
-    model: str
-    old: int
-    new: int
-    since: int
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the rows of a stage begin, as a condition on `inferences`."""
-
-    rows: str
-
-
-OF_ANSWERS = ("latency_ms", "tokens", "cost", "refused", "broken")
-"""Metrics that each answer carries. Apps send the others."""
+    ledger: Ledger
+    read: dict[str, dict[int, int]] = field(default_factory=dict)
 
 
 @dataclass
 class Reader:
-    """Looks at trials, and remembers what does not change while one is on.
+    """Looks at trials, and remembers what it read of those that are on.
 
     Attributes:
         store: connects when it is first needed: commands are obeyed while the store is away.
     """
 
     store: Callable[[], Store]
-    _places: dict[Trial, Place] = field(default_factory=dict)
-    _usual: dict[tuple[Trial, str], float | None] = field(default_factory=dict)
+    _stages: dict[str, Stage] = field(default_factory=dict)
 
     def look(self, trial: Trial, repo: ModelYaml, ticks: Sequence[int], until: int) -> Evidence:
         """All that is known of a trial up to `until`, ms. ticks: times of the last ones, ms, oldest
@@ -83,52 +82,84 @@ class Reader:
         Raises:
             StoreUnavailable, StoreRefused
         """
-        store, task = self.store(), task_of(repo.task)
-        asked = Asked(store, trial, repo, until, self.place(store, trial))
-        known = asked.rows(KNOWN)[0]
-        comparisons = list(asked.outcomes(task))
-        if repo.review.share:
-            where = "kind IN ('review', 'retraction')"
-            comparisons += paired(asked.pairs(task, where), REVIEW, repo, until, task)
-        for metric in repo.rollout.metrics:
-            limit = self.usual(asked, metric)
-            comparisons += asked.metric(metric, limit) if limit is not None else []
+        store = self.store()
+        stage = self._stages.get(trial.model)
+        if stage is None or stage.ledger.trial != trial or stage.ledger.repo != repo:
+            stage = self._stages[trial.model] = begun(store, trial, repo)
         lacking = behind(store, ticks)
-        return Evidence(tuple(comparisons), known["both"], known["differ"], lacking)
+        for table in COLUMNS:
+            if read(store, stage, table) == MOST_ROWS:
+                lacking = lacking or "more was stored than is read at once"
+        return stage.ledger.evidence(until, lacking)
 
-    def place(self, store: Store, trial: Trial) -> Place:
-        """Where the rows of a trial begin. It does not change while the trial is on, but for events
-        from a clock that runs ahead."""
-        if trial not in self._places:
-            rows = store.query(BEGINS, model=trial.model, since=moment(trial.since))
-            if not rows:
-                return Place("true")
-            parts = [
-                f"(partition = {row['partition']} AND offset >= {row['first']})" for row in rows
-            ]
-            others = " AND ".join(f"partition != {row['partition']}" for row in rows)
-            told = f"({' OR '.join([*parts, f'({others})'])})"
-            self._forget(trial)
-            self._places[trial] = Place(told)
-        return self._places[trial]
+    def keep(self, models: frozenset[str]) -> None:
+        """Forgets what was read of all other models."""
+        self._stages = {name: one for name, one in self._stages.items() if name in models}
 
-    def usual(self, asked: Asked, metric: Metric) -> float | None:
-        """What is worse than this is bad; None while nobody knows."""
-        if metric.limit is not None:
-            return metric.limit
-        if metric.name in {"refused", "broken"}:
-            return 0.5
-        key = asked.trial, metric.name
-        if key not in self._usual:
-            self._usual[key] = asked.usual(metric)
-        return self._usual[key]
 
-    def _forget(self, trial: Trial) -> None:
-        """Of a model, one trial is on."""
-        self._places = {t: place for t, place in self._places.items() if t.model != trial.model}
-        self._usual = {
-            (t, name): value for (t, name), value in self._usual.items() if t.model != trial.model
+def begun(store: Store, trial: Trial, repo: ModelYaml) -> Stage:
+    """A stage of which nothing is read yet."""
+    stage = Stage(Ledger(trial, repo, limits(store, trial, repo)))
+    for table, when in (("inferences", "time"), ("outcomes", "inference_time")):
+        rows = store.query(BEGINS.substitute(table=table, when=when), since=moment(trial.since))
+        stage.read[table] = {
+            row["partition"]: row["before"] if row["rows"] else row["last"] for row in rows
         }
+    return stage
+
+
+def read(store: Store, stage: Stage, table: str) -> int:
+    """Reads what is new of a table into the ledger; returns how many rows that were."""
+    trial, known = stage.ledger.trial, stage.read[table]
+    beyond = [f"(partition = {at} AND offset > {last})" for at, last in sorted(known.items())]
+    others = ", ".join(str(at) for at in sorted(known))
+    beyond.append(f"partition NOT IN ({others})" if known else "true")
+    asked = ROWS.substitute(
+        table=table, columns=COLUMNS[table], beyond=" OR ".join(beyond), of_stage=OF_STAGE[table]
+    )
+    rows = store.query(
+        asked,
+        model=trial.model,
+        old=trial.old,
+        new=trial.new,
+        since=moment(trial.since),
+        most=MOST_ROWS,
+    )
+    stage.ledger.add(table, rows)
+    for row in rows:
+        known[row["partition"]] = row["offset"]
+    return len(rows)
+
+
+def limits(store: Store, trial: Trial, repo: ModelYaml) -> dict[str, float]:
+    """Beyond which each metric is bad; one of which nothing usual is known is left out."""
+    found = {metric.name: limit(store, trial, metric) for metric in repo.rollout.metrics}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def limit(store: Store, trial: Trial, metric: Metric) -> float | None:
+    """What is declared, or the champion's quantile before the stage."""
+    if metric.limit is not None:
+        return metric.limit
+    if metric.name in {"refused", "broken"}:
+        return 0.5
+    of_answer = metric.name in OF_ANSWERS
+    asked = USUAL.substitute(
+        column=metric.name if of_answer else "value",
+        source="inferences" if of_answer else "outcomes FINAL",
+        when="time" if of_answer else "inference_time",
+        live="role = 'live'" if of_answer else "kind = 'metric' AND metric = {metric:String}",
+    )
+    (row,) = store.query(
+        asked,
+        at=metric.quantile if metric.better == "lower" else 1 - metric.quantile,
+        model=trial.model,
+        old=trial.old,
+        since=moment(trial.since - BEFORE_MS),
+        until=moment(trial.since),
+        **({} if of_answer else {"metric": metric.name}),
+    )
+    return float(row["usual"]) if row["answers"] >= LEAST_USUAL else None
 
 
 def behind(store: Store, ticks: Sequence[int]) -> str:
@@ -140,157 +171,6 @@ def behind(store: Store, ticks: Sequence[int]) -> str:
     if row["newest"] >= wanted:
         return ""
     return f"its newest tick is {(wanted - row['newest']) / 1000:,.0f} s older than it should be"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One look at the store."""
-
-    store: Store
-    trial: Trial
-    repo: ModelYaml
-    until: int
-    place: Place
-
-    def rows(self, sql: Template, **given: Any) -> list[dict[str, Any]]:
-        """The rows of a query; what begins with `sql_` is put into its text."""
-        texts = {key.removeprefix("sql_"): v for key, v in given.items() if key.startswith("sql_")}
-        values = {key: value for key, value in given.items() if not key.startswith("sql_")}
-        known = {
-            "model": self.trial.model,
-            "old": self.trial.old,
-            "new": self.trial.new,
-            "since": moment(self.trial.since),
-            "until": moment(self.until),
-            "now": self.until,
-            "window": WINDOW_MS,
-            "slices": list(protected(self.repo)),
-            "settled": 0,
-        }
-        by_request = "true" if self.repo.rollout.sticky_by == "request_id" else "false"
-        text = sql.substitute({"rows": self.place.rows, "by_request": by_request} | texts)
-        return self.store.query(text, **known | values)
-
-    def words(self, where: str) -> str:
-        return latest_sql(
-            "model = {model:String} AND inference_time >= {since:DateTime64(3, 'UTC')} "
-            f"AND time <= {{until:DateTime64(3, 'UTC')}} AND {where}",
-            estimates=True,
-        )
-
-    def outcomes(self, task: Task) -> Iterable[Comparison]:
-        """What users say, as their profile allows it to be counted."""
-        counted, said = self.repo.feedback.counted, "kind != 'review'"
-        if counted is None:
-            return []
-        if counted == "pairs":
-            return paired(self.pairs(task, said), OUTCOMES, self.repo, self.until, task)
-        given = {"sql_taught": task.taught, "sql_latest": self.words(said)}
-        if counted == "told":
-            rows = self.rows(TOLD, **given)
-        else:
-            rows = self.rows(HEARD, settled=self.repo.feedback.settled_ms, **given)
-        return by_slice(rows, OUTCOMES, counted, self.repo)
-
-    def pairs(self, task: Task, where: str) -> list[dict[str, Any]]:
-        return self.rows(PAIRS, sql_taught=task.taught, sql_latest=self.words(where))
-
-    def metric(self, metric: Metric, limit: float) -> list[Comparison]:
-        """How often a number is worse than a limit."""
-        worse = ">" if metric.better == "lower" else "<"
-        sql = Template(f"WITH {source(metric)} {WORSE}")
-        rows = self.rows(sql, limit=limit, sql_worse=worse, **named(metric))
-        return by_slice(rows, metric.name, "heard", self.repo)
-
-    def usual(self, metric: Metric) -> float | None:
-        """The champion's quantile before the stage; None where too few answers tell."""
-        at = metric.quantile if metric.better == "lower" else 1 - metric.quantile
-        past = self.trial._replace(since=self.trial.since - BEFORE_MS)
-        before = Asked(self.store, past, self.repo, self.trial.since - 1, Place("true"))
-        (row,) = before.rows(Template(f"WITH {source(metric)} {USUAL}"), at=at, **named(metric))
-        return float(row["usual"]) if row["answers"] >= LEAST_USUAL else None
-
-
-def source(metric: Metric) -> str:
-    """Where the numbers of a metric stand, as SQL."""
-    return NUMBERS if metric.name in OF_ANSWERS else SENT
-
-
-def named(metric: Metric) -> dict[str, str]:
-    """What `source` asks for."""
-    known = metric.name in OF_ANSWERS
-    return {"sql_column": metric.name} if known else {"metric": metric.name}
-
-
-def by_slice(
-    rows: Iterable[Mapping[str, Any]], name: str, counted: Counted, repo: ModelYaml
-) -> list[Comparison]:
-    """Comparisons of people, from rows of people alike."""
-    events: dict[str, Counter[tuple[float, bool]]] = defaultdict(Counter)
-    units: dict[str, Counter[float]] = defaultdict(Counter)
-    bounds: dict[str, float] = defaultdict(float)
-    for row in rows:
-        chance = round(float(row["chance"]), 6)
-        of = row["slice"]
-        bounds[of] = max(bounds[of], 1 / chance)
-        if row["went_bad"]:
-            events[of][chance, bool(row["is_new"])] += row["people"]
-        if row["closed"]:
-            units[of][float(row["worse"]) + 0.0] += row["people"]
-    return [
-        Comparison(
-            name=name,
-            counted=counted,
-            slice=of,
-            events=tuple(
-                Events(chance, events[of][chance, True], events[of][chance, False])
-                for chance in sorted({chance for chance, _ in events[of]})
-            ),
-            units=tuple(Units(value, count) for value, count in sorted(units[of].items())),
-            bound=bounds[of] or 1.0,
-        )
-        for of in (ALL, *protected(repo))
-    ]
-
-
-def paired(
-    rows: Sequence[Mapping[str, Any]], name: str, repo: ModelYaml, until: int, task: Task
-) -> list[Comparison]:
-    """Comparisons of labelled requests that both versions answered, from rows by time."""
-    found = []
-    for of in (ALL, *protected(repo)):
-        people: dict[str, list[tuple[int, float, bool]]] = defaultdict(list)
-        for row in rows:
-            if inside(row["slices"], of):
-                heard, other = (task.right(row[out], row["target"]) for out in ("live", "other"))
-                worse = float(other) - float(heard)
-                people[row["key"]].append(
-                    (row["said"], worse if row["is_new"] else -worse, bool(row["alone"]))
-                )
-        firsts = (next((w for _, w, _ in said if w), 0.0) for said in people.values())
-        blamed = Counter(firsts)
-        units: Counter[float] = Counter()
-        for said in people.values():
-            first, _, alone = said[0]
-            if first + (0 if alone else WINDOW_MS) <= until:
-                inside_window = [w for at, w, _ in said if at < first + WINDOW_MS]
-                units[sum(inside_window) / len(inside_window) + 0.0] += 1
-        event = Events(0.5, blamed[1.0], blamed[-1.0])
-        found.append(
-            Comparison(
-                name=name,
-                counted="pairs",
-                slice=of,
-                events=(event,) if event.new or event.old else (),
-                units=tuple(Units(value, count) for value, count in sorted(units.items())),
-            )
-        )
-    return found
-
-
-def protected(repo: ModelYaml) -> tuple[str, ...]:
-    """Slices with a bar of their own."""
-    return tuple(sorted(name for name in repo.gate.protected if name != ALL))
 
 
 def moment(ms: int) -> datetime:

@@ -28,8 +28,9 @@ from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import PROMOTER
 from services.promoter.canary_analysis import Evidence
-from services.promoter.evidence import Reader, Trial
+from services.promoter.evidence import Reader
 from services.promoter.leases import Leases
+from services.promoter.ledger import Trial
 from services.promoter.repos import RepoCache
 from services.promoter.rollout import (
     COMMANDS,

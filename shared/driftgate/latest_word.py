@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from string import Template
-
-from driftgate.events import Outcome
+from typing import Protocol, TypeVar
 
 WORDS = ("rating", "edit", "correction", "review")
 """Kinds of feedback that say whether an answer was right; the later outranks the earlier."""
@@ -22,7 +21,33 @@ WORDS = ("rating", "edit", "correction", "review")
 RETRACTION = "retraction"
 
 
-def latest(said: Iterable[Outcome], *, estimates: bool = False) -> Outcome | None:
+class Word(Protocol):
+    """What counts here of an event Outcome."""
+
+    @property
+    def outcome_id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def rating(self) -> float | None: ...
+    @property
+    def edited(self) -> str | None: ...
+    @property
+    def reviewer(self) -> str | None: ...
+    @property
+    def picked(self) -> str | None: ...
+    @property
+    def retracts(self) -> str | None: ...
+    @property
+    def feedback_time(self) -> int: ...
+
+
+W = TypeVar("W", bound=Word)
+
+
+def latest(said: Iterable[W], *, estimates: bool = False) -> W | None:
     """The word that counts, of all that was said of one request, in any order; None: nothing was.
 
     Args:
@@ -35,12 +60,12 @@ def latest(said: Iterable[Outcome], *, estimates: bool = False) -> Outcome | Non
     return max(standing, key=precedence, default=None)
 
 
-def is_word(outcome: Outcome) -> bool:
+def is_word(outcome: Word) -> bool:
     told = (outcome.label, outcome.rating, outcome.edited)
     return outcome.kind in WORDS and any(part is not None for part in told)
 
 
-def retracts(retraction: Outcome, word: Outcome) -> bool:
+def retracts(retraction: Word, word: Word) -> bool:
     """Whether a retraction takes a word back: the one that it names; where it names none, all that
     the same reviewer, or the users, said before."""
     if retraction.retracts is not None:
@@ -49,7 +74,7 @@ def retracts(retraction: Outcome, word: Outcome) -> bool:
     return same and word.feedback_time <= retraction.feedback_time
 
 
-def precedence(word: Outcome) -> tuple[int, int, str]:
+def precedence(word: Word) -> tuple[int, int, str]:
     return WORDS.index(word.kind), word.feedback_time, word.outcome_id
 
 

@@ -16,7 +16,8 @@ from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store, migrate
 from services.promoter.canary_analysis import OUTCOMES, REVIEW, Comparison, Evidence
-from services.promoter.evidence import Reader, Trial
+from services.promoter.evidence import Reader
+from services.promoter.ledger import Trial
 
 NOW = 1_800_000_000_000
 SETTLED, SLICE = 72 * HOUR_MS, "language=es"
@@ -319,7 +320,7 @@ def test_an_app_sends_numbers_of_its_own_and_the_last_of_a_request_counts(store:
 
     rows = [sent(1, 1.0), sent(2, 0.0), sent(3, 0.0), sent(3, 1.0, 5), sent(4, float("nan"))]
     store.append("outcomes", numbered(rows))
-    stored(store, [])
+    store.append("inferences", numbered([answer_row(one(n), "live") for n in range(1, 5)]))
     metric = {"name": "resolved", "better": "higher", "limit": 0.5}
     done = comparison(look(store, repo("complaints", metrics=[metric])), "resolved")
     assert done.events == ((0.25, 1, 0),)

@@ -30,7 +30,8 @@ from driftgate.topology import PROMOTER, READS, lag
 from services.console import order_status
 from services.console.order_status import OrderStatus
 from services.promoter.canary_analysis import Evidence
-from services.promoter.evidence import Reader, Trial
+from services.promoter.evidence import Reader
+from services.promoter.ledger import Trial
 from services.promoter.repos import RepoCache
 from services.promoter.service import Promoter
 

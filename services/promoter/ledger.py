@@ -1,0 +1,365 @@
+"""What a stage has shown, kept while it grows. Pure: rows of the store in, evidence out.
+
+A look costs what is new: the people of whom something was stored since the look before, and those
+whose time to speak ended meanwhile. Who comes first, and in which order rows are read, changes
+nothing: a ledger that is filled anew says the same.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from driftgate import latest_word
+from driftgate.events import DAY_MS
+from driftgate.model_repo import Metric, ModelYaml
+from driftgate.slices import ALL, inside
+from driftgate.tasks import task_of
+from services.promoter.canary_analysis import OUTCOMES, REVIEW, Comparison, Counted, Evidence
+from services.promoter.e_values import Events, Units
+
+WINDOW_MS = DAY_MS
+"""What a person makes of the answers of one day counts as one sample."""
+
+MOST_REQUESTS = 500_000
+"""So many requests of a stage are compared; later ones would change no decision."""
+
+OF_ANSWERS = ("latency_ms", "tokens", "cost", "refused", "broken")
+"""Metrics that each answer carries. Apps send the others."""
+
+
+class Trial(NamedTuple):
+    """Who is compared: the version that was there before and the one on trial, since when, ms."""
+
+    model: str
+    old: int
+    new: int
+    since: int
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request of the stage, by the first answer that was heard.
+
+    Attributes:
+        chance: that the new version was the one to be heard.
+        other: what the other version answered, unheard; None while that is not known.
+        slices: those that are compared by themselves, and `all`.
+        numbers: by metric.
+    """
+
+    key: str
+    alone: bool
+    of_new: bool
+    chance: float
+    at: int
+    heard: str
+    slices: tuple[str, ...]
+    numbers: dict[str, float]
+    other: str | None = None
+    words: list[Word] = field(default_factory=list)
+    sent: dict[str, tuple[int, str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """An outcome as the store holds it."""
+
+    outcome_id: str
+    kind: str
+    label: str | None
+    rating: float | None
+    edited: str | None
+    was_correct: bool | None
+    reviewer: str | None
+    retracts: str | None
+    picked: str | None
+    feedback_time: int
+
+
+class Told(NamedTuple):
+    """What a request says of one question.
+
+    Attributes:
+        when: ms.
+        blames: the chance that it was the new version that went wrong, and whether it was; None
+            where nobody is to blame.
+        worse: how much worse the new version did.
+    """
+
+    when: int
+    blames: tuple[float, bool] | None
+    worse: float
+
+
+Question = Callable[[Asked], Told | None]
+
+
+class Said(NamedTuple):
+    """What a person adds to one comparison: whose fault, and by how much worse, once the time to
+    speak is over."""
+
+    name: str
+    slice: str
+    event: tuple[float, bool] | None
+    unit: float | None
+
+
+@dataclass
+class Ledger:
+    """One stage.
+
+    Attributes:
+        limits: by metric, beyond which a number is bad.
+    """
+
+    trial: Trial
+    repo: ModelYaml
+    limits: Mapping[str, float]
+    _asked: dict[str, Asked] = field(default_factory=dict)
+    _shadows: dict[str, str] = field(default_factory=dict)
+    _outcomes: dict[str, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    _later: list[tuple[int, int, str, Mapping[str, Any]]] = field(default_factory=list)
+    _people: dict[str, list[Asked]] = field(default_factory=lambda: defaultdict(list))
+    _said: dict[str, list[Said]] = field(default_factory=dict)
+    _closes: list[tuple[int, str]] = field(default_factory=list)
+    _changed: set[str] = field(default_factory=set)
+    _events: dict[tuple[str, str], Counter[tuple[float, bool]]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    _units: dict[tuple[str, str], Counter[float]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    _highest: float = 0.0
+    _both: int = 0
+    _differ: int = 0
+
+    def __post_init__(self) -> None:
+        self._task = task_of(self.repo.task)
+        self._slices = (ALL, *protected(self.repo))
+
+    def add(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Rows of `inferences` or `outcomes`, those of one request in the order of the topic."""
+        for row in rows:
+            heapq.heappush(self._later, (row["ms"], len(self._later), table, row))
+
+    def evidence(self, until: int, behind: str = "") -> Evidence:
+        """All that was known at a time, ms, that never goes back."""
+        for table, row in self._due(until):
+            self._answer(row) if table == "inferences" else self._outcome(row)
+        while self._closes and self._closes[0][0] <= until:
+            self._changed.add(heapq.heappop(self._closes)[1])
+        for key in sorted(self._changed):
+            self._again(key, until)
+        self._changed.clear()
+        return Evidence(tuple(self._comparisons()), self._both, self._differ, behind)
+
+    def _due(self, until: int) -> list[tuple[str, Mapping[str, Any]]]:
+        """Rows of until then, answers first: what is said waits for what it is about."""
+        due = []
+        while self._later and self._later[0][0] <= until:
+            due.append(heapq.heappop(self._later))
+        due.sort(key=lambda one: (one[2], one[1]))
+        return [(table, row) for _, _, table, row in due]
+
+    def _answer(self, row: Mapping[str, Any]) -> None:
+        request_id = row["request_id"]
+        if row["role"] == "shadow":
+            asked = self._asked.get(request_id)
+            if asked is None:
+                self._shadows.setdefault(request_id, row["output"])
+            elif asked.other is None:
+                self._beside(asked, row["output"])
+            return
+        if request_id in self._asked or len(self._asked) >= MOST_REQUESTS:
+            return
+        asked = self._asked[request_id] = self._heard(row)
+        self._people[asked.key].append(asked)
+        self._changed.add(asked.key)
+        if 0 < asked.chance < 1:
+            self._highest = max(self._highest, 1 / asked.chance)
+        if (output := self._shadows.pop(request_id, None)) is not None:
+            self._beside(asked, output)
+        for outcome in self._outcomes.pop(request_id, ()):
+            self._outcome(outcome)
+
+    def _heard(self, row: Mapping[str, Any]) -> Asked:
+        of_new = row["version"] == self.trial.new
+        person = row["subject"] if self.repo.rollout.sticky_by == "subject" else None
+        return Asked(
+            key=person or row["request_id"],
+            alone=not person,
+            of_new=of_new,
+            chance=round(row["propensity"] if of_new else 1 - row["propensity"], 6),
+            at=row["ms"],
+            heard=row["output"],
+            slices=tuple(name for name in self._slices if inside(row["slices"], name)),
+            numbers={name: row[name] for name in self.limits if name in OF_ANSWERS},
+        )
+
+    def _beside(self, asked: Asked, output: str) -> None:
+        asked.other = output
+        self._both += 1
+        self._differ += output != asked.heard
+        self._changed.add(asked.key)
+
+    def _outcome(self, row: Mapping[str, Any]) -> None:
+        asked = self._asked.get(row["request_id"])
+        if asked is None:  # its answer may be stored later
+            self._outcomes[row["request_id"]].append(row)
+            return
+        if row["kind"] == "metric":
+            sent = row["feedback_ms"], row["outcome_id"], row["value"]
+            asked.sent[row["metric"]] = max(sent, asked.sent.get(row["metric"], sent))
+        else:
+            asked.words.append(word(row))
+        self._changed.add(asked.key)
+
+    # ------------------------------------------------------------ a person
+
+    def _again(self, key: str, until: int) -> None:
+        """What a person says now takes the place of what they said."""
+        for said in self._said.get(key, ()):
+            self._add(said, -1)
+        now, closes = self._of_person(self._people[key], until)
+        self._said[key] = now
+        for said in now:
+            self._add(said, 1)
+        if closes is not None:
+            heapq.heappush(self._closes, (closes, key))
+
+    def _add(self, said: Said, times: int) -> None:
+        at = said.name, said.slice
+        if said.event is not None:
+            self._events[at][said.event] += times
+        if said.unit is not None:
+            self._units[at][said.unit] += times
+
+    def _of_person(self, own: Sequence[Asked], until: int) -> tuple[list[Said], int | None]:
+        """What a person adds to each comparison, and when the next of it is known, ms."""
+        found, closes = [], []
+        for name, _, wait, ask in self._questions():
+            for of in self._slices:
+                told = sorted(t for one in own if of in one.slices and (t := ask(one)))
+                if not told:
+                    continue
+                first = told[0].when
+                known = first + (0 if own[0].alone else WINDOW_MS) + wait
+                day = [one.worse for one in told if one.when < first + WINDOW_MS]
+                unit = sum(day) / len(day) + 0.0 if known <= until else None
+                event = next((one.blames for one in told if one.blames), None)
+                found.append(Said(name, of, event, unit))
+                if unit is None:
+                    closes.append(known)
+        return found, min(closes, default=None)
+
+    # ------------------------------------------------------------ questions to a request
+
+    def _questions(self) -> Iterator[tuple[str, Counted, int, Question]]:
+        """By name: what is asked, how it is counted, and how long silence may still end, ms."""
+        counted = self.repo.feedback.counted
+        settled = self.repo.feedback.settled_ms
+        match counted:
+            case "pairs":
+                yield OUTCOMES, counted, 0, partial(self._pair, of_review=False)
+            case "told":
+                yield OUTCOMES, counted, 0, self._told
+            case "heard":
+                yield OUTCOMES, counted, settled, self._heard_or_silent
+        if self.repo.review.share:
+            yield REVIEW, "pairs", 0, partial(self._pair, of_review=True)
+        for metric in self.repo.rollout.metrics:
+            if metric.name in self.limits:
+                yield metric.name, "heard", 0, partial(self._number, metric)
+
+    def _pair(self, one: Asked, of_review: bool) -> Told | None:
+        """A label judges both answers."""
+        said = word_of(one, of_review)
+        if said is None or one.other is None:
+            return None
+        target = self._task.target(one.heard, said)
+        if target is None:
+            return None
+        heard, other = (self._task.right(output, target) for output in (one.heard, one.other))
+        worse = float(other) - float(heard) if one.of_new else float(heard) - float(other)
+        return Told(said.feedback_time, (0.5, worse > 0) if worse else None, worse)
+
+    def _told(self, one: Asked) -> Told | None:
+        """What was said of an answer that was heard, if anything."""
+        said = word_of(one, of_review=False)
+        if said is None or said.was_correct is None:
+            return None
+        return self._blame(one, said.feedback_time, not said.was_correct, True)
+
+    def _heard_or_silent(self, one: Asked) -> Told | None:
+        """An answer that was heard, whatever was said; what is said late comes too late."""
+        said = word_of(one, of_review=False)
+        if said is None or said.was_correct is not False:
+            return self._blame(one, one.at, False, False)
+        in_time = said.feedback_time <= one.at + self.repo.feedback.settled_ms
+        return self._blame(one, one.at, True, in_time)
+
+    def _blame(self, one: Asked, when: int, bad: bool, in_time: bool) -> Told | None:
+        """Where the two answer alike, none of them is to blame."""
+        if one.other is None or not 0 < one.chance < 1:
+            return None
+        bad = bad and one.heard != one.other
+        worse = weight(one) if bad and in_time else 0.0
+        return Told(when, (one.chance, one.of_new) if bad else None, worse)
+
+    def _number(self, metric: Metric, one: Asked) -> Told | None:
+        """Whether a number is beyond its limit."""
+        sent = one.sent.get(metric.name)
+        value = one.numbers.get(metric.name, sent[2] if sent else math.nan)
+        if not math.isfinite(value) or not 0 < one.chance < 1:
+            return None
+        limit = self.limits[metric.name]
+        bad = value > limit if metric.better == "lower" else value < limit
+        return Told(one.at, (one.chance, one.of_new) if bad else None, weight(one) if bad else 0.0)
+
+    # ------------------------------------------------------------ all people
+
+    def _comparisons(self) -> Iterator[Comparison]:
+        for name, counted, _, _ in self._questions():
+            for of in self._slices:
+                events, units = self._events[name, of], self._units[name, of]
+                yield Comparison(
+                    name=name,
+                    counted=counted,
+                    slice=of,
+                    events=tuple(
+                        Events(chance, events[chance, True], events[chance, False])
+                        for chance in sorted({chance for chance, _ in +events})
+                    ),
+                    units=tuple(Units(value, n) for value, n in sorted((+units).items())),
+                    bound=1.0 if counted == "pairs" else self._highest or 1.0,
+                )
+
+
+def weight(one: Asked) -> float:
+    """What a bad answer counts: by the inverse of the chance that it was heard."""
+    return 1 / one.chance if one.of_new else -1 / (1 - one.chance)
+
+
+def word_of(one: Asked, of_review: bool) -> Word | None:
+    """The word that counts, of reviewers on the random sample, or of users."""
+    kinds = (
+        ("review", "retraction") if of_review else ("rating", "edit", "correction", "retraction")
+    )
+    said = (word for word in one.words if word.kind in kinds)
+    return latest_word.latest(said, estimates=True)
+
+
+def word(row: Mapping[str, Any]) -> Word:
+    fields = {name: row[name] for name in Word.__slots__ if name != "feedback_time"}
+    return Word(**fields, feedback_time=row["feedback_ms"])
+
+
+def protected(repo: ModelYaml) -> tuple[str, ...]:
+    """Slices with a bar of their own."""
+    return tuple(sorted(name for name in repo.gate.protected if name != ALL))
