@@ -41,8 +41,8 @@ from driftgate.events import (
 )
 from driftgate.store import Store
 from services.simulator import demo, session
-from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import Calendar
+from services.simulator.profiles import SHIPPED
 from services.simulator.session import Played
 
 BASE = "drill/minilm"
@@ -100,7 +100,7 @@ def run(args: list[str]) -> list[Figure]:
                 plan.world,
                 settings,
                 Path(".driftgate/drill-report.html"),
-                profile=FeedbackProfile(),
+                users=SHIPPED.users,
                 seed=given.seed,
                 pace=len(plan.world.days) * 86_400 / (given.minutes * 60),
                 drills=demo.drills(plan.fault, plan.world.weeks),

@@ -54,11 +54,12 @@ from services.simulator.play import (
     TooManyRefusedError,
     seed_file,
 )
+from services.simulator.profiles import SHIPPED
 from services.simulator.quiescence import NotQuiescentError
 from services.simulator.reasons import BY_MODEL, reasons
 from services.simulator.report import write_report
 from services.simulator.router_calls import RequestRefusedError, RouterCalls
-from services.simulator.scoring import Result, Week
+from services.simulator.scoring import Result, Told, Week
 from services.simulator.session import Played, drills_stopped, log_to, played_through
 from services.simulator.world import START, World
 from services.trainer.rows import seed_rows
@@ -110,7 +111,8 @@ def bus() -> MemoryBus:
 
 def player(bus: MemoryBus, played: World, **kwargs: Any) -> Player:
     repo = model_repo.read(EXAMPLE)
-    given = {"profile": FeedbackProfile(share=1.0, wrong=0.0), "quiescence": Quiescent()} | kwargs
+    users = (FeedbackProfile(share=1.0, wrong=0.0),)
+    given = {"users": users, "quiescence": Quiescent()} | kwargs
     return Player(played, repo, "sha256:0", bus, CODEC, Artifacts("memory://world"), "r", **given)
 
 
@@ -139,7 +141,7 @@ def test_a_label_is_known_once_feedback_has_named_it(bus: MemoryBus) -> None:
     """`payment` is new in week 1: only answers after the first feedback on it count as known."""
     quick = FeedbackProfile(share=1.0, wrong=0.0, delay_hours=0.01)
     days = ((row("a", "payment", 0), row("b", "refund", 0, 10)), (row("c", "payment", 1),))
-    found = player(bus, world(*days), profile=quick)
+    found = player(bus, world(*days), users=(quick,))
     counts = []
     for number in range(2):
         ask(found, number)
@@ -352,9 +354,7 @@ def test_a_failed_demo_keeps_its_files_and_says_how_to_look_at_them(
     monkeypatch.setattr(stack, "up", lambda *_: None)
     monkeypatch.setattr(stack, "down", taken_down.append)
     with pytest.raises(PlayFailedError) as caught:
-        demo.run(
-            None, state, tmp_path / "r.html", Calendar(), FeedbackProfile(), Console(file=shown)
-        )
+        demo.run(None, state, tmp_path / "r.html", Calendar(), SHIPPED, Console(file=shown))
     assert str(caught.value) == (
         f"`driftgate up --clock world --state {state}`, then "
         f"`driftgate audit {MODEL} --state {state}`"
@@ -377,13 +377,19 @@ def test_an_interrupted_demo_says_that_it_takes_a_moment(
     monkeypatch.setattr(stack, "up", lambda *_: None)
     monkeypatch.setattr(stack, "down", lambda _: said.append(shown.getvalue()))
     with pytest.raises(KeyboardInterrupt):
-        demo.run(None, tmp_path, tmp_path / "r", Calendar(), FeedbackProfile(), Console(file=shown))
+        demo.run(None, tmp_path, tmp_path / "r", Calendar(), SHIPPED, Console(file=shown))
     assert "is being stopped, which takes some seconds" in said[-1]
 
 
 def test_a_worlds_notes_are_shown() -> None:
     shown = io.StringIO()
-    announce(replace(world(), notes=("dates are [kept] in order only",)), Console(file=shown))
+    announce(
+        replace(world(), notes=("dates are [kept] in order only",)),
+        SHIPPED,
+        Console(file=shown, width=200),
+    )
+    played = "  feedback is played as complaints: feedback on 60% of wrong and 20% of right answers"
+    assert played in shown.getvalue()
     assert "  dates are [kept] in order only\n" in shown.getvalue()
 
 
@@ -438,7 +444,7 @@ def test_a_failed_world_knows_how_it_was_read_and_leaves_neither_bus_nor_store_o
             replace(world(), launch=launchable(400)),
             settings,
             tmp_path / "r.html",
-            profile=FeedbackProfile(),
+            users=SHIPPED.users,
             seed=7,
             reading={"rows": 2},
             console=Console(quiet=True),
@@ -508,11 +514,18 @@ def test_the_page_tells_what_could_be_known_how_the_world_was_fitted_and_what_wa
         false_alarms=(),
         causes=(),
         refused=("request r-1: too long",),
+        feedback="complaints, review",
+        told=Told(right=900, wrong=100, told_right=180, told_wrong=60, reviewed=30),
+        lacking=("version 2 was given up in its rollout: <no> answer",),
     )
     page = path.read_text()
     assert "label has had feedback" in page.partition("<table>")[0]
     assert "Dates are kept in order only." in page
     assert "The first: request r-1: too long" in page
+    assert "the loop held under complaints, review</h1>" in page
+    assert "<b>24.0 %</b>of answers got feedback of users" in page
+    assert "(60.0% of the wrong and 20.0% of the right ones), reviewers of 3.0%." in page
+    assert "<li>version 2 was given up in its rollout: &lt;no&gt; answer</li>" in page
     assert not weeks or "92.5 %" in page
 
 
@@ -568,7 +581,7 @@ def test_a_file_that_cannot_be_played_removes_nothing_of_an_earlier_demo(tmp_pat
             state,
             tmp_path / "r.html",
             Calendar(),
-            FeedbackProfile(),
+            SHIPPED,
             Console(quiet=True),
         )
     assert (state / "kept").exists()
