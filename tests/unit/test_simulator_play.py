@@ -35,6 +35,7 @@ from driftgate.errors import (
 from driftgate.events import DAY_MS, DLQ, AuditEntry, Routing
 from driftgate.health import log_for
 from driftgate.labelled.rows import Row
+from driftgate.review import drawn
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runtime.service import AuditDraft
 from driftgate.runtime.ticker import Ticker
@@ -44,7 +45,7 @@ from driftgate.tasks import task_of
 from services.simulator import demo, session
 from services.simulator.demo import EXAMPLE, Plan, announce, drills
 from services.simulator.facts import Facts
-from services.simulator.feedback_model import FeedbackProfile
+from services.simulator.feedback_model import LOUD, FeedbackProfile
 from services.simulator.lengths import Calendar
 from services.simulator.play import (
     LaunchFailedError,
@@ -54,7 +55,7 @@ from services.simulator.play import (
     TooManyRefusedError,
     seed_file,
 )
-from services.simulator.profiles import SHIPPED
+from services.simulator.profiles import SHIPPED, mix_of
 from services.simulator.quiescence import NotQuiescentError
 from services.simulator.reasons import BY_MODEL, reasons
 from services.simulator.report import write_report
@@ -148,6 +149,43 @@ def test_a_label_is_known_once_feedback_has_named_it(bus: MemoryBus) -> None:
         counts.append(found.summary(number).known)
     assert counts == [1, 1]
     assert [truth.known for truth in found.ledger.truths().values()] == [False, True, True]
+
+
+def test_users_and_reviewers_say_what_they_make_of_answers_and_it_is_counted(
+    bus: MemoryBus,
+) -> None:
+    """The sample is the repo's, whatever the profile; nothing is counted before it is sent."""
+    days = tuple(tuple(row(f"{d} {n}", "refund", d, n % 24) for n in range(300)) for d in range(2))
+    found = player(bus, world(*days), users=(FeedbackProfile(share=0.5),))
+    release(bus)
+    ask(found, 0)
+    assert found.ledger.told() == Told(right=300)
+    due = found.ledger.due(START + 60 * DAY_MS)
+    found.ledger.sent(due)
+    by_users = {one.request_id for one in due if one.reviewer is None}
+    reviewed = {one.request_id for one in due if one.kind == "review"}
+    assert reviewed == {
+        one.request_id for one in found.ledger.day(0) if drawn(MODEL, one.request_id, 0.03)
+    }
+    assert found.ledger.told() == Told(right=300, told_right=len(by_users), reviewed=len(reviewed))
+    assert found.mix.name == "labels, review"
+
+
+def test_loud_people_ask_under_their_own_name(bus: MemoryBus) -> None:
+    asked = []
+
+    class Listening(Router):
+        def predict(self, request: Any) -> Any:
+            asked.append(request.subject)
+            return super().predict(request)
+
+    day = tuple(replace(row(f"{n}", "refund", 0), subject=f"c-{n}") for n in range(200))
+    found = player(bus, world(day), users=mix_of("loud-users").users)
+    with ThreadPoolExecutor(4) as threads:
+        found.ask(0, Listening(), threads)  # type: ignore[arg-type]
+    loud = [subject for subject in asked if subject.startswith(LOUD)]
+    assert 60 < len(loud) < 140
+    assert sorted(asked) == sorted(one.subject for one in found.ledger.day(0))
 
 
 def test_a_launch_without_a_version_fails(bus: MemoryBus) -> None:
