@@ -31,9 +31,7 @@ def test_what_was_given_up_refused_or_not_judged_is_told_in_the_words_of_who_dec
     found = lacking(
         [
             entry("promoter", "give-up", "no answer in 21 days: 12 of 20 pairs are known", 3),
-            entry(
-                "evaluator", "verdict", "cannot be judged: es", result={"result": "insufficient"}
-            ),
+            entry("evaluator", "verdict", "cannot be judged", result={"result": "insufficient"}),
             entry("trainer", "refuse", "m:drift: 20 labelled rows, 150 are needed", None),
         ]
     )
