@@ -27,7 +27,7 @@ from driftgate.slices import ALL
 from services.simulator.dated import shuffled_dates
 from services.simulator.lengths import PER_DAY, WEEKS, Calendar
 from services.simulator.play import Drill
-from services.simulator.profiles import SHIPPED, Mix, declare, playable
+from services.simulator.profiles import SHIPPED, Mix, declare, differences, on
 from services.simulator.report import Cause
 from services.simulator.schedule import build
 from services.simulator.session import Played, play
@@ -256,11 +256,12 @@ def play_file(
         Further ones: see `play`.
     """
     rules = model_repo.read(repo).config
-    playable(mix, rules)
+    mix = on(rules, mix)
     labelled = read(data, asked)
     say(labelled.findings.lines(), console)
     world = build(data.stem, labelled.rows(), calendar)
     announce(world, mix, console)
+    say(differences(mix, rules.feedback), console)
     return play(
         repo,
         world,

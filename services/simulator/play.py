@@ -30,7 +30,7 @@ from services.simulator.feedback_model import (
     feedback_on,
 )
 from services.simulator.ledger import Ledger
-from services.simulator.profiles import Mix
+from services.simulator.profiles import Mix, on
 from services.simulator.quiescence import Quiescence
 from services.simulator.reviewers import reviews_on
 from services.simulator.router_calls import RequestRefusedError, RouterCalls
@@ -119,8 +119,7 @@ class Player:
     @property
     def mix(self) -> Mix:
         """Who gives feedback: users as told, reviewers as the model repo declares."""
-        sample = self.repo.config.review
-        return Mix(tuple(self.users), sample if sample.share else None)
+        return on(self.repo.config, Mix(tuple(self.users)))
 
     @property
     def never_named(self) -> set[str]:

@@ -164,17 +164,19 @@ def sample(own: dict[str, Any], where: str) -> Review:
     return found
 
 
-def playable(mix: Mix, config: ModelYaml) -> None:
-    """Reviewers look at the sample that a model repo declares; a mix may ask for none.
+def on(config: ModelYaml, mix: Mix) -> Mix:
+    """The mix as it is played on a model repo: reviewers look at the sample that this declares.
 
     Raises:
         BadConfig: the mix has reviewers, and the repo no sample.
     """
-    if mix.review and not config.review.share:
+    sample = config.review if config.review.share else None
+    if mix.review and not sample:
         raise BadConfig(
             f"profile {mix.name}: `review.share` of model {config.model} is 0, and nobody would "
             "review: declare a share and review in `feedback.profile`"
         )
+    return replace(mix, review=sample)
 
 
 def differences(mix: Mix, says: Feedback) -> list[str]:

@@ -32,7 +32,7 @@ from services.simulator.profiles import (
     declare,
     differences,
     mix_of,
-    playable,
+    on,
 )
 from services.simulator.reviewers import REVIEWERS, reviews_on
 from services.simulator.world import START
@@ -364,13 +364,14 @@ def test_another_profile_than_the_declared_one_is_played_and_named() -> None:
     assert "after 72 h says nothing, and in what is played that takes 504 h" in settled
 
 
-def test_reviewers_without_a_sample_are_refused() -> None:
+def test_reviewers_look_at_the_sample_of_the_model_repo_and_without_one_are_refused() -> None:
     config = model_repo.declared(EXAMPLE).config
-    playable(mix_of("review"), config)
+    assert on(config, mix_of("review")).review == config.review
+    assert on(config, mix_of("labels")).name == "labels, review"
     unreviewed = config.model_copy(update={"review": Review()})
     with pytest.raises(BadConfig, match=r"`review.share` of model support-triage is 0"):
-        playable(mix_of("review"), unreviewed)
-    playable(mix_of("labels"), unreviewed)
+        on(unreviewed, mix_of("review"))
+    assert on(unreviewed, mix_of("labels")) == mix_of("labels")
 
 
 @pytest.mark.parametrize("name", NAMES)
