@@ -48,7 +48,7 @@ def of(mix: Mix, weeks: int, pace: float, seed: int) -> list[Figure]:
     try:
         played = demo.run_plan(plan, state, report, mix, Console(), seed, pace)
     except DriftgateError as error:
-        return [Figure(f"**{mix.name}**", f"did not end: {error}", "ends", False)]
+        return [Figure(mix.name, f"did not end: {error}", "ends", False)]
     return figures(mix, plan, played, whole=weeks >= WEEKS)
 
 
@@ -62,8 +62,9 @@ def figures(mix: Mix, plan: Plan, played: Played, whole: bool) -> list[Figure]:
     back = [row["words"] for row in taken_back(played) if wrong(row, played)]
     early = before_it_moves(plan, played)
     asked = sum(request["reason"] == "drift" for request in facts.requests)
-    return [
-        Figure(f"**{mix.name}**: answers with feedback of users", f"{told.share:.1%}"),
+    dead = facts.counts["dead_letters"]
+    found = [
+        Figure("answers with feedback of users", f"{told.share:.1%}"),
         Figure("rollouts", rollouts(played)),
         Figure("wrong roll-backs", listed(back), "0", not back),
         Figure(
@@ -75,8 +76,10 @@ def figures(mix: Mix, plan: Plan, played: Played, whole: bool) -> list[Figure]:
         Figure("false alarms by the world's labels", str(len(played.false_alarms))),
         gain(mix, played, whole),
         lacked(mix, played),
+        Figure("dead letters", str(dead), "0", not dead),
         Figure("how it went", "; ".join(played.notes)),
     ]
+    return [replace(figure, what=f"{mix.name}: {figure.what}") for figure in found]
 
 
 def rollouts(played: Played) -> str:

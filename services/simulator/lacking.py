@@ -67,17 +67,14 @@ def refused(audit: Iterable[Entry]) -> list[str]:
 
 
 def held(audit: Iterable[Entry]) -> list[str]:
-    """How often the promoter waited for evidence, by version."""
-    waits: dict[int, list[Entry]] = defaultdict(list)
-    for entry in audit:
-        if (entry["service"], entry["decision"]) != ("promoter", "hold"):
-            continue
-        if inside(entry["result"]).get("hold") in HOLDS or says_so(entry):
-            waits[entry["version"]].append(entry)
+    """Versions that still waited for evidence when the world ended. A wait that led to a decision
+    lacked none."""
+    last = {entry["version"]: entry for entry in audit if entry["service"] == "promoter"}
     return [
-        f"version {version} waited for evidence, {len(found)} "
-        f"look{'s' if len(found) > 1 else ''} in the audit; the last: {found[-1]['words']}"
-        for version, found in waits.items()
+        f"version {version} still waited for evidence in the end: {entry['words']}"
+        for version, entry in last.items()
+        if entry["decision"] == "hold"
+        and (inside(entry["result"]).get("hold") in HOLDS or says_so(entry))
     ]
 
 

@@ -64,7 +64,7 @@ class Mix:
     @property
     def words(self) -> str:
         """For people."""
-        reviewers = [f"review: {self.review.share:.3g} of all answers"] if self.review else []
+        reviewers = [f"review: {self.review.share:.1%} of all answers"] if self.review else []
         return "; ".join([*(profile.words for profile in self.users), *reviewers]) or "none"
 
     def mean_share(self, accuracy: float) -> float:

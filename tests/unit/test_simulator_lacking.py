@@ -47,16 +47,17 @@ def test_a_request_that_another_champion_overtook_lacked_no_evidence() -> None:
     assert lacking([late]) == []
 
 
-def test_holds_for_evidence_are_counted_by_version() -> None:
+def test_a_version_that_waited_for_evidence_to_the_end_was_not_decided() -> None:
     waits = [
-        entry("promoter", "hold", f"{n} of 20 pairs are known", 3, result={"hold": "pairs"})
-        for n in range(12)
+        entry("promoter", "hold", f"{n} of 20 pairs are known", version, result={"hold": "pairs"})
+        for n in (3, 11)
+        for version in (2, 3)
     ]
+    decided = entry("promoter", "advance", "to stage full", 2)
     other = entry("promoter", "hold", "insufficient evidence: 4 reviews", 4, result={"hold": "x"})
-    assert lacking([*waits, other]) == [
-        "version 3 waited for evidence, 12 looks in the audit; the last: 11 of 20 pairs are known",
-        "version 4 waited for evidence, 1 look in the audit; the last: "
-        "insufficient evidence: 4 reviews",
+    assert lacking([*waits, decided, other]) == [
+        "version 3 still waited for evidence in the end: 11 of 20 pairs are known",
+        "version 4 still waited for evidence in the end: insufficient evidence: 4 reviews",
     ]
 
 
