@@ -60,19 +60,14 @@ def shortened(plan: Plan, weeks: int) -> Plan:
 def figures(mix: Mix, plan: Plan, played: Played, whole: bool) -> list[Figure]:
     facts, told = played.facts, played.told
     back = [row["words"] for row in taken_back(played) if wrong(row, played)]
-    early = before_it_moves(plan, played)
-    asked = sum(request["reason"] == "drift" for request in facts.requests)
+    early, asked = before_it_moves(plan, played), weeks_of_drift(plan, played)
     dead = facts.counts["dead_letters"]
     found = [
         Figure("answers with feedback of users", f"{told.share:.1%}"),
         Figure("rollouts", rollouts(played)),
         Figure("wrong roll-backs", listed(back), "0", not back),
-        Figure(
-            f"drift-fired retrains before the world moves, of {asked}",
-            listed(early),
-            "0",
-            not early,
-        ),
+        Figure("drift-fired retrains, in weeks", ", ".join(asked) or "none"),
+        Figure("of these before the world moves", listed(early), "0", not early),
         Figure("false alarms by the world's labels", str(len(played.false_alarms))),
         gain(mix, played, whole),
         lacked(mix, played),
@@ -104,6 +99,14 @@ def taken_back(played: Played) -> list[dict[str, str]]:
 
 def wrong(row: dict[str, str], played: Played) -> bool:
     return rollbacks.wrong(row["inputs"], played.facts.answers, played.truths)
+
+
+def weeks_of_drift(plan: Plan, played: Played) -> list[str]:
+    return [
+        f"{week_of(request['ms'], plan.world.start):.1f}"
+        for request in played.facts.requests
+        if request["reason"] == "drift"
+    ]
 
 
 def before_it_moves(plan: Plan, played: Played) -> list[str]:

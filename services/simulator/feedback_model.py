@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -162,12 +162,12 @@ def word(
     """One word on an answer. Who says nothing to right answers, mistakes none for right."""
     mistaken = rng.random() < profile.wrong
     praises = rng.random() < profile.praise
-    said = {request.truth} if profile.of_right else {request.truth, request.output}
-    label = mistaken_label(rng, labels, said) if mistaken else request.truth
+    never = () if profile.of_right else (request.output,)
+    label = label_named(rng, labels, request.truth, mistaken, never)
     rating = None
     if profile.thumbs:
         rating = float(request.right is not mistaken)
-    elif praises and (label or request.truth) == request.output:
+    elif praises and label == request.output:
         rating = 1.0
     return Feedback(
         feedback_id=feedback_id,
@@ -175,15 +175,21 @@ def word(
         model=model,
         kind="correction" if rating is None else "rating",
         rating=rating,
-        label=(label or request.truth) if rating is None else None,
+        label=label if rating is None else None,
         time=time,
     )
 
 
-def mistaken_label(rng: random.Random, labels: Sequence[str], not_these: set[str]) -> str | None:
-    """A wrong label; None where there is no other."""
-    others = [label for label in labels if label not in not_these]
-    return rng.choice(others) if others else None
+def label_named(
+    rng: random.Random,
+    labels: Sequence[str],
+    truth: str,
+    mistaken: bool,
+    never: Collection[str] = (),
+) -> str:
+    """The right label; for who is mistaken another one, if there is one besides `never`."""
+    others = [label for label in labels if label != truth and label not in never]
+    return rng.choice(others) if mistaken and others else truth
 
 
 def delay_ms(rng: random.Random, mean_hours: float, longest_days: float) -> int:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-SAYS = ("insufficient evidence", "not enough evidence", "for want of evidence", "inconclusive")
+SAYS = ("insufficient evidence", "enough evidence", "for want of evidence", "inconclusive")
 # Reasons of the promoter's holds that more evidence would end.
 HOLDS = {"pairs", "samples", "unproven", "evidence", "insufficient", "inconclusive"}
 GIVEN_UP = {"give-up", "give up", "inconclusive"}
@@ -79,7 +79,7 @@ def held(audit: Iterable[Entry]) -> list[str]:
 
 
 def said_elsewhere(audit: Iterable[Entry]) -> list[str]:
-    """What other decisions say of it, each once with its number."""
+    """Which other decisions say so, each once with its number."""
     others: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     for entry in audit:
         if entry["service"] in {"evaluator", "trainer"} or not says_so(entry):
@@ -88,9 +88,13 @@ def said_elsewhere(audit: Iterable[Entry]) -> list[str]:
             continue
         others[entry["service"], entry["decision"]].append(entry)
     return [
-        f"{service}, {decision}, {len(found)} times; the last: {found[-1]['words']}"
+        f"{service}, {decision}{times(len(found))}: {found[-1]['words']}"
         for (service, decision), found in others.items()
     ]
+
+
+def times(count: int) -> str:
+    return f" {count} times, at last" if count > 1 else ""
 
 
 def unknown(never_named: Collection[str]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from driftgate.events import Feedback
 from driftgate.model_repo import Review
 from driftgate.review import drawn
-from services.simulator.feedback_model import AnsweredRequest, delay_ms, mistaken_label
+from services.simulator.feedback_model import AnsweredRequest, delay_ms, label_named
 
 REVIEWERS = ("ana", "ben", "chloe")
 DELAY_HOURS = 24.0
@@ -39,13 +39,12 @@ def review(
     reviewer: str,
 ) -> Feedback:
     mistaken = rng.random() < WRONG
-    label = mistaken_label(rng, labels, {request.truth}) if mistaken else None
     return Feedback(
         feedback_id=f"review-{request.request_id}-{reviewer}",
         request_id=request.request_id,
         model=model,
         kind="review",
-        label=label or request.truth,
+        label=label_named(rng, labels, request.truth, mistaken),
         reviewer=reviewer,
         propensity=rules.share,
         instructions=rules.instructions,

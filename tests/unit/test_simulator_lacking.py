@@ -66,8 +66,10 @@ def test_other_services_that_name_it_are_told_once_with_their_number() -> None:
         entry("drift-detector", "warn", f"errors: insufficient evidence, {n} reviews")
         for n in range(3)
     ]
-    assert lacking(says) == [
-        "drift-detector, warn, 3 times; the last: errors: insufficient evidence, 2 reviews"
+    watched = entry("promoter", "finish", "stays champion: watched without enough evidence")
+    assert lacking([*says, watched]) == [
+        "drift-detector, warn 3 times, at last: errors: insufficient evidence, 2 reviews",
+        "promoter, finish: stays champion: watched without enough evidence",
     ]
 
 
