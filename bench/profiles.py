@@ -49,6 +49,7 @@ def of(mix: Mix, weeks: int, pace: float, seed: int) -> list[Figure]:
         played = demo.run_plan(plan, state, report, mix, Console(), seed, pace)
     except DriftgateError as error:
         return [Figure(mix.name, f"did not end: {error}", "ends", False)]
+    demo.show(played, report, (), Console())
     return figures(mix, plan, played, whole=weeks >= WEEKS)
 
 
