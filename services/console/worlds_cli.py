@@ -10,7 +10,7 @@ import typer
 
 from driftgate.errors import NotRunning
 from driftgate.labelled.rows import Asked
-from driftgate.model_repo import declared
+from driftgate.model_repo import MODEL_YAML, declared
 from services.console import reading_cli as reading
 from services.console.feedback_cli import Wanted, plays
 from services.console.terminal import HERE, State, Status, console, reaching, reports_errors
@@ -59,7 +59,8 @@ def simulate(
     mix = mix_of(wanted.profile, wanted.numbers) if wanted.profile else None
     config = world_stack(state)
     if mix is None:
-        mix = mix_of(",".join(declared(repo).config.feedback.profile), wanted.numbers)
+        names = declared(repo).config.feedback.profile
+        mix = mix_of(",".join(names), wanted.numbers, f"{repo / MODEL_YAML}: feedback")
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
     played = demo_world.play_file(
         config,

@@ -91,9 +91,15 @@ SHIPPED = Mix((COMPLAINTS,), Review(share=REVIEW_SHARE))
 """What demos play."""
 
 
-def mix_of(asked: str, changed: Mapping[str, float | None] | None = None) -> Mix:
-    """The mix of some names, or of a YAML file. changed: parameters of all its users' profiles that
-    are others, by the names of `FeedbackProfile`; None: as the profile says.
+def mix_of(
+    asked: str, changed: Mapping[str, float | None] | None = None, where: str = "--profile"
+) -> Mix:
+    """The mix of some names, or of a YAML file.
+
+    Args:
+        changed: parameters of all its users' profiles that are others, by the names of
+            `FeedbackProfile`; None: as the profile says.
+        where: the names stand, for errors.
 
     Raises:
         BadConfig: a name or a parameter is unknown or impossible; says which are valid.
@@ -101,7 +107,7 @@ def mix_of(asked: str, changed: Mapping[str, float | None] | None = None) -> Mix
     if asked.endswith((".yaml", ".yml")):
         wanted, where = in_file(Path(asked)), asked
     else:
-        wanted, where = dict.fromkeys(map(str.strip, asked.split(","))), "--profile"
+        wanted = dict.fromkeys(map(str.strip, asked.split(",")))
     given = {name: value for name, value in (changed or {}).items() if value is not None}
     users, review = [], None
     for name, differs in wanted.items():
