@@ -2,7 +2,7 @@
 profile, with a model repo that declares it. A roll-back is wrong where the version was not worse by
 the world's own labels, on the requests that it and the other both answered. `thumbs`, `review` and
 `loud-users` are held to no gain, but to name what they could not learn or decide. `--profile` plays
-one, or a mix such as complaints,review; `--weeks` the first weeks alone, with no goal for the gain;
+one, or a mix such as complaints,review; `--weeks` the first weeks alone, where neither is asked;
 `--pace` how many times as fast as the machine's clock."""
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def figures(mix: Mix, plan: Plan, played: Played, whole: bool) -> list[Figure]:
         Figure("of these before the world moves", listed(early), "0", not early),
         Figure("false alarms by the world's labels", str(len(played.false_alarms))),
         gain(mix, played, whole),
-        lacked(mix, played),
+        lacked(mix, played, whole),
         Figure("dead letters", str(dead), "0", not dead),
         Figure("how it went", "; ".join(played.notes)),
     ]
@@ -134,11 +134,11 @@ def gain(mix: Mix, played: Played, whole: bool) -> Figure:
     return Figure(what, value, f"≥ {100 * LEAST_GAIN:+.0f} points", found >= LEAST_GAIN)
 
 
-def lacked(mix: Mix, played: Played) -> Figure:
+def lacked(mix: Mix, played: Played, whole: bool) -> Figure:
     """What was named as lacking evidence: some is, where little was gained."""
     value = "; ".join(played.lacking) or "nothing"
     named = bool(played.lacking) or (played.result.advantage or 0.0) >= LEAST_GAIN
-    if {profile.name for profile in mix.users} & GAINING:
+    if not whole or {profile.name for profile in mix.users} & GAINING:
         return Figure("named as lacking evidence", value)
     return Figure("named as lacking evidence", value, "named, or the gain is there", named)
 

@@ -111,6 +111,8 @@ def test_who_gains_little_has_to_name_what_was_lacking(
 ) -> None:
     value, mark = said(profile, played(gain, lacking))["named as lacking evidence"]
     assert (value, mark) == ("; ".join(lacking) or "nothing", good)
+    in_part = said(profile, played(gain, lacking), whole=False)
+    assert in_part["named as lacking evidence"] == (value, None)
 
 
 def test_the_first_weeks_are_played_on_their_own_dates() -> None:
