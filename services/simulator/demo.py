@@ -313,7 +313,13 @@ def show(played: Played, report: Path, next_steps: Sequence[str], console: Conso
     console.print(summary(played))
     say([played.told.words], console)
     if played.lacking:
-        say(["for want of evidence:", *(f"  {what}" for what in played.lacking)], console)
+        say(
+            [
+                "not learned or decided for want of evidence:",
+                *(f"  {what}" for what in played.lacking),
+            ],
+            console,
+        )
     if played.refused:
         first = f"the first: {played.refused[0]}"
         say([f"requests refused: {len(played.refused)}; {first}"], console)
@@ -354,7 +360,7 @@ def summary(played: Played) -> Table:
     table.add_row("versions trained / passed", f"{len(played.facts.candidates)} / {passed}")
     spoilt = any(candidate["drill"] for candidate in played.facts.candidates)
     stopped = "yes" if played.drills_stopped else "NO"
-    table.add_row("lacked evidence", f"{len(played.lacking)} times" if played.lacking else "none")
+    table.add_row("not learned or decided for want of evidence", str(len(played.lacking)))
     table.add_row("spoilt candidate stopped", stopped if spoilt else "none was tried")
     counts = played.facts.counts
     table.add_row("answers stored / doubled", f"{counts['answers']} / {counts['doubled']}")

@@ -527,6 +527,19 @@ def test_the_summary_of_a_world_without_a_refresh_or_an_answer() -> None:
     assert "90.0%" in found
 
 
+def test_the_terminal_says_what_was_played_who_spoke_and_what_lacked_evidence() -> None:
+    lacked = ("version 3 was given up in its rollout: no answer in 21 days",)
+    told = Told(right=90, wrong=10, told_right=18, told_wrong=6)
+    result = Result((), 0.8, None, (), None)
+    found = shown_at_the_end(
+        Played(result, facts(), (), True, feedback="complaints", told=told, lacking=lacked)
+    )
+    assert "complaints" in found
+    assert "24.0%" in found
+    assert "users said something of 24.0% of 100 answers (60.0% of the wrong" in found
+    assert f"not learned or decided for want of evidence:\n  {lacked[0]}\n" in found
+
+
 def test_what_is_to_be_copied_at_the_end_is_cut_by_no_border(tmp_path: Path) -> None:
     out = io.StringIO()
     played = Played(Result((), 0.8, None, (), None), facts(), (), True, ("no: " + "x" * 200,))
