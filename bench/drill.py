@@ -6,10 +6,8 @@ served is held against what must be (`bench/parts/decisions.py`)."""
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -20,7 +18,7 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from bench.figure import Figure
-from bench.parts import decisions
+from bench.parts import decisions, rollbacks
 from bench.parts.trouble import Replica, Trouble
 from deploy.local import stack
 from deploy.local.plan import StackConfig, free_ports
@@ -41,8 +39,8 @@ from driftgate.events import (
 )
 from driftgate.store import Store
 from services.simulator import demo, session
-from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import Calendar
+from services.simulator.profiles import SHIPPED
 from services.simulator.session import Played
 
 BASE = "drill/minilm"
@@ -100,7 +98,7 @@ def run(args: list[str]) -> list[Figure]:
                 plan.world,
                 settings,
                 Path(".driftgate/drill-report.html"),
-                profile=FeedbackProfile(),
+                users=SHIPPED.users,
                 seed=given.seed,
                 pace=len(plan.world.days) * 86_400 / (given.minutes * 60),
                 drills=demo.drills(plan.fault, plan.world.weeks),
@@ -123,7 +121,12 @@ def judged(config: StackConfig, played: Played, trouble: Trouble) -> list[Figure
     faults = decisions.faults(said)
     lost = lost_or_doubled(bus, store)
     entries = decisions.of(said, AuditEntry)
-    back = [entry.words for entry in decisions.taken_back(entries) if not worse(entry, played)]
+    answers, truths = played.facts.answers, played.truths
+    back = [
+        entry.words
+        for entry in decisions.taken_back(entries)
+        if rollbacks.wrong(entry.inputs, answers, truths)
+    ]
     able, named = served(said)
     result, released = played.result, releases(said)
     made = ", ".join(f"{what} ×{count}" for what, count in sorted(trouble.made.items()))
@@ -146,24 +149,6 @@ def judged(config: StackConfig, played: Played, trouble: Trouble) -> list[Figure
 
 def listed(faults: Sequence[str]) -> str:
     return "0" if not faults else f"{len(faults)}: {'; '.join(faults[:5])}"
-
-
-def worse(entry: AuditEntry, played: Played) -> bool:
-    """Whether a version that was taken back is worse than the one before it, by the world's own
-    labels, on the requests that both answered."""
-    state = json.loads(entry.inputs)["state"]
-    tried, other = state["challenger"], state["champion"]
-    if tried is None:
-        tried, other = state["champion"], state["previous"]
-    said: dict[str, dict[int, str]] = defaultdict(dict)
-    for answer in played.facts.answers:
-        said[answer["request_id"]][answer["version"]] = answer["output"]
-    lead = sum(
-        (by[tried] == truth.label) - (by[other] == truth.label)
-        for name, by in said.items()
-        if tried in by and other in by and (truth := played.truths.get(name))
-    )
-    return lead < 0
 
 
 def lost_or_doubled(bus: KafkaBus, store: Store) -> list[str]:

@@ -16,9 +16,9 @@ from bench.figure import Figure
 from bench.parts.memory import Memory
 from deploy.local import stack
 from services.simulator import demo
-from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import Calendar
 from services.simulator.paced import PACE
+from services.simulator.profiles import SHIPPED
 
 GIB = 2**30
 
@@ -38,7 +38,7 @@ def run(args: list[str]) -> list[Figure]:
             state,
             Path(".driftgate/bench-report.html"),
             Calendar(seed=given.seed),
-            FeedbackProfile(),
+            SHIPPED,
             Console(),
             pace=PACE if given.paced else None,
         )

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from bench.figure import Figure
 from services.simulator import demo
-from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import Calendar
+from services.simulator.profiles import SHIPPED
 from services.simulator.session import Played
 
 RUNS = 3
@@ -23,7 +23,7 @@ def run(_: list[str]) -> list[Figure]:
             Path(".driftgate/bench").resolve(),
             Path(".driftgate/bench-report.html"),
             Calendar(),
-            FeedbackProfile(),
+            SHIPPED,
             Console(),
         )
         for _ in range(RUNS)

@@ -100,4 +100,8 @@ def counts(events: Sequence[Any], key: Callable[[Any], Hashable]) -> list[tuple[
 
 def taken_back(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
     """The promoter's decisions by which a version lost its traffic without anybody's order."""
-    return [e for e in entries if e.service == "promoter" and e.decision in TAKEN_BACK]
+    return [entry for entry in entries if takes_back(entry.service, entry.decision)]
+
+
+def takes_back(service: str, decision: str) -> bool:
+    return service == "promoter" and decision in TAKEN_BACK

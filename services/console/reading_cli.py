@@ -40,20 +40,31 @@ def options(
     return Asked(tuple(text or ()), label, time, subject, slices, dates, encoding, left_out)
 
 
-def reads(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command these options; it gets what they say as `asked`."""
+def adds(
+    options: Callable[..., Any], name: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives commands the options that are parameters of `options`; a command gets what that makes
+    of them as `name`."""
     ours = signature(options, eval_str=True).parameters
-    own = signature(command, eval_str=True)
 
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        asked = options(**{name: given.pop(name) for name in ours})
-        command(**given, asked=asked)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = signature(command, eval_str=True)
 
-    parameters = [one for one in own.parameters.values() if one.name != "asked"]
-    every = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*parameters, *ours.values())]
-    wrapped.__signature__ = own.replace(parameters=every)  # type: ignore[attr-defined]
-    return wrapped
+        @functools.wraps(command)
+        def wrapped(**given: Any) -> None:
+            said = options(**{one: given.pop(one) for one in ours})
+            command(**given, **{name: said})
+
+        parameters = [one for one in own.parameters.values() if one.name != name]
+        every = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*parameters, *ours.values())]
+        wrapped.__signature__ = own.replace(parameters=every)  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
+
+
+reads = adds(options, "asked")
+"""Gives a command these options; it gets what they say as `asked`."""
 
 
 def refuse_without(option: str, asked: Asked) -> None:

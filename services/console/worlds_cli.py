@@ -10,18 +10,14 @@ import typer
 
 from driftgate.errors import NotRunning
 from driftgate.labelled.rows import Asked
+from driftgate.model_repo import MODEL_YAML, declared
 from services.console import reading_cli as reading
+from services.console.feedback_cli import Wanted, plays
 from services.console.terminal import HERE, State, Status, console, reaching, reports_errors
-from services.simulator.feedback_model import FeedbackProfile
 
 if TYPE_CHECKING:
     from deploy.local.plan import StackConfig
 
-USUAL = FeedbackProfile()
-Share = Annotated[float, typer.Option(help="share of answers that get feedback")]
-Delay = Annotated[float, typer.Option(help="mean delay of feedback, hours")]
-Longest = Annotated[float, typer.Option(help="days after which nobody gives feedback")]
-Wrong = Annotated[float, typer.Option(help="share of feedback that names a wrong label")]
 Weeks = Annotated[int | None, typer.Option(help="weeks to play; 24, or what the rows fill")]
 LaunchWeeks = Annotated[int | None, typer.Option(help="weeks before them, to launch with; 4")]
 PerDay = Annotated[int | None, typer.Option(help="most requests a day, on average; 60")]
@@ -35,11 +31,11 @@ Times = Annotated[
         "--pace", min=1, help="as --paced, so many times as fast as the machine's clock; 8064"
     ),
 ]
-Praise = Annotated[float, typer.Option(help="share of feedback on right answers that is a rating")]
 
 
 @reports_errors
 @reading.reads
+@plays
 def simulate(
     repo: Path,
     world: Path,
@@ -48,31 +44,31 @@ def simulate(
     weeks: Weeks = None,
     launch_weeks: LaunchWeeks = None,
     per_day: PerDay = None,
-    feedback: Share = USUAL.share,
-    delay_hours: Delay = USUAL.delay_hours,
-    longest_days: Longest = USUAL.longest_days,
-    wrong: Wrong = USUAL.wrong,
-    praise: Praise = USUAL.praise,
     seed: int = 7,
     paced: Paced = False,
     pace: Times = None,
     *,
     asked: Asked,
+    wanted: Wanted,
 ) -> None:
     """Plays a world of labelled text against the running stack (started with --clock world)."""
     from services.simulator import demo as demo_world
     from services.simulator.lengths import Calendar
+    from services.simulator.profiles import mix_of
 
+    mix = mix_of(wanted.profile, wanted.numbers) if wanted.profile else None
     config = world_stack(state)
+    if mix is None:
+        names = declared(repo).config.feedback.profile
+        mix = mix_of(",".join(names), wanted.numbers, f"{repo / MODEL_YAML}: feedback")
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
-    profile = FeedbackProfile(feedback, delay_hours, longest_days, wrong, praise)
     played = demo_world.play_file(
         config,
         repo,
         world,
         report,
         calendar,
-        profile,
+        mix,
         console,
         asked,
         reaching(state),
@@ -106,6 +102,7 @@ def world_stack(state: Path) -> StackConfig:
 
 @reports_errors
 @reading.reads
+@plays
 def demo(
     data: Annotated[
         Path | None, typer.Option(help="labelled text; the shipped world if absent")
@@ -115,32 +112,29 @@ def demo(
     weeks: Weeks = None,
     launch_weeks: LaunchWeeks = None,
     per_day: PerDay = None,
-    feedback: Share = USUAL.share,
-    delay_hours: Delay = USUAL.delay_hours,
-    longest_days: Longest = USUAL.longest_days,
-    wrong: Wrong = USUAL.wrong,
-    praise: Praise = USUAL.praise,
     seed: int = 7,
     shuffle: Annotated[bool, typer.Option(help="deal the dates anew: nothing changes")] = False,
     paced: Paced = False,
     pace: Times = None,
     *,
     asked: Asked,
+    wanted: Wanted,
 ) -> None:
     """The whole loop on a world, unattended: from installation to a page."""
     from services.simulator import demo as demo_world
     from services.simulator.lengths import Calendar
+    from services.simulator.profiles import SHIPPED, mix_of
 
     if data is None:
         reading.refuse_without("--data", asked)
+    mix = mix_of(wanted.profile or SHIPPED.name, wanted.numbers)
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
-    profile = FeedbackProfile(feedback, delay_hours, longest_days, wrong, praise)
     played = demo_world.run(
         data,
         state.resolve(),
         report,
         calendar,
-        profile,
+        mix,
         console,
         shuffle,
         asked,

@@ -25,9 +25,9 @@ from driftgate.scaffold.proposal import Proposal, Wanted, identified, masked, pr
 from driftgate.scaffold.writing import write
 from driftgate.slices import ALL
 from services.simulator.dated import shuffled_dates
-from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import PER_DAY, WEEKS, Calendar
 from services.simulator.play import Drill
+from services.simulator.profiles import SHIPPED, Mix, declare, differences, on
 from services.simulator.report import Cause
 from services.simulator.schedule import build
 from services.simulator.session import Played, play
@@ -41,6 +41,8 @@ DRILL_WEEK = 9
 SHUFFLED, SHUFFLED_ROOM = "shuffle-labels:", 0.05
 # Rows of one training: a demo should end within minutes.
 MAX_ROWS = 2400
+# Of a file's answers so many are expected to be right, where that decides how many get feedback.
+USUALLY_RIGHT = 0.8
 INTERRUPTED = "interrupted: the demo's system is being stopped, which takes some seconds"
 # What to do after a demo.
 NEXT = (
@@ -65,8 +67,10 @@ class Plan:
     fault: str | None = None
 
 
-def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Plan:
-    """The shipped world."""
+def example_plan(
+    scratch: Path, calendar: Calendar, shuffle: bool = False, mix: Mix = SHIPPED
+) -> Plan:
+    """The shipped world; its model repo declares the feedback that is played."""
     module: dict[str, Any] = runpy.run_path(str(EXAMPLE / "world.py"))
     path = scratch / "support-triage.csv"
     module["write_world"](path, seed=calendar.seed, per_day=calendar.per_day or PER_DAY)
@@ -78,7 +82,11 @@ def example_plan(scratch: Path, calendar: Calendar, shuffle: bool = False) -> Pl
     (protected, *_) = model_repo.read(EXAMPLE).config.gate.protected
     # Causes name weeks, which are others in a world of another length.
     named = causes if world.weeks == WEEKS else ()
-    return Plan(world, EXAMPLE, named, fault=None if shuffle else SHUFFLED + protected)
+    repo = scratch / "model-repo"
+    shutil.copytree(EXAMPLE / "evals", repo / "evals", dirs_exist_ok=True)
+    shutil.copy(EXAMPLE / model_repo.MODEL_YAML, repo)
+    declare(repo, mix)
+    return Plan(world, repo, named, fault=None if shuffle else SHUFFLED + protected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ class Prepared:
 def prepare(
     data: Path,
     calendar: Calendar,
-    profile: FeedbackProfile,
+    mix: Mix,
     asked: Asked,
     console: Console,
     shuffle: bool = False,
@@ -117,7 +125,7 @@ def prepare(
         rows=len(world.launch),
         purpose=f"Sorts the texts of {data.name}.",
         frozen_baseline=True,
-        labelled_per_day=requests_per_day * profile.share,
+        labelled_per_day=requests_per_day * mix.mean_share(USUALLY_RIGHT),
         max_rows=MAX_ROWS,
     )
     launch = identified(masked(world.launch, Mask()), world.start)
@@ -127,10 +135,11 @@ def prepare(
     return Prepared(world, proposal, labelled.findings.card())
 
 
-def data_plan(found: Prepared, scratch: Path, fault: str | None) -> Plan:
-    """Writes the model repo of a user's file."""
+def data_plan(found: Prepared, scratch: Path, fault: str | None, mix: Mix = SHIPPED) -> Plan:
+    """Writes the model repo of a user's file; it declares the feedback that is played."""
     repo = scratch / "model-repo"
     write(repo, found.proposal.declaration, found.proposal.suite)
+    declare(repo, mix)
     launch = tuple(sorted(found.proposal.launch, key=lambda row: (row.time or 0, row.text)))
     world = replace(found.world, launch=launch)
     return Plan(world, repo, reading=found.reading, fault=fault)
@@ -163,29 +172,45 @@ def run(
     state: Path,
     report: Path,
     calendar: Calendar,
-    profile: FeedbackProfile,
+    mix: Mix,
     console: Console,
     shuffle: bool = False,
     asked: Asked | None = None,
+    pace: float | None = None,
+) -> Played:
+    """Plays a world in a system of its own; see `run_plan`.
+
+    Raises:
+        BadConfig: the data cannot be read or make no world; nothing was started.
+    """
+    if data is None:
+        empty(state)
+        plan = example_plan(state, calendar, shuffle, mix)
+    else:
+        found = prepare(data, calendar, mix, asked or Asked(), console, shuffle)
+        rehearsed = not shuffle and detectable(found.proposal, console)
+        empty(state)
+        plan = data_plan(found, state, SHUFFLED + ALL if rehearsed else None, mix)
+    return run_plan(plan, state, report, mix, console, calendar.seed, pace)
+
+
+def run_plan(
+    plan: Plan,
+    state: Path,
+    report: Path,
+    mix: Mix,
+    console: Console,
+    seed: int,
     pace: float | None = None,
 ) -> Played:
     """Starts a system of its own on free ports, plays (`pace`: see `session.play`), and takes it
     down again.
 
     Raises:
-        BadConfig: the data cannot be read or make no world; nothing was started.
         PlayFailedError: the world ended early; the state folder is kept.
         DriftgateError: the system did not start.
     """
-    if data is None:
-        empty(state)
-        plan = example_plan(state, calendar, shuffle)
-    else:
-        found = prepare(data, calendar, profile, asked or Asked(), console, shuffle)
-        rehearsed = not shuffle and detectable(found.proposal, console)
-        empty(state)
-        plan = data_plan(found, state, SHUFFLED + ALL if rehearsed else None)
-    announce(plan.world, console)
+    announce(plan.world, mix, console)
     config = stack.StackConfig.on_free_ports(state, "world")
     try:
         stack.up(config, lambda step: console.print(step, style="dim", highlight=False))
@@ -194,8 +219,8 @@ def run(
             plan.world,
             config.service_settings,
             report,
-            profile=profile,
-            seed=calendar.seed,
+            users=mix.users,
+            seed=seed,
             pace=pace,
             drills=drills(plan.fault, plan.world.weeks),
             causes=plan.causes,
@@ -217,44 +242,50 @@ def play_file(
     data: Path,
     report: Path,
     calendar: Calendar,
-    profile: FeedbackProfile,
+    mix: Mix,
     console: Console,
     asked: Asked,
     options: str,
     pace: float | None = None,
 ) -> Played:
     """Plays a file against a model repo on a stack that is up; `options` are what a printed command
-    needs to reach it; `pace`: see `session.play`.
+    needs to reach it; `pace`: see `session.play`. mix: whatever the model repo declares.
 
-    Raises: see `play`.
+    Raises:
+        BadConfig: the mix has reviewers, and the model repo no sample for them.
+        Further ones: see `play`.
     """
+    rules = model_repo.read(repo).config
+    mix = on(rules, mix)
     labelled = read(data, asked)
     say(labelled.findings.lines(), console)
     world = build(data.stem, labelled.rows(), calendar)
-    announce(world, console)
+    announce(world, mix, console)
+    say(differences(mix, rules.feedback), console)
     return play(
         repo,
         world,
         config.service_settings,
         report,
-        profile=profile,
+        users=mix.users,
         seed=calendar.seed,
         pace=pace,
         reading=labelled.findings.card(),
         health=config.healthz,
         console=console,
-        look_further=f"`driftgate audit {model_repo.read(repo).config.model}{options}`",
+        look_further=f"`driftgate audit {rules.model}{options}`",
     )
 
 
-def announce(world: World, console: Console) -> None:
-    """Prints how a world was fitted to its rows, before anything starts."""
+def announce(world: World, mix: Mix, console: Console) -> None:
+    """Prints how a world was fitted to its rows and who gives feedback, before anything starts."""
     asked = sum(map(len, world.days))
     first = (
         f"{world.name}: {len(world.launch):,} rows at launch, then {asked:,} requests in "
         f"{world.weeks} weeks, {len(world.labels)} labels"
     )
-    say([first, *(f"  {note}" for note in world.notes)], console)
+    notes = (*world.notes, f"feedback is played as {mix.words}")
+    say([first, *(f"  {note}" for note in notes)], console)
 
 
 def empty(state: Path) -> None:
@@ -280,6 +311,15 @@ def look_further(model: str, state: Path) -> str:
 def show(played: Played, report: Path, next_steps: Sequence[str], console: Console) -> None:
     """What came of it: a table, and below it what can be copied, in lines that are not cut."""
     console.print(summary(played))
+    say([played.told.words], console)
+    if played.lacking:
+        say(
+            [
+                "not learned or decided for want of evidence:",
+                *(f"  {what}" for what in played.lacking),
+            ],
+            console,
+        )
     if played.refused:
         first = f"the first: {played.refused[0]}"
         say([f"requests refused: {len(played.refused)}; {first}"], console)
@@ -296,6 +336,8 @@ def summary(played: Played) -> Table:
     def percent(value: float | None) -> str:
         return "-" if value is None else f"{value:.1%}"
 
+    table.add_row("feedback", played.feedback or "-")
+    table.add_row("answers with feedback of users", f"{played.told.share:.1%}")
     table.add_row("loop held", "yes" if played.held else "NO")
 
     def ends(values: Sequence[float | None]) -> str:
@@ -318,6 +360,7 @@ def summary(played: Played) -> Table:
     table.add_row("versions trained / passed", f"{len(played.facts.candidates)} / {passed}")
     spoilt = any(candidate["drill"] for candidate in played.facts.candidates)
     stopped = "yes" if played.drills_stopped else "NO"
+    table.add_row("not learned or decided for want of evidence", str(len(played.lacking)))
     table.add_row("spoilt candidate stopped", stopped if spoilt else "none was tried")
     counts = played.facts.counts
     table.add_row("answers stored / doubled", f"{counts['answers']} / {counts['doubled']}")

@@ -118,7 +118,7 @@ class PacedPlayer(Player):
             while self._drills and self.world.end_of(self._drills[0].day - 1) <= now:
                 self.rehearse(self._drills[0])
                 self._drills.pop(0)
-            due = sorted(self.ledger.due(now), key=lambda feedback: feedback.time)
+            due = self.ledger.due(now)
             self.send(*due)
             self.ledger.sent(due)
             self._ticker.write(now)

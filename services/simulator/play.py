@@ -26,11 +26,13 @@ from driftgate.scaffold import launch
 from services.simulator.feedback_model import (
     AnsweredRequest,
     FeedbackProfile,
-    arrival_order,
+    asker,
     feedback_on,
 )
 from services.simulator.ledger import Ledger
+from services.simulator.profiles import Mix, on
 from services.simulator.quiescence import Quiescence
+from services.simulator.reviewers import reviews_on
 from services.simulator.router_calls import RequestRefusedError, RouterCalls
 from services.simulator.scoring import KnownLabels
 from services.simulator.world import World
@@ -85,6 +87,7 @@ class Player:
 
     Attributes:
         router: address of the router, host:port.
+        users: how users say what they make of answers; reviewers look at the repo's sample.
         reading: how the file of the world was read, see `driftgate.labelled.findings`.
         watch: called with each day that is over.
     """
@@ -97,7 +100,7 @@ class Player:
     artifacts: Artifacts
     router: str
     quiescence: Quiescence
-    profile: FeedbackProfile = field(default_factory=FeedbackProfile)
+    users: Sequence[FeedbackProfile] = (FeedbackProfile(),)
     seed: int = 7
     drills: Sequence[Drill] = ()
     reading: Mapping[str, Any] | None = None
@@ -112,6 +115,16 @@ class Player:
     @property
     def model(self) -> str:
         return self.repo.config.model
+
+    @property
+    def mix(self) -> Mix:
+        """Who gives feedback: users as told, reviewers as the model repo declares."""
+        return on(self.repo.config, Mix(tuple(self.users)))
+
+    @property
+    def never_named(self) -> set[str]:
+        """Labels of the world that nobody named."""
+        return set(self.world.labels) - set(self.ledger.known.since)
 
     def play(self) -> None:
         """The whole world: launch, then every day.
@@ -171,7 +184,7 @@ class Player:
         self.ask(number, router, threads)
         end = self.world.end_of(number)
         due = self.ledger.due(end)
-        self.send(*arrival_order(due, self.seed + number))
+        self.send(*due)
         self.ledger.sent(due)
         self.quiescence.of_ingestion()
         self._ticker.write(end)
@@ -210,11 +223,12 @@ class Player:
         """
         row = self.world.days[day][place]
         request_id = f"{self.model}-{day:03d}-{place:04d}"
+        subject = asker(row.subject or "", request_id, self.users, self.seed)
         request = router_pb2.PredictRequest(
             model=self.model,
             text=row.text,
             request_id=request_id,
-            subject=row.subject or "",
+            subject=subject,
             slices=row.slices,
             time_ms=row.time,
         )
@@ -223,14 +237,19 @@ class Player:
         except RequestRefusedError as error:
             return error
         return AnsweredRequest(
-            request_id, day, row.time or 0, row.label, found.label, found.version
+            request_id, day, row.time or 0, row.label, found.label, found.version, subject
         )
 
     def note(self, request: AnsweredRequest) -> None:
-        """Notes an answer, and what feedback it will get."""
-        labels = self.repo.config.task.labels
-        feedback = feedback_on(request, self.model, labels, self.profile, self.seed)
-        self.ledger.answered(request, feedback)
+        """Notes an answer, and all that will be said of it."""
+        labels, sample = self.repo.config.task.labels, self.repo.config.review
+        said = [
+            feedback
+            for profile in self.users
+            for feedback in feedback_on(request, self.model, labels, profile, self.seed)
+        ]
+        said += reviews_on(request, self.model, labels, sample, self.seed)
+        self.ledger.answered(request, said)
 
     def summary(self, number: int) -> Day:
         """A day that is over."""

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from driftgate.events import DAY_MS
 from driftgate.model_repo import ModelYaml
 from services.simulator.facts import Facts
-from services.simulator.scoring import Result
+from services.simulator.scoring import Result, Told
 from services.simulator.world import World
 
 LOOP, BASELINE, GATE, KNOWN = "#0b6e4f", "#b3541e", "#777777", "#8a6fb0"
@@ -59,6 +59,9 @@ def write_report(
     causes: Sequence[Cause],
     refused: Sequence[str] = (),
     notes: Sequence[str] = (),
+    feedback: str,
+    told: Told,
+    lacking: Sequence[str] = (),
 ) -> None:
     """Writes one self-contained HTML file."""
     found = releases(facts, world.start)
@@ -77,6 +80,9 @@ def write_report(
         causes=causes,
         refused=refused,
         notes=(*world.notes, *notes),
+        feedback=feedback,
+        told=told,
+        lacking=lacking,
         later=sum(week.week > (result.refreshed or 0) for week in result.weeks),
         releases=found,
         chart=figure(result, found, causes).to_html(full_html=False, include_plotlyjs=True),

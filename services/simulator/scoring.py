@@ -21,6 +21,34 @@ class Truth:
     known: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Of how many answers something was said: by users, of right and of wrong ones, and by
+    reviewers."""
+
+    right: int = 0
+    wrong: int = 0
+    told_right: int = 0
+    told_wrong: int = 0
+    reviewed: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of answers that users said something of."""
+        return (self.told_right + self.told_wrong) / max(1, self.right + self.wrong)
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        answers = self.right + self.wrong
+        return (
+            f"users said something of {self.share:.1%} of {answers:,} answers "
+            f"({self.told_wrong / max(1, self.wrong):.1%} of the wrong and "
+            f"{self.told_right / max(1, self.right):.1%} of the right ones), reviewers of "
+            f"{self.reviewed / max(1, answers):.1%}"
+        )
+
+
 @dataclass
 class KnownLabels:
     """Since when each label could be known: always for the labels of the launch data, for others

@@ -27,6 +27,7 @@ from services.simulator import scoring
 from services.simulator.display import Display
 from services.simulator.facts import Facts, collect
 from services.simulator.feedback_model import FeedbackProfile
+from services.simulator.lacking import lacking
 from services.simulator.paced import PacedPlayer
 from services.simulator.play import (
     Day,
@@ -36,10 +37,11 @@ from services.simulator.play import (
     PlayStoppedError,
     launch_rows,
 )
+from services.simulator.profiles import differences
 from services.simulator.quiescence import Quiescence
 from services.simulator.reasons import read_reasons, with_reasons
 from services.simulator.report import Cause, write_report
-from services.simulator.scoring import Result, false_alarms
+from services.simulator.scoring import Result, Told, false_alarms
 from services.simulator.world import World
 
 FALSE_ALARM_WINDOW_MS = 14 * DAY_MS
@@ -54,6 +56,9 @@ class Played:
         refused: what the router said of requests that it did not answer.
         notes: how it went, one sentence each.
         truths: what is right, by request.
+        feedback: names of the profiles that were played.
+        told: of how many answers something was said.
+        lacking: what could not be learned or decided for want of evidence, one sentence each.
     """
 
     result: Result
@@ -63,6 +68,9 @@ class Played:
     refused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     truths: Mapping[str, scoring.Truth] = field(default_factory=dict)
+    feedback: str = ""
+    told: Told = field(default_factory=Told)
+    lacking: tuple[str, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -75,7 +83,7 @@ def play(
     settings: Settings,
     report: Path,
     *,
-    profile: FeedbackProfile,
+    users: Sequence[FeedbackProfile],
     seed: int,
     pace: float | None = None,
     drills: Sequence[Drill] = (),
@@ -89,6 +97,7 @@ def play(
     """Plays a world on a running system and writes the report.
 
     Args:
+        users: how users say what they make of answers; reviewers look at the sample of the repo.
         pace: how many times as fast as the machine's clock; None: a day takes as long as the system
             needs for it.
         on_day: called for each day that is over.
@@ -122,7 +131,7 @@ def play(
             artifacts=artifacts,
             router=settings.router,
             quiescence=Quiescence(bus, codec, waiting=display.waiting, log=log),
-            profile=profile,
+            users=users,
             seed=seed,
             drills=drills,
             reading=reading,
@@ -153,6 +162,9 @@ def play(
         causes=causes,
         refused=played.refused,
         notes=played.notes,
+        feedback=played.feedback,
+        told=played.told,
+        lacking=played.lacking,
     )
     return played
 
@@ -167,12 +179,17 @@ def result_of(player: Player, facts: Facts, gate: float) -> Played:
         tuple(player.ledger.refused),
         tuple(notes(player)),
         player.ledger.truths(),
+        player.mix.name,
+        player.ledger.told(),
+        tuple(lacking(facts.audit, player.never_named)),
     )
 
 
 def notes(player: Player) -> Iterator[str]:
     """How a world went that was played to its end, where that is worth a sentence."""
     ledger, world = player.ledger, player.world
+    yield f"feedback was played as {player.mix.words}"
+    yield from differences(player.mix, player.repo.config.feedback)
     if isinstance(player, PacedPlayer):
         yield f"played at {player.pace:,.0f} times the machine's clock"
         late = f", by {ledger.latest_seconds:.1f} s at most" if ledger.late else ""

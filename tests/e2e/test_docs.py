@@ -35,6 +35,7 @@ FIRST_ANSWER = "driftgate ask my-model"
 NOT_RUN = {
     "make demo": "six minutes: `make bench NAME=loop` runs it, with its figures",
     "make demo PACED=1": "half an hour: `make bench NAME=loop ARGS=--paced` runs it",
+    "make demo PROFILE=corrections": "six minutes: `make bench NAME=profiles` runs it, paced",
     "make test": "this is a test of it",
     "make install TORCH=cpu": "from PyTorch's own registry, which not every machine reaches",
     "make lock": "asks the registry for newer versions of everything",

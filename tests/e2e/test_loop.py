@@ -85,7 +85,7 @@ def played_on(folder: Path, watch: Callable[[StackConfig, int], None]) -> Run:
         world,
         config.service_settings,
         folder / "report.html",
-        profile=FeedbackProfile(share=0.7),
+        users=(FeedbackProfile(share=0.7),),
         seed=7,
         drills=[DRILL],
         console=Console(quiet=True),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -253,6 +254,45 @@ def test_a_world_that_ends_early_is_looked_at_in_its_own_state_folder(
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 3
     assert f"`driftgate audit support-triage --state {tmp_path}`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "played"),
+    [
+        ([], "complaints"),
+        (["--profile", "labels"], "labels"),
+        (["--profile", "corrections,thumbs", "--wrong", "0.5"], "corrections, thumbs"),
+    ],
+)
+def test_a_profile_is_played_as_told_or_else_as_the_model_repo_declares(
+    words: list[str], played: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = tmp_path / "world.csv"
+    rows = [f"text {n} of {n % 2},{'ab'[n % 2]}" for n in range(400)]
+    world.write_text("\n".join(["text,label", *rows]))
+    users = []
+
+    def ends(*_: object, **given: Any) -> None:
+        users.extend(given["users"])
+        raise PlayStoppedError("ended")
+
+    monkeypatch.setattr(stack, "running", lambda _: StackConfig(tmp_path, clock="world"))
+    monkeypatch.setattr(demo, "play", ends)
+    CliRunner().invoke(cli.app, ["simulate", "examples/support-triage", str(world), *words])
+    assert ", ".join(profile.name for profile in users) == played
+    wrong = 0.5 if "--wrong" in words else 0.03
+    assert {profile.wrong for profile in users} == {wrong}
+
+
+@pytest.mark.parametrize("command", [["demo"], ["simulate", "examples/support-triage", "w.csv"]])
+def test_a_profile_that_no_world_can_play_is_refused_before_anything_starts(
+    command: list[str], tmp_path: Path
+) -> None:
+    for profile, says in (("edits", "belongs to generated text"), ("label", "'labels'")):
+        words = [*command, "--state", str(tmp_path), "--profile", profile]
+        result = CliRunner().invoke(cli.app, words)
+        assert (result.exit_code, says in result.stderr) == (2, True), result.output
+    assert not any(tmp_path.iterdir())
 
 
 def test_down_without_a_stack_is_done(tmp_path: Path) -> None:

@@ -106,8 +106,9 @@ def played(
 
     def play_it(router: Router, **kwargs: Any) -> PacedPlayer:
         monkeypatch.setattr(play, "RouterCalls", lambda *_: router)
-        repo, profile = model_repo.read(EXAMPLE), FeedbackProfile(share=1.0, delay_hours=12)
-        given = {"quiescence": Quiescent(), "profile": profile, "pace": PACE} | kwargs
+        repo = model_repo.read(EXAMPLE)
+        users = (FeedbackProfile(share=1.0, delay_hours=12, changed=0),)
+        given = {"quiescence": Quiescent(), "users": users, "pace": PACE} | kwargs
         player = PacedPlayer(
             world(), repo, "sha256:0", bus, codec, Artifacts("memory://paced"), "r", **given
         )
@@ -134,10 +135,12 @@ def test_every_request_and_what_is_due_is_sent_while_time_runs(
     assert times == sorted(times)
     assert last.time >= player.world.end_of(DAYS - 1)
 
-    feedback = [found.feedback_id for found in events(bus, codec, Feedback)]
+    users = [found for found in events(bus, codec, Feedback) if found.reviewer is None]
+    feedback = [found.feedback_id for found in users]
     assert len(feedback) == len(set(feedback))
-    left = {found.feedback_id for found in player.ledger.due(last.time + 100 * DAY_MS)}
-    assert set(feedback) | left == {f"f-{request_id}" for request_id in router.asked}
+    late = player.ledger.due(last.time + 100 * DAY_MS)
+    left = {found.feedback_id for found in late if found.reviewer is None}
+    assert set(feedback) | left == {f"labels-{request_id}" for request_id in router.asked}
     assert all(found.time <= running[-1].time for found in events(bus, codec, Feedback))
 
     ordered = [command.command_id for command in events(bus, codec, Command)]

@@ -35,6 +35,7 @@ from driftgate.errors import (
 from driftgate.events import DAY_MS, DLQ, AuditEntry, Routing
 from driftgate.health import log_for
 from driftgate.labelled.rows import Row
+from driftgate.review import drawn
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runtime.service import AuditDraft
 from driftgate.runtime.ticker import Ticker
@@ -44,7 +45,7 @@ from driftgate.tasks import task_of
 from services.simulator import demo, session
 from services.simulator.demo import EXAMPLE, Plan, announce, drills
 from services.simulator.facts import Facts
-from services.simulator.feedback_model import FeedbackProfile
+from services.simulator.feedback_model import LOUD, FeedbackProfile
 from services.simulator.lengths import Calendar
 from services.simulator.play import (
     LaunchFailedError,
@@ -54,11 +55,12 @@ from services.simulator.play import (
     TooManyRefusedError,
     seed_file,
 )
+from services.simulator.profiles import SHIPPED, mix_of
 from services.simulator.quiescence import NotQuiescentError
 from services.simulator.reasons import BY_MODEL, reasons
 from services.simulator.report import write_report
 from services.simulator.router_calls import RequestRefusedError, RouterCalls
-from services.simulator.scoring import Result, Week
+from services.simulator.scoring import Result, Told, Week
 from services.simulator.session import Played, drills_stopped, log_to, played_through
 from services.simulator.world import START, World
 from services.trainer.rows import seed_rows
@@ -110,7 +112,8 @@ def bus() -> MemoryBus:
 
 def player(bus: MemoryBus, played: World, **kwargs: Any) -> Player:
     repo = model_repo.read(EXAMPLE)
-    given = {"profile": FeedbackProfile(share=1.0, wrong=0.0), "quiescence": Quiescent()} | kwargs
+    users = (FeedbackProfile(share=1.0, wrong=0.0),)
+    given = {"users": users, "quiescence": Quiescent()} | kwargs
     return Player(played, repo, "sha256:0", bus, CODEC, Artifacts("memory://world"), "r", **given)
 
 
@@ -139,13 +142,50 @@ def test_a_label_is_known_once_feedback_has_named_it(bus: MemoryBus) -> None:
     """`payment` is new in week 1: only answers after the first feedback on it count as known."""
     quick = FeedbackProfile(share=1.0, wrong=0.0, delay_hours=0.01)
     days = ((row("a", "payment", 0), row("b", "refund", 0, 10)), (row("c", "payment", 1),))
-    found = player(bus, world(*days), profile=quick)
+    found = player(bus, world(*days), users=(quick,))
     counts = []
     for number in range(2):
         ask(found, number)
         counts.append(found.summary(number).known)
     assert counts == [1, 1]
     assert [truth.known for truth in found.ledger.truths().values()] == [False, True, True]
+
+
+def test_users_and_reviewers_say_what_they_make_of_answers_and_it_is_counted(
+    bus: MemoryBus,
+) -> None:
+    """The sample is the repo's, whatever the profile; nothing is counted before it is sent."""
+    days = tuple(tuple(row(f"{d} {n}", "refund", d, n % 24) for n in range(300)) for d in range(2))
+    found = player(bus, world(*days), users=(FeedbackProfile(share=0.5),))
+    release(bus)
+    ask(found, 0)
+    assert found.ledger.told() == Told(right=300)
+    due = found.ledger.due(START + 60 * DAY_MS)
+    found.ledger.sent(due)
+    by_users = {one.request_id for one in due if one.reviewer is None}
+    reviewed = {one.request_id for one in due if one.kind == "review"}
+    assert reviewed == {
+        one.request_id for one in found.ledger.day(0) if drawn(MODEL, one.request_id, 0.03)
+    }
+    assert found.ledger.told() == Told(right=300, told_right=len(by_users), reviewed=len(reviewed))
+    assert found.mix.name == "labels, review"
+
+
+def test_loud_people_ask_under_their_own_name(bus: MemoryBus) -> None:
+    asked = []
+
+    class Listening(Router):
+        def predict(self, request: Any) -> Any:
+            asked.append(request.subject)
+            return super().predict(request)
+
+    day = tuple(replace(row(f"{n}", "refund", 0), subject=f"c-{n}") for n in range(200))
+    found = player(bus, world(day), users=mix_of("loud-users").users)
+    with ThreadPoolExecutor(4) as threads:
+        found.ask(0, Listening(), threads)  # type: ignore[arg-type]
+    loud = [subject for subject in asked if subject.startswith(LOUD)]
+    assert 60 < len(loud) < 140
+    assert sorted(asked) == sorted(one.subject for one in found.ledger.day(0))
 
 
 def test_a_launch_without_a_version_fails(bus: MemoryBus) -> None:
@@ -352,9 +392,7 @@ def test_a_failed_demo_keeps_its_files_and_says_how_to_look_at_them(
     monkeypatch.setattr(stack, "up", lambda *_: None)
     monkeypatch.setattr(stack, "down", taken_down.append)
     with pytest.raises(PlayFailedError) as caught:
-        demo.run(
-            None, state, tmp_path / "r.html", Calendar(), FeedbackProfile(), Console(file=shown)
-        )
+        demo.run(None, state, tmp_path / "r.html", Calendar(), SHIPPED, Console(file=shown))
     assert str(caught.value) == (
         f"`driftgate up --clock world --state {state}`, then "
         f"`driftgate audit {MODEL} --state {state}`"
@@ -377,13 +415,19 @@ def test_an_interrupted_demo_says_that_it_takes_a_moment(
     monkeypatch.setattr(stack, "up", lambda *_: None)
     monkeypatch.setattr(stack, "down", lambda _: said.append(shown.getvalue()))
     with pytest.raises(KeyboardInterrupt):
-        demo.run(None, tmp_path, tmp_path / "r", Calendar(), FeedbackProfile(), Console(file=shown))
+        demo.run(None, tmp_path, tmp_path / "r", Calendar(), SHIPPED, Console(file=shown))
     assert "is being stopped, which takes some seconds" in said[-1]
 
 
 def test_a_worlds_notes_are_shown() -> None:
     shown = io.StringIO()
-    announce(replace(world(), notes=("dates are [kept] in order only",)), Console(file=shown))
+    announce(
+        replace(world(), notes=("dates are [kept] in order only",)),
+        SHIPPED,
+        Console(file=shown, width=200),
+    )
+    played = "  feedback is played as complaints: feedback on 60% of wrong and 20% of right answers"
+    assert played in shown.getvalue()
     assert "  dates are [kept] in order only\n" in shown.getvalue()
 
 
@@ -438,7 +482,7 @@ def test_a_failed_world_knows_how_it_was_read_and_leaves_neither_bus_nor_store_o
             replace(world(), launch=launchable(400)),
             settings,
             tmp_path / "r.html",
-            profile=FeedbackProfile(),
+            users=SHIPPED.users,
             seed=7,
             reading={"rows": 2},
             console=Console(quiet=True),
@@ -483,6 +527,19 @@ def test_the_summary_of_a_world_without_a_refresh_or_an_answer() -> None:
     assert "90.0%" in found
 
 
+def test_the_terminal_says_what_was_played_who_spoke_and_what_lacked_evidence() -> None:
+    lacked = ("version 3 was given up in its rollout: no answer in 21 days",)
+    told = Told(right=90, wrong=10, told_right=18, told_wrong=6)
+    result = Result((), 0.8, None, (), None)
+    found = shown_at_the_end(
+        Played(result, facts(), (), True, feedback="complaints", told=told, lacking=lacked)
+    )
+    assert "complaints" in found
+    assert "24.0%" in found
+    assert "users said something of 24.0% of 100 answers (60.0% of the wrong" in found
+    assert f"not learned or decided for want of evidence:\n  {lacked[0]}\n" in found
+
+
 def test_what_is_to_be_copied_at_the_end_is_cut_by_no_border(tmp_path: Path) -> None:
     out = io.StringIO()
     played = Played(Result((), 0.8, None, (), None), facts(), (), True, ("no: " + "x" * 200,))
@@ -508,11 +565,18 @@ def test_the_page_tells_what_could_be_known_how_the_world_was_fitted_and_what_wa
         false_alarms=(),
         causes=(),
         refused=("request r-1: too long",),
+        feedback="complaints, review",
+        told=Told(right=900, wrong=100, told_right=180, told_wrong=60, reviewed=30),
+        lacking=("version 2 was given up in its rollout: <no> answer",),
     )
     page = path.read_text()
     assert "label has had feedback" in page.partition("<table>")[0]
     assert "Dates are kept in order only." in page
     assert "The first: request r-1: too long" in page
+    assert "the loop held under complaints, review</h1>" in page
+    assert "<b>24.0 %</b>of answers got feedback of users" in page
+    assert "(60.0% of the wrong and 20.0% of the right ones), reviewers of 3.0%." in page
+    assert "<li>version 2 was given up in its rollout: &lt;no&gt; answer</li>" in page
     assert not weeks or "92.5 %" in page
 
 
@@ -568,7 +632,7 @@ def test_a_file_that_cannot_be_played_removes_nothing_of_an_earlier_demo(tmp_pat
             state,
             tmp_path / "r.html",
             Calendar(),
-            FeedbackProfile(),
+            SHIPPED,
             Console(quiet=True),
         )
     assert (state / "kept").exists()

@@ -1,0 +1,52 @@
+"""What reviewers say of the random sample: all of its requests, whatever was answered. Pure.
+
+Which requests are drawn follows from `driftgate.review`, who looks at them and when from the seed
+and the request's id.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from driftgate.events import Feedback
+from driftgate.model_repo import Review
+from driftgate.review import drawn
+from services.simulator.feedback_model import AnsweredRequest, delay_ms, label_named
+
+REVIEWERS = ("ana", "ben", "chloe")
+DELAY_HOURS = 24.0
+WRONG = 0.03
+
+
+def reviews_on(
+    request: AnsweredRequest, model: str, labels: Sequence[str], rules: Review, seed: int
+) -> list[Feedback]:
+    """The reviews that a request will get: none, one, or two by different reviewers."""
+    if not drawn(model, request.request_id, rules.share):
+        return []
+    rng = random.Random(f"{seed}/review/{request.request_id}")
+    reviewers = rng.sample(REVIEWERS, 2 if rng.random() < rules.twice else 1)
+    return [review(request, model, labels, rules, rng, reviewer) for reviewer in reviewers]
+
+
+def review(
+    request: AnsweredRequest,
+    model: str,
+    labels: Sequence[str],
+    rules: Review,
+    rng: random.Random,
+    reviewer: str,
+) -> Feedback:
+    mistaken = rng.random() < WRONG
+    return Feedback(
+        feedback_id=f"review-{request.request_id}-{reviewer}",
+        request_id=request.request_id,
+        model=model,
+        kind="review",
+        label=label_named(rng, labels, request.truth, mistaken),
+        reviewer=reviewer,
+        propensity=rules.share,
+        instructions=rules.instructions,
+        time=request.time + delay_ms(rng, DELAY_HOURS, rules.days),
+    )
