@@ -62,7 +62,7 @@ def adapters(bus: Bus, codec: Codec, model: str) -> dict[int, str]:
     Raises:
         BusUnavailable
     """
-    told = [one for kind in (Candidate, Verdict) for one in events(bus, codec, kind)]
+    told: list[Candidate | Verdict] = [*events(bus, codec, Candidate), *events(bus, codec, Verdict)]
     return {one.version: one.adapter_digest for one in told if one.model == model}
 
 
