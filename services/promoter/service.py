@@ -312,9 +312,10 @@ def shown(draft: AuditDraft) -> dict[str, Any]:
 
 
 def rules(repo: ModelYaml) -> dict[str, Any]:
-    """What of a model repo decides."""
-    kept = repo.model_dump(include={"rollout", "feedback", "review"})
-    return kept | {"protected": sorted(repo.gate.protected)}
+    """What of a model repo decides, as a model repo."""
+    whole = repo.model_dump(mode="json")
+    decides = ("model", "task", "base", "gate", "feedback", "review", "rollout")
+    return {name: whole[name] for name in decides} | {"monitors": []}
 
 
 def inputs(gathered: Gathered) -> dict[str, Any]:
