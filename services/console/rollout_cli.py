@@ -82,7 +82,7 @@ def redraw(reading: Reading, options: str) -> None:
     """Until nothing is tried or watched."""
 
     def drawn() -> Text:
-        return Text("\n".join(reading.lines(options)), no_wrap=True, overflow="ellipsis")
+        return Text("\n".join(reading.lines(options)))
 
     with Live(drawn(), console=console, auto_refresh=False) as live:
         while reading.known.record is not None and reading.known.record.stage != IDLE:

@@ -235,7 +235,8 @@ def samples(look: Look, stage: Stage) -> tuple[int, str]:
     deciding = [question for question in look.questions if question.not_worse is not None]
     labelled = any(one.name == "outcomes" and one.counted == "pairs" for one in deciding)
     if stage.percent or labelled:
-        return max((one.known for one in deciding), default=0), "samples"
+        finite = (one.known for one in deciding if math.isfinite(one.difference))
+        return max(finite, default=0), "samples"
     return look.both, "requests"
 
 

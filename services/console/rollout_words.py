@@ -27,8 +27,8 @@ from services.console.rollout_status import (
     waiting,
 )
 
-BAR = 10
-HEAD = ("question", "new against old", "known", "harm: taken back at", "not worse: proven at")
+BAR = 8
+HEAD = ("question", "counted", "known", "new against old", "harm", "not worse")
 
 
 def lines(known: Known, look: Look | None, now: int, options: str = "") -> Iterator[str]:
@@ -120,7 +120,7 @@ def evidence_in_words(known: Known, look: Look, now: int) -> str:
     told = ""
     if stage := stages.get(look.stage):
         count, what = samples(look, stage)
-        told = f"{count:,} of {stage.min_samples:,} {what}; "
+        told = f"{count:,} {what}, {stage.min_samples:,} wanted; "
     return (
         f"evidence of this stage: {told}looked at {when(look.time)} UTC, "
         f"{span(now - look.time)} ago"
@@ -140,24 +140,25 @@ def table(look: Look) -> Iterator[str]:
 
 
 def row(question: Question) -> tuple[str, ...]:
-    warns = ", warns only" if question.on_harm == "warn" else ""
+    warns = ", warns" if question.on_harm == "warn" else ""
     return (
-        f"{question.title} ({question.counted}{warns})",
-        difference(question),
+        question.title,
+        f"{question.counted}{warns}",
         f"{question.known:,}",
+        difference(question),
         bar(question.harm),
         bar(question.not_worse) if question.not_worse else "",
     )
 
 
 def difference(question: Question) -> str:
-    """For people; nothing is said of what nobody knows."""
+    """Bad outcomes in a hundred answers, and whose they were; nothing of what nobody knows."""
     if not question.known:
         bad = question.new or question.old
         return f"not settled yet ({question.new}:{question.old})" if bad else "nothing known"
     points = 100 * question.difference
     more = "more" if points > 0 else "fewer"
-    told = f"{abs(points):.1f} points {more} bad" if round(points, 1) else "no difference"
+    told = f"{abs(points):.1f} points {more}" if round(points, 1) else "no difference"
     return f"{told} ({question.new}:{question.old})"
 
 
@@ -189,8 +190,8 @@ def outlook(known: Known, look: Look, now: int, options: str) -> Iterator[tuple[
     else:
         waits = coming.name in approvals(record, rules)
         command = f"`driftgate approve {known.model}{options}`"
-        approval = f", when it is approved: {command}" if waits else ""
-        yield "then", f"stage {coming.name}, {coming.percent:g} %{approval}"
+        approval = f", when it is approved: {command}" if waits else ", approved"
+        yield "then", f"stage {coming.name}, {coming.percent:g} %{approval * coming.approval}"
     yield "at this rate", end_in_words(end(look, rules), now, paused=record.paused)
 
 
