@@ -67,9 +67,10 @@ def same_order(before: Command, command: Command) -> Command:
 
 
 def order_in_words(command: Command) -> str:
-    """What a command asks for, whoever gave it, when and why."""
+    """What a command asks for, whoever gave it, when and why. Rows without a date are of the day
+    on which they are sent, so a seed that is sent again is stored as another one."""
     about = command.model if command.version is None else f"{command.model}@{command.version}"
-    args = (f"{name}={value}" for name, value in sorted(command.args.items()))
+    args = (f"{k}={value}" for k, value in sorted(command.args.items()) if k != "seed_uri")
     return " ".join([command.kind, about, *args])
 
 

@@ -155,10 +155,13 @@ class Known:
 
     @property
     def rules(self) -> Rules | None:
-        """The newest rules that the promoter decided by; None where it had none, or older ones."""
+        """The newest rules that the rollout was decided by; None where an older judge did. Another
+        version that was judged meanwhile may be under rules of its own."""
         for entry in reversed(self.entries):
-            told = json.loads(entry.inputs).get("rules") or {}
-            if "rollout" in told:
+            given = json.loads(entry.inputs)
+            told = given.get("rules") or {}
+            of_other = given.get("topic") == Verdict.TOPIC and entry.decision not in BEGINS
+            if "rollout" in told and not of_other:
                 return Rules.model_validate(told["rollout"])
         return None
 
@@ -328,7 +331,9 @@ def next_stage(record: Record, rules: Rules) -> Stage | None:
 
 
 def approvals(record: Record, rules: Rules) -> Sequence[str]:
-    """Stages that are still to be approved."""
+    """Stages that are still to be approved for the version that is tried."""
+    if record.challenger is None:
+        return []
     names = [stage.name for stage in rules.stages]
     reached = names.index(record.stage) if record.stage in names else -1
     later = rules.stages[reached + 1 :]

@@ -28,6 +28,8 @@ from services.console.rollout_status import (
 )
 
 BAR = 8
+# Reasons for a hold that no evidence removes.
+NO_EVIDENCE = ("approval", "blackout", "refused")
 HEAD = ("question", "counted", "known", "new against old", "harm", "not worse")
 
 
@@ -192,21 +194,21 @@ def outlook(known: Known, look: Look, now: int, options: str) -> Iterator[tuple[
         command = f"`driftgate approve {known.model}{options}`"
         approval = f", when it is approved: {command}" if waits else ", approved"
         yield "then", f"stage {coming.name}, {coming.percent:g} %{approval * coming.approval}"
-    yield "at this rate", end_in_words(end(look, rules), now, paused=record.paused)
+    yield "at this rate", end_in_words(end(look, rules), now, look.reason)
 
 
-def end_in_words(found: End, now: int, paused: bool) -> str:
-    """When the stage would end."""
-    if paused:
+def end_in_words(found: End, now: int, reason: str) -> str:
+    """When the stage would end. `reason`: what was missing at the look."""
+    if reason == "paused":
         return "it stays until `driftgate resume`"
     last = found.last
     if found.time is None:
         given_up = f"given up on {when(found.given_up)} UTC"
         if last.day is None:
-            return f"not at this rate: {last.what} does not grow; {given_up}"
-        return f"not at this rate: {last.what} takes {last.day:.3g} days; {given_up}"
+            return f"not at this rate: no growth in {last.what}; {given_up}"
+        return f"not at this rate: {last.what} only on day {last.day:.3g}; {given_up}"
     if found.time <= now:
-        return "at one of the next looks"
+        return "as soon as that is there" if reason in NO_EVIDENCE else "at one of the next looks"
     return f"in {span(found.time - now)}, on {when(found.time)} UTC: {last.what}"
 
 

@@ -246,6 +246,31 @@ def test_a_look_is_shown_at_each_tick_though_the_audit_has_one_a_day(world: Worl
     assert "evidence of this stage: 210 samples, 400 wanted" in said
 
 
+def test_the_rules_of_another_version_that_is_judged_meanwhile_are_not_these(world: World) -> None:
+    world.tries_version_2()
+    world.tell(replace(verdict(3), result="fail"))
+    known = world.known
+    *before, rejected = known.entries
+    assert rejected.decision == "reject"
+    inputs = json.loads(rejected.inputs)
+    inputs["rules"]["rollout"]["stages"] = [{"name": "at-once", "percent": 100}]
+    other = replace(known, entries=(*before, replace(rejected, inputs=json.dumps(inputs))))
+    assert other.rules == RULES
+
+
+def test_what_an_older_judge_wrote_is_shown_in_its_words(world: World) -> None:
+    world.tries_version_2()
+    known = world.known
+    *before, hold = known.entries
+    inputs = json.loads(hold.inputs) | {"rules": {"stages": []}}
+    result = {"numbers": {"reason": "pairs", "both": 3, "only_old": 1}}
+    old = replace(hold, inputs=json.dumps(inputs), result=json.dumps(result), words="few pairs")
+    known = replace(known, entries=(old,))
+    said = list(lines(known, known.look(), world.now))
+    assert "  missing       pairs: few pairs" in said
+    assert "  nothing was compared yet" in said
+
+
 # ---------------------------------------------------------------- when it ends
 
 
@@ -312,26 +337,26 @@ def test_of_two_words_the_one_that_proves_first_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "paused", "told"),
+    ("at", "reason", "told"),
     [
-        (look(known=200), False, "in 2 days, on 2024-10-08 00:00 UTC: samples"),
-        (look(known=800, e=400.0), False, "at one of the next looks"),
+        (look(known=200), "samples", "in 2 days, on 2024-10-08 00:00 UTC: samples"),
+        (look(known=800, e=400.0), "soak", "at one of the next looks"),
+        (look(known=800, e=400.0), "approval", "as soon as that is there"),
         (
             look(known=800, e=0.9),
-            False,
-            "not at this rate: evidence of outcomes does not grow; "
-            "given up on 2024-10-25 00:00 UTC",
+            "unproven",
+            "not at this rate: no growth in evidence of outcomes; given up on 2024-10-25 00:00 UTC",
         ),
         (
             look(known=30),
-            False,
-            "not at this rate: samples takes 26.7 days; given up on 2024-10-25 00:00 UTC",
+            "samples",
+            "not at this rate: samples only on day 26.7; given up on 2024-10-25 00:00 UTC",
         ),
-        (look(known=200), True, "it stays until `driftgate resume`"),
+        (look(known=200), "paused", "it stays until `driftgate resume`"),
     ],
 )
-def test_the_end_in_words(at: Look, paused: bool, told: str) -> None:
-    assert end_in_words(end(at, RULES), at.time, paused) == told
+def test_the_end_in_words(at: Look, reason: str, told: str) -> None:
+    assert end_in_words(end(at, RULES), at.time, reason) == told
 
 
 @pytest.mark.parametrize(
