@@ -74,7 +74,7 @@ def show_replay(known: Known, json: bool) -> None:
     if json:
         say(canonical([rollout_words.look_as_dict(look) for look in known.looks]))
         return
-    for line in rollout_words.replay(known.looks):
+    for line in rollout_words.replay(known):
         say(line)
 
 

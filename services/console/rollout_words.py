@@ -225,9 +225,11 @@ def aligned(told: Sequence[tuple[str, str]] | Iterator[tuple[str, str]]) -> Iter
         yield f"  {name:<12}  {what}"
 
 
-def replay(looks: Sequence[Look]) -> Iterator[str]:
-    """Every look of a rollout that stands in the audit, oldest first."""
-    for look in looks:
+def replay(known: Known) -> Iterator[str]:
+    """Every decision about the last rollout, oldest first, with what was looked at."""
+    if not known.entries:
+        yield f"{known.model}: no version was released yet"
+    for look in known.looks:
         version = "" if look.version is None else f" v{look.version}"
         yield f"{when(look.time)}  {look.stage}{version}  {look.decision}: {look.words}"
         if look.questions:

@@ -33,7 +33,7 @@ from driftgate.events import (
     Verdict,
 )
 from services.console import cli, model_cli, orders, steer_cli, waiting
-from services.console.operators import meant, new_command
+from services.console.operators import meant, new_command, same_order
 from services.console.order_status import OrderStatus, given_up, refusal, step
 
 ORDER = OrderStatus("triage", "c1")
@@ -244,6 +244,17 @@ def test_what_the_promoter_makes_of_a_command_is_told(decision: str, passed: boo
     assert (done.passed, done.summary) == (passed, "words of promoter")
     other = {"topic": "commands", "event": command("c2", "rollback").as_dict()}
     assert step(ORDER, entry("promoter", decision, other)) == ORDER
+
+
+def test_a_retrain_is_the_same_order_whenever_its_rows_were_stored() -> None:
+    """Rows without a date are of the day on which they are sent."""
+    first, again, other = (
+        new_command("triage", "retrain", args, "ann", "", time, command_id="c1")
+        for time, args in enumerate(({"seed_uri": "a"}, {"seed_uri": "b"}, {"drill": "x"}))
+    )
+    assert same_order(first, again) == first
+    with pytest.raises(BadConfig, match="belongs to `retrain triage`"):
+        same_order(first, other)
 
 
 class Operator:
