@@ -106,10 +106,9 @@ def rollback(
     command_id: CommandId = None,
     state: State = HERE,
 ) -> None:
-    """Takes a version back and quarantines it: the one that is tried or watched, or the champion,
-    which has to be named.
+    """Takes a version back and quarantines it.
 
-    Exit 1: it was not.
+    The one that is tried or watched, or the champion, which has to be named. Exit 1: it was not.
     """
     Order("rollback", model, reason, state, command_id, which(version, named)).give()
 
@@ -123,7 +122,9 @@ def quarantine(
     command_id: CommandId = None,
     state: State = HERE,
 ) -> None:
-    """Keeps a version from being tried; one that answers is taken back."""
+    """Keeps a version from being tried.
+
+    One that answers is taken back. Exit 1: it was in quarantine, or is forgotten.
     chosen = which(version, named)
     if chosen is None:
         raise BadConfig("quarantine: expected a VERSION")
@@ -140,7 +141,9 @@ def release(
     command_id: CommandId = None,
     state: State = HERE,
 ) -> None:
-    """Takes a version out of quarantine. It is tried once it passes the gate again."""
+    """Takes a version out of quarantine.
+
+    It may be tried once it passes the gate again. Exit 1: it was in none.
     chosen = which(version, named)
     if digest is None and chosen is None:
         raise BadConfig("release: expected a VERSION, or its adapter by --digest")
