@@ -125,6 +125,7 @@ def quarantine(
     """Keeps a version from being tried.
 
     One that answers is taken back. Exit 1: it was in quarantine, or is forgotten.
+    """
     chosen = which(version, named)
     if chosen is None:
         raise BadConfig("quarantine: expected a VERSION")
@@ -144,6 +145,7 @@ def release(
     """Takes a version out of quarantine.
 
     It may be tried once it passes the gate again. Exit 1: it was in none.
+    """
     chosen = which(version, named)
     if digest is None and chosen is None:
         raise BadConfig("release: expected a VERSION, or its adapter by --digest")
