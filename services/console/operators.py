@@ -52,18 +52,16 @@ def new_command(
     )
 
 
-def same_order(before: Command, command: Command) -> Command:
-    """What was sent before under an id, where the same is asked for again.
-
+def refuse_another(before: Command, command: Command) -> None:
+    """
     Raises:
-        BadConfig: something else is.
+        BadConfig: what was sent before under the same id asks for something else.
     """
     if order_in_words(before) != order_in_words(command):
         wanted = f"expected an id of its own for `{order_in_words(command)}`"
         raise BadConfig(
             f"--command-id {command.command_id!r} belongs to `{order_in_words(before)}`: {wanted}"
         )
-    return before
 
 
 def order_in_words(command: Command) -> str:

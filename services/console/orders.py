@@ -11,7 +11,7 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
 from driftgate.events import AnyEvent, Candidate, Command, CommandKind, Model, Verdict
-from services.console.operators import new_command, same_order
+from services.console.operators import new_command, refuse_another
 from services.console.terminal import actor, now
 
 
@@ -39,7 +39,7 @@ def order(
     if before is None:
         send(found, command)
     else:
-        same_order(before, command)
+        refuse_another(before, command)
     return command.command_id
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from memory_harness import MemoryHarness
 from typer.testing import CliRunner, Result
 
+from deploy.local import stack
+from deploy.local.plan import StackConfig
 from driftgate import bus_kafka
 from driftgate.codec import Codec, canonical
 from driftgate.config import Settings
@@ -404,6 +407,15 @@ def test_the_newest_look_comes_from_the_promoter(
     port = serve(world.health, 0)
     monkeypatch.setattr(rollout_cli, "looks_url", lambda _: f"http://127.0.0.1:{port}/looks")
     assert "210 samples, 400 wanted; looked at 2024-10-07 04:48 UTC, 0 s ago" in command(M).stdout
+
+
+def test_a_stack_of_this_machine_says_where_the_looks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rollout_cli.looks_url(tmp_path) == ""
+    config = StackConfig(tmp_path)
+    monkeypatch.setattr(stack, "running", lambda _: config)
+    assert rollout_cli.looks_url(tmp_path) == "http://127.0.0.1:9405/looks"
 
 
 def test_a_rollout_is_replayed_from_its_audit(
