@@ -1,5 +1,5 @@
-"""`driftgate apply`, `retrain`, `pause`, `resume`, `promote`, `rollback`, `audit`: commands about a
-model, and the decisions about it."""
+"""`driftgate apply`, `retrain`, `audit`: a model is put in force and trained, and what was decided
+about it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from driftgate.bus_tools import events, newest
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
-from driftgate.events import AuditEntry, CommandKind, Model, Rollout, Routing
+from driftgate.events import AuditEntry, Model, Routing
 from driftgate.labelled.rows import Asked
 from driftgate.scaffold import launch
 from driftgate.scaffold.launch import LAUNCH
 from services.console import reading_cli as reading
 from services.console import waiting
 from services.console.check_cli import launch_problems
-from services.console.operators import describe, on_trial, unnamed
+from services.console.operators import describe
 from services.console.order_status import OrderStatus, audit_command
 from services.console.orders import declared, order, send
 from services.console.terminal import (
@@ -37,7 +37,6 @@ from services.console.terminal import (
     actor,
     complain,
     console,
-    fail,
     now,
     reaching,
     reports_errors,
@@ -46,9 +45,10 @@ from services.console.terminal import (
 )
 
 Reason = Annotated[str, typer.Option(help="why, for the audit")]
-# The promoter answers in a second; one that starts takes a few.
-ANSWER_SECONDS = 30.0
 ASKED = "asked by an operator"
+CommandId = Annotated[
+    str | None, typer.Option(help="sent again under the same id, it is done once", metavar="ID")
+]
 
 
 @reports_errors
@@ -85,6 +85,7 @@ def retrain(
     deadline: Annotated[
         float, typer.Option(min=0, help="minutes after which --wait gives up waiting")
     ] = 30,
+    command_id: CommandId = None,
     state: State = HERE,
     *,
     asked: Asked,
@@ -96,55 +97,13 @@ def retrain(
     args = {"drill": drill} if drill else {}
     if seed:
         args |= {"reason": "launch", "seed_uri": stored_seed(found, model, seed, asked)}
-    command_id = order(found, model, "retrain", reason, args)
+    command_id = order(found, model, "retrain", reason, args, command_id=command_id)
     if not wait:
         say_ordered(model, state)
         return
     say(f"retrain of {model} is ordered")
     status = OrderStatus(model, command_id, options=reaching(state))
     follow(found, status, deadline * 60, healthz(state))
-
-
-@reports_errors
-def rollback(
-    model: str,
-    version: Annotated[
-        int | None, typer.Option(min=1, help="the one that is tried or watched; a champion by name")
-    ] = None,
-    reason: Reason = ASKED,
-    state: State = HERE,
-) -> None:
-    """Takes a version back.
-
-    Exit 1: it was not.
-    """
-    order_about(model, "rollback", version, reason, state)
-
-
-@reports_errors
-def pause(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
-    """Holds the rollout where it is."""
-    order_now(model, "pause", reason, state)
-
-
-@reports_errors
-def resume(model: str, reason: Reason = ASKED, state: State = HERE) -> None:
-    """Lets the rollout go on."""
-    order_now(model, "resume", reason, state)
-
-
-@reports_errors
-def promote(
-    model: str,
-    version: Annotated[int | None, typer.Option(min=1, help="which one; has to be said")] = None,
-    reason: Reason = ASKED,
-    state: State = HERE,
-) -> None:
-    """Sends the challenger to full traffic at once, without waiting for evidence.
-
-    Exit 1: it was not.
-    """
-    order_about(model, "promote", version, reason, state)
 
 
 @reports_errors
@@ -169,57 +128,6 @@ def audit(
 
 
 # ---------------------------------------------------------------- what the commands share
-
-
-def order_about(
-    model: str, kind: CommandKind, version: int | None, reason: str, state: Path
-) -> None:
-    """Orders something about one version: the one that is named, or for a rollback the one on
-    trial.
-
-    Raises:
-        typer.Exit: with status 1, there is none, or the promoter ignored it.
-        BadConfig, NotInTime, BusUnavailable
-    """
-    if version is None:
-        record = rollout_of(settings(state, KAFKA), model)
-        version = on_trial(record) if kind == "rollback" else None
-        if version is None:
-            command = f"driftgate {kind} {model}{reaching(state)} --version"
-            raise fail(unnamed(kind, record, command), Status.NO)
-    order_now(model, kind, reason, state, version)
-
-
-def rollout_of(found: Settings, model: str) -> Rollout | None:
-    """How far a declared model's rollout is; None before its first release.
-
-    Raises:
-        BadConfig: no such model is declared.
-        BusUnavailable
-    """
-    codec = Codec.load(found.schemas, found.registry)
-    with closing(KafkaBus(found.kafka)) as bus:
-        declared(bus, codec, model)
-        return newest(bus, codec, Rollout).get(model)
-
-
-def order_now(
-    model: str, kind: CommandKind, reason: str, state: Path, version: int | None = None
-) -> None:
-    """Orders something of the promoter, and tells what it made of it.
-
-    Raises:
-        typer.Exit: with status 1, it ignored it.
-        BadConfig, NotInTime, BusUnavailable
-    """
-    found = settings(state, KAFKA)
-    command_id = order(found, model, kind, reason, version=version)
-    about = model if version is None else f"{model}@{version}"
-    say(f"{kind} of {about} is ordered")
-    status = OrderStatus(model, command_id, options=reaching(state))
-    status = awaited(found, status, ANSWER_SECONDS, {})
-    if not status.passed:
-        raise fail(f"nothing was changed: {status.summary}", Status.NO)
 
 
 def say_ordered(model: str, state: Path) -> None:

@@ -29,7 +29,7 @@ TOPICS = (AuditEntry.TOPIC, RoutingAck.TOPIC, *(step.TOPIC + DLQ for step in STE
 # After these a command changes nothing.
 IGNORED = ("ignore", "dead-letter")
 # Decisions of the promoter after which a version serves nobody.
-ROLLED_BACK = ("reject", "refused", "rollback", "quarantine", "give-up")
+ROLLED_BACK = ("reject", "refused", "rollback", "quarantine", "give-up", "abort")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from services.promoter.routing import routing
 from services.promoter.state import Repos, State, activity, based, on_trial, with_bases
 
 ERASE = "erase"
+LOOKS = "looks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Promoter:
                 Command: Handler(decide, self.gather, each=obeyed_here),
                 RoutingAck: Handler(decide, self.gather, each=of_released),
                 ServingCounts: Handler(decide, self.gather, each=of_trials),
-                Tick: Handler(decide, self.gather, each=due),
+                Tick: Handler(self.decide, self.gather, each=due),
             },
             views=(
                 View(events.Rollout, own=True),
@@ -130,6 +131,14 @@ class Promoter:
             routed=routed(views, part.model),
         )
         return Gathered(event, state, situation, repos)
+
+    def decide(self, gathered: Gathered, views: Views, now: int) -> Iterable[Effect]:
+        """As the function below. What a tick makes of a trial is shown on /looks each time: in the
+        audit a hold stands once a day."""
+        effects = list(decide(gathered, views, now))
+        looks = {one.model: shown(one) for one in effects if isinstance(one, AuditDraft)}
+        self.health.pages[LOOKS] = self.health.pages.get(LOOKS, {}) | looks
+        return effects
 
     def repos_of(self, state: State, event: Event) -> Repos:
         """The model repos that may be in force after an event."""
@@ -287,6 +296,20 @@ def audit(gathered: Gathered, after: State, decision: Decision) -> AuditDraft:
         time=situation.now,
         cause=cause(before, event, decision),
     )
+
+
+def shown(draft: AuditDraft) -> dict[str, Any]:
+    """A look at a trial, for operators."""
+    state = draft.inputs["state"]
+    return {
+        "decision": draft.decision,
+        "version": draft.version,
+        "stage": state["stage"],
+        "since": state["since"],
+        "numbers": draft.result["numbers"],
+        "words": draft.summary,
+        "time": draft.time,
+    }
 
 
 def rules(repo: ModelYaml) -> dict[str, Any]:

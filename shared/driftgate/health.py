@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz` and `/metrics` of a service, and its structured log."""
+"""`/healthz`, `/readyz` and `/metrics` of a service, pages of its own, and its structured log."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from driftgate.codec import canonical
+
 Log = structlog.stdlib.BoundLogger
 
 SAMPLE_SECONDS = 5.0
@@ -40,6 +42,7 @@ class Health:
 
     Attributes:
         patience: seconds without progress after which the service is not live.
+        pages: what else it shows, as JSON, by path without the slash.
         clock: seconds, monotonic.
     """
 
@@ -47,6 +50,7 @@ class Health:
     patience: float = 60.0
     ready: bool = False
     detail: dict[str, Any] = field(default_factory=dict)
+    pages: dict[str, Any] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
     _progress: float = field(init=False)
     _source: Callable[[], int] | None = field(default=None, init=False)
@@ -110,7 +114,7 @@ class Health:
 
 
 def serve(health: Health, port: int, host: str = "127.0.0.1") -> int:
-    """Serves the three paths from a thread of its own; returns the port (0 asks for a free one).
+    """Serves all paths from a thread of its own; returns the port (0 asks for a free one).
 
     Raises:
         OSError: the port is taken.
@@ -137,8 +141,19 @@ def app(health: Health) -> Starlette:
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def page(request: Request) -> Response:
+        shown = health.pages.get(request.path_params["page"])
+        if shown is None:
+            return Response(status_code=404)
+        return Response(canonical(shown), media_type="application/json")
+
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            Route("/{page}", page),
+        ]
     )
 
 

@@ -40,6 +40,7 @@ NOT_RUN = {
     "make install TORCH=cpu": "from PyTorch's own registry, which not every machine reaches",
     "make lock": "asks the registry for newer versions of everything",
     "make bench NAME=cli": "writes into bench/RESULTS.md",
+    "make bench NAME=canary-judge": "writes into bench/RESULTS.md",
     "DRIFTGATE_KAFKA_PORT=9192 make up": "the same as `make up`, on another port",
     ".venv/bin/driftgate up --clock world --state .driftgate/demo": "needs what a demo left",
     "DRIFTGATE_SUBJECT_KEY=… driftgate subject support-triage c-17": "the key is the reader's own",

@@ -32,8 +32,8 @@ from driftgate.events import (
     RoutingAck,
     Verdict,
 )
-from services.console import cli, model_cli, orders, waiting
-from services.console.operators import new_command, on_trial
+from services.console import cli, model_cli, orders, steer_cli, waiting
+from services.console.operators import meant, new_command, refuse_another
 from services.console.order_status import OrderStatus, given_up, refusal, step
 
 ORDER = OrderStatus("triage", "c1")
@@ -114,6 +114,7 @@ def status_of(*events: AnyEvent) -> OrderStatus:
         ((REQUESTED, TRAINED, PASSED, REFRESH), True),
         ((REQUESTED, TRAINED, PASSED, WAITS), True),
         ((REQUESTED, TRAINED, PASSED, entry("promoter", "reject")), False),
+        ((REQUESTED, TRAINED, PASSED, FIRST, entry("promoter", "abort")), False),
         ((REQUESTED, TRAINED, FAILED), False),
         ((REQUESTED, entry("trainer", "refuse", REQUEST)), False),
     ],
@@ -217,18 +218,23 @@ def rollout(**more: Any) -> Rollout:
 
 
 @pytest.mark.parametrize(
-    ("state", "version"),
+    ("kind", "state", "version"),
     [
-        (None, None),
-        (rollout(), None),
-        (rollout(challenger=3, stage="loading"), 3),
-        (rollout(stage="full"), 2),
+        ("rollback", None, None),
+        ("rollback", rollout(), None),
+        ("rollback", rollout(challenger=3, stage="loading"), 3),
+        ("rollback", rollout(stage="full"), 2),
+        ("abort", None, None),
+        ("abort", rollout(challenger=3, stage="loading"), 3),
+        ("abort", rollout(stage="full"), None),
+        ("approve", rollout(challenger=3, stage="half"), 3),
+        ("promote", rollout(challenger=3, stage="half"), None),
     ],
 )
-def test_a_rollback_that_names_no_version_is_about_the_one_on_trial(
-    state: Rollout | None, version: int | None
+def test_a_command_that_names_no_version_is_about_the_one_on_trial(
+    kind: CommandKind, state: Rollout | None, version: int | None
 ) -> None:
-    assert on_trial(state) == version
+    assert meant(kind, state) == version
 
 
 @pytest.mark.parametrize(("decision", "passed"), [("rollback", True), ("ignore", False)])
@@ -240,15 +246,26 @@ def test_what_the_promoter_makes_of_a_command_is_told(decision: str, passed: boo
     assert step(ORDER, entry("promoter", decision, other)) == ORDER
 
 
+def test_a_retrain_is_the_same_order_whenever_its_rows_were_stored() -> None:
+    """Rows without a date are of the day on which they are sent."""
+    first, again, other = (
+        new_command("triage", "retrain", args, "ann", "", time, command_id="c1")
+        for time, args in enumerate(({"seed_uri": "a"}, {"seed_uri": "b"}, {"drill": "x"}))
+    )
+    refuse_another(first, again)
+    with pytest.raises(BadConfig, match="belongs to `retrain triage`"):
+        refuse_another(first, other)
+
+
 class Operator:
     """Types commands about a model whose promoter answers each with one decision."""
 
     def __init__(self, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
         self.harness, self.decision = MemoryHarness(codec), "ignore"
         self.harness.send(Model(model="triage", repo_hash="", repo_uri="", actor="", time=0))
-        monkeypatch.setattr(model_cli, "settings", lambda *_: Settings())
+        monkeypatch.setattr(steer_cli, "settings", lambda *_: Settings())
         monkeypatch.setattr(orders, "send", self.answered)
-        for module in (bus_kafka, model_cli, orders):
+        for module in (bus_kafka, model_cli, orders, steer_cli):
             monkeypatch.setattr(module, "KafkaBus", lambda *_: self.harness.bus)
 
     def answered(self, _: Settings, order: Command) -> None:
@@ -305,6 +322,79 @@ def test_a_promote_has_to_name_its_version(operator: Operator) -> None:
     done = operator.types("promote triage")
     assert (done.exit_code, operator.ordered()) == (1, [])
     assert "`driftgate promote triage --version 4`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "version", "args"),
+    [
+        ("abort triage", 3, {}),
+        ("abort triage 3", 3, {}),
+        ("approve triage", 3, {}),
+        ("approve triage --stage full", 3, {"stage": "full"}),
+        ("rollback triage 2", 2, {}),
+        ("promote triage 3", 3, {}),
+        ("quarantine triage 3", 3, {}),
+        ("release triage 4", 4, {"digest": "d4"}),
+        ("release triage --version 4", 4, {"digest": "d4"}),
+        ("release triage --digest d9", None, {"digest": "d9"}),
+    ],
+)
+def test_each_command_tells_the_promoter_which_version_it_means(
+    operator: Operator, words: str, version: int | None, args: dict[str, str]
+) -> None:
+    judged = replace(verdict("triage:operator:c1"), adapter_digest="d4")
+    operator.harness.send(rollout(challenger=3, stage="half"), judged)
+    kind, operator.decision = (words.split(maxsplit=1)[0],) * 2
+    done = operator.types(words)
+    assert done.exit_code == 0, done.output
+    (sent,) = operator.harness.read("commands")
+    assert (sent.kind, sent.version, dict(sent.args)) == (kind, version, args)
+
+
+@pytest.mark.parametrize("words", ["abort triage", "approve triage"])
+def test_what_is_about_a_challenger_orders_nothing_while_none_is_tried(
+    operator: Operator, words: str
+) -> None:
+    operator.harness.send(rollout())
+    done = operator.types(words)
+    assert (done.exit_code, operator.ordered()) == (1, [])
+    assert "version 2 is champion and none is tried" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("release triage", "expected a VERSION, or its adapter by --digest"),
+        ("release triage 9", "expected one that was trained (none)"),
+        ("rollback triage 2 --version 3", "expected one of them"),
+        ("pause triage --command-id a:b", "--command-id 'a:b': expected 1 to 64"),
+        ("pause triage --command-id=", "--command-id '': expected 1 to 64"),
+        ("quarantine triage", "expected a VERSION"),
+        ("pause other", "model 'other' is not declared"),
+    ],
+)
+def test_an_order_that_cannot_be_meant_is_refused_with_status_2(
+    operator: Operator, words: str, told: str
+) -> None:
+    operator.harness.send(rollout(challenger=3, stage="half"))
+    done = operator.types(words)
+    assert (done.exit_code, operator.ordered()) == (2, [])
+    assert told in done.stderr
+
+
+def test_an_order_under_its_id_is_given_once_and_means_what_it_meant(operator: Operator) -> None:
+    """A script that heard nothing asks again; by then the version is gone."""
+    operator.harness.send(rollout(challenger=3, stage="half"))
+    operator.decision = "rollback"
+    first = operator.types("rollback triage --command-id night-1")
+    operator.harness.send(rollout())
+    again = operator.types("rollback triage --command-id night-1")
+    assert (first.exit_code, again.exit_code, operator.ordered()) == (0, 0, [3])
+    assert "promoter v3  rollback: words of promoter" in again.stdout
+    for words in ("abort triage 3", "rollback triage 2"):
+        other = operator.types(f"{words} --command-id night-1")
+        assert (other.exit_code, operator.ordered()) == (2, [3])
+        assert "--command-id 'night-1' belongs to `rollback triage@3`" in other.stderr
 
 
 # ---------------------------------------------------------------- waiting

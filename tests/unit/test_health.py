@@ -199,3 +199,15 @@ def test_signals_stay_with_the_service() -> None:
     port = serve(Health("svc"), 0)
     assert ask(port, "/healthz").status_code == 200
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_service_shows_pages_of_its_own() -> None:
+    health = Health("svc")
+    health.pages["looks"] = {"triage": {"harm": float("inf")}}
+    port = serve(health, 0)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        assert client.get("/looks").json() == {"triage": {"harm": "inf"}}
+        health.pages["looks"] = {}
+        assert client.get("/looks").json() == {}
+        assert client.get("/other").status_code == 404
+        assert client.get("/healthz").json()["service"] == "svc"

@@ -168,9 +168,9 @@ def test_a_huge_file_launches_with_its_newest_rows() -> None:
     assert any("9,920 rows are not in the launch file" in note for note in made.notes)
 
 
-def test_a_world_with_few_labels_a_day_waits_for_fewer_pairs() -> None:
-    assert proposed(rows(300), labelled_per_day=3.0).declaration.min_pairs == (5, 5, 5)
-    assert proposed(rows(300), labelled_per_day=30.0).declaration.min_pairs == (20, 30, 40)
+def test_a_world_with_few_labels_a_day_waits_for_fewer_samples() -> None:
+    assert proposed(rows(300), labelled_per_day=3.0).declaration.min_samples == (5, 5, 5)
+    assert proposed(rows(300), labelled_per_day=30.0).declaration.min_samples == (20, 30, 40)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         probe_gate=min(DEFAULTS.probe_gate, bar(clear, MINIMUM_CASES, 0)),
         min_cases=min(DEFAULTS.min_cases, max(10, len(held) // 2)),
         min_rows=min(DEFAULTS.min_rows, max(40, len(launch) // 2)),
-        min_pairs=pairs(wanted.labelled_per_day),
+        min_samples=samples(wanted.labelled_per_day),
         frozen_baseline=wanted.frozen_baseline,
         max_rows=max_rows,
         replay_rows=max_rows // 2,
@@ -216,9 +216,9 @@ def protected_slice(launch: Sequence[Row], held: Sequence[Row], asked: str | Non
     return min(large)[1] if large else ""
 
 
-def pairs(labelled_per_day: float | None) -> tuple[int, ...]:
-    """Labelled requests that each stage of a rollout waits for; fewer where few are labelled."""
-    usual = DEFAULTS.min_pairs
+def samples(labelled_per_day: float | None) -> tuple[int, ...]:
+    """Samples that each stage of a rollout waits for; fewer where few answers are labelled."""
+    usual = DEFAULTS.min_samples
     if labelled_per_day is None or labelled_per_day >= USUAL_LABELLED_PER_DAY:
         return tuple(usual)
     return tuple(max(5, round(n * labelled_per_day / USUAL_LABELLED_PER_DAY)) for n in usual)
@@ -258,9 +258,9 @@ def reasons(
             f"a verdict rests on {declared.min_cases} cases or more instead of "
             f"{DEFAULTS.min_cases}: only large losses will be seen until there is more"
         )
-    if tuple(declared.min_pairs) != tuple(DEFAULTS.min_pairs):
-        waits = ", ".join(map(str, declared.min_pairs))
-        told.append(f"stages of a rollout wait for {waits} labelled pairs, since few come a day")
+    if tuple(declared.min_samples) != tuple(DEFAULTS.min_samples):
+        waits = ", ".join(map(str, declared.min_samples))
+        told.append(f"stages of a rollout wait for {waits} samples, since few labels come a day")
     return told
 
 
