@@ -31,7 +31,8 @@ review: {{share: {share}, twice: {twice}, days: 14, instructions: "3"}}
 AWKWARD = [
     "", " ", "a", "hello", "ñandú", "日本語 🙂", "é", "e\u0301", "quo'te", 'dou"ble',
     "back\\slash", "\\0", "nul\0inside", "\0", "tab\tline\nfeed\r", "{id:String}", "%s%d", "NULL",
-    "-1", "0" * 1000, "r-" + "x" * 255, "\ufeffmark", "\U0010ffff", "ends in space ", "/", "review/triage/",
+    "-1", "0" * 1000, "r-" + "x" * 255, "\ufeffmark",
+    "\U0010ffff", "ends in space ", "/", "review/triage/",
 ]  # fmt: skip
 
 
