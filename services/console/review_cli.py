@@ -13,10 +13,6 @@ from typing import Annotated
 
 import typer
 
-from driftgate import model_repo
-from driftgate.artifacts import Artifacts
-from driftgate.bus_kafka import KafkaBus
-from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import BadConfig
 from driftgate.events import Feedback
@@ -25,8 +21,9 @@ from driftgate.review.statistics import monday
 from driftgate.store import Store
 from driftgate.tasks import task_of
 from services.console.dead_letter_selection import moment
+from services.console.declarations import model_yaml
 from services.console.operators import when
-from services.console.orders import declared, send
+from services.console.orders import send
 from services.console.review_event import Desk, Word, review_of
 from services.console.review_queue import Queue, Value, refuse_without_sample
 from services.console.review_words import asked, confirmed, described, nothing, weeks_table
@@ -203,11 +200,8 @@ def opened(model: str, reviewer: str, state: Path) -> Iterator[tuple[Settings, D
         BusUnavailable, StoreUnavailable
     """
     found = settings(state, KAFKA, STORE)
-    with closing(KafkaBus(found.kafka)) as bus:
-        uri = declared(bus, Codec.load(found.schemas, found.registry), model).repo_uri
-    repo = model_repo.fetch(uri, Artifacts(found.artifacts), found.state_dir / "repos")
     with closing(Store.connect(found.store, found.database)) as store:
-        queue = Queue(store, repo.config, now(found))
+        queue = Queue(store, model_yaml(found, model), now(found))
         yield found, Desk(queue, reviewer or actor(), reaching(state))
 
 
