@@ -6,8 +6,8 @@ import json
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +42,7 @@ from services.console.terminal import (
 )
 
 app = typer.Typer(
-    help="People look at a random sample of answers: docs/review.md.",
+    help="People look at a random sample of answers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -144,15 +144,12 @@ def work(
         while question := offered(desk, picked, done):
             for line in asked(question):
                 say(line)
-            choices = choices_of(question)
-            said = chosen(choices)
-            if said == QUIT:
+            word = chosen(choices_of(question))
+            if word is None:
                 break
             done.append(question.request_id)
-            right = None if said == SKIP else choices[int(said) - 1]
-            reason = f"skip: {typer.prompt('why')}" if right is None else None
-            word = Word(right, reason=reason, picked=question.picked or "")
             # What was just said is in `done`, so nobody waits for the store.
+            word = replace(word, picked=question.picked or "")
             review(desk, found, question.request_id, word, wait=False)
         else:
             say(nothing(model, desk, picked))
@@ -249,11 +246,17 @@ def choices_of(question: Question) -> tuple[str, ...]:
     return (*question.answers, *others)
 
 
-def chosen(choices: tuple[str, ...]) -> str:
-    """A number of a choice, or to skip or quit; asked again until it is one."""
+def chosen(choices: tuple[str, ...]) -> Word | None:
+    """What the reviewer types: the number of a label, or why there is none; None ends the work, as
+    the end of the input does."""
     for number, choice in enumerate(choices, 1):
         say(f"  {number}  {choice}")
-    valid = {*map(str, range(1, len(choices) + 1)), SKIP, QUIT}
-    while (said := typer.prompt(f"1 to {len(choices)}, {SKIP} skip, {QUIT} quit")) not in valid:
-        say(f"{said!r}: expected a number from 1 to {len(choices)}, {SKIP} or {QUIT}")
-    return str(said)
+    labels = {str(number): choice for number, choice in enumerate(choices, 1)}
+    with suppress(typer.Abort):
+        while (typed := typer.prompt(f"1 to {len(choices)}, {SKIP} skip, {QUIT} quit")) != QUIT:
+            if typed == SKIP:
+                return Word(reason=f"skip: {typer.prompt('why')}")
+            if typed in labels:
+                return Word(labels[typed])
+            say(f"{typed!r}: expected a number from 1 to {len(choices)}, {SKIP} or {QUIT}")
+    return None

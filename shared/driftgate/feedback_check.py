@@ -33,7 +33,7 @@ from scipy import stats
 from driftgate.feedback_profiles import Profile, counted, silence_is_right
 from driftgate.shares import wilson
 
-LEVEL = 0.005
+LEVEL = 0.002
 MATERIAL = 1.25
 """Feedback on right answers has to be so many times rarer or more frequent than on wrong ones."""
 

@@ -12,7 +12,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from ingesting import LABELS, Harness, declaration, inference, model_yaml, start_here
+import typer
+from ingesting import LABELS, Harness, declaration, feedback, inference, model_yaml, start_here
 from typer.testing import CliRunner, Result
 
 from deploy.local.plan import StackConfig
@@ -24,7 +25,7 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.review import drawn, salt
 from driftgate.store import Store, migrate
-from services.console import review_cli
+from services.console import feedback_cli, review_cli
 
 pytestmark = pytest.mark.stack
 NOW = time.time_ns() // 1_000_000
@@ -226,6 +227,7 @@ def test_work_goes_on_by_number(world: Harness, run: Run, model: str, tmp_path: 
     output = said(run("work", model, typed="1\n9\n1\nq\n"))
     assert "'9': expected a number from 1 to 3, s or q" in output
     assert "2 reviewed" in output
+    assert "0 reviewed" in said(run("work", model, "--reviewer", "bob", typed="")), "no more input"
     world.settle()
     done = {row["request_id"] for row in world.rows("feedback", "request_id")}
     assert len(done) == 2
@@ -269,3 +271,27 @@ def test_what_cannot_be_reviewed_says_what_to_do(
     away = {"DRIFTGATE_STORE": "http://127.0.0.1:9", "DRIFTGATE_KAFKA": stack.kafka}
     words = ["next", model, "--state", str(tmp_path / "no-stack")]
     assert "ClickHouse" in refused(CliRunner().invoke(review_cli.app, words, env=away), 3)
+
+
+def test_who_gives_feedback_is_told_beside_what_is_declared(
+    world: Harness, model: str, run: Run, tmp_path: Path, stack: StackConfig, database: str
+) -> None:
+    """Ratings come in where only labels were declared."""
+    text = model_yaml(model) + "\nfeedback: {profile: [labels], settled_hours: 1}\n"
+    world.send("models", declaration(tmp_path / "repo", world.artifacts, text))
+    ids = [f"{model}/{n}" for n in range(200)]
+    usual = {"model": model, "time": NOW - 2 * HOUR_MS}
+    world.send("inferences", *(inference(one, **usual) for one in ids))
+    rating = {"kind": "rating", "label": None, "rating": 1.0, "time": NOW - 2 * HOUR_MS}
+    world.send("feedback", *(feedback(one, model=model, **rating) for one in ids[:80]))
+    world.settle()
+    app = typer.Typer()
+    app.command()(feedback_cli.feedback)
+    environment = {**stack.environment, "DRIFTGATE_DATABASE": database}
+    words = [model, "--state", str(tmp_path / "no-stack")]
+    shown = said(CliRunner().invoke(app, words, env=environment))
+    assert "rating on 40.0%" in shown
+    assert "instead: add thumbs to the profile" in shown
+    found = json.loads(said(CliRunner().invoke(app, [*words, "--json"], env=environment)))
+    assert found["profile"] == ["labels"]
+    assert {one["about"]: one["verdict"] for one in found["findings"]}["kinds"] == "against"

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from driftgate.feedback_check import (
-    LEVEL,
     Finding,
     Group,
     People,
@@ -193,7 +193,9 @@ def test_feedback_that_comes_late_is_found() -> None:
 def test_right_declarations_are_rarely_warned_about(
     profile: Profile, people: int, loud: float
 ) -> None:
-    """Measured over 2,000 seeds each: 0 to 0.1 % of the checks."""
+    """Measured with 1,000 seeds each: correctness and confidence warn in 0 to 0.2 % of the checks;
+    in all 0 to 0.1 % of a thousand people, and 0.5 to 1.3 % of 300 unequal ones, whose feedback is
+    at times that of a few indeed."""
     false = [
         seed
         for seed in range(SEEDS)
@@ -203,14 +205,25 @@ def test_right_declarations_are_rarely_warned_about(
 
 
 def test_people_who_ask_much_are_counted_once() -> None:
-    """Sixty people, a few of whom ask most: a test of rows finds a difference ten times as often
-    as it says, this one does not."""
-    p = [
-        dependence(world("labels", seed, people=60, loud=1.5, share=0).by_confidence)
-        for seed in range(SEEDS)
-    ]
-    assert np.mean(np.array(p) < 0.05) <= 0.09
-    assert np.mean(np.array(p) < LEVEL) <= 0.01
+    """Sixty people, a few of whom ask most, differ in how sure the model is of them and in how
+    often they answer, the one whatever the other: rows together hide that."""
+    rows, people = [], []
+    for seed in range(SEEDS):
+        rng = np.random.default_rng(seed)
+        weights = np.exp(1.5 * rng.standard_normal(60))
+        person = rng.choice(60, ANSWERS, p=weights / weights.sum())
+        sure = 0.85 + 0.05 * rng.standard_normal(60)[person] + 0.1 * rng.standard_normal(ANSWERS)
+        often = np.exp(0.5 * rng.standard_normal(60))[person]
+        told = rng.random(ANSWERS) < np.minimum(1, 0.6 * often)
+        sums = (
+            np.bincount(person, values, 60)
+            for values in (np.ones(ANSWERS), told, sure, sure * told)
+        )
+        groups = [Group(int(n), int(t), x, tx) for n, t, x, tx in zip(*sums, strict=True)]
+        people.append(dependence(groups))
+        rows.append(stats.pearsonr(sure, told).pvalue)
+    assert np.mean(np.array(rows) < 0.05) > 0.5, "as a test of rows would say"
+    assert np.mean(np.array(people) < 0.05) <= 0.09
 
 
 def test_one_person_alone_proves_nothing() -> None:
