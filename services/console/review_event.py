@@ -44,6 +44,9 @@ def review_of(desk: Desk, request_id: str, word: Word, time: int) -> Feedback:
         BadInput: the model does not answer with this label, or a text cannot be sent.
     """
     queue = desk.queue
+    task = task_of(queue.declared.task)
+    if word.edited is not None and task.outputs is not None:
+        raise BadConfig(f"--edit: {queue.model} answers {task.summary}, expected LABEL")
     made = Feedback(
         feedback_id="-",
         request_id=request_id,
@@ -56,7 +59,7 @@ def review_of(desk: Desk, request_id: str, word: Word, time: int) -> Feedback:
         instructions=queue.declared.review.instructions,
         time=time,
     )
-    task_of(queue.declared.task).check_feedback(made)
+    task.check_feedback(made)
     propensity = drawn_with(desk, request_id, word.picked)
     made = replace(made, propensity=propensity, picked=word.picked or None)
     content = json.dumps(made.as_dict(), sort_keys=True, ensure_ascii=False)
@@ -100,7 +103,7 @@ def drawn_with(desk: Desk, request_id: str, picked: str) -> float | None:
 
 
 def why_not_asked(queue: Queue, request_id: str) -> str:
-    declared_ = queue.declared.review
-    if drawn(queue.model, request_id, declared_.share):
-        return f"was drawn and is older than {declared_.days} days (review.days)"
-    return f"is not in the review sample (review.share {declared_.share:g})"
+    rules = queue.declared.review
+    if drawn(queue.model, request_id, rules.share):
+        return f"was drawn and is older than {rules.days} days (review.days)"
+    return f"is not in the review sample (review.share {rules.share:g})"

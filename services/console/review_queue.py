@@ -65,7 +65,10 @@ WHERE model = {model:String} AND kind IN ('review', 'retraction') AND $where
 ORDER BY partition, offset
 LIMIT 1 BY feedback_id
 """)
-SAID_OF = SAID.substitute(where="request_id = {id:String}")
+SAID_OF = SAID.substitute(
+    where="request_hash = cityHash64({id:String}) AND request_id = {id:String}"
+)
+IS_STORED = "SELECT count() AS rows FROM feedback WHERE feedback_id = {id:String}"
 SAID_SINCE = SAID.substitute(where="time >= fromUnixTimestamp64Milli({since:Int64})")
 
 LOOKED_UP = 1000
@@ -196,10 +199,8 @@ class Queue:
         return words(map(feedback_of, rows))
 
     def is_stored(self, feedback: Feedback) -> bool:
-        return any(
-            row["feedback_id"] == feedback.feedback_id
-            for row in self.store.query(SAID_OF, model=self.model, id=feedback.request_id)
-        )
+        (found,) = self.store.query(IS_STORED, id=feedback.feedback_id)
+        return bool(found["rows"])
 
     def statistics(self, since: int) -> Statistics:
         """Of requests asked since a time, ms.
@@ -218,7 +219,7 @@ class Queue:
         answers = self.answers_to(list(said))
         for request_id, own in said.items():
             given = heard(answers.get(request_id, ()))
-            if given is not None and given.time >= since:
+            if given is not None and given.text is not None and given.time >= since:
                 yield Reviewed(request_id, given.time, given.version, given.output, own)
 
     def _query(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:

@@ -13,12 +13,12 @@ kinds        Is there feedback of kinds that no declared profile has?
 one-sided    Does nearly all feedback say one thing, where any answer should get it alike?
 late         Does much of it come after the time that is waited for?
 
-Rows of one person are alike, so tests count people: of the few reviewed answers Fisher's exact test
-takes one a person; of all answers a score test of covariance has one term a person, however many
-rows are theirs (cluster-robust: Liang and Zeger 1986, https://doi.org/10.1093/biomet/73.1.13), by
-Student's t with as many degrees of freedom as these terms are worth.
-`LEVEL` is strict since this is asked every day. A difference that is significant and
-smaller than `MATERIAL` is not told either.
+Rows of one person are alike, so tests count people: of the few reviewed answers one a person is
+taken, by Fisher's exact test; of all answers a score test of covariance has one term a person,
+however many rows are theirs (cluster-robust: Liang and Zeger 1986,
+https://doi.org/10.1093/biomet/73.1.13), by Student's t with as many degrees of freedom as these
+terms are worth. `LEVEL` is strict since this is asked every day. A difference that is significant
+and smaller than `MATERIAL` is not told either.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Seen:
         confirmed: answers whose correction gives the label that was answered.
         by_confidence: people with the sums of their answers' confidence.
         low, high: thirds by confidence.
-        reviewed: in an order that has to do neither with what is right nor with feedback.
+        reviewed: in an order that hangs neither on what is right nor on feedback.
     """
 
     answers: int = 0
@@ -316,25 +316,22 @@ def people(seen: Seen) -> Finding:
 
 
 def silence(seen: Seen) -> Finding:
-    silent = [one for one in seen.reviewed if not one.told]
-    wrong = [one for one in seen.reviewed if not one.right]
+    people = one_each(seen.reviewed)
+    silent = [one for one in people if not one.told]
+    wrong = [one for one in people if not one.right]
     if len(silent) < MIN_TOLD:
         saw = f"{len(silent)} silent answers were reviewed, {MIN_TOLD} are needed"
         means = "that silence means right is an assumption that nothing here tests"
         return Finding("silence", "not enough", saw, means, "add review with a `review.share`")
     missed = sum(not one.right for one in silent)
     low, high = wilson(missed, len(silent))
+    most_unheard = len(wrong) >= MIN_EACH and wilson(missed, len(wrong))[0] > 0.5
     saw = (
         f"reviewers call {missed} of {len(silent)} silent answers wrong "
-        f"({100 * low:.1f}–{100 * high:.1f} %)"
+        f"({100 * low:.1f}–{100 * high:.1f} %), and {len(wrong) - missed} with a word"
     )
     numbers = {"silent_wrong": missed / len(silent), "low": low, "high": high}
-    unheard = 0.0
-    if wrong:
-        unheard, most = missed / len(wrong), wilson(missed, len(wrong))[0]
-        saw += f"; of {len(wrong)} wrong ones, {unheard:.0%} got no word"
-        numbers |= {"wrong_unheard": unheard}
-    if low <= SILENT_WRONG and not (len(wrong) >= MIN_EACH and most > 0.5):
+    if low <= SILENT_WRONG and not most_unheard:
         return Finding("silence", "as declared", saw, numbers=numbers)
     means = "right answers are learned from that are wrong, and errors are understated"
     wanted = f"declare complaints, so that silence says nothing: {HEARD}"

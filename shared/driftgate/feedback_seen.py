@@ -38,7 +38,7 @@ FROM inferences WHERE {SPAN} AND confidence IS NOT NULL
 GROUP BY people
 """  # noqa: S608
 
-# A row for each answer that users said something of.
+# A row for each answer that users said something of, also where they took it back later.
 TOLD = f"""
 (
     SELECT

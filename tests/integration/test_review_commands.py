@@ -254,6 +254,10 @@ def test_what_cannot_be_reviewed_says_what_to_do(
     without = model_yaml(model, LABELS)
     world.send("models", declaration(tmp_path / "plain", world.artifacts, without))
     assert "`review.share` is 0" in refused(run("next", model))
+    sampled = model_yaml(model) + SAMPLE.format(twice=0)
+    world.send("models", declaration(tmp_path / "empty", world.artifacts, sampled))
+    assert "nothing to review" in said(run("next", model))
+    assert "no request was drawn" in said(run("stats", model))
     hashed = model_yaml(model, keep_text=False) + SAMPLE.format(twice=0)
     world.send("models", declaration(tmp_path / "hashed", world.artifacts, hashed))
     ids = [f"{model}/{n}" for n in range(REQUESTS)]

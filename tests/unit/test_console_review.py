@@ -207,6 +207,8 @@ def test_what_was_not_drawn_has_to_be_picked(store: Store) -> None:
     everybody = Desk(queue(store, share=1.0), "ada", "")
     with pytest.raises(BadConfig, match="older than 14 days"):
         review_of(everybody, "r-60", Word("refund"), NOW)
+    with pytest.raises(BadConfig, match="--edit: triage answers 3 labels, expected LABEL"):
+        review_of(desk, mine, Word(edited="refund it"), NOW)
     with pytest.raises(BadInput, match="did you mean 'refund'"):
         review_of(desk, mine, Word("refnd"), NOW)
 

@@ -112,6 +112,16 @@ def test_labels_that_are_complaints_are_found(seed: int) -> None:
     assert found.instead.startswith("declare complaints instead of labels")
 
 
+@pytest.mark.parametrize(("share", "least", "most"), [(0.03, 0.3, 0.7), (0.1, 0.9, 1.0)])
+def test_how_often_four_weeks_of_reviews_find_it(share: float, least: float, most: float) -> None:
+    """As docs/review.md tells: 47 % and 98 % of 300 seeds."""
+    found = [
+        "correctness" in warned(["labels", "review"], world("complaints", seed, share=share))
+        for seed in range(100)
+    ]
+    assert least <= np.mean(found) <= most
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_labels_that_are_complaints_are_found_without_reviewers(seed: int) -> None:
     found = warned(["labels"], world("complaints", seed, share=0))

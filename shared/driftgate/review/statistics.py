@@ -134,10 +134,10 @@ def week(
         far = progress_of(one, rules)
         old = one.time < now - rules.asked_ms
         counts["missed" if old and far in {Progress.OPEN, Progress.SECOND} else far] += 1
-    untouched = young.requests - young.without_text
-    untouched -= sum(one.time >= now - rules.asked_ms for one in own)
-    elder = every.requests - every.without_text - (young.requests - young.without_text)
-    elder -= sum(one.time < now - rules.asked_ms for one in own)
+    young_own = sum(one.time >= now - rules.asked_ms for one in own)
+    askable, young_askable = askable_of(every), askable_of(young)
+    untouched = max(0, young_askable - young_own)
+    untouched_old = max(0, askable - young_askable - (len(own) - young_own))
     return Week(
         begins=begins,
         drawn=every.requests,
@@ -146,9 +146,13 @@ def week(
         skipped=counts[Progress.SKIPPED],
         second=counts[Progress.SECOND],
         open=counts[Progress.OPEN] + untouched,
-        missed=counts["missed"] + elder,
+        missed=counts["missed"] + untouched_old,
         wait_hours=wait_hours(own),
     )
+
+
+def askable_of(drawn: Drawn) -> int:
+    return drawn.requests - drawn.without_text
 
 
 def progress_of(one: Reviewed, rules: Rules) -> Progress:
