@@ -59,12 +59,12 @@ def review_of(desk: Desk, request_id: str, word: Word, time: int) -> Feedback:
         instructions=queue.declared.review.instructions,
         time=time,
     )
+    limits.check_texts(made.as_dict())
     task.check_feedback(made)
     propensity = drawn_with(desk, request_id, word.picked)
     made = replace(made, propensity=propensity, picked=word.picked or None)
     content = json.dumps(made.as_dict(), sort_keys=True, ensure_ascii=False)
     made = replace(made, feedback_id=f"review-{hashlib.sha256(content.encode()).hexdigest()[:32]}")
-    limits.check_texts(made.as_dict())
     limits.check(Feedback.TOPIC, made.as_dict())
     return made
 
@@ -85,7 +85,7 @@ def drawn_with(desk: Desk, request_id: str, picked: str) -> float | None:
     if given.text is None:
         raise BadConfig(
             f"REQUEST_ID {request_id!r}: its text was not kept, so nobody can judge its answer; "
-            f"`data.keep_text: true` in model.yaml keeps the texts of requests to come"
+            "`data.keep_text: true` in model.yaml keeps the texts of requests to come"
         )
     before = queue.said_of(request_id).get(desk.reviewer)
     propensity = queue.propensity(given, request_id, before)

@@ -72,11 +72,11 @@ def described(found: Statistics) -> Iterator[str]:
             f"version {number}: {right.accuracy:.1%} of its answers are right "
             f"({100 * right.low:.1f}–{100 * right.high:.1f}, 95 %), {right.labelled:,} labelled"
         )
-    asked = sum(week.drawn - week.open for week in found.weeks)
+    due = sum(week.drawn - week.open for week in found.weeks)
     lacking = sum(week.skipped + week.missed + week.without_text for week in found.weeks)
     if lacking:
         yield (
-            f"estimates lack {lacking:,} of {asked:,} drawn requests (skipped, missed, no text): "
+            f"estimates lack {lacking:,} of {due:,} drawn requests (skipped, missed, no text): "
             "they hold for the rest"
         )
     if found.picked:

@@ -180,6 +180,8 @@ def check(declared: Sequence[Profile], seen: Seen) -> list[Finding]:
     found = [kinds(users, seen)]
     if not users:
         return found
+    if seen.told + seen.late >= MIN_TOLD:
+        found.append(late(seen))
     if seen.told < MIN_TOLD:
         saw = f"{seen.told:,} of {seen.answers:,} answers got feedback, {MIN_TOLD} are needed"
         return [*found, Finding("feedback", "not enough", saw)]
@@ -190,7 +192,6 @@ def check(declared: Sequence[Profile], seen: Seen) -> list[Finding]:
         found.append(one_sided(seen))
     if "corrections" in users and "labels" not in users:
         found.append(confirmations(seen))
-    found.append(late(seen))
     return found
 
 

@@ -193,6 +193,7 @@ def test_feedback_that_comes_late_is_found() -> None:
     seen = world("labels", 1)
     assert "late" in warned(["labels"], replace(seen, late=seen.told // 3))
     assert "late" not in warned(["labels"], replace(seen, late=seen.told // 50))
+    assert warned(["labels"], replace(seen, told=0, late=seen.told)) == {"late"}, "all of it"
 
 
 # ---------------------------------------------------------------- right declarations
