@@ -209,7 +209,7 @@ def test_what_was_not_drawn_has_to_be_picked(store: Store) -> None:
         review_of(everybody, "r-60", Word("refund"), NOW)
     with pytest.raises(BadConfig, match="--edit: triage answers 3 labels, expected LABEL"):
         review_of(desk, mine, Word(edited="refund it"), NOW)
-    with pytest.raises(BadInput, match="request_id.*lone surrogate"):
+    with pytest.raises(BadInput, match=r"request_id.*lone surrogate"):
         review_of(desk, "r-\udcff", Word("refund"), NOW)
     with pytest.raises(BadInput, match="did you mean 'refund'"):
         review_of(desk, mine, Word("refnd"), NOW)
