@@ -87,6 +87,13 @@ COMMANDS = (
         WATCH,
         "Live answers, confidence, latency, and how much of what is known is right.",
     ),
+    Entry("review", "review_cli:app", WATCH, "People look at a random sample of answers."),
+    Entry(
+        "feedback",
+        "feedback_cli:feedback",
+        WATCH,
+        "Who gives feedback to which answers, and whether that is as declared.",
+    ),
     Entry(
         "subject",
         "subject_cli:subject",

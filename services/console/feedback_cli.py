@@ -1,69 +1,68 @@
-"""The options that say how people answer in a played world, for all commands that play one."""
+"""`driftgate feedback`: who gives feedback to which answers, and whether that is as declared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
-from services.console.reading_cli import adds
-
-PANEL = "How people answer (numbers: as the profile says, unless given; docs/command-line.md)"
-SHARE = ("--feedback", "--feedback-share")
-
-
-def option(says: str, *names: str) -> Any:
-    return typer.Option(*names, help=says, rich_help_panel=PANEL)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the options say. numbers: by the names of `FeedbackProfile`, None: as the profile."""
-
-    profile: str | None
-    numbers: Mapping[str, float | None]
-
-
-def options(
-    profile: Annotated[
-        str | None,
-        option(
-            "labels, complaints, corrections, thumbs, review, late or loud-users; several with "
-            "commas between them; or a YAML file with a mix"
-        ),
-    ] = None,
-    feedback: Annotated[
-        float | None, option("share of wrong answers that get feedback", *SHARE)
-    ] = None,
-    feedback_right: Annotated[
-        float | None, option("share of right answers that get feedback")
-    ] = None,
-    delay_hours: Annotated[float | None, option("mean delay of feedback, hours")] = None,
-    longest_days: Annotated[
-        float | None, option("days after which nobody gives a first word")
-    ] = None,
-    wrong: Annotated[float | None, option("share of feedback that is mistaken")] = None,
-    praise: Annotated[
-        float | None, option("share of feedback for an answer that is a rating, not its label")
-    ] = None,
-    changed: Annotated[
-        float | None, option("share of feedback that a second word follows, or that is taken back")
-    ] = None,
-) -> Wanted:
-    """What the options say. Each has the name of its parameter."""
-    numbers = {
-        "share": feedback,
-        "share_right": feedback_right,
-        "delay_hours": delay_hours,
-        "longest_days": longest_days,
-        "wrong": wrong,
-        "praise": praise,
-        "changed": changed,
-    }
-    return Wanted(profile, numbers)
+from driftgate.feedback_check import Finding, check
+from driftgate.feedback_seen import read
+from driftgate.store import Store
+from services.console.dead_letter_selection import moment
+from services.console.declarations import model_yaml
+from services.console.operators import when
+from services.console.terminal import (
+    HERE,
+    KAFKA,
+    STORE,
+    State,
+    now,
+    reports_errors,
+    say,
+    settings,
+)
 
 
-plays = adds(options, "wanted")
-"""Gives a command these options; it gets what they say as `wanted`."""
+@reports_errors
+def feedback(
+    model: str,
+    since: Annotated[
+        str, typer.Option(help="answers since: 7d, 4w back from now, or an ISO time")
+    ] = "28d",
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")] = False,
+    state: State = HERE,
+) -> None:
+    """Who gives feedback to which answers, and whether that is as declared."""
+    found = settings(state, KAFKA, STORE)
+    declared = model_yaml(found, model).feedback
+    time = now(found)
+    begin, end = moment("--since", since, time), time - declared.settled_ms
+    with closing(Store.connect(found.store, found.database)) as store:
+        seen = read(store, model, begin, end, declared.settled_ms)
+    findings = check(declared.profile, seen)
+    if as_json:
+        told = {"model": model, "profile": declared.profile, "since": begin, "until": end}
+        say(json.dumps(told | {"findings": [asdict(one) for one in findings]}, ensure_ascii=False))
+        return
+    say(
+        f"{model} declares {', '.join(declared.profile)}; answers from {when(begin)} to "
+        f"{when(end)} UTC, at least {declared.settled_hours:g} hours old"
+    )
+    for line in described(findings):
+        say(line)
+
+
+def described(findings: Sequence[Finding]) -> Iterator[str]:
+    """Findings for people; what speaks against the declaration says what to do."""
+    for one in findings:
+        yield f"{one.about}: {one.verdict}"
+        yield f"    {one.saw}"
+        if one.means:
+            yield f"    that means: {one.means}"
+        if one.instead:
+            yield f"    instead: {one.instead}"

@@ -12,7 +12,7 @@ from driftgate.errors import NotRunning
 from driftgate.labelled.rows import Asked
 from driftgate.model_repo import MODEL_YAML, declared
 from services.console import reading_cli as reading
-from services.console.feedback_cli import Wanted, plays
+from services.console.profile_cli import Wanted, plays
 from services.console.terminal import HERE, State, Status, console, reaching, reports_errors
 
 if TYPE_CHECKING:

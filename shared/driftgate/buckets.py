@@ -21,6 +21,9 @@ import mmh3
 BUCKETS = 10_000
 """Weights count buckets: 1/10000 of the keys each."""
 
+SQL = f"bitShiftRight(toUInt64(murmurHash3_32(concat({{salt}}, {{key}}))) * {BUCKETS}, 32)"
+"""The same in ClickHouse's SQL; `salt` and `key` are expressions of it."""
+
 
 def bucket(salt: str, key: str) -> int:
     """The bucket of a key, 0 to 9999."""
