@@ -124,12 +124,13 @@ def quarantine(
 ) -> None:
     """Keeps a version from being tried.
 
-    One that answers is taken back. Exit 1: it was in quarantine, or is forgotten.
+    One that answers is taken back. Exit 1: it was in quarantine.
     """
     chosen = which(version, named)
     if chosen is None:
         raise BadConfig("quarantine: expected a VERSION")
-    Order("quarantine", model, reason, state, command_id, chosen).give()
+    given = Order("quarantine", model, reason, state, command_id, chosen)
+    given.give({"digest": given.adapter()})
 
 
 @reports_errors

@@ -16,7 +16,8 @@ one voice. Each stage is judged on its own answers.
 *Harm* takes a version back in any stage, at any look: an e-value (`e_values.harm`) that reaches the
 threshold at which all questions together - stages, slices, metrics - are asked with a chance of
 `harm_alpha` of taking back a version that harms nobody. Outcomes have half of it, slices and
-metrics share the rest.
+metrics share the rest. Errors, which the routers count (`error_rates.py`), have `harm_alpha` of
+their own.
 
 *Going on* takes the soak and the samples of the stage. The last stage but one also has to show that
 the challenger is not worse by `margin` (`e_values.not_worse`), by the users' or by the reviewers'
@@ -128,7 +129,9 @@ def analyse(evidence: Evidence, days: float, place: int, repo: ModelYaml) -> Fin
     """What becomes of a challenger that spent `days` in stage number `place`."""
     rules, stage = repo.rollout, repo.rollout.stages[place]
     found = looks(evidence, repo)
+    known, what = samples(evidence, found, stage.percent > 0)
     numbers = told(evidence, found, days) | {
+        "samples": known,
         "soak_days": stage.soak,
         "max_days": rules.max_days,
         "min_samples": stage.min_samples,
@@ -139,7 +142,7 @@ def analyse(evidence: Evidence, days: float, place: int, repo: ModelYaml) -> Fin
     missing = (
         behind(evidence)
         or soaking(days, stage.soak)
-        or too_few(evidence, found, stage.percent > 0, stage.min_samples)
+        or too_few(known, what, stage.min_samples)
         or (unproven(found, rules.margin) if place == len(rules.stages) - 2 else None)
     )
     if missing is None:
@@ -155,7 +158,9 @@ def watch(evidence: Evidence, days: float, repo: ModelYaml) -> Finding:
     """What becomes of a new champion; a part of the traffic still hears its predecessor."""
     rules, stage = repo.rollout, repo.rollout.stages[-1]
     found = looks(evidence, repo)
+    known, what = samples(evidence, found, heard=True)
     numbers = told(evidence, found, days) | {
+        "samples": known,
         "watch_days": rules.watch_days,
         "max_days": rules.max_days,
         "min_samples": stage.min_samples,
@@ -167,12 +172,13 @@ def watch(evidence: Evidence, days: float, repo: ModelYaml) -> Finding:
         or (
             ("watch", f"watched for {rules.watch_days:g} days") if days < rules.watch_days else None
         )
-        or too_few(evidence, found, True, stage.min_samples)
+        or too_few(known, what, stage.min_samples)
     )
     if missing is None:
         return Finding("promote", "good", f"no harm shown: {in_words(found, None)}", numbers)
     reason, summary = missing
-    if days > rules.watch_days + rules.max_days:
+    patience = rules.max_days if rules.hold_back else 0  # without one nothing more will be known
+    if days >= rules.watch_days + patience:
         late = f"watched without enough evidence: {summary}"
         return Finding("inconclusive", reason, late, numbers)
     return Finding("hold", reason, summary, numbers)
@@ -260,16 +266,18 @@ def soaking(days: float, soak: float) -> Missing:
     return ("soak", f"{days:.3g} of {soak:g} days passed") if days < soak else None
 
 
-def too_few(evidence: Evidence, found: list[Look], heard: bool, wanted: int) -> Missing:
-    """Samples of the stage. Before anybody hears the challenger, nobody can say anything of it, but
-    where labels judge both answers."""
+def samples(evidence: Evidence, found: list[Look], heard: bool) -> tuple[int, str]:
+    """How many samples of a stage are known, and what they are. Before anybody hears the
+    challenger, nobody can say anything of it, but where labels judge both answers."""
     deciding = [look for look in found if look.not_worse is not None]
     if heard or any(look.name == OUTCOMES and look.counted == "pairs" for look in deciding):
         numbers = (look.known for look in deciding if math.isfinite(look.difference))
-        known, what = max(numbers, default=0), "samples are known"
-    else:
-        known, what = evidence.both, "requests are answered by both"
-    return ("samples", f"{known} of {wanted} {what}") if known < wanted else None
+        return max(numbers, default=0), "samples"
+    return evidence.both, "requests answered by both"
+
+
+def too_few(known: int, what: str, wanted: int) -> Missing:
+    return ("samples", f"{known} of {wanted} {what} are known") if known < wanted else None
 
 
 def unproven(found: list[Look], margin: float) -> Missing:

@@ -170,6 +170,8 @@ def behind(store: Store, ticks: Sequence[int]) -> str:
     (row,) = store.query("SELECT toUnixTimestamp64Milli(max(time)) AS newest FROM clock")
     if row["newest"] >= wanted:
         return ""
+    if not row["newest"]:
+        return "it holds no tick yet"
     return f"its newest tick is {(wanted - row['newest']) / 1000:,.0f} s older than it should be"
 
 

@@ -256,7 +256,7 @@ def acknowledged(state: State, at: Situation) -> Step | None:
     if fleet.refusing and not undecided:
         return roll_back(state, at, fleet.refusals, name="refused", quarantine=False)
     waits = fleet.behind or not fleet.serving or state.stage != LOADING
-    if waits or blocked(fleet, at.rules):
+    if waits or kept_from(state, 0, at):
         return None
     held = f"{len(fleet.serving)} router{'s hold' if len(fleet.serving) > 1 else ' holds'} it"
     summary = "; ".join([held, *filter(None, [fleet.refusals])])
@@ -303,10 +303,12 @@ def loading(state: State, days: float, at: Situation) -> Step:
     """A challenger that the routers do not hold yet waits for them, up to a limit."""
     if state.paused:
         return hold(state, "paused", "an operator holds it")
-    reason, summary = awaited(Fleet.at(state.epoch, at.acks), at.lost)
+    fleet = Fleet.at(state.epoch, at.acks)
+    held = fleet.serving and not fleet.behind
+    reason, summary = (held and kept_from(state, 0, at)) or awaited(fleet, at.lost)
     if days <= at.rules.max_days:
         return hold(state, reason, summary)
-    told = f"not loaded in {at.rules.max_days:g} days: {summary}"
+    told = f"not begun in {at.rules.max_days:g} days: {summary}"
     return roll_back(state, at, told, name="give-up", quarantine=False)
 
 
@@ -356,7 +358,9 @@ def watched(state: State, found: Finding, at: Situation) -> Step:
     """A new champion stays, or goes back to its predecessor."""
     if found.result == "roll back":
         return roll_back(state, at, found.summary, found.numbers)
-    if found.result == "hold" or state.paused:
+    if state.paused:
+        return hold(state, "paused", "an operator holds it", found.numbers)
+    if found.result == "hold":
         return hold(state, found.reason, found.summary, found.numbers)
     summary = f"stays champion: {found.summary}"
     after = changed(state, at, summary, stage=IDLE, rollbacks=0)
@@ -407,8 +411,8 @@ Outcome = Step | str
 def on_rollback(state: State, command: Command, at: Situation, told: str) -> Outcome:
     """Takes the version on trial back, or the champion, also while another one is tried."""
     if state.challenger is not None and command.version == state.champion:
-        summary = f"{told}; version {state.challenger}, tried against it, leaves too"
-        return roll_back(state, at, summary, of_champion=True)
+        leaves = f"; version {state.challenger}, tried against it, leaves too"
+        return roll_back(state, at, told + leaves * bool(state.previous), of_champion=True)
     if command.version not in {None, state.challenger or state.champion}:
         return ""
     return roll_back(state, at, told)
@@ -424,9 +428,11 @@ def on_abort(state: State, command: Command, at: Situation, told: str) -> Outcom
 def on_quarantine(state: State, command: Command, at: Situation, told: str) -> Outcome:
     """Takes a version back if it answers, and never tries it again."""
     version = command.version
-    digest = state.digest(version)
-    if version is None or not digest or state.in_quarantine(digest, at.now):
-        return ""
+    digest = state.digest(version) or command.args.get("digest", "")
+    if version is None or not digest:
+        return "name a version, and the digest of its adapter where it serves nobody"
+    if state.in_quarantine(digest, at.now):
+        return "its adapter is in quarantine already"
     if version in {state.challenger, state.champion}:
         of_champion = version == state.champion
         return roll_back(state, at, told, name="quarantine", of_champion=of_champion)
@@ -446,8 +452,9 @@ def on_release(state: State, command: Command, at: Situation, told: str) -> Outc
         return f"its adapter {digest[:12]} is not in quarantine" if digest else "name its digest"
     kept = tuple(one for one in state.quarantined if one != digest)
     ends = {one: end for one, end in state.quarantine_ends.items() if one != digest}
-    after = changed(state, at, told, quarantined=kept, quarantine_ends=ends, since=state.since)
-    return Step(after, (Decision("release", command.version, told),))
+    summary = f"released from quarantine by {told}"
+    after = changed(state, at, summary, quarantined=kept, quarantine_ends=ends, since=state.since)
+    return Step(after, (Decision("release", command.version, summary),))
 
 
 def on_pause(state: State, command: Command, at: Situation, told: str) -> Outcome:
@@ -461,9 +468,10 @@ def on_resume(state: State, command: Command, at: Situation, told: str) -> Outco
 def switch(state: State, paused: bool, at: Situation, told: str) -> Outcome:
     if state.paused == paused:
         return ""
-    after = changed(state, at, told, paused=paused, since=state.since)
     name = "pause" if paused else "resume"
-    return Step(after, (Decision(name, state.challenger or state.champion, told),))
+    summary = f"{name}d by {told}"
+    after = changed(state, at, summary, paused=paused, since=state.since)
+    return Step(after, (Decision(name, state.challenger or state.champion, summary),))
 
 
 def on_approve(state: State, command: Command, at: Situation, told: str) -> Outcome:
@@ -503,7 +511,8 @@ def on_promote(state: State, command: Command, at: Situation, told: str) -> Outc
     if fleet.behind or fleet.refusing or not fleet.serving:
         missing = [*fleet.behind, *fleet.refusing]
         return f"not every router holds it yet: {', '.join(missing) or 'none is heard of'}"
-    return enter(state, len(at.rules.stages) - 1, at, told, {}, "promote")
+    last = len(at.rules.stages) - 1
+    return enter(replace(state, paused=False), last, at, told, {}, "promote")
 
 
 def enter(

@@ -629,7 +629,33 @@ def test_a_paused_rollout_holds_but_is_still_taken_back_for_harm() -> None:
     assert tick(at, 30).state is at
     assert tick(at, 1, BAD).state.challenger is None
     watched = state("full", paused=True)
-    assert tick(watched, 30).state is watched
+    held = tick(watched, 30)
+    assert (held.state, only(held).numbers["reason"]) == (watched, "paused")
+
+
+def test_who_promotes_lets_the_watch_go_on() -> None:
+    done = react(state("half", paused=True), command("promote"))
+    assert (done.state.stage, done.state.paused) == ("full", False)
+
+
+def test_a_champion_without_a_predecessor_takes_nobody_with_it() -> None:
+    done = react(state("half", previous=None), command("rollback", 2))
+    assert done.state.challenger == 3
+    assert "leaves too" not in only(done).summary
+
+
+def test_a_version_that_is_forgotten_is_quarantined_by_its_digest() -> None:
+    order = replace(command("quarantine", 7), args={"digest": "d7"})
+    done = react(state(), order)
+    assert (only(done).name, done.state.quarantined) == ("quarantine", ("d7",))
+    again = react(done.state, replace(order, command_id="c-9"))
+    assert "in quarantine already" in only(again).summary
+
+
+def test_a_watch_without_a_hold_back_ends_with_its_days_and_says_what_it_lacks() -> None:
+    done = tick(state("full"), 7, Evidence(), rules=with_rules(hold_back=0.0))
+    assert only(done).name == "finish"
+    assert "without enough evidence" in only(done).summary
 
 
 def test_a_challenger_that_is_paused_while_it_loads_waits_for_the_word_to_go_on() -> None:
@@ -675,6 +701,23 @@ def test_a_stage_that_needs_approval_waits_for_who_may_give_it() -> None:
     assert "stages that wait for approval: none" in only(again).summary
     next_one = react(approved, verdict(4), rules=GATED).state
     assert next_one.approved == ()
+
+
+def test_the_first_stage_waits_for_approval_and_for_the_hour_too() -> None:
+    stages = [
+        stage.model_copy(update={"approval": stage.name == "shadow"})
+        for stage in REPO.rollout.stages
+    ]
+    at = state(LOADING)
+    for rules, reason in (
+        (with_rules(stages=stages), "approval"),
+        (with_rules(blackout=[Blackout(begin="00:00", end="00:00")]), "blackout"),
+    ):
+        assert react(at, ack(9), rules=rules).state is at
+        assert only(tick(at, 1, rules=rules)).numbers["reason"] == reason
+    approved = react(at, command("approve"), rules=with_rules(stages=stages)).state
+    done = react(approved, ack(10), acks=[ack(10)], rules=with_rules(stages=stages))
+    assert done.state.stage == "shadow"
 
 
 def test_nobody_goes_round_an_approval_by_promoting() -> None:
