@@ -41,11 +41,11 @@ def is_word(outcome: Outcome) -> bool:
 
 
 def retracts(retraction: Outcome, word: Outcome) -> bool:
-    """Whether a retraction takes a word back: the one that it names; where it names none, all that
-    the same reviewer, or the users, said before."""
+    """Whether a retraction takes a word on the same request back: the one that it names; where it
+    names none, all that the same reviewer, or the users, said before."""
     if retraction.retracts is not None:
         return retraction.retracts == word.outcome_id
-    same = retraction.reviewer == word.reviewer
+    same = (retraction.reviewer or "") == (word.reviewer or "")
     return same and word.feedback_time <= retraction.feedback_time
 
 
@@ -66,9 +66,9 @@ LATEST = Template("""
     ) AS r ON o.model = r.model AND o.request_id = r.request_id AND ifNull(o.reviewer, '') = r.who
     WHERE o.feedback_time > r.withdrawn_at  -- 1970 where nothing was withdrawn
       AND (o.label IS NOT NULL OR o.rating IS NOT NULL OR o.edited IS NOT NULL)
-      AND o.outcome_id NOT IN
+      AND (o.model, o.request_id, o.outcome_id) NOT IN
       (
-          SELECT assumeNotNull(retracts) FROM outcomes FINAL
+          SELECT model, request_id, assumeNotNull(retracts) FROM outcomes FINAL
           WHERE $where AND kind = 'retraction' AND retracts IS NOT NULL
       )
       $picked
