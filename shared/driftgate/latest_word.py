@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from string import Template
-
-from driftgate.events import Outcome
+from typing import Protocol, TypeVar
 
 WORDS = ("rating", "edit", "correction", "review")
 """Kinds of feedback that say whether an answer was right; the later outranks the earlier."""
@@ -22,7 +21,33 @@ WORDS = ("rating", "edit", "correction", "review")
 RETRACTION = "retraction"
 
 
-def latest(said: Iterable[Outcome], *, estimates: bool = False) -> Outcome | None:
+class Word(Protocol):
+    """What the rule looks at of an outcome, and of whatever stands for one."""
+
+    @property
+    def outcome_id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def rating(self) -> float | None: ...
+    @property
+    def edited(self) -> str | None: ...
+    @property
+    def reviewer(self) -> str | None: ...
+    @property
+    def picked(self) -> str | None: ...
+    @property
+    def retracts(self) -> str | None: ...
+    @property
+    def feedback_time(self) -> int: ...
+
+
+Said = TypeVar("Said", bound=Word)
+
+
+def latest(said: Iterable[Said], *, estimates: bool = False) -> Said | None:
     """The word that counts, of all that was said of one request, in any order; None: nothing was.
 
     Args:
@@ -35,12 +60,12 @@ def latest(said: Iterable[Outcome], *, estimates: bool = False) -> Outcome | Non
     return max(standing, key=precedence, default=None)
 
 
-def is_word(outcome: Outcome) -> bool:
+def is_word(outcome: Word) -> bool:
     told = (outcome.label, outcome.rating, outcome.edited)
     return outcome.kind in WORDS and any(part is not None for part in told)
 
 
-def retracts(retraction: Outcome, word: Outcome) -> bool:
+def retracts(retraction: Word, word: Word) -> bool:
     """Whether a retraction takes a word on the same request back: the one that it names; where it
     names none, all that the same reviewer, or the users, said before."""
     if retraction.retracts is not None:
@@ -49,12 +74,11 @@ def retracts(retraction: Outcome, word: Outcome) -> bool:
     return same and word.feedback_time <= retraction.feedback_time
 
 
-def precedence(word: Outcome) -> tuple[int, int, str]:
+def precedence(word: Word) -> tuple[int, int, str]:
     return WORDS.index(word.kind), word.feedback_time, word.outcome_id
 
 
-LATEST = Template("""
-(
+STANDING = Template("""
     SELECT o.*
     FROM (SELECT * FROM outcomes FINAL WHERE $where AND kind IN ($kinds)) AS o
     LEFT JOIN
@@ -72,21 +96,30 @@ LATEST = Template("""
           WHERE $where AND kind = 'retraction' AND retracts IS NOT NULL
       )
       $picked
+""")
+FIRST = Template("""
     ORDER BY indexOf([$kinds], o.kind) DESC, o.feedback_time DESC, o.outcome_id DESC
     LIMIT 1 BY o.model, o.request_id
-)
 """)
+KINDS = ", ".join(f"'{kind}'" for kind in WORDS)
 
 
-def latest_sql(where: str, *, estimates: bool = False) -> str:
-    """The same as a subquery over table `outcomes`, all of its columns, a row a request.
+def standing_sql(where: str, *, estimates: bool = False) -> str:
+    """All words that were not withdrawn, as a subquery over table `outcomes`, all of its columns.
 
     Args:
         where: condition on `outcomes` of what was known, such as a model and a time; what it leaves
             out was never said.
     """
-    return LATEST.substitute(
-        where=f"({where})",
-        kinds=", ".join(f"'{kind}'" for kind in WORDS),
-        picked="AND o.picked IS NULL" if estimates else "",
+    return f"({standing(where, estimates)})"
+
+
+def latest_sql(where: str, *, estimates: bool = False) -> str:
+    """The same as `latest`, as a subquery, a row a request; see `standing_sql`."""
+    return f"({standing(where, estimates)}{FIRST.substitute(kinds=KINDS)})"
+
+
+def standing(where: str, estimates: bool) -> str:
+    return STANDING.substitute(
+        where=f"({where})", kinds=KINDS, picked="AND o.picked IS NULL" if estimates else ""
     )
