@@ -42,8 +42,7 @@ class Row:
         source: the seed file or the live logs.
         word: of a logged row, the kind of feedback that told the target; `silence` where nobody
             objected and that means right.
-        propensity: chance with which the row was drawn, where it was drawn at random: into the
-            review sample, or out of the answers that nobody objected to.
+        propensity: chance with which the review sample drew the row.
         heard_right: whether the answer that was given then was right.
     """
 

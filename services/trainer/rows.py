@@ -16,7 +16,7 @@ from driftgate.model_repo import Data, ModelYaml
 from driftgate.split import held_out
 from driftgate.store import Store
 from driftgate.tasks import Task
-from services.trainer.curation import Row
+from services.trainer.curation import SILENCE, Row
 
 POOL = 4
 """So many times the rows of a training are read of each part; a big store holds more."""
@@ -53,18 +53,23 @@ WHERE {READABLE}
 NEWEST = "ORDER BY at DESC, id LIMIT {limit:UInt64}"
 MIXED = "ORDER BY cityHash64(id), id LIMIT {limit:UInt64}"
 
-ACCEPTED = f"""
-FROM ({ANSWERS}) AS a
-WHERE {READABLE} AND a.request_id NOT IN (SELECT request_id FROM {standing_sql(KNOWN)})
-"""  # noqa: S608
-SOME_ACCEPTED = f"""
+# A part of all answers of a time, drawn by a hash whatever was said of them: who says nothing says
+# that the answer was right. Those are left out of which a word stands that teaches nothing.
+SETTLED = Template(f"""
 SELECT
-    a.request_id AS id, assumeNotNull(a.input) AS text, a.output AS target,
+    a.request_id AS id, assumeNotNull(a.input) AS text,
+    if(t.kind = '', a.output, assumeNotNull(t.target)) AS target,
     toUnixTimestamp64Milli(a.time) AS at, a.subject AS subject, a.slices AS slices,
-    'silence' AS word, a.output AS heard
-{ACCEPTED}
+    if(t.kind = '', '{SILENCE}', t.kind) AS word, t.propensity AS propensity, a.output AS heard
+FROM ({ANSWERS}) AS a
+LEFT JOIN (
+    SELECT request_id, toString(kind) AS kind, $taught AS target,
+        if(kind = 'review' AND picked IS NULL, propensity, NULL) AS propensity
+    FROM $latest
+) AS t ON a.request_id = t.request_id
+WHERE {READABLE} AND (t.kind = '' OR t.target IS NOT NULL)
 {MIXED}
-"""
+""")  # noqa: S608
 
 # Agreement is that of all who said something that was not taken back.
 MEASURED = Template(f"""
@@ -156,55 +161,58 @@ def seed_row(line: str, number: int, task: Task) -> Row:
 
 def logged_rows(store: Store, model: str, until: int, config: ModelYaml, task: Task) -> list[Row]:
     """Live answers up to `until` (ms) to which the right one is known: the newest of the recent
-    days, and a mix of the older ones that does not change from call to call. Persons that are held
-    out are tested on, so of theirs nothing counts that was picked for its value.
+    days, and a mix of the older ones that does not change from call to call.
 
-    Where silence means right, answers that nobody objected to in time are among them: all of the
-    recent days, or a random part of them as large as a training.
+    Persons that are held out are tested on, so of theirs nothing counts that was picked for its
+    value. Where silence means right, the recent answers are a random part of all that people had
+    their time to object to, so that a version is neither tested on nor learns from the errors
+    alone; and to learn from, what they objected to since.
     """
-    data = config.data
-    told = {
-        estimates: taught(store, model, until, data, task, estimates) for estimates in (False, True)
-    }
-    rows = [
-        row
-        for estimates, found in told.items()
-        for row in found
-        if held_out(row.person, data.test_share) == estimates
-    ]
-    return rows + (
-        accepted(store, model, until, config) if config.feedback.silence_is_right else []
-    )
-
-
-def taught(
-    store: Store, model: str, until: int, data: Data, task: Task, estimates: bool
-) -> list[Row]:
-    """Answers of which somebody told the right one. `estimates`: see `latest_word.latest`."""
-    latest = latest_sql(KNOWN, estimates=estimates)
-    asked = TAUGHT.substitute(taught=task.taught, latest=latest)
-    since = until - data.recent_days * DAY_MS
-    given = {"model": model, "known": until + 1, "limit": POOL * data.max_rows}
-    recent = store.query(asked + NEWEST, since=since, until=until + 1, **given)
-    older = store.query(asked + MIXED, since=0, until=since, **given)
+    asked = [Asked(store, model, until, config, task, estimates) for estimates in (False, True)]
     return [
-        logged(row, row["propensity"], task.right(row["heard"], row["target"]))
-        for row in [*recent, *older]
+        row
+        for each in asked
+        for row in each.rows()
+        if held_out(row.person, config.data.test_share) == each.estimates
     ]
 
 
-def accepted(store: Store, model: str, until: int, config: ModelYaml) -> list[Row]:
-    """Recent answers that nobody objected to in the time in which one does; each with the share of
-    them that is returned."""
-    since, settled = until - config.data.recent_days * DAY_MS, until - config.feedback.settled_ms
-    limit = config.data.max_rows
-    given = {"model": model, "known": until + 1, "since": since, "until": settled}
-    (found,) = store.query(f"SELECT count() AS n {ACCEPTED}", **given)
-    share = min(1.0, limit / found["n"]) if found["n"] else 1.0
-    return [logged(row, share, True) for row in store.query(SOME_ACCEPTED, limit=limit, **given)]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the store is asked for one training. estimates: see `latest_word.latest`."""
+
+    store: Store
+    model: str
+    until: int
+    config: ModelYaml
+    task: Task
+    estimates: bool
+
+    def rows(self) -> list[Row]:
+        feedback, end = self.config.feedback, self.until + 1
+        since = self.until - self.config.data.recent_days * DAY_MS
+        older = self.found(TAUGHT, MIXED, 0, since)
+        if not feedback.silence_is_right:
+            return [*self.found(TAUGHT, NEWEST, since, end), *older]
+        settled = self.until - feedback.settled_ms
+        recent = self.found(SETTLED, "", since, settled)
+        return [*recent, *self.since_settled(settled, end), *older]
+
+    def since_settled(self, settled: int, end: int) -> list[Row]:
+        """What people object to at once, as far as it leaves room for what they accept."""
+        room = self.config.data.max_rows // 4
+        return [] if self.estimates else self.found(TAUGHT, NEWEST, settled, end)[:room]
+
+    def found(self, asked: Template, order: str, since: int, until: int) -> list[Row]:
+        latest = latest_sql(KNOWN, estimates=self.estimates)
+        sql = asked.substitute(taught=self.task.taught, latest=latest) + order
+        times = {"since": since, "until": until, "known": self.until + 1}
+        limit = POOL * self.config.data.max_rows
+        found = self.store.query(sql, model=self.model, limit=limit, **times)
+        return [logged(row, self.task) for row in found]
 
 
-def logged(row: dict[str, Any], propensity: float | None, heard_right: bool) -> Row:
+def logged(row: dict[str, Any], task: Task) -> Row:
     return Row(
         id=row["id"],
         text=row["text"],
@@ -213,8 +221,8 @@ def logged(row: dict[str, Any], propensity: float | None, heard_right: bool) -> 
         subject=row["subject"],
         slices=dict(row["slices"]),
         word=row["word"],
-        propensity=propensity,
-        heard_right=heard_right,
+        propensity=row["propensity"],
+        heard_right=task.right(row["heard"], row["target"]),
     )
 
 
