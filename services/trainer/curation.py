@@ -19,6 +19,7 @@ from driftgate.events import DAY_MS
 from driftgate.model_repo import Data
 from driftgate.slices import ALL, inside
 from driftgate.split import draw, held_out, normalised
+from driftgate.suites import SILENCE
 from driftgate.tasks import Task
 
 MIN_TEST_ROWS = 250
@@ -26,8 +27,6 @@ MIN_TEST_ROWS = 250
 
 MIN_STRATUM_ROWS = 8
 """Rows of each stratum that are kept before recency or chance decides, where there are as many."""
-
-SILENCE = "silence"
 
 DRILL = "shuffle-labels:"
 """What requests call the drill, whatever the task calls its targets."""

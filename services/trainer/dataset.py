@@ -164,9 +164,20 @@ def readme(told: Mapping[str, Any], task: Task) -> str:
         f"- labels: {labels['given_by']}; {labels['coverage']:.0%} of {labels['answers']} recent "
         f"answers are labelled, agreement {percent(labels['agreement'])} over "
         f"{labels['told_twice']} answers labelled more than once\n"
+        f"- feedback: {', '.join(labels['profile'])}; {reviews(labels)}\n"
         f"- left out: {told['left_out'] or 'nothing'}\n"
         f"{read_from(told['sources'])}\n"
         f"`{CARD}` says the same for programs, `{CROISSANT}` in Croissant 1.1.\n"
+    )
+
+
+def reviews(labels: Mapping[str, Any]) -> str:
+    """What the random review sample says of all answers."""
+    if labels["reviewed_wrong"] is None:
+        return "no answers were drawn for review"
+    return (
+        f"{labels['reviewed']} answers were drawn at random for review, which stand for "
+        f"{labels['reviewed_wrong']:.0%} wrong ones"
     )
 
 

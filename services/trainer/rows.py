@@ -15,8 +15,9 @@ from driftgate.latest_word import WORDS, latest_sql, standing_sql
 from driftgate.model_repo import Data, ModelYaml
 from driftgate.split import held_out
 from driftgate.store import Store
+from driftgate.suites import SILENCE
 from driftgate.tasks import Task
-from services.trainer.curation import SILENCE, Row
+from services.trainer.curation import Row
 
 POOL = 4
 """So many times the rows of a training are read of each part; a big store holds more."""
