@@ -28,7 +28,7 @@ FrozenSuite = Literal["regression", "probes"]
 TEST = "test.jsonl"
 REGRESSION = Path("evals") / "regression.jsonl"
 PROBES = Path("evals") / "probes.yaml"
-NOT_SLICES = {"id", "text", "time", "subject", "source", "word"}
+NOT_SLICES = {"id", "text", "time", "subject", "source"}
 SILENCE = "silence"
 """What told the target of a logged row where nobody objected and that means right."""
 MOST_TOLD = 20
