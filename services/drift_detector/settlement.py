@@ -96,11 +96,14 @@ class Unsettled:
         buckets: by the beginning of their time, ms.
         until: answers before this time, ms, are settled.
         words: that are kept.
+        since: when the first answer was given, ms, on which anybody spoke. On those before it
+            silence says nothing: most often the app did not send feedback yet.
     """
 
     buckets: dict[int, Bucket] = field(default_factory=dict)
     until: int = 0
     words: int = 0
+    since: int | None = None
 
     def add(
         self, observations: Iterable[Observation], slices: Sequence[str], settled_ms: int
@@ -144,6 +147,8 @@ class Unsettled:
             bucket.said[seen.request_id] = on
         on.words.append(word)
         self.words += 1
+        start = seen.dated - seen.dated % WIDTH
+        self.since = start if self.since is None else min(self.since, start)
         return True
 
     def settle(self, now: int, settled_ms: int) -> Iterator[Settled]:
@@ -152,6 +157,8 @@ class Unsettled:
         for start in sorted(at for at in self.buckets if at < self.until):
             bucket = self.buckets.pop(start)
             self.words -= sum(len(on.words) for on in bucket.said.values())
+            if self.since is None or start < self.since:
+                continue
             bad = [on for _, on in sorted(bucket.said.items()) if on.is_bad]
             for version in sorted({*bucket.answers, *(on.version for on in bad)}):
                 own = [on for on in bad if on.version == version]

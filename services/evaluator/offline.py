@@ -69,7 +69,7 @@ def examine(
     results = exam.results(all_suites, said["candidate"], said.get("champion"), task)
     config = repo.config
     rows = weighting.Dataset()
-    weighing = weighting.weigh(held_out.cases, config.feedback, rows, config.gate.min_cases)
+    weighing = weighting.weigh(held_out.cases, config.feedback, rows, config.gate)
     return judge(exam.tallies(results, weighing), config.gate, weighing.on), results
 
 

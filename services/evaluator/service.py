@@ -117,9 +117,7 @@ class Evaluator:
         answers, before = self.ask(event.model, all_suites, candidate, champion)
         results = exam.results(all_suites, answers, before, task)
         about_rows = weighting.dataset(card_of(dataset), config.feedback)
-        weighing = weighting.weigh(
-            held_out.cases, config.feedback, about_rows, config.gate.min_cases
-        )
+        weighing = weighting.weigh(held_out.cases, config.feedback, about_rows, config.gate)
         tallies = exam.tallies(results, weighing)
         verdict = judge(tallies, config.gate, weighing.on)
         measured = exam.reference(held_out, answers, config, weighing)

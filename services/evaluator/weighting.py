@@ -6,7 +6,8 @@ looks better than it is, and every version worse than it is. So cases are weight
 until what remains stands for all answers, by the first of these that holds:
 
     labels      any answer gets its label alike: each case counts as one
-    review      enough cases of the random review sample: they alone, each by 1 / propensity
+    review      enough cases of the random review sample, in protected slices too: they alone, each
+                by 1 / propensity
     silence     it means right, as declared: all answers of a time are cases, or a random part is
     rates       the review sample is too small to be the cases, and still tells how many answers are
                 wrong: those whose answer was wrong when it was heard, and those whose was right,
@@ -28,9 +29,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from driftgate.model_repo import Feedback
+from driftgate.model_repo import Feedback, Gate
 from driftgate.shares import wilson
-from driftgate.suites import SILENCE, Case
+from driftgate.slices import inside
+from driftgate.suites import MIN_SLICE_CASES, SILENCE, Case
 
 # Reviews that tell how many answers are wrong: of 10 %, to 5 points (one standard error).
 MIN_REVIEWS = 30
@@ -88,7 +90,7 @@ class Weighing:
 ALIKE = MeasuredOn()
 
 
-def weigh(cases: Sequence[Case], feedback: Feedback, dataset: Dataset, min_cases: int) -> Weighing:
+def weigh(cases: Sequence[Case], feedback: Feedback, dataset: Dataset, gate: Gate) -> Weighing:
     """How held-out cases are weighted under a feedback profile."""
     users = set(feedback.profile) - {"review"}
     seeds = [case for case in cases if not case.obtained.is_logged]
@@ -104,7 +106,7 @@ def weigh(cases: Sequence[Case], feedback: Feedback, dataset: Dataset, min_cases
         # A rating tells the right answer only where the answer was right.
         labelled = [c for c in told if users == {"labels"} or c.obtained.word != "rating"]
         return Weighing(even(seeds) | even(labelled) | inverse(drawn), ALIKE)
-    if sum(map(dataset.is_recent, drawn)) >= min_cases:
+    if are_enough(list(filter(dataset.is_recent, drawn)), gate):
         summary = f"of {len(drawn)} drawn at random for review, and {len(seeds)} seed rows"
         return Weighing(even(seeds) | inverse(drawn), MeasuredOn(summary=summary))
     if feedback.silence_is_right and any(case.obtained.word == SILENCE for case in logged):
@@ -113,6 +115,12 @@ def weigh(cases: Sequence[Case], feedback: Feedback, dataset: Dataset, min_cases
         return Weighing(even(seeds) | even(settled), MeasuredOn(summary=summary))
     recent = [case for case in logged if dataset.is_recent(case)]
     return by_rates(seeds, recent, dataset) or unweighted(seeds, drawn, told, users)
+
+
+def are_enough(cases: Sequence[Case], gate: Gate) -> bool:
+    """Whether cases can be judged by themselves, in each protected slice too."""
+    sizes = [sum(inside(case.slices, name) for case in cases) for name in gate.protected]
+    return len(cases) >= gate.min_cases and all(size >= MIN_SLICE_CASES for size in sizes)
 
 
 def all_alike(cases: Sequence[Case]) -> Weighing:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driftgate.events import DAY_MS
-from driftgate.model_repo import Feedback, Gate
+from driftgate.model_repo import Feedback, Gate, SliceBar
 from driftgate.suites import SILENCE, Case, Obtained
 from services.evaluator import exam
 from services.evaluator.exam import Result
@@ -77,15 +77,17 @@ def dataset(found: list[Result], reviews: int = 0) -> Dataset:
     return Dataset(NOW - 56 * DAY_MS, NOW - 3 * DAY_MS, reviews, share)
 
 
-def weighed(found: list[Result], profile: list[str], reviews: int = 0) -> Weighing:
+def weighed(
+    found: list[Result], profile: list[str], reviews: int = 0, gate: Gate = GATE
+) -> Weighing:
     feedback = Feedback.model_validate({"profile": profile})
-    return weigh([r.case for r in found], feedback, dataset(found, reviews), GATE.min_cases)
+    return weigh([r.case for r in found], feedback, dataset(found, reviews), gate)
 
 
 def judged(
     found: list[Result], profile: list[str], reviews: int = 0, gate: Gate = GATE
 ) -> GateResult:
-    weighing = weighed(found, profile, reviews)
+    weighing = weighed(found, profile, reviews, gate)
     return judge(exam.tallies(found, weighing), gate, weighing.on)
 
 
@@ -192,6 +194,21 @@ def test_where_silence_counts_what_had_no_time_for_an_objection_is_no_case() -> 
     weights = weighed([*found, *late], ["corrections"]).weights
     assert not {"fresh", "old"} & set(weights)
     assert len(weights) == len(found)
+
+
+def test_reviews_that_are_too_few_in_a_protected_slice_are_not_the_only_cases() -> None:
+    gate = GATE.model_copy(update={"protected": {"language=es": SliceBar()}})
+    told = reviewed(0.05, complaints)
+    found = next(w for seed in range(99) if len(es_reviews(w := world(seed, told))) < 20)
+    assert judged(found, ["complaints", "review"], 400).result == "pass"
+    verdict = judged(found, ["complaints", "review"], 400, gate)
+    assert verdict.result == "pass"
+    assert "weighted so that 10% of the answers heard were wrong" in verdict.measured_on
+
+
+def es_reviews(found: list[Result]) -> list[Result]:
+    drawn = [r for r in found if r.case.obtained.propensity]
+    return [r for r in drawn if r.case.slices["language"] == "es"]
 
 
 def test_few_reviews_do_not_tell_how_many_answers_are_wrong() -> None:
