@@ -77,7 +77,7 @@ class Settled:
 
     def numbers(self, slice_name: str) -> Numbers:
         """Those in a slice. Good ones are spread evenly, since nobody kept their times."""
-        bad = [(on.time, 1.0) for on in self.bad if slice_name in on.inside.split(SEPARATOR)]
+        bad = [(on.time, 1.0) for on in self.bad if slice_name in split(on.inside)]
         answers = sum(n for inside, n in self.answers.items() if slice_name in split(inside))
         good = max(0, answers - len(bad))
         spread = [(self.start + WIDTH * (2 * at + 1) // (2 * good), 0.0) for at in range(good)]

@@ -44,7 +44,7 @@ def completed(card: str, about: About, verdict: GateResult) -> str:
     yaml.dump(meta, out)
     section = f"## Results\n\nIt {verdict.summary}.\n\n{table(verdict.axes)}\n\n"
     if verdict.measured_on:
-        section += f"Measured on held-out cases: {verdict.measured_on}.\n\n"
+        section += f"Held-out cases: {verdict.measured_on}.\n\n"
     body = found["body"] if found else card
     body, places = RESULTS.subn(lambda _: section, body, count=1)
     return f"---\n{out.getvalue()}---\n{body}" + ("" if places else f"\n{section}")

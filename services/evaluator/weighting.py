@@ -167,12 +167,15 @@ def unweighted(
     wrong answers get feedback more often than right ones, so that cases favour whoever is not the
     champion; those that are rated, and so were right, disfavour it, and are left out."""
     if users <= {"thumbs"}:
-        summary = f"{len(told)} answers with feedback are left out: they stand for no others"
+        summary = (
+            f"insufficient evidence in {len(told)} answers with feedback, which are left out: they "
+            "stand for no others"
+        )
         return Weighing(even(seeds) | inverse(drawn), MeasuredOn(summary=summary))
     rated = {case.id for case in told if case.obtained.word == "rating" and "thumbs" in users}
     summary = (
-        "held-out cases are those that people complained about: accuracy is not that of traffic, "
-        "and only harm that shows even so is judged"
+        "insufficient evidence, since held-out cases are those that people complained about: "
+        "accuracy is not that of traffic, and only harm that shows even so is judged"
     )
     kept = [case for case in (*seeds, *drawn, *told) if case.id not in rated]
     return Weighing(even(kept), MeasuredOn(is_representative=False, summary=summary))

@@ -41,7 +41,7 @@ TAUGHT = Template(f"""
 SELECT
     a.request_id AS id, assumeNotNull(a.input) AS text, t.target AS target,
     toUnixTimestamp64Milli(a.time) AS at, a.subject AS subject, a.slices AS slices,
-    t.kind AS word, t.propensity AS propensity, t.output AS heard
+    t.kind AS word, t.propensity AS propensity, t.output AS answer
 FROM ({ANSWERS}) AS a
 INNER JOIN (
     SELECT request_id, kind, output, $taught AS target,
@@ -61,7 +61,7 @@ SELECT
     a.request_id AS id, assumeNotNull(a.input) AS text,
     if(t.kind = '', a.output, assumeNotNull(t.target)) AS target,
     toUnixTimestamp64Milli(a.time) AS at, a.subject AS subject, a.slices AS slices,
-    if(t.kind = '', '{SILENCE}', t.kind) AS word, t.propensity AS propensity, a.output AS heard
+    if(t.kind = '', '{SILENCE}', t.kind) AS word, t.propensity AS propensity, a.output AS answer
 FROM ({ANSWERS}) AS a
 LEFT JOIN (
     SELECT request_id, toString(kind) AS kind, $taught AS target,
@@ -223,7 +223,7 @@ def logged(row: dict[str, Any], task: Task) -> Row:
         slices=dict(row["slices"]),
         word=row["word"],
         propensity=row["propensity"],
-        heard_right=task.right(row["heard"], row["target"]),
+        heard_right=task.right(row["answer"], row["target"]),
     )
 
 

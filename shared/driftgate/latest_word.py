@@ -22,7 +22,7 @@ RETRACTION = "retraction"
 
 
 class Word(Protocol):
-    """What the rule looks at of an outcome, and of whatever stands for one."""
+    """What counts here of an event Outcome."""
 
     @property
     def outcome_id(self) -> str: ...
@@ -44,10 +44,10 @@ class Word(Protocol):
     def feedback_time(self) -> int: ...
 
 
-Said = TypeVar("Said", bound=Word)
+W = TypeVar("W", bound=Word)
 
 
-def latest(said: Iterable[Said], *, estimates: bool = False) -> Said | None:
+def latest(said: Iterable[W], *, estimates: bool = False) -> W | None:
     """The word that counts, of all that was said of one request, in any order; None: nothing was.
 
     Args:
