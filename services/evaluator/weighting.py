@@ -149,10 +149,12 @@ def by_rates(seeds: Sequence[Case], recent: Sequence[Case], dataset: Dataset) ->
     right = [case for case in recent if case.obtained.heard_right is True]
     if share is None or dataset.reviewed < MIN_REVIEWS or min(len(wrong), len(right)) < MIN_STRATUM:
         return None
+    low, high = wilson(share * dataset.reviewed, dataset.reviewed)
+    half = 0.5 / dataset.reviewed  # of a review: where none was wrong, a few answers still are
+    share = min(max(share, half), 1 - half)
     count = len(wrong) + len(right)
     weights = {case.id: share * count / len(wrong) for case in wrong}
     weights |= {case.id: (1 - share) * count / len(right) for case in right}
-    low, high = wilson(share * dataset.reviewed, dataset.reviewed)
     summary = (
         f"weighted so that {share:.0%} of the answers heard were wrong, as of "
         f"{dataset.reviewed} drawn for review ({low:.0%} to {high:.0%})"

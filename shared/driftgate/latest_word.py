@@ -66,8 +66,8 @@ def is_word(outcome: Word) -> bool:
 
 
 def retracts(retraction: Word, word: Word) -> bool:
-    """Whether a retraction takes a word on the same request back: the one that it names; where it
-    names none, all that the same reviewer, or the users, said before."""
+    """Whether a retraction takes a word back: the one that it names; where it names none, all that
+    the same reviewer, or the users, said before."""
     if retraction.retracts is not None:
         return retraction.retracts == word.outcome_id
     same = (retraction.reviewer or "") == (word.reviewer or "")

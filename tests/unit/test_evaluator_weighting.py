@@ -217,6 +217,16 @@ def test_few_reviews_do_not_tell_how_many_answers_are_wrong() -> None:
     assert not weighed(found, ["complaints", "review"], 20).on.is_representative
 
 
+def test_reviews_that_found_nothing_wrong_leave_the_wrong_answers_a_little_weight() -> None:
+    found = world(1, complaints)
+    feedback = Feedback.model_validate({"profile": ["complaints", "review"]})
+    none_wrong = Dataset(NOW - 56 * DAY_MS, NOW, 50, 0.0)
+    weighing = weigh([r.case for r in found], feedback, none_wrong, GATE)
+    wrong = sum(weighing.weights[r.case.id] for r in found if not r.case.obtained.heard_right)
+    assert wrong == pytest.approx(0.01 * len(found))
+    assert accuracy(judge(exam.tallies(found, weighing), GATE, weighing.on)).value > 0.9
+
+
 def test_a_dataset_of_an_older_release_is_judged_by_the_profile_alone() -> None:
     found = [
         Result(
