@@ -25,6 +25,7 @@ YAML = """
 model: post
 task: {kind: text-classification, labels: [delivery, refund, billing]}
 base: {name: all-MiniLM-L6-v2}
+feedback: {profile: [labels]}
 monitors:
   - {name: errors, signal: quality, value: error, slices: [all, language=es],
      tolerance: 0.03, false_alarms_per_million: 100, severity: critical}

@@ -13,6 +13,7 @@ from string import Template
 from typing import NoReturn
 
 from driftgate.errors import BadConfig, nearest
+from driftgate.shares import wilson
 from driftgate.store import Store
 from services.console.dead_letter_selection import moment
 
@@ -112,8 +113,6 @@ class Row:
     @property
     def interval(self) -> tuple[float, float]:
         """Of the accuracy, 95 %."""
-        from driftgate.shares import wilson  # brings scipy along, which takes a second
-
         return wilson(self.right, self.known)
 
 

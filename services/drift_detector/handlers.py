@@ -4,7 +4,7 @@ what alarms and who needs a new version, each model by itself."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import DRIFT
 from services.drift_detector import backlog, triggers
 from services.drift_detector.checkpoint import Checkpoint, ModelState
-from services.drift_detector.monitoring import Alarm, fold
+from services.drift_detector.monitoring import Alarm, Evidence, fold
 from services.drift_detector.observations import Observation, of_inference, of_outcome
 from services.drift_detector.triggers import Ask, RetrainState, Suppressed
 
@@ -207,10 +207,14 @@ class DriftDetector:
             if model == due.model
         }
         waiting = backlog.at_tick(state.waiting, due.tick, due.config.data.ahead_hours)
-        alarms = fold(state.evidence, waiting.due, now, due.config, references)
-        drop(state, due.model, waiting.dropped)
+        evidence = state.evidence
+        before = baselines(evidence)
+        alarms = fold(evidence, waiting.due, now, due.config, references)
+        drop(state, due.model, waiting.dropped + evidence.dropped)
+        evidence.dropped = 0
         effects = [
             *dropped(due.model, state, now),
+            *measured(due.model, before, evidence, now),
             *(effect for alarm in alarms for effect in alarmed(alarm, now)),
             *self.ask_if_due(due.model, due.config, state, alarms, views, now),
         ]
@@ -305,6 +309,40 @@ def drop(state: ModelState, model: str, count: int) -> None:
         metrics.DROPPED.labels(model).inc(count)
 
 
+def baselines(evidence: Evidence) -> dict[tuple[int, str], tuple[str, bool]]:
+    """Under what each live reference is measured, and whether it is: by version and stream."""
+    return {
+        (version, name): (baseline.under, baseline.is_ready)
+        for version, found in evidence.baselines.items()
+        for name, baseline in found.items()
+    }
+
+
+def measured(
+    model: str, before: Mapping[tuple[int, str], tuple[str, bool]], evidence: Evidence, now: int
+) -> Iterator[AuditDraft]:
+    """The live references that begin to be measured, so that nothing alarms yet, and those that are
+    measured by now."""
+    for (version, name), (under, is_ready) in baselines(evidence).items():
+        if before.get((version, name)) == (under, is_ready):
+            continue
+        baseline = evidence.baselines[version][name]
+        yield AuditDraft(
+            model=model,
+            decision="reference",
+            inputs={"stream": name, "feedback": under},
+            result={
+                "ready": is_ready,
+                "answers": baseline.answers,
+                "mean": baseline.mean if is_ready else None,
+            },
+            summary=f"{name} of version {version}: {baseline.summary}",
+            time=now,
+            version=version,
+            cause={"version": version, "stream": name, "feedback": under, "ready": is_ready},
+        )
+
+
 def dropped(model: str, state: ModelState, now: int) -> Iterator[AuditDraft]:
     """Told once a day while it lasts."""
     if state.dropped:
@@ -314,7 +352,7 @@ def dropped(model: str, state: ModelState, now: int) -> Iterator[AuditDraft]:
             inputs={"ahead_ms": backlog.AHEAD_MS, "ahead": backlog.AHEAD_KEPT, "all": backlog.KEPT},
             result={"observations": state.dropped},
             summary=f"{state.dropped} answers and outcomes do not count: too many are ahead of the "
-            "time, or came since the last tick",
+            "time, came since the last tick, or wait until people had their time to object",
             time=now,
             cause={"day": now // DAY_MS},
         )

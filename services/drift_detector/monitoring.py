@@ -1,8 +1,10 @@
 """Which monitors alarm: folds answers and outcomes, in the order of their time, into evidence.
 
-Every stream is a signal in a slice, as answered live by one version, against the reference that
-this version's own evaluation measured; so a new version starts without history. A request counts
-once in each stream, however often it is delivered.
+Every stream is a signal in a slice, as answered live by one version, against a reference of this
+version's own; so a new version starts without history. What outcomes say of quality, and whether
+the reference is that of the evaluation or the first live answers, follows from the feedback profile
+(`quality`). A request counts once in each stream, however often it is delivered. A change is dated
+by the answers that show it, not by when people said so.
 
 What is folded at a tick are the observations before its positions and its time, sorted by their own
 time. The same ticks so lead to the same alerts, with the same ids, in whatever order topics were
@@ -14,18 +16,32 @@ arrives later counts among those of a later tick.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
+from driftgate.latest_word import RETRACTION, latest
 from driftgate.model_repo import ModelYaml, Monitor
-from driftgate.signals import Reference, Signal, streams
+from driftgate.signals import Answer, Reference, Signal, streams
+from driftgate.slices import ALL
 from driftgate.tasks import Task, task_of
 from services.drift_detector import deduplication, detectors
 from services.drift_detector.deduplication import Seen
 from services.drift_detector.detectors import Detector, build
 from services.drift_detector.observations import Observation
+from services.drift_detector.quality import (
+    IN_WORDS,
+    Baseline,
+    Basis,
+    Source,
+    measured_under,
+    sources,
+)
+from services.drift_detector.settlement import Settled, Unsettled
+
+ANSWERS = Source("answers")
 
 # Weight of the past at each step of the recent mean: the newest hundred numbers or so.
 FADING = 0.99
@@ -40,28 +56,56 @@ DATING = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One stream of one version: what it is, its bar and its threshold."""
+    """One stream of one version: what it is, its bar and its threshold.
+
+    Attributes:
+        reference, mean: what was measured, and the highest mean that is tolerated; None while a
+            live reference has too few answers.
+        under: what a live reference holds under; empty where it was measured on held-out cases.
+    """
 
     name: str
     monitor: Monitor
     slice: str
     signal: str
-    reference: float
-    mean: float
+    source: Source
     threshold: float
+    reference: float | None = None
+    mean: float | None = None
+    under: str = ""
 
     @property
     def part(self) -> str:
         """What of the monitor's value this is, such as a label; or nothing."""
         return part_of(self.signal)
 
+    def with_reference(self, mean: float, cases: float) -> Watched:
+        tolerated = tolerated_mean(mean, cases, self.monitor.tolerance)
+        return replace(self, reference=mean, mean=tolerated)
+
     def detector(self) -> Detector:
         """A detector without history."""
+        assert self.mean is not None
         return build(self.monitor.detector, self.mean, self.threshold)
 
 
-Plan = dict[tuple[str, str, str], Watched]
 Watching = tuple[Monitor, tuple[Signal, ...]]
+Plan = dict[tuple[str, str, str, Basis], Watched]
+
+
+class Reading(NamedTuple):
+    """A number that a stream is given.
+
+    Attributes:
+        turn: of all readings of a tick.
+        time: of the answer, ms.
+        known: since when the number could be known, ms.
+    """
+
+    turn: int
+    x: float
+    time: int
+    known: int
 
 
 @dataclass
@@ -89,6 +133,7 @@ class Stream:
         """One more number; whether it alarms."""
         if self.rise <= 0:
             self.rise, self.since = 0.0, time
+        self.since = min(self.since, time)
         detector, (total, weight) = self.detector, self.recent
         self.rise += math.log1p(DATING * (x - detector.mean) / detector.mean)
         self.events += 1
@@ -109,11 +154,17 @@ class Evidence:
         streams: by version, then by the stream's name.
         live: fading count of live answers, by version.
         seen: requests that were counted.
+        baselines: references that are measured on live answers, by version, then by stream.
+        unsettled: answers that wait for what people will say.
+        dropped: words that were too many to keep, since the last tick.
     """
 
     streams: dict[int, dict[str, Stream]] = field(default_factory=dict)
     live: dict[int, float] = field(default_factory=dict)
     seen: deduplication.Stored = field(default_factory=Seen)
+    baselines: dict[int, dict[str, Baseline]] = field(default_factory=dict)
+    unsettled: Unsettled = field(default_factory=Unsettled)
+    dropped: int = 0
 
     @property
     def live_version(self) -> int | None:
@@ -133,6 +184,14 @@ class Evidence:
         for version in sorted(self.live, key=lambda v: self.live[v])[:-VERSIONS_KEPT]:
             del self.live[version]
             self.streams.pop(version, None)
+            self.baselines.pop(version, None)
+
+    def baseline(self, version: int, what: Watched) -> Baseline:
+        """The live reference of a stream, begun anew where its profile is another one by now."""
+        found = self.baselines.setdefault(version, {})
+        if what.name not in found or found[what.name].under != what.under:
+            found[what.name] = Baseline(what.source.basis, what.under)
+        return found[what.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +204,6 @@ class Alarm:
     inputs: Mapping[str, Any]
 
 
-# What an observation says to a stream: in which turn, of all readings of a tick, and the number.
-Reading = tuple[int, float, Observation]
-
-
 def bar(reference: Reference, signal: str, slice_name: str, tolerance: float) -> float | None:
     """The highest tolerated mean of a signal in a slice; None where nothing was measured.
 
@@ -158,7 +213,10 @@ def bar(reference: Reference, signal: str, slice_name: str, tolerance: float) ->
     cases = reference.get(f"n|{signal}|{slice_name}", 0.0)
     if not cases:
         return None
-    mean = reference[f"{signal}|{slice_name}"]
+    return tolerated_mean(reference[f"{signal}|{slice_name}"], cases, tolerance)
+
+
+def tolerated_mean(mean: float, cases: float, tolerance: float) -> float:
     smooth = (mean * cases + 1) / (cases + 2)
     return min(mean + tolerance + math.sqrt(smooth * (1 - smooth) / cases), HIGHEST)
 
@@ -172,26 +230,38 @@ def threshold(monitor: Monitor, count: int) -> float:
 
 
 def plan(config: ModelYaml, reference: Reference) -> Plan:
-    """Every stream of a version: by monitor, slice and signal. None where nothing was measured."""
+    """Every stream of a version: by monitor, slice, signal and where its numbers come from. None
+    where nothing was measured, and nothing will be."""
     task = task_of(config.task)
-    found = {}
+    under = measured_under(config)
+    found: Plan = {}
     for monitor in config.monitors:
         signals = streams(monitor.value, task)
-        for slice_name in monitor.slices:
-            for signal in (signal.name for signal in signals):
-                mean = bar(reference, signal, slice_name, monitor.tolerance)
-                if mean is not None:
-                    parts = (monitor.name, slice_name, part_of(signal))
-                    found[monitor.name, slice_name, signal] = Watched(
-                        ":".join(filter(None, parts)),
+        watched_sources = sources(config) if monitor.signal == "quality" else (ANSWERS,)
+        for source in watched_sources:
+            for slice_name in monitor.slices:
+                for signal in (signal.name for signal in signals):
+                    cases = reference.get(f"n|{signal}|{slice_name}", 0.0)
+                    is_live = source.is_live or (source.basis == "reviewed" and not cases)
+                    what = Watched(
+                        name_of(monitor, slice_name, signal, source.basis),
                         monitor,
                         slice_name,
                         signal,
-                        reference[f"{signal}|{slice_name}"],
-                        mean,
+                        source,
                         threshold(monitor, len(signals)),
+                        under=under if is_live else "",
                     )
+                    if cases and not is_live:
+                        what = what.with_reference(reference[f"{signal}|{slice_name}"], cases)
+                    if cases or is_live:
+                        found[monitor.name, slice_name, signal, source.basis] = what
     return found
+
+
+def name_of(monitor: Monitor, slice_name: str, signal: str, basis: Basis) -> str:
+    parts = (monitor.name, slice_name, part_of(signal), "reviewed" if basis == "reviewed" else "")
+    return ":".join(filter(None, parts))
 
 
 def part_of(signal: str) -> str:
@@ -199,17 +269,22 @@ def part_of(signal: str) -> str:
     return signal.partition(":")[2]
 
 
+BASES: Mapping[str, Basis] = {"answer": "answers", "outcome": "told", "review": "reviewed"}
+"""What an observation of each kind tells at once."""
+
+
 def affected(
     seen: Observation, watching: Iterable[Watching], reference: Reference, planned: Plan
 ) -> Iterator[tuple[Watched, float]]:
-    """The streams that an observation affects, and the number that it gives each."""
+    """The streams that an observation affects at once, and the number that it gives each."""
+    basis = BASES[seen.kind]
     for monitor, signals in watching:
-        if (monitor.signal == "quality") != (seen.kind == "outcome"):
+        if (monitor.signal == "quality") != (basis != "answers"):
             continue
         numbers = [(signal.name, signal.told(seen.answer, reference)) for signal in signals]
         for slice_name in filter(seen.answer.inside, monitor.slices):
             for signal, x in numbers:
-                what = planned.get((monitor.name, slice_name, signal))
+                what = planned.get((monitor.name, slice_name, signal, basis))
                 if what is not None and x is not None:
                     yield what, x
 
@@ -240,22 +315,99 @@ def fold(
     watching = [(monitor, streams(monitor.value, task)) for monitor in config.monitors]
     given = [seen for seen in observations if believable(seen, config, task, now)]
     given.sort(key=lambda seen: seen.order)
-    fresh = [given[index] for index in evidence.seen.unknown([seen.identity for seen in given])]
-    plans = {v: plan(config, references.get(v, {})) for v in {seen.version for seen in fresh}}
-    numbers = by_stream(fresh, watching, references, plans)
+    telling = latest_of_each(given)
+    fresh = [telling[at] for at in evidence.seen.unknown([seen.identity for seen in telling])]
+    by_version = defaultdict[int, Plan](dict)
+    by_version.update((v, plan(config, references.get(v, {}))) for v in {s.version for s in fresh})
+    numbers = by_stream(fresh, watching, references, by_version)
 
     evidence.seen.add([seen.identity for seen in fresh])
     evidence.count_live(fresh)
-    for version, wanted in plans.items():
+    for settled in settle(evidence, fresh, given, config, now):
+        version = settled.version
+        if version not in by_version:
+            by_version[version] = plan(config, references.get(version, {}))
+        add_settled(numbers.setdefault(version, {}), settled, watching, by_version[version], config)
+    for version, wanted in by_version.items():
         align(evidence.streams.setdefault(version, {}), wanted.values())
     alarms: dict[str, tuple[int, Alarm]] = {}
     for version, found in numbers.items():
-        for what, values in found.values():
-            stream = evidence.streams[version][what.name]
-            for turn, alarm in alarms_of(config.model, what, stream, values, now):
+        for what, readings in found.values():
+            for turn, alarm in alarms_of(config, version, what, evidence, readings, now):
                 alarms.setdefault(alarm.event.alert_id, (turn, alarm))
     evidence.forget()
     return [alarm for _, alarm in sorted(alarms.values(), key=lambda found: found[0])]
+
+
+def latest_of_each(observations: Sequence[Observation]) -> list[Observation]:
+    """All answers, and of the words on each request the one that counts, if it tells right from
+    wrong; users' words and those of the random review each by themselves."""
+    said: dict[tuple[str, str], list[Observation]] = defaultdict(list)
+    withdrawn: dict[str, list[Observation]] = defaultdict(list)
+    for seen in observations:
+        if seen.word is not None and seen.word.kind == RETRACTION:
+            withdrawn[seen.request_id].append(seen)
+        elif seen.kind != "answer":
+            said[seen.kind, seen.request_id].append(seen)
+    counted = {id(one) for each in said.values() for one in latest_word(each, withdrawn)}
+    return [seen for seen in observations if seen.kind == "answer" or id(seen) in counted]
+
+
+def latest_word(
+    said: Sequence[Observation], withdrawn: Mapping[str, Sequence[Observation]]
+) -> Iterator[Observation]:
+    """The one of these observations on a request that counts, if any does."""
+    by_word = {seen.word: seen for seen in said if seen.word is not None}
+    taken_back = (seen.word for seen in withdrawn.get(said[0].request_id, ()))
+    word = latest([*by_word, *(word for word in taken_back if word is not None)])
+    # What an older release kept says of itself that it tells.
+    counts = by_word[word] if word is not None else said[0] if not by_word else None
+    if counts is not None and counts.answer.error is not None:
+        yield counts
+
+
+def settle(
+    evidence: Evidence,
+    fresh: Iterable[Observation],
+    given: Iterable[Observation],
+    config: ModelYaml,
+    now: int,
+) -> Iterator[Settled]:
+    """The answers that had their time, where silence counts. `given` holds all words, of which any
+    may be the one that counts in the end."""
+    if config.feedback.counted != "heard":
+        return
+    slices = sorted({name for monitor in config.monitors for name in monitor.slices} | {ALL})
+    answers = (seen for seen in fresh if seen.kind == "answer")
+    words = (seen for seen in given if seen.kind == "outcome")
+    waiting, settled_ms = evidence.unsettled, config.feedback.settled_ms
+    evidence.dropped += waiting.add([*answers, *words], slices, settled_ms)
+    yield from waiting.settle(now, settled_ms)
+
+
+Numbers = dict[str, tuple[Watched, list[Reading]]]
+"""By the stream's name."""
+
+
+def add_settled(
+    numbers: Numbers,
+    settled: Settled,
+    watching: Iterable[Watching],
+    planned: Plan,
+    config: ModelYaml,
+) -> None:
+    """What settled answers say to each stream in which silence counts."""
+    for monitor, signals in watching:
+        for slice_name, signal in ((name, signal) for name in monitor.slices for signal in signals):
+            what = planned.get((monitor.name, slice_name, signal.name, "heard"))
+            if what is None:
+                continue
+            readings = numbers.setdefault(what.name, (what, []))[1]
+            for time, bad in settled.numbers(slice_name):
+                x = signal.number(Answer("", error=bad))
+                if x is not None:
+                    known = time + config.feedback.settled_ms
+                    readings.append(Reading(len(readings), x, time, known))
 
 
 def by_stream(
@@ -263,29 +415,48 @@ def by_stream(
     watching: Sequence[Watching],
     references: Mapping[int, Reference],
     plans: Mapping[int, Plan],
-) -> dict[int, dict[str, tuple[Watched, list[Reading]]]]:
-    """The numbers of each stream, in the order of the observations, by version and name."""
-    found: dict[int, dict[str, tuple[Watched, list[Reading]]]] = {version: {} for version in plans}
+) -> dict[int, Numbers]:
+    """The numbers of each stream, in the order of the observations, by version."""
+    found: dict[int, Numbers] = {version: {} for version in plans}
     turn = 0
     for seen in observations:
         version = seen.version
         affects, reference = found[version], references.get(version, {})
         for what, x in affected(seen, watching, reference, plans[version]):
-            affects.setdefault(what.name, (what, []))[1].append((turn, x, seen))
+            reading = Reading(turn, x, seen.dated, seen.time)
+            affects.setdefault(what.name, (what, []))[1].append(reading)
             turn += 1
     return found
 
 
 def alarms_of(
-    model: str, what: Watched, stream: Stream, readings: Sequence[Reading], now: int
+    config: ModelYaml,
+    version: int,
+    what: Watched,
+    evidence: Evidence,
+    readings: Sequence[Reading],
+    now: int,
 ) -> Iterator[tuple[int, Alarm]]:
-    """Gives a stream its numbers; its alarms, each with its turn."""
-    state, first = stream.detector.state, 0
-    for index, (turn, x, seen) in enumerate(readings):
-        if stream.update(x, seen.time):
-            values = [x for _, x, _ in readings[first : index + 1]]
-            event = alert(model, seen, what, stream, now)
-            yield turn, Alarm(event, summary(what, stream), replay(what, state, values))
+    """Gives a stream its numbers; its alarms, each with its turn. The first numbers measure the
+    reference where it is live."""
+    first = 0
+    if what.under:
+        baseline = evidence.baseline(version, what)
+        while first < len(readings) and not baseline.is_ready:
+            baseline.add(readings[first].x)
+            first += 1
+        if not baseline.is_ready:
+            return
+        what = what.with_reference(baseline.mean, baseline.answers)
+        align(evidence.streams[version], [what])
+    stream = evidence.streams[version][what.name]
+    state = stream.detector.state
+    for index in range(first, len(readings)):
+        turn, x, time, known = readings[index]
+        if stream.update(x, time):
+            values = [reading.x for reading in readings[first : index + 1]]
+            event = alert(config.model, version, known, what, stream, now)
+            yield turn, Alarm(event, summary(what, stream), replay(what, state, values, config))
             stream.restart(what.detector())
             state, first = stream.detector.state, index + 1
 
@@ -293,6 +464,8 @@ def alarms_of(
 def align(streams: dict[str, Stream], wanted: Iterable[Watched]) -> None:
     """Opens the streams that are new, and anew those whose bar was moved by a new config."""
     for what in wanted:
+        if what.mean is None:
+            continue
         fresh, found = what.detector(), streams.get(what.name)
         if found is None or identity(found.detector) != identity(fresh):
             streams[what.name] = Stream(fresh)
@@ -302,9 +475,14 @@ def identity(detector: Detector) -> tuple[str, float, float]:
     return detector.name, detector.mean, detector.threshold
 
 
-def replay(what: Watched, state: list[float], values: list[float]) -> dict[str, Any]:
-    """Enough to raise the alarm again: `build(...)`, `restore(state)`, `update` by each value."""
-    return {
+def replay(
+    what: Watched, state: list[float], values: list[float], config: ModelYaml
+) -> dict[str, Any]:
+    """Enough to raise the alarm again: `build(...)`, `restore(state)`, `update` by each value. And
+    what the numbers are."""
+    told = IN_WORDS.get(what.source.basis)
+    measured = {"measured": told, "feedback": config.feedback.model_dump()} if told else {}
+    return measured | {
         "detector": what.monitor.detector,
         "mean": what.mean,
         "threshold": what.threshold,
@@ -313,13 +491,16 @@ def replay(what: Watched, state: list[float], values: list[float]) -> dict[str, 
     }
 
 
-def alert(model: str, last: Observation, what: Watched, stream: Stream, now: int) -> DriftAlert:
-    """The alert of a stream that alarms at `last`."""
+def alert(
+    model: str, version: int, known: int, what: Watched, stream: Stream, now: int
+) -> DriftAlert:
+    """The alert of a stream that alarms by what could be known at `known`, ms."""
     monitor, detector = what.monitor, stream.detector
+    assert what.reference is not None and what.mean is not None
     return DriftAlert(
-        alert_id=f"{model}@{last.version}:{what.name}:{last.time}",
+        alert_id=f"{model}@{version}:{what.name}:{known}",
         model=model,
-        version=last.version,
+        version=version,
         monitor=monitor.name,
         signal=monitor.signal,
         slice=what.slice,
@@ -328,7 +509,7 @@ def alert(model: str, last: Observation, what: Watched, stream: Stream, now: int
         threshold=detector.threshold,
         events=stream.events,
         window_start=stream.since,
-        window_end=last.time,
+        window_end=known,
         severity=monitor.severity,
         evidence={
             "reference": what.reference,
@@ -345,6 +526,9 @@ def alert(model: str, last: Observation, what: Watched, stream: Stream, now: int
 
 def summary(what: Watched, stream: Stream) -> str:
     """For people: errors rose from 9 % to 17 % (all)."""
+    assert what.reference is not None
     where = ", ".join(part for part in (what.part, what.slice) if part)
     before, after = (f"{mean * 100:.0f} %" for mean in (what.reference, stream.recent_mean))
-    return f"{what.monitor.name} rose from {before} to {after} ({where})"
+    told = IN_WORDS.get(what.source.basis)
+    counted = f": {told}" if told and (what.under or what.source.basis == "reviewed") else ""
+    return f"{what.monitor.name}{counted} rose from {before} to {after} ({where})"

@@ -10,21 +10,62 @@ from typing import Literal
 
 from driftgate.bus import Position
 from driftgate.events import Inference, Outcome
+from driftgate.latest_word import RETRACTION, is_word
 from driftgate.signals import Answer
+
+NEITHER = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What was said of an answer, as far as `driftgate.latest_word` looks at it.
+
+    rating: 0 says that the answer was wrong, 1 that it was right, whichever way that was said;
+    None in a retraction.
+    """
+
+    outcome_id: str
+    kind: str
+    rating: float | None
+    feedback_time: int
+    reviewer: str | None = None
+    retracts: str | None = None
+
+    @property
+    def label(self) -> None:
+        return None
+
+    @property
+    def edited(self) -> None:
+        return None
+
+    @property
+    def picked(self) -> None:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One answer or outcome. `kind` tells which monitors: answers come from topic `inferences`,
-    outcomes from `outcomes`. `origin` and `offset` say where it lay."""
+    """One answer, or one word on an answer.
 
-    kind: Literal["answer", "outcome"]
+    Attributes:
+        kind: answer, from topic `inferences`; outcome, what users said; review, what a reviewer
+            said of the random sample.
+        time: when it could be known, ms.
+        origin, offset: where it lay.
+        word: what was said; None of an answer, and of what an older release kept.
+        answered: when the answer was given, ms; 0 where that is `time`.
+    """
+
+    kind: Literal["answer", "outcome", "review"]
     request_id: str
     version: int
     time: int
     answer: Answer
     origin: str
     offset: int
+    word: Word | None = None
+    answered: int = 0
 
     @property
     def order(self) -> tuple[int, str, str, int]:
@@ -32,8 +73,13 @@ class Observation:
 
     @property
     def identity(self) -> str:
-        """A request counts once as an answer, and once as an outcome."""
+        """A request counts once as an answer, once by what users said, once by the review."""
         return f"{self.kind}:{self.request_id}"
+
+    @property
+    def dated(self) -> int:
+        """When the answer was given, ms: whatever people say is about that time."""
+        return self.answered or self.time
 
     def before(self, cut: Mapping[str, int]) -> bool:
         """Whether it lies before a tick's positions, or they say nothing of its origin."""
@@ -59,18 +105,32 @@ def of_inference(event: Inference, place: tuple[Position, int]) -> Observation |
 
 
 def of_outcome(event: Outcome, place: tuple[Position, int]) -> Observation | None:
-    """A live answer of which it is now known whether it was right; None while it is not."""
-    if event.was_correct is None:
+    """What was said of a live answer, or taken back; None where nothing was said, and for a review
+    of what was picked for its value, which says nothing of all answers."""
+    says = is_word(event) or event.was_correct is not None
+    if event.picked is not None or not (says or event.kind == RETRACTION):
         return None
-    error = float(not event.was_correct)
+    drawn = event.kind == "review" and event.propensity is not None
+    correct = event.was_correct
+    rating = None if event.kind == RETRACTION else NEITHER if correct is None else float(correct)
+    error = None if correct is None else 1.0 - correct
     return Observation(
-        "outcome",
+        "review" if drawn else "outcome",
         event.request_id,
         event.version,
         event.time,
         Answer(event.output, slices=event.slices, error=error),
         named(place[0]),
         place[1],
+        Word(
+            event.outcome_id,
+            event.kind,
+            rating,
+            event.feedback_time,
+            event.reviewer,
+            event.retracts,
+        ),
+        event.inference_time,
     )
 
 

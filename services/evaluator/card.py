@@ -33,15 +33,18 @@ class About:
 
 
 def completed(card: str, about: About, verdict: GateResult) -> str:
-    """A card with its results filled in."""
+    """A card with its results filled in. What does not stand for the model's answers is no result
+    of its own; the table tells it with what it was measured on."""
     found = FRONT_MATTER.match(card)
     yaml = YAML()
     meta = yaml.load(found["meta"]) if found else {}
-    results = [result(axis, about) for axis in verdict.axes if axis.cases]
+    results = [result(axis, about) for axis in verdict.axes if axis.cases and axis.of_traffic]
     meta["model-index"] = [{"name": about.name, "results": results}]
     out = StringIO()
     yaml.dump(meta, out)
     section = f"## Results\n\nIt {verdict.summary}.\n\n{table(verdict.axes)}\n\n"
+    if verdict.measured_on:
+        section += f"Held-out cases: {verdict.measured_on}.\n\n"
     body = found["body"] if found else card
     body, places = RESULTS.subn(lambda _: section, body, count=1)
     return f"---\n{out.getvalue()}---\n{body}" + ("" if places else f"\n{section}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from driftgate.engines import Prediction
 from driftgate.features import features_of
@@ -15,6 +15,7 @@ from driftgate.slices import ALL
 from driftgate.suites import Case, Suite
 from driftgate.tasks import Task, task_of
 from services.evaluator.gate import Tally
+from services.evaluator.weighting import Weighing
 
 Answers = Mapping[str, Prediction]
 """Answers by text."""
@@ -59,23 +60,45 @@ def outputs(answers: Answers) -> dict[str, str]:
     return {text: answer.output for text, answer in answers.items()}
 
 
-def tallies(found: Sequence[Result]) -> list[Tally]:
-    """Cases counted by kind, slices and fate: all that the gate looks at."""
+def tallies(found: Sequence[Result], weighing: Weighing) -> list[Tally]:
+    """Cases counted by kind, slices, weight and fate: all that the gate looks at."""
     counts = Counter(
-        (r.case.layer, r.case.name, tuple(sorted(r.case.slices.items())), r.right, r.right_before)
+        (
+            r.case.layer,
+            r.case.name,
+            tuple(sorted(r.case.slices.items())),
+            r.right,
+            r.right_before,
+            weight,
+        )
         for r in found
+        if (weight := weighing.weight(r.case)) is not None
     )
     return [
-        Tally(layer, name, dict(slices), right, before, cases)
-        for (layer, name, slices, right, before), cases in sorted(counts.items(), key=repr)
+        Tally(layer, name, dict(slices), right, before, cases, weight)
+        for (layer, name, slices, right, before, weight), cases in sorted(counts.items(), key=repr)
     ]
 
 
-def reference(held_out: Suite, answers: Answers, config: ModelYaml) -> Reference:
-    """What monitors will compare live answers with."""
+def reference(
+    held_out: Suite, answers: Answers, config: ModelYaml, weighing: Weighing
+) -> Reference:
+    """What monitors will compare live answers with: of quality nothing where the cases do not stand
+    for all answers."""
     slices = {name for monitor in config.monitors for name in monitor.slices}
     task = task_of(config.task)
-    return measure(list(observed(held_out, answers, task)), sorted(slices | {ALL}), task)
+    weights = [weighing.weight(case) for case in held_out.cases]
+    counted = [
+        (answer if weighing.on.is_representative else replace(answer, error=None), weight)
+        for answer, weight in zip(observed(held_out, answers, task), weights, strict=True)
+        if weight is not None
+    ]
+    return measure(
+        [answer for answer, _ in counted],
+        sorted(slices | {ALL}),
+        task,
+        [weight for _, weight in counted],
+    )
 
 
 def observed(held_out: Suite, answers: Answers, task: Task) -> Iterator[Answer]:

@@ -14,6 +14,9 @@ A gate has two dangers: it lets harm through, or it stops for chance what harms 
 - *Too few cases* to tell are neither pass nor fail; but what fails elsewhere, fails. A suite
   without any case is such a lack too, unless model.yaml waives it, which the verdict then says.
 - *Without a champion* the bars alone decide.
+- *Held-out cases* count by their weights, so that they stand for all answers (`weighting`). Where
+  they cannot be made to, no bar is held against them, and harm is what shows although the cases
+  favour the candidate.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from driftgate.shares import wilson
 from driftgate.slices import ALL, inside
 from driftgate.suites import ACCURACY, FILES, MIN_SLICE_CASES, FrozenSuite, Layer
 from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse
+from services.evaluator.weighting import ALIKE, MeasuredOn
 
 PROTECTED_WEIGHT = 4.0
 """A protected slice has the part of alpha of so many others, and so is watched more closely."""
@@ -37,6 +41,8 @@ MOST_WORDS = 3
 
 MOST_SEEN = 12
 """So many slices of the data are named where a protected one is not among them."""
+
+ROUNDING = 1e-9
 
 SIGNIFICANT = 6
 """Digits of a number that is told."""
@@ -49,7 +55,7 @@ NEGATIVE_FLIPS = "negative flips"
 @dataclass(frozen=True, slots=True)
 class Tally:
     """So many cases of one kind with one fate. name: `accuracy`, or the kind of probe. before:
-    whether the champion was right; None without a champion."""
+    whether the champion was right; None without a champion. weight: of each case."""
 
     layer: Layer
     name: str
@@ -57,6 +63,7 @@ class Tally:
     right: bool
     before: bool | None
     cases: int
+    weight: float = 1.0
 
     def inside(self, slice_name: str) -> bool:
         """Whether its cases belong to a slice, `all` or `name=value`."""
@@ -65,7 +72,8 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One judged number: the fields of the verdict's schema. short: there are too few cases."""
+    """One judged number: the fields of the verdict's schema. short: there are too few cases.
+    of_traffic: it stands for all answers, as far as its suite is about them."""
 
     layer: Layer
     name: str
@@ -81,6 +89,7 @@ class Axis:
     passed: bool = True
     summary: str = ""
     short: bool = False
+    of_traffic: bool = True
 
     @property
     def waived(self) -> bool:
@@ -95,27 +104,30 @@ class Axis:
     def event(self) -> dict[str, Any]:
         """As the verdict's schema has it."""
         told = {name: tidy(value) for name, value in asdict(self).items()}
-        del told["short"]
+        del told["short"], told["of_traffic"]
         told["words"] = told.pop("summary")
         return told
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """What the gate says, and why."""
+    """What the gate says, and why. measured_on: what held-out cases stand for, where there is
+    something to say."""
 
     result: Result
     axes: tuple[Axis, ...]
     summary: str
+    measured_on: str = ""
 
 
-def judge(tallies: Iterable[Tally], gate: Gate) -> GateResult:
-    """The verdict on a candidate. The order of `tallies` does not matter."""
+def judge(tallies: Iterable[Tally], gate: Gate, on: MeasuredOn = ALIKE) -> GateResult:
+    """The verdict on a candidate. The order of `tallies` does not matter. `on`: what the held-out
+    cases among them stand for."""
     layers: dict[str, list[Tally]] = defaultdict(list)
     for tally in sorted(tallies, key=lambda t: sorted(t.slices.items())):
         layers[tally.layer].append(tally)
     axes = (
-        *task(layers["task"], gate),
+        *task(layers["task"], gate, on),
         *regression(layers["regression"], gate),
         *probes(layers["probe"], gate),
     )
@@ -125,38 +137,51 @@ def judge(tallies: Iterable[Tally], gate: Gate) -> GateResult:
     first = all(tally.before is None for found in layers.values() for tally in found)
     result: Result = "fail" if failing else "insufficient" if stopping else "pass"
     return GateResult(
-        result, axes, in_words(result, failing or stopping or [axes[0], *waived], first)
+        result,
+        axes,
+        in_words(result, failing or stopping or [axes[0], *waived], first),
+        on.summary,
     )
 
 
-def task(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
+def task(tallies: Sequence[Tally], gate: Gate, on: MeasuredOn) -> list[Axis]:
     """Accuracy on held-out cases: of all, of the protected slices, of every large enough one."""
     counts = {name: Counts.of(tallies, name) for name in judged_slices(tallies, gate)}
     if counts[ALL].cases < gate.min_cases:
-        return [counts[ALL].too_few("task", ALL, gate.min_cases)]
+        return [measured(counts[ALL].too_few("task", ALL, gate.min_cases), on)]
     tests = harm_tests(tallies, list(counts), gate)
     seen = sorted(slice_sizes(tallies))
     axes = [
-        accuracy(name, found, gate, tests) if found.cases else unseen(name, seen)
+        measured(accuracy(name, found, gate, tests, on), on) if found.cases else unseen(name, seen)
         for name, found in counts.items()
     ]
-    return axes if tests is None else [*axes, negative_flips(counts[ALL].pairs)]
+    return axes if tests is None else [*axes, measured(negative_flips(counts[ALL]), on)]
 
 
-def accuracy(name: str, counts: Counts, gate: Gate, tests: Family | None) -> Axis:
+def measured(axis: Axis, on: MeasuredOn) -> Axis:
+    """An axis that says what it was measured on."""
+    told = on.summary if axis.slice == ALL and axis.name == ACCURACY else ""
+    if not on.is_representative and not told:
+        told = "not of traffic"
+    summary = "; ".join(filter(None, (axis.summary, told)))
+    return replace(axis, summary=summary, of_traffic=on.is_representative)
+
+
+def accuracy(name: str, counts: Counts, gate: Gate, tests: Family | None, on: MeasuredOn) -> Axis:
     """Accuracy in one slice against its bar and against the champion."""
     if counts.cases < MIN_SLICE_CASES:
         return counts.too_few("task", name, MIN_SLICE_CASES)
     bar = gate.protected.get(name, SliceBar(min_accuracy=gate.min_accuracy, margin=gate.margin))
-    barred = name == ALL or name in gate.protected
+    barred = on.is_representative and (name == ALL or name in gate.protected)
     axis = counts.axis("task", ACCURACY, name, bar.min_accuracy if barred else None)
     if tests is None:
-        return axis
+        # Neither a bar nor a champion is left to judge by.
+        return axis if on.is_representative else replace(axis, passed=False, short=True)
     p, pairs = tests.adjusted[name], counts.pairs
     harmed = p < gate.alpha and no_worse(pairs, bar.margin) >= gate.alpha
     least = detectable(pairs, tests.critical[name])
     summary = (
-        f"{axis.summary} ({pairs.wins} won, {pairs.losses} lost, p of harm {p:.2g}); "
+        f"{axis.summary} ({counts.won} won, {counts.lost} lost, p of harm {p:.2g}); "
         f"{'harmed' if harmed else 'no harm shown'}, a loss of {least:.3f} would be found"
     )
     return replace(axis, p_value=p, passed=axis.passed and not harmed, summary=summary)
@@ -170,12 +195,12 @@ def unseen(name: str, seen: Sequence[str]) -> Axis:
     return replace(axis, summary=f"{axis.summary}; {told}: compare gate.protected in model.yaml")
 
 
-def negative_flips(pairs: Pairs) -> Axis:
+def negative_flips(counts: Counts) -> Axis:
     """Cases that the champion got right and the candidate does not: what users will notice."""
-    low, high = wilson(pairs.losses, pairs.cases)
-    summary = f"{pairs.losses} of {pairs.cases} that were right are now wrong, {pairs.wins} mended"
-    rate = pairs.losses / pairs.cases
-    return Axis("task", NEGATIVE_FLIPS, ALL, pairs.cases, rate, low, high, summary=summary)
+    rate = counts.pairs.losses / counts.pairs.cases
+    low, high = wilson(counts.pairs.losses, counts.pairs.cases)
+    summary = f"{counts.lost} of {counts.cases} that were right are now wrong, {counts.won} mended"
+    return Axis("task", NEGATIVE_FLIPS, ALL, counts.cases, rate, low, high, summary=summary)
 
 
 def regression(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
@@ -222,36 +247,49 @@ def no_cases(layer: Layer, suite: FrozenSuite, gate: Gate) -> Axis:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Cases by who was right. champion: its accuracy on them; None without one."""
+    """Cases by who was right.
+
+    Attributes:
+        right: share, by weight.
+        effective: cases of equal weight that tell as much (Kish 1965, Survey Sampling, 8.2).
+        champion: its share; None without one.
+        won, lost: cases that one of the two alone got right.
+    """
 
     cases: int
-    right: int
+    right: float
+    effective: float
     champion: float | None
     pairs: Pairs
+    won: int
+    lost: int
 
     @classmethod
     def of(cls, tallies: Iterable[Tally], slice_name: str) -> Counts:
         """Of the cases in a slice."""
-        fates: Counter[tuple[bool, bool | None]] = Counter()
-        for tally in tallies:
-            if tally.inside(slice_name):
-                fates[tally.right, tally.before] += tally.cases
-        cases, wins, losses = fates.total(), fates[True, False], fates[False, True]
-        paired = cases and not (fates[True, None] or fates[False, None])
+        found = [tally for tally in tallies if tally.inside(slice_name)]
+        wins = [tally for tally in found if tally.right and tally.before is False]
+        losses = [tally for tally in found if not tally.right and tally.before]
+        total, squares = weight(found), weight(found, 2)
+        paired = found and all(tally.before is not None for tally in found)
         return cls(
-            cases=cases,
-            right=sum(n for (right, _), n in fates.items() if right),
-            champion=(fates[True, True] + losses) / cases if paired else None,
-            pairs=Pairs(cases, wins, losses),
+            cases=sum(tally.cases for tally in found),
+            right=weight(tally for tally in found if tally.right) / total if found else 0.0,
+            effective=total**2 / squares if found else 0.0,
+            champion=weight(tally for tally in found if tally.before) / total if paired else None,
+            pairs=Pairs.of_equal_weight(
+                weight(wins), weight(losses), total, squares, weight([*wins, *losses], 2)
+            ),
+            won=sum(tally.cases for tally in wins),
+            lost=sum(tally.cases for tally in losses),
         )
 
     def axis(
         self, layer: Layer, name: str, slice_name: str = ALL, bar: float | None = None
     ) -> Axis:
         """The share of right answers with its interval, against a bar."""
-        low, high = wilson(self.right, self.cases)
-        value = self.right / self.cases if self.cases else 0.0
-        summary = f"{value:.3f} of {self.cases} ({low:.3f} to {high:.3f})"
+        low, high = wilson(self.right * self.effective, self.effective)
+        summary = f"{self.right:.3f} of {self.cases} ({low:.3f} to {high:.3f})"
         if bar is not None:
             summary += f", wanted {bar:.3f}"
         difference = None
@@ -263,13 +301,13 @@ class Counts:
             name=name,
             slice=slice_name,
             cases=self.cases,
-            value=value,
+            value=self.right,
             low=low,
             high=high,
             champion=self.champion,
             difference=difference,
             threshold=bar,
-            passed=bar is None or self.right >= bar * self.cases - 1e-9,
+            passed=bar is None or self.right >= bar - ROUNDING,
             summary=summary,
         )
 
@@ -279,6 +317,11 @@ class Counts:
         return replace(
             self.axis(layer, ACCURACY, slice_name), passed=False, short=True, summary=summary
         )
+
+
+def weight(tallies: Iterable[Tally], power: int = 1) -> float:
+    """Sum of the weights of all cases, or of their squares."""
+    return sum(tally.cases * tally.weight**power for tally in tallies)
 
 
 def judged_slices(tallies: Sequence[Tally], gate: Gate) -> list[str]:
@@ -305,19 +348,21 @@ def harm_tests(tallies: Sequence[Tally], slices: Sequence[str], gate: Gate) -> F
     """Tests of harm in these slices as one family; None without a champion."""
     if any(tally.before is None for tally in tallies):
         return None
-    strata: dict[tuple[tuple[str, str], ...], list[Tally]] = defaultdict(list)
+    strata: dict[tuple[tuple[tuple[str, str], ...], float], list[Tally]] = defaultdict(list)
     for tally in tallies:
         if tally.right != tally.before:  # only those tell
-            strata[tuple(sorted(tally.slices.items()))].append(tally)
+            strata[tuple(sorted(tally.slices.items())), tally.weight].append(tally)
     grouped = list(strata.values())
+    counts = [Counts.of(found, ALL) for found in grouped]
     return family(
-        [Counts.of(found, ALL).pairs for found in grouped],
+        [Pairs(found.cases, found.won, found.lost) for found in counts],
         {
             name: [row for row, found in enumerate(grouped) if found[0].inside(name)]
             for name in slices
         },
         {name: PROTECTED_WEIGHT if name in gate.protected else 1.0 for name in slices},
         gate.alpha,
+        [weight for _, weight in strata],
     )
 
 

@@ -14,7 +14,7 @@ from driftgate.errors import DriftgateError
 from driftgate.model_repo import read
 from driftgate.suites import Suite
 from driftgate.tasks import task_of
-from services.evaluator import exam
+from services.evaluator import exam, weighting
 from services.evaluator.gate import GateResult, judge
 from services.evaluator.report import as_junit
 from services.evaluator.tables import COLUMNS, cells
@@ -67,7 +67,10 @@ def examine(
     answers = engine.predict_many(dict.fromkeys(asked, texts))
     said = {name: dict(zip(texts, found, strict=True)) for name, found in answers.items()}
     results = exam.results(all_suites, said["candidate"], said.get("champion"), task)
-    return judge(exam.tallies(results), repo.config.gate), results
+    config = repo.config
+    rows = weighting.Dataset()
+    weighing = weighting.weigh(held_out.cases, config.feedback, rows, config.gate)
+    return judge(exam.tallies(results, weighing), config.gate, weighing.on), results
 
 
 def show(verdict: GateResult, rows: Path | None) -> None:

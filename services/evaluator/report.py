@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +21,7 @@ from services.evaluator.card import About, completed
 from services.evaluator.exam import Result
 from services.evaluator.gate import Axis, GateResult, tidy
 from services.evaluator.tables import table
+from services.evaluator.weighting import Weighing
 
 MOST_LOST = 40
 """So many lost cases are shown in words; report.json holds them all."""
@@ -31,10 +33,11 @@ def files(
     found: Sequence[Result],
     reference: Mapping[str, float],
     card: str,
+    weighing: Weighing,
 ) -> dict[str, bytes]:
     """Every file of the report, by name."""
     return {
-        "report.json": as_json(about, verdict, found, reference),
+        "report.json": as_json(about, verdict, found, reference, weighing),
         "report.md": as_words(about, verdict, found).encode(),
         "junit.xml": as_junit(about.name, verdict, found),
         "README.md": completed(card, about, verdict).encode(),
@@ -42,7 +45,11 @@ def files(
 
 
 def as_json(
-    about: About, verdict: GateResult, found: Sequence[Result], reference: Mapping[str, float]
+    about: About,
+    verdict: GateResult,
+    found: Sequence[Result],
+    reference: Mapping[str, float],
+    weighing: Weighing,
 ) -> bytes:
     """For programs."""
     told = {
@@ -54,15 +61,18 @@ def as_json(
         "words": verdict.summary,
         "axes": [axis.event() for axis in verdict.axes],
         "reference": {key: tidy(value) for key, value in reference.items()},
-        "cases": [case_json(result) for result in found],
+        "measured_on": asdict(weighing.on),
+        "cases": [case_json(result, weighing) for result in found],
     }
     return json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
-def case_json(result: Result) -> dict[str, Any]:
-    """One case, without its text where the dataset or the model repo holds it by its id."""
-    case = result.case
+def case_json(result: Result, weighing: Weighing) -> dict[str, Any]:
+    """One case with its weight, null where it was left out; without its text, which the dataset or
+    the model repo holds by its id."""
+    case, weight = result.case, weighing.weight(result.case)
     return {
+        "weight": None if weight is None else tidy(weight),
         "layer": case.layer,
         "name": case.name,
         "id": case.id,
@@ -85,6 +95,7 @@ def as_words(about: About, verdict: GateResult, found: Sequence[Result]) -> str:
         *(["## What stops it", "\n".join(reasons)] if reasons else []),
         "## All axes",
         table(verdict.axes),
+        *([f"Held-out cases: {verdict.measured_on}."] if verdict.measured_on else []),
         *lost_cases(found),
     ]
     return "\n\n".join(parts) + "\n"

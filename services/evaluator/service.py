@@ -7,6 +7,7 @@ its training was asked under, whoever is champion by now.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,12 +26,15 @@ from driftgate.runtime import AuditDraft, Effect, Handler, Service, Views
 from driftgate.suites import Suite
 from driftgate.tasks import task_of
 from driftgate.topology import EVALUATOR
-from services.evaluator import exam, report
+from services.evaluator import exam, report, weighting
 from services.evaluator.card import About
 from services.evaluator.exam import Answers
 from services.evaluator.gate import GateResult, judge, tidy
 from services.evaluator.prediction_cache import PredictionCache, Predictor, Version
 from services.evaluator.progress import Progress
+
+CARD = "card.json"
+"""Of a dataset, what it is; beside the rows."""
 
 LONGEST_EXAMINATION_SECONDS = 1800.0
 
@@ -112,9 +116,11 @@ class Evaluator:
         all_suites = (held_out, *suites.frozen(repo.folder, task, config.gate.waived))
         answers, before = self.ask(event.model, all_suites, candidate, champion)
         results = exam.results(all_suites, answers, before, task)
-        tallies = exam.tallies(results)
-        verdict = judge(tallies, config.gate)
-        measured = exam.reference(held_out, answers, config)
+        about_rows = weighting.dataset(card_of(dataset), config.feedback)
+        weighing = weighting.weigh(held_out.cases, config.feedback, about_rows, config.gate)
+        tallies = exam.tallies(results, weighing)
+        verdict = judge(tallies, config.gate, weighing.on)
+        measured = exam.reference(held_out, answers, config, weighing)
         reference = {name: tidy(value) for name, value in measured.items()}
         about = About(
             name=named(event.model, candidate),
@@ -124,7 +130,9 @@ class Evaluator:
             repo_hash=event.repo_hash,
         )
         card = self.artifacts.get(event.model_card_uri).decode()
-        uri = self.artifacts.put_files(report.files(about, verdict, results, reference, card))
+        uri = self.artifacts.put_files(
+            report.files(about, verdict, results, reference, card, weighing)
+        )
         told = verdict_event(event, champion, verdict, reference, uri)
         self.log.info("judged", version=about.name, result=verdict.result, words=verdict.summary)
         inputs = {
@@ -134,6 +142,7 @@ class Evaluator:
             "repo_hash": event.repo_hash,
             "gate": config.gate.model_dump(),
             "tallies": [asdict(tally) for tally in tallies],
+            "measured_on": asdict(weighing.on),
         }
         return {
             "verdict": told.as_dict(),
@@ -178,6 +187,12 @@ def effects(record: VerdictRecord, views: Views, now: int) -> Iterable[Effect]:
         time=verdict.time,
         version=verdict.version,
     )
+
+
+def card_of(dataset: Path) -> Mapping[str, Any] | None:
+    """What a dataset says of itself; None of one that was put together by hand."""
+    path = dataset / CARD
+    return json.loads(path.read_bytes()) if path.is_file() else None
 
 
 def candidate_of(event: Candidate) -> Version:

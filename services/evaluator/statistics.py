@@ -25,12 +25,30 @@ POWER = 0.8
 class Pairs:
     """Paired cases by who was right. `wins` and `losses` of `cases` differ."""
 
-    cases: int
-    wins: int
-    losses: int
+    cases: float
+    wins: float
+    losses: float
+
+    @classmethod
+    def of_equal_weight(
+        cls, wins: float, losses: float, weights: float, squares: float, discordant_squares: float
+    ) -> Pairs:
+        """As many cases of equal weight as have the difference of weighted ones, and its variance.
+
+        The difference is the sum of `w d` over the sum of `w`, with `d` of 1 for a win, -1 for a
+        loss, else 0. Were the versions alike, its variance would be the sum of `w^2 d^2` over the
+        square of the sum of `w`, also where wins and losses have other weights.
+
+        Args:
+            wins, losses, weights: sums of weights, of wins, of losses and of all cases.
+            squares, discordant_squares: sums of their squares, of all, and of wins and losses.
+        """
+        discordant = wins + losses
+        scale = discordant_squares / discordant if discordant else squares / (weights or 1.0)
+        return cls(weights / scale, wins / scale, losses / scale) if scale else cls(0, 0, 0)
 
     @property
-    def discordant(self) -> int:
+    def discordant(self) -> float:
         return self.wins + self.losses
 
     @property
@@ -56,6 +74,15 @@ def mcnemar(losses: np.ndarray, discordant: np.ndarray) -> np.ndarray:
     return np.asarray(coin.sf(losses) + 0.5 * coin.pmf(losses))
 
 
+def signed(balance: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """One-sided test of weighted pairs: `balance` is the weight of wins less that of losses, and
+    `squares` the sum of the squared weights of both, its variance were the versions alike. With
+    equal weights it is McNemar's, without a correction for continuity."""
+    spread = np.sqrt(squares)
+    z = np.divide(balance, spread, out=np.zeros_like(balance, dtype=float), where=spread > 0)
+    return np.asarray(stats.norm.cdf(z))
+
+
 def no_worse(pairs: Pairs, margin: float) -> float:
     """P-value of "worse by `margin` or more": small when the pairs show that it is not. Score test
     of Tango (1998, https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B).
@@ -76,6 +103,7 @@ def family(
     members: Mapping[str, Sequence[int]],
     weights: Mapping[str, float],
     alpha: float,
+    case_weights: Sequence[float] = (),
 ) -> Family:
     """Harm in many overlapping slices, with their common chance of a false alarm held at `alpha`.
 
@@ -84,8 +112,15 @@ def family(
     small ones that can hardly alarm, cost little power. A p-value counts divided by its slice's
     weight, which shares the chance out (Genovese et al. 2006, https://doi.org/10.1093/biomet/93.3.509).
 
+    Where cases have weights, the sign of each weighted difference is flipped. Wins and losses need
+    not have the same weights then, as after post-stratification, where a coin does not decide each
+    pair; still the flips have the mean and the variance that the balance has were the versions
+    alike, so the test holds approximately, for many pairs (the wild bootstrap; Liu 1988,
+    https://doi.org/10.1214/aos/1176351062).
+
     Args:
         strata: disjoint groups of cases. members: for each slice, the strata that make it up.
+        case_weights: of the cases of each stratum; all alike when left out.
     """
     belongs = np.zeros((len(strata), len(members)), dtype=np.int64)
     for column, rows in enumerate(members.values()):
@@ -94,8 +129,16 @@ def family(
     discordant = np.array([pairs.discordant for pairs in strata], dtype=np.int64)
     losses = np.array([pairs.losses for pairs in strata], dtype=np.int64)
     coins = np.random.default_rng(SEED).binomial(discordant, 0.5, size=(FLIPS, len(strata)))
-    observed = mcnemar(losses @ belongs, discordant @ belongs) / shares
-    smallest = (mcnemar(coins @ belongs, discordant @ belongs) / shares).min(axis=1)
+    of_cases = np.array(case_weights or [1.0] * len(strata))
+
+    def harm(lost: np.ndarray) -> np.ndarray:
+        if len(set(of_cases)) <= 1:
+            return mcnemar(lost @ belongs, discordant @ belongs)
+        heavy = belongs * of_cases[:, None]
+        balance = (discordant - 2 * lost) @ heavy
+        return signed(balance, np.broadcast_to(discordant @ heavy**2, balance.shape))
+
+    observed, smallest = harm(losses) / shares, (harm(coins) / shares).min(axis=1)
     as_small = (smallest[:, None] <= observed[None, :] + ROUNDING).sum(axis=0)
     critical = float(np.quantile(smallest, alpha, method="lower"))
     return Family(

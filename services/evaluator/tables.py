@@ -16,13 +16,13 @@ def table(axes: Sequence[Axis]) -> str:
 
 
 def cells(axis: Axis) -> tuple[str, ...]:
-    """One axis as text, in the order of `COLUMNS`."""
+    """One axis as text, in the order of `COLUMNS`; in brackets what is not of traffic."""
     return (
         axis.layer,
         axis.name,
         axis.slice,
         str(axis.cases),
-        f"{axis.value:.3f}",
+        f"{axis.value:.3f}" if axis.of_traffic else f"({axis.value:.3f})",
         f"{axis.low:.3f}–{axis.high:.3f}",
         "" if axis.champion is None else f"{axis.champion:.3f}",
         "" if axis.threshold is None else f"{axis.threshold:.3f}",

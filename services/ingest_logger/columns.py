@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +23,7 @@ from driftgate.bus import Position, Record
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.events import Feedback, Inference, Model, Outcome
-from driftgate.limits import FIELD_OF_KIND, FiniteValues, NotBlank, Within
+from driftgate.limits import SAYS, Chance, Finite, FiniteValues, NotBlank, Within
 from driftgate.schemas import Version
 from services.ingest_logger import rules
 from services.ingest_logger.decoding import Indices, chosen, decoded
@@ -179,14 +180,18 @@ def passes(rule: limits.Rule, values: pa.Array) -> Any:
             return pc.and_(within(values, low, math.inf), pc.is_finite(values))
         case Within(low, high):
             return within(values, low, high)
+        case Chance():
+            return pc.fill_null(pc.and_(pc.greater(values, 0.0), pc.less_equal(values, 1.0)), True)
+        case Finite():
+            return pc.fill_null(pc.is_finite(values), True)
         case FiniteValues():
             return has_finite_values(values)
 
 
 def has_what_its_kind_is_about(feedback: Columns) -> Iterator[Any]:
-    for kind, field in FIELD_OF_KIND.items():
-        of_kind = pc.equal(feedback["kind"], kind)
-        yield pc.or_(pc.invert(of_kind), pc.is_valid(feedback[field]))
+    for kind, ways in SAYS.items():
+        said = [reduce(pc.and_, (pc.is_valid(feedback[name]) for name in way)) for way in ways]
+        yield pc.or_(pc.not_equal(feedback["kind"], kind), reduce(pc.or_, said))
 
 
 def has_finite_values(maps: pa.MapArray) -> Mask:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from driftgate.events import Outcome
+from driftgate.latest_word import WORDS
 from driftgate.tasks import Said, Task
 from services.ingest_logger.rows import Row
+
+# Fields that an outcome has as its feedback has them.
+CARRIED = ("reviewer", "propensity", "picked", "instructions", "metric", "value", "retracts")
 
 
 def outcomes(
@@ -32,6 +36,9 @@ def outcomes(
 
 
 def outcome(feedback: Row, answer: Row, task: Task | None) -> Outcome:
+    """Whether the answer was right is said by words alone: a metric measures, and a retraction
+    takes back."""
+    tells = feedback["kind"] in WORDS
     said = Said(feedback["label"], feedback["rating"], feedback["edited"])
     return Outcome(
         outcome_id=feedback["feedback_id"],
@@ -45,9 +52,12 @@ def outcome(feedback: Row, answer: Row, task: Task | None) -> Outcome:
         label=said.label,
         rating=said.rating,
         edited=said.edited,
-        was_correct=task.was_correct(answer["output"], said) if task else None,
+        was_correct=task.was_correct(answer["output"], said) if task and tells else None,
         inference_time=answer["time"],
         feedback_time=feedback["time"],
+        **{name: feedback.get(name) for name in CARRIED},
+        subject=answer["subject"],
+        heard=answer["propensity"],
         time=max(answer["time"], feedback["time"]),
     )
 

@@ -41,7 +41,7 @@ WHERE request_hash IN (SELECT cityHash64(arrayJoin({ids:Array(String)})))
 # The first live answer that was stored is the one that feedback is about, as in view `answers`.
 ANSWERS = f"""
 SELECT topic, partition, offset, request_id, model, version, role, slices, output, confidence,
-    toUnixTimestamp64Milli(time) AS ms
+    subject, propensity, toUnixTimestamp64Milli(time) AS ms
 FROM inferences
 WHERE (topic, partition, offset) IN ({PLACES})
 ORDER BY partition, offset

@@ -19,6 +19,7 @@ from driftgate.events import DAY_MS
 from driftgate.model_repo import Data
 from driftgate.slices import ALL, inside
 from driftgate.split import draw, held_out, normalised
+from driftgate.suites import SILENCE
 from driftgate.tasks import Task
 
 MIN_TEST_ROWS = 250
@@ -33,8 +34,16 @@ DRILL = "shuffle-labels:"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A text and what should be answered to it. `time` in ms; `source` is the seed file or the
-    live logs."""
+    """A text and what should be answered to it.
+
+    Attributes:
+        time: of the request, ms.
+        source: the seed file or the live logs.
+        word: of a logged row, the kind of feedback that told the target; `silence` where nobody
+            objected and that means right.
+        propensity: chance with which the review sample drew the row.
+        heard_right: whether the answer that was given then was right.
+    """
 
     id: str
     text: str
@@ -43,6 +52,9 @@ class Row:
     subject: str | None = None
     slices: Mapping[str, str] = field(default_factory=dict)
     source: Literal["seed", "logs"] = "logs"
+    word: str | None = None
+    propensity: float | None = None
+    heard_right: bool | None = None
 
     @property
     def person(self) -> str:
@@ -98,9 +110,10 @@ def curate(rows: Iterable[Row], rules: CurationRules) -> Dataset | Refused:
     usable, dropped = sift(rows, rules)
     since = 0 if rules.launch else rules.until - rules.data.recent_days * DAY_MS
     recent = [row for row in usable if row.time >= since]
-    if len(recent) < rules.data.min_rows:
+    labelled = sum(row.word != SILENCE for row in recent)
+    if labelled < rules.data.min_rows:
         return Refused(
-            f"{len(recent)} labelled rows since {rules.data.recent_days} days, "
+            f"{labelled} labelled rows since {rules.data.recent_days} days, "
             f"{rules.data.min_rows} are needed: nothing was trained"
         )
     older = [row for row in usable if row.time < since]
@@ -213,6 +226,7 @@ def counts(rows: Iterable[Row], slices: Iterable[str], task: Task) -> dict[str, 
         total += 1
         found[task.strata][task.stratum(row)] += 1
         found["sources"][row.source] += 1
+        found["told_by"][row.word or row.source] += 1
         for name in wanted:
             found["slices"][name] += inside(row.slices, name)
     return {"rows": total, **{group: dict(sorted(each.items())) for group, each in found.items()}}

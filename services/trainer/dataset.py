@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from driftgate.codec import digest
-from driftgate.model_repo import Data
+from driftgate.model_repo import Data, Feedback
 from driftgate.tasks import Task
 from services.trainer.curation import Dataset, Row, counts
 from services.trainer.rows import Measured
@@ -25,6 +25,9 @@ TRAIN, TEST, CARD, README, CROISSANT = (
     "README.md",
     "croissant.json",
 )
+
+
+OBTAINED = ("word", "propensity", "heard_right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class About:
     drill: str | None
     time: int
     data: Data
+    feedback: Feedback
     slices: tuple[str, ...]
     repo_hash: str
     seed_uri: str | None
@@ -72,8 +76,12 @@ def lines(rows: Iterable[Row], task: Task) -> bytes:
 
 
 def stored(row: Row, task: Task) -> dict[str, Any]:
-    """A row, with its target under the task's name for it."""
+    """A row, with its target under the task's name for it, and how it was obtained as far as that
+    is known."""
     found = asdict(row)
+    for name in OBTAINED:
+        if found[name] is None:
+            del found[name]
     return {task.field: found.pop("target"), **found}
 
 
@@ -105,7 +113,8 @@ def card(dataset: Dataset, about: About, hashes: Mapping[str, str]) -> dict[str,
         ],
         "labels": {
             "instructions": about.repo_hash,
-            "given_by": "seed rows; then feedback on live answers, the last one counts",
+            "given_by": "seed rows; then feedback on live answers, of which the latest word counts",
+            "profile": list(about.feedback.profile),
             **asdict(about.measured),
         },
         "split": {
@@ -155,9 +164,20 @@ def readme(told: Mapping[str, Any], task: Task) -> str:
         f"- labels: {labels['given_by']}; {labels['coverage']:.0%} of {labels['answers']} recent "
         f"answers are labelled, agreement {percent(labels['agreement'])} over "
         f"{labels['told_twice']} answers labelled more than once\n"
+        f"- feedback: {', '.join(labels['profile'])}; {reviews(labels)}\n"
         f"- left out: {told['left_out'] or 'nothing'}\n"
         f"{read_from(told['sources'])}\n"
         f"`{CARD}` says the same for programs, `{CROISSANT}` in Croissant 1.1.\n"
+    )
+
+
+def reviews(labels: Mapping[str, Any]) -> str:
+    """What the random review sample says of all answers."""
+    if labels["reviewed_wrong"] is None:
+        return "no answers were drawn for review"
+    return (
+        f"{labels['reviewed']} answers were drawn at random for review, which stand for "
+        f"{labels['reviewed_wrong']:.0%} wrong ones"
     )
 
 

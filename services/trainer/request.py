@@ -71,6 +71,7 @@ class TrainingRequest:
             drill=self.event.drill,
             time=self.event.time,
             data=self.repo.config.data,
+            feedback=self.repo.config.feedback,
             slices=self.slices,
             repo_hash=self.repo.hash,
             seed_uri=self.seed_uri,

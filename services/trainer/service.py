@@ -172,8 +172,8 @@ class Trainer:
         """Every row that might be learned from."""
         event, task, uri = request.event, request.task, request.seed_uri
         seed = [] if uri is None else seed_rows(self.artifacts, uri, task)
-        data = request.repo.config.data
-        return seed + logged_rows(self.store, event.model, event.time, data, task)
+        config = request.repo.config
+        return seed + logged_rows(self.store, event.model, event.time, config, task)
 
     def version(
         self, request: TrainingRequest, pool: list[Row], curated: Dataset, number: int

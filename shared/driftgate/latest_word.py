@@ -70,7 +70,7 @@ def retracts(retraction: Word, word: Word) -> bool:
     the same reviewer, or the users, said before."""
     if retraction.retracts is not None:
         return retraction.retracts == word.outcome_id
-    same = retraction.reviewer == word.reviewer
+    same = (retraction.reviewer or "") == (word.reviewer or "")
     return same and word.feedback_time <= retraction.feedback_time
 
 
@@ -78,8 +78,7 @@ def precedence(word: Word) -> tuple[int, int, str]:
     return WORDS.index(word.kind), word.feedback_time, word.outcome_id
 
 
-LATEST = Template("""
-(
+STANDING = Template("""
     SELECT o.*
     FROM (SELECT * FROM outcomes FINAL WHERE $where AND kind IN ($kinds)) AS o
     LEFT JOIN
@@ -91,27 +90,36 @@ LATEST = Template("""
     ) AS r ON o.model = r.model AND o.request_id = r.request_id AND ifNull(o.reviewer, '') = r.who
     WHERE o.feedback_time > r.withdrawn_at  -- 1970 where nothing was withdrawn
       AND (o.label IS NOT NULL OR o.rating IS NOT NULL OR o.edited IS NOT NULL)
-      AND o.outcome_id NOT IN
+      AND (o.model, o.request_id, o.outcome_id) NOT IN
       (
-          SELECT assumeNotNull(retracts) FROM outcomes FINAL
+          SELECT model, request_id, assumeNotNull(retracts) FROM outcomes FINAL
           WHERE $where AND kind = 'retraction' AND retracts IS NOT NULL
       )
       $picked
+""")
+FIRST = Template("""
     ORDER BY indexOf([$kinds], o.kind) DESC, o.feedback_time DESC, o.outcome_id DESC
     LIMIT 1 BY o.model, o.request_id
-)
 """)
+KINDS = ", ".join(f"'{kind}'" for kind in WORDS)
 
 
-def latest_sql(where: str, *, estimates: bool = False) -> str:
-    """The same as a subquery over table `outcomes`, all of its columns, a row a request.
+def standing_sql(where: str, *, estimates: bool = False) -> str:
+    """All words that were not withdrawn, as a subquery over table `outcomes`, all of its columns.
 
     Args:
         where: condition on `outcomes` of what was known, such as a model and a time; what it leaves
             out was never said.
     """
-    return LATEST.substitute(
-        where=f"({where})",
-        kinds=", ".join(f"'{kind}'" for kind in WORDS),
-        picked="AND o.picked IS NULL" if estimates else "",
+    return f"({standing(where, estimates)})"
+
+
+def latest_sql(where: str, *, estimates: bool = False) -> str:
+    """The same as `latest`, as a subquery, a row a request; see `standing_sql`."""
+    return f"({standing(where, estimates)}{FIRST.substitute(kinds=KINDS)})"
+
+
+def standing(where: str, estimates: bool) -> str:
+    return STANDING.substitute(
+        where=f"({where})", kinds=KINDS, picked="AND o.picked IS NULL" if estimates else ""
     )

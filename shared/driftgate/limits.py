@@ -52,6 +52,24 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
+class Chance:
+    """The probability of something that has happened: above 0, and 1 at most."""
+
+    def check(self, field: str, value: float) -> None:
+        if not 0 < value <= 1:
+            raise BadInput(BAD_NUMBER, field, value, "a number above 0, and 1 at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Finite:
+    """A number of any sign; neither an infinity nor NaN."""
+
+    def check(self, field: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise BadInput(BAD_NUMBER, field, value, "a finite number")
+
+
+@dataclass(frozen=True, slots=True)
 class FiniteValues:
     """A map to finite numbers."""
 
@@ -61,7 +79,7 @@ class FiniteValues:
                 raise BadInput(BAD_NUMBER, f"{field}.{name}", number, "a finite number")
 
 
-Rule = NotBlank | Within | FiniteValues
+Rule = NotBlank | Within | Chance | Finite | FiniteValues
 
 # By topic, then by field. A null passes.
 RULES: Mapping[str, Mapping[str, Rule]] = {
@@ -85,20 +103,34 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "request_id": NotBlank(),
         "model": NotBlank(),
         "rating": Within(0, 1),
+        "propensity": Chance(),
+        "metric": NotBlank(),
+        "value": Finite(),
     },
 }
-FIELD_OF_KIND = {"rating": "rating", "correction": "label", "review": "label", "edit": "edited"}
+
+# By kind of feedback, what it says: all fields of one of these sets. A retraction says enough by
+# its kind. A reviewer who passes a request over says why.
+SAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "rating": (("rating",),),
+    "correction": (("label",),),
+    "edit": (("edited",),),
+    "review": (("label",), ("edited",), ("reviewer", "reason")),
+    "metric": (("metric", "value"),),
+}
 
 
 def check(topic: str, event: Mapping[str, Any]) -> None:
-    """Holds an event of `inferences` or `feedback`, of the right types, to its rules.
+    """Holds an event of `inferences` or `feedback`, of the right types, to its rules. A field that
+    has a default may be left out.
 
     Raises:
         BadInput: names the field, its value and what was expected.
     """
     for field, rule in RULES[topic].items():
-        if event[field] is not None:
-            rule.check(field, event[field])
+        value = event.get(field)
+        if value is not None:
+            rule.check(field, value)
     if topic == Feedback.TOPIC:
         check_kind(event)
 
@@ -107,11 +139,13 @@ def check_kind(feedback: Mapping[str, Any]) -> None:
     """A feedback has what its kind is about.
 
     Raises:
-        BadInput
+        BadInput: names the first field that is missing.
     """
-    wanted = FIELD_OF_KIND.get(feedback["kind"])
-    if wanted and feedback[wanted] is None:
-        raise BadInput(EMPTY, wanted, None, f"a {wanted}, since kind is {feedback['kind']}")
+    ways = SAYS.get(feedback["kind"], ((),))
+    missing = [[name for name in way if feedback.get(name) is None] for way in ways]
+    if all(missing):
+        wanted = ", or ".join(" and ".join(way) for way in ways)
+        raise BadInput(EMPTY, missing[0][0], None, f"{wanted}, since kind is {feedback['kind']}")
 
 
 def check_size(key: bytes | None, value: bytes | None) -> None:

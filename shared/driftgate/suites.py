@@ -29,6 +29,8 @@ TEST = "test.jsonl"
 REGRESSION = Path("evals") / "regression.jsonl"
 PROBES = Path("evals") / "probes.yaml"
 NOT_SLICES = {"id", "text", "time", "subject", "source"}
+SILENCE = "silence"
+"""What told the target of a logged row where nobody objected and that means right."""
 MOST_TOLD = 20
 """So many bad rows of one file are named."""
 
@@ -36,6 +38,25 @@ MIN_SLICE_CASES = 20
 """Slices with fewer held-out cases are not judged: only a loss of a third could be found."""
 
 ACCURACY = "accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """How the target of a row came to be known.
+
+    Attributes:
+        time: of the request, ms; 0 where it is not said.
+        is_logged: from live answers; else somebody wrote the row.
+        word: the kind of feedback, or `SILENCE`; None where it is not known.
+        propensity: chance with which the review sample drew the answer.
+        heard_right: whether the answer that was given then was right.
+    """
+
+    time: int = 0
+    is_logged: bool = False
+    word: str | None = None
+    propensity: float | None = None
+    heard_right: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +73,7 @@ class Case:
     target: str | None = None
     same_as: str | None = None
     slices: Mapping[str, str] = field(default_factory=dict)
+    obtained: Obtained = Obtained()
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -203,6 +225,7 @@ def case_of(line: str, where: str, layer: Layer, number: int, task: Task) -> Cas
         id=str(row.get("id", f"line-{number}")),
         text=text_in(row, "text", where),
         slices=slices_of(row, task, where),
+        obtained=obtained_of(row, where) if layer == "task" else Obtained(),
     )
     return task.case(asked, row, where)
 
@@ -218,6 +241,31 @@ def text_in(row: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(found, str) or not found.strip():
         raise BadConfig(f"{where}: `{name}` is {shown(found)}, expected some text")
     return found
+
+
+def obtained_of(row: Mapping[str, Any], where: str) -> Obtained:
+    """How the trainer says that a held-out row was obtained; users' own rows say nothing.
+
+    Raises:
+        BadConfig: it says what cannot be.
+    """
+    if row.get("source") != "logs":
+        return Obtained()
+    for name, (kinds, wanted) in OBTAINED.items():
+        if row.get(name) is not None and not isinstance(row[name], kinds):
+            raise BadConfig(f"{where}: `{name}` is {shown(row[name])}, expected {wanted}")
+    propensity = row.get("propensity")
+    if propensity is not None and not 0 < propensity <= 1:
+        raise BadConfig(f"{where}: `propensity` is {propensity}, expected above 0, and 1 at most")
+    return Obtained(row.get("time") or 0, True, row.get("word"), propensity, row.get("heard_right"))
+
+
+OBTAINED: Mapping[str, tuple[type | tuple[type, ...], str]] = {
+    "time": (int, "ms since 1970"),
+    "word": (str, "a kind of feedback"),
+    "propensity": ((int, float), "a number"),
+    "heard_right": (bool, "true or false"),
+}
 
 
 def slices_of(row: Mapping[str, Any], task: Task, where: str) -> dict[str, str]:

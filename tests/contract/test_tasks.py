@@ -49,7 +49,7 @@ class Row:
 
 
 def feedback(kind: Kind) -> st.SearchStrategy[Said]:
-    ratings = st.none() | st.sampled_from([0.0, 0.49, 0.5, 1.0]) | st.floats(0, 1)
+    ratings = st.none() | st.sampled_from([0.0, 0.49, 0.5, 0.51, 1.0]) | st.floats(0, 1)
     said = st.none() | kind.outputs
     return st.builds(Said, said, ratings, said | st.text(max_size=9))
 
@@ -150,7 +150,8 @@ def test_rows_have_strata_and_a_card_that_counts_them(kind: Kind) -> None:
     [
         (Said(label="delivery"), True),
         (Said(label="refund"), False),
-        (Said(rating=0.5), True),
+        (Said(rating=0.51), True),
+        (Said(rating=0.5), None),
         (Said(rating=0.49), False),
         (Said(), None),
         (Said(edited="delivery"), None),

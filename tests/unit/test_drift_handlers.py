@@ -699,6 +699,23 @@ def test_a_verdict_brings_the_reference_of_its_own_version(harness: Harness) -> 
     assert tolerated > reference(error=0.5)["error|all"]
 
 
+def test_a_live_reference_is_told_when_it_is_begun_and_when_it_stands(harness: Harness) -> None:
+    harness.launch(YAML.replace("[labels]", "[corrections]"))
+
+    def told() -> list[str]:
+        entries = harness.sent(AuditEntry)
+        return [e.words for e in entries if e.decision == "reference" and "errors:all" in e.words]
+
+    harness.play(range(4), error=0.1)
+    (begun,) = told()
+    assert begun.startswith("errors:all of version 1: bad outcomes per answer heard have no refer")
+    harness.start()
+    harness.play(range(4, 40), error=0.1)
+    _, stands = told()
+    assert "of the version's first 400 (corrections; settled after 72 h)" in stands
+    assert not harness.sent(DriftAlert)
+
+
 def test_a_checkpoint_of_845e35d_goes_on(harness: Harness) -> None:
     """It was written after nine days, four alarms of which three wait within the cooldown, with two
     answers and an outcome that no tick had folded, and a tick whose positions were not reached."""

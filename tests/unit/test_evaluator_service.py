@@ -29,6 +29,7 @@ from services.evaluator.gate import Tally, judge
 from services.evaluator.prediction_cache import Version
 from services.evaluator.progress import Progress
 from services.evaluator.service import Evaluator
+from services.evaluator.weighting import MeasuredOn
 
 MODEL = "desk"
 LABELS = ("delivery", "refund")
@@ -357,7 +358,9 @@ def test_the_audit_reproduces_the_verdict(harness: Harness) -> None:
     verdict = harness.judge(spoilt)
     (entry,) = harness.read("audit")
     inputs = json.loads(entry.inputs)
-    again = judge([Tally(**t) for t in inputs["tallies"]], Gate.model_validate(inputs["gate"]))
+    tallies = [Tally(**t) for t in inputs["tallies"]]
+    on = MeasuredOn(**inputs["measured_on"])
+    again = judge(tallies, Gate.model_validate(inputs["gate"]), on)
     assert (again.result, again.summary) == (verdict.result, verdict.words)
     assert [a.event() for a in again.axes] == json.loads(entry.result)["axes"]
     assert (entry.decision, entry.version) == ("verdict", 2)
@@ -372,6 +375,52 @@ def test_the_reference_of_monitors_is_measured_on_held_out_cases(harness: Harnes
     assert reference["error|all"] == pytest.approx(67 / 200)
     assert reference["n|error|all"] == 200
     assert {"cut|words", "cut|low_similarity", "share:refund|all"} <= set(reference)
+
+
+def complained(reviewed: int, wrong: float | None) -> dict[str, str]:
+    """A dataset of logged rows, mostly of answers that were wrong, and what its card says."""
+    told = {"source": "logs", "word": "correction", "time": 1_767_571_200_000}
+    logged = [{**row, **told, "heard_right": n % 4 == 0} for n, row in enumerate(rows(200))]
+    ends = "2026-01-20T00:00:00+00:00"
+    card = {
+        "ends": ends,
+        "split": {"recent_since": "2025-12-01T00:00:00+00:00"},
+        "labels": {"reviewed": reviewed, "reviewed_wrong": wrong},
+    }
+    return {"test.jsonl": lines(logged), "card.json": json.dumps(card)}
+
+
+def test_cases_that_people_complained_about_claim_no_accuracy(harness: Harness) -> None:
+    dataset = harness.folder(complained(0, None))
+    champion = harness.candidate(1)
+    harness.engine.spoilt = {champion.adapter_uri}
+    verdict = harness.judge(harness.candidate(2, dataset_uri=dataset, champion=champion))
+    assert verdict.result == "pass"
+    (axis,) = [a for a in verdict.axes if (a.layer, a.name, a.slice) == ("task", "accuracy", "all")]
+    assert axis.threshold is None
+    assert "accuracy is not that of traffic" in axis.words
+    assert not [key for key in verdict.reference if "error" in key]
+    assert "share:refund|all" in verdict.reference
+    card = harness.report(verdict, "README.md").decode()
+    _, meta, body = card.split("---\n", 2)
+    (model,) = YAML(typ="safe").load(meta)["model-index"]
+    assert not [r for r in model["results"] if r["metrics"][0]["name"].startswith("task")]
+    assert "held-out cases are those that people complained about" in body
+
+
+def test_the_review_sample_on_a_dataset_card_weights_its_cases(harness: Harness) -> None:
+    """The candidate errs in Spanish, a third of the cases; most were wrong as they were heard."""
+    candidate = harness.candidate(1, dataset_uri=harness.folder(complained(100, 0.1)))
+    harness.engine.spoilt = {candidate.adapter_uri}
+    verdict = harness.judge(candidate)
+    told = json.loads(harness.report(verdict, "report.json"))
+    weights = {(c["weight"], c["id"]) for c in told["cases"] if c["layer"] == "task"}
+    right = sum(w for w, name in weights if int(name.removeprefix("r-")) % 4 == 0)
+    assert right == pytest.approx(0.9 * 200)
+    assert "weighted so that 10% of the answers heard were wrong" in told["measured_on"]["summary"]
+    spanish = sum(w for w, name in weights if int(name.removeprefix("r-")) % 3 == 0)
+    assert verdict.reference["error|all"] == pytest.approx(spanish / 200, abs=1e-4)
+    assert verdict.reference["n|error|all"] < 100
 
 
 def test_the_report_is_for_people_programs_and_ci(harness: Harness) -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from driftgate.shares import wilson
-from services.evaluator.statistics import Pairs, detectable, family, mcnemar, no_worse
+from services.evaluator.statistics import Pairs, detectable, family, mcnemar, no_worse, signed
 
 
 def test_wilson_interval_as_published() -> None:
@@ -86,6 +86,41 @@ def test_a_weight_makes_a_slice_easier_to_find() -> None:
     plain, heavy = (family(strata, members, w, 0.05) for w in (even, even | {"9": 4.0}))
     assert heavy.adjusted["9"] < plain.adjusted["9"]
     assert heavy.critical["9"] > plain.critical["9"]
+
+
+def test_weighted_pairs_are_as_many_of_equal_weight_as_tell_the_same() -> None:
+    alike = Pairs.of_equal_weight(6.0, 9.0, 300.0, 900.0, 45.0)  # each of weight 3
+    assert alike == Pairs(100, 2, 3)
+    weights = np.array([0.4] * 30 + [1.2] * 70)
+    signs = np.array([1] * 8 + [0] * 22 + [-1] * 5 + [0] * 65)
+    wins, losses = weights @ (signs > 0), weights @ (signs < 0)
+    squares = weights**2 @ np.abs(signs)
+    pairs = Pairs.of_equal_weight(wins, losses, weights.sum(), (weights**2).sum(), squares)
+    assert pairs.difference == pytest.approx(weights @ signs / weights.sum())
+    assert pairs.discordant / pairs.cases**2 == pytest.approx(squares / weights.sum() ** 2)
+    assert Pairs.of_equal_weight(0, 0, 100, 112.0, 0).cases == pytest.approx(100**2 / 112)
+
+
+def test_with_equal_weights_the_weighted_test_is_mcnemars() -> None:
+    lost, discordant = np.array([90.0]), np.array([160.0])
+    found = signed((discordant - 2 * lost) * 3.0, discordant * 9.0)
+    assert found == pytest.approx(mcnemar(lost, discordant), abs=0.002)
+    assert signed(np.array([0.0]), np.array([0.0])) == 0.5
+
+
+def test_wins_and_losses_of_other_weights_are_tested_at_their_level() -> None:
+    """As after post-stratification: what was wrong can only be won, what was right only lost."""
+    draw = np.random.default_rng(1)
+    members, even = {"all": [0, 1]}, {"all": 1.0}
+    alarms = harms = 0
+    for _ in range(300):
+        won, lost = draw.binomial(60, 0.4), draw.binomial(180, 0.04 / 0.9)  # 1:3, and 1:9 in truth
+        for worse in (0, draw.binomial(180, 0.1)):
+            strata = [Pairs(60, won, 0), Pairs(180, 0, lost + worse)]
+            found = family(strata, members, even, 0.05, [0.4, 1.2]).adjusted["all"] < 0.05
+            alarms, harms = alarms + (found and not worse), harms + (found and worse > 0)
+    assert alarms <= 0.08 * 300
+    assert harms >= 0.85 * 300
 
 
 def test_no_discordant_pair_is_no_harm() -> None:

@@ -35,6 +35,41 @@ def test_of_a_model_that_is_not_declared_any_more_nothing_is_known_to_be_right()
     assert (found.label, found.was_correct) == ("refund", None)
 
 
+def test_what_measures_or_takes_back_says_nothing_of_right_or_wrong() -> None:
+    for kind in ("metric", "retraction"):
+        (found,) = outcomes([feedback(kind=kind, label="delivery")], [inference()], new)
+        assert found.was_correct is None
+
+
+def test_a_rating_in_the_middle_is_neither_right_nor_wrong() -> None:
+    for rating, correct in ((0.5, None), (0.49, False), (0.51, True)):
+        given = feedback(kind="rating", label=None, rating=rating)
+        (found,) = outcomes([given], [inference()], new)
+        assert found.was_correct is correct
+
+
+def test_an_outcome_carries_how_it_was_obtained() -> None:
+    review = {
+        "kind": "review",
+        "reviewer": "ana",
+        "propensity": 0.03,
+        "picked": "disagreement",
+        "instructions": "2",
+    }
+    (found,) = outcomes([feedback(**review)], [inference(subject="hashed", propensity=0.95)], new)
+    assert {name: getattr(found, name) for name in review} == review
+    assert (found.subject, found.heard) == ("hashed", 0.95)
+    more = {"metric": "resolved", "value": 0.0, "retracts": "f-0"}
+    (found,) = outcomes([feedback(kind="metric", **more)], [inference()], new)
+    assert {name: getattr(found, name) for name in more} == more
+
+
+def test_feedback_of_the_first_schema_makes_an_outcome() -> None:
+    (found,) = outcomes([feedback()], [inference(propensity=1.0)], new)
+    assert (found.reviewer, found.propensity, found.picked) == (None, None, None)
+    assert (found.subject, found.heard) == (None, 1.0)
+
+
 def test_an_outcome_is_known_at_the_later_of_both_times() -> None:
     for asked, told in ((2000, 1000), (1000, 2000)):
         (found,) = outcomes([feedback(time=told)], [inference(time=asked)], new)

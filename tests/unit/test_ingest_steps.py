@@ -27,6 +27,7 @@ from ingesting import (
     model_yaml,
     outcome,
     tick,
+    whole,
 )
 
 from driftgate.batches import Batch
@@ -121,6 +122,23 @@ def test_each_of_two_feedback_makes_an_outcome(world: Harness) -> None:
     world.send("feedback", feedback(feedback_id="late", kind="rating", label=None, rating=0.0))
     world.settle()
     assert sorted(outcome_ids(world)) == ["early", "late"]
+
+
+def test_an_outcome_is_stored_with_how_it_was_obtained(world: Harness) -> None:
+    world.send("inferences", inference(subject="p1", propensity=0.95))
+    review = {"kind": "review", "reviewer": "ana", "propensity": 0.03, "instructions": "2"}
+    world.send("feedback", feedback(**review))
+    measured = {"kind": "metric", "label": None, "metric": "resolved", "value": 1.0}
+    world.send("feedback", feedback(feedback_id="f2", **measured))
+    world.send("feedback", feedback(feedback_id="f3", kind="retraction", label=None, retracts="f2"))
+    world.settle()
+    found = {row["outcome_id"]: row for row in world.rows("outcomes")}
+    for row in found.values():
+        assert (row["subject"], row["heard"]) == (subject_hash(KEY.encode(), "p1"), 0.95)
+    assert {name: found["f-r1"][name] for name in review} == review
+    assert {name: found["f2"][name] for name in measured} == measured
+    assert found["f3"]["retracts"] == "f2"
+    assert [found[each]["was_correct"] for each in ("f-r1", "f2", "f3")] == [False, None, None]
 
 
 def test_feedback_is_about_the_live_answer_that_was_stored_first(world: Harness) -> None:
@@ -409,7 +427,7 @@ def test_feedback_whose_answer_never_came_is_given_up_once_and_joined_if_it_come
     assert "14 days" in letter["message"]
     (sent,) = world.bus.logs[Position("feedback.dlq", 0)]  # type: ignore[attr-defined]
     original = codec.decode("feedback.dlq", sent.value)
-    assert codec.decode("feedback", original["value"]) == feedback()
+    assert codec.decode("feedback", original["value"]) == whole(codec, "feedback", feedback())
     world.send("inferences", inference(time=later(16)))
     world.settle()
     assert sorted(outcome_ids(world)) == ["f-r1", "f-r2"]

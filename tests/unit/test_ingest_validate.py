@@ -68,6 +68,13 @@ def test_a_bad_inference_is_refused_with_field_value_and_expectation(
     [
         (feedback(label=None), "empty", ["label", "kind is correction"]),
         (feedback(kind="review", label=None), "empty", ["label"]),
+        (feedback(kind="review", label=None, reviewer="ana"), "empty", ["reviewer and reason"]),
+        (feedback(propensity=0.0), "bad_number", ["propensity", "0.0", "above 0"]),
+        (feedback(propensity=1.5), "bad_number", ["propensity", "1.5", "1 at most"]),
+        (feedback(kind="metric", value=1.0), "empty", ["metric", "kind is metric"]),
+        (feedback(kind="metric", metric="resolved"), "empty", ["value", "metric and value"]),
+        (feedback(kind="metric", metric=" ", value=1.0), "empty", ["metric", "not blank"]),
+        (feedback(metric="resolved", value=float("-inf")), "bad_number", ["value", "finite"]),
         (feedback(kind="rating"), "empty", ["rating"]),
         (feedback(kind="edit"), "empty", ["edited"]),
         (feedback(kind="rating", rating=float("nan")), "bad_number", ["rating"]),
@@ -85,6 +92,24 @@ def test_bad_feedback_is_refused_with_field_value_and_expectation(
     error = refusal(codec, "feedback", event)
     assert error.reason == reason
     assert [word for word in words if word not in str(error)] == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        feedback(kind="review", label=None, reviewer="ana", reason="skipped: not readable"),
+        feedback(kind="review", propensity=0.03, reviewer="ana", instructions="1"),
+        feedback(kind="metric", label=None, metric="refunded", value=-3.5),
+        feedback(kind="retraction", label=None),
+        feedback(kind="retraction", label=None, retracts="f-r0"),
+    ],
+)
+def test_feedback_that_says_what_its_kind_is_about_is_stored(
+    codec: Codec, event: dict[str, Any]
+) -> None:
+    found = result(codec, "feedback", codec.encode("feedback", event))
+    assert isinstance(found, Stored)
+    assert {name: found.row[name] for name in event} == event
 
 
 def test_unreadable_bytes_are_refused(codec: Codec) -> None:

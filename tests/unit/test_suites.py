@@ -10,12 +10,15 @@ import pytest
 from driftgate import model_repo
 from driftgate.errors import BadConfig
 from driftgate.perturb import PERTURBATIONS
-from driftgate.suites import Suite, frozen, held_out, probes
+from driftgate.suites import Obtained, Suite, frozen, held_out, probes
 from driftgate.tasks import task_of
 from driftgate.tasks.text_classification import TextClassification
 
 TASK = TextClassification(("delivery", "refund"))
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support-triage"
+
+
+LOGGED = '{"text": "x", "label": "refund", "source": "logs", %s}'
 
 
 def written(folder: Path, text: str, name: str = "file") -> Path:
@@ -43,6 +46,14 @@ def test_slices_are_a_mapping_or_the_further_columns(tmp_path: Path) -> None:
     assert (second.id, second.slices) == ("line-3", {"language": "es"})
 
 
+def test_a_logged_row_says_how_it_was_obtained(tmp_path: Path) -> None:
+    told = '"time": 5, "word": "review", "propensity": 0.03, "heard_right": false, "slices": {}'
+    path = written(tmp_path, f'{LOGGED % told}\n{{"text": "y", "label": "refund", "word": "my"}}\n')
+    logged, own = held_out(path, TASK).cases
+    assert logged.obtained == Obtained(5, True, "review", 0.03, False)
+    assert (own.obtained, own.slices) == (Obtained(), {"word": "my"})
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -57,6 +68,9 @@ def test_slices_are_a_mapping_or_the_further_columns(tmp_path: Path) -> None:
         ('{"text": "x", "label": "refnd"}', "`label` is 'refnd', which is not declared: did you m"),
         ('{"text": "x", "label": "refund", "slices": ["en"]}', "file:2: `slices` is ['en']"),
         ('{"id": "a", "text": "x", "label": "refund"}', "file:2: id 'a' stands twice"),
+        (LOGGED % '"propensity": 0', "file:2: `propensity` is 0, expected above 0"),
+        (LOGGED % '"propensity": "often"', "`propensity` is 'often', expected a number"),
+        (LOGGED % '"heard_right": "yes"', "`heard_right` is 'yes', expected true or false"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, line: str, says: str) -> None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from driftgate.classifier.base import BaseRef
     from driftgate.classifier.serving import Classifier
 
-GOOD_RATING = 0.5
+NEUTRAL_RATING = 0.5
+"""A better rating calls an answer right, a worse one wrong; this one calls it neither."""
 
 
 class Declared(Part):
@@ -46,7 +47,7 @@ class TextClassification:
     kind: ClassVar[str] = "text-classification"
     field: ClassVar[str] = "label"
     strata: ClassVar[str] = "labels"
-    taught: ClassVar[str] = "coalesce(label, if(was_correct, output, NULL))"
+    taught: ClassVar[str] = f"coalesce(label, if(rating > {NEUTRAL_RATING}, output, NULL))"
     recipe: ClassVar[str] = "classifier"
     limitations: ClassVar[str] = (
         "It chooses one of the labels above for any text, also for one that fits none. Labels come "
@@ -90,7 +91,9 @@ class TextClassification:
         """A label decides; without one, a rating does."""
         if feedback.label is not None:
             return self.right(output, feedback.label)
-        return None if feedback.rating is None else feedback.rating >= GOOD_RATING
+        if feedback.rating is None or feedback.rating == NEUTRAL_RATING:
+            return None
+        return feedback.rating > NEUTRAL_RATING
 
     def target(self, output: str, feedback: Feedback) -> str | None:
         """Who rates an answer as good says that its label is right."""

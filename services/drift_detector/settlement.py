@@ -1,0 +1,174 @@
+"""Answers that wait until people had their time to object: who has said nothing by then says
+nothing. So each answer that was heard counts once, by the latest word on it at that time. A word
+that comes later changes nothing here; the trainer learns from it.
+
+Nearly all answers stay without a word, so answers are counted and only words are kept. Where there
+are more answers than monitors need, a part of them is counted that is drawn by a hash of the
+request, whatever was said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import mmh3
+
+from driftgate.latest_word import latest
+from driftgate.signals import Answer
+from services.drift_detector.observations import Observation, Word
+
+# Answers of so long are settled together, ms.
+WIDTH = 300_000
+# Answers of one model that wait at a time: a monitor needs hundreds, and what people say of so many
+# takes 4 MB of the checkpoint where a quarter of them gets feedback.
+COUNTED = 150_000
+# Words that are kept at most, when the answers of a moment are far more than those before.
+WORDS = 100_000
+SEPARATOR = "\x1f"
+
+Numbers = list[tuple[int, float]]
+"""By time of the answer, ms: 1 where it was bad, else 0."""
+
+
+@dataclass
+class OnRequest:
+    """What was said of one answer, which was given at `time`, ms."""
+
+    version: int
+    inside: str
+    time: int
+    words: list[Word] = field(default_factory=list)
+
+    @property
+    def is_bad(self) -> bool:
+        found = latest(self.words)
+        return found is not None and found.rating == 0
+
+
+@dataclass
+class Bucket:
+    """Answers of the same `WIDTH`.
+
+    Attributes:
+        share: of the requests that are counted.
+        answers: by version, then by the monitored slices that they are in.
+        said: by request.
+    """
+
+    share: float = 1.0
+    answers: dict[int, dict[str, int]] = field(default_factory=dict)
+    said: dict[str, OnRequest] = field(default_factory=dict)
+
+    @property
+    def stands_for(self) -> float:
+        return sum(chain.from_iterable(map(dict.values, self.answers.values()))) / self.share
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Answers of one version and one `WIDTH` from `start`, ms."""
+
+    start: int
+    version: int
+    answers: dict[str, int]
+    bad: Sequence[OnRequest]
+
+    def numbers(self, slice_name: str) -> Numbers:
+        """Those in a slice. Good ones are spread evenly, since nobody kept their times."""
+        bad = [(on.time, 1.0) for on in self.bad if slice_name in split(on.inside)]
+        answers = sum(n for inside, n in self.answers.items() if slice_name in split(inside))
+        good = max(0, answers - len(bad))
+        spread = [(self.start + WIDTH * (2 * at + 1) // (2 * good), 0.0) for at in range(good)]
+        return sorted(spread + bad)
+
+
+def split(inside: str) -> list[str]:
+    return inside.split(SEPARATOR)
+
+
+@dataclass
+class Unsettled:
+    """The answers of one model that wait.
+
+    Attributes:
+        buckets: by the beginning of their time, ms.
+        until: answers before this time, ms, are settled.
+        words: that are kept.
+        since: when the first answer was given, ms, on which anybody spoke. On those before it
+            silence says nothing: most often the app did not send feedback yet.
+    """
+
+    buckets: dict[int, Bucket] = field(default_factory=dict)
+    until: int = 0
+    words: int = 0
+    since: int | None = None
+
+    def add(
+        self, observations: Iterable[Observation], slices: Sequence[str], settled_ms: int
+    ) -> int:
+        """Answers, each once, and words on them, in the order of their time. `slices` are those
+        that somebody monitors. Says how many words were too many to keep."""
+        dropped = 0
+        for seen in observations:
+            start = seen.dated - seen.dated % WIDTH
+            if start < self.until:
+                continue
+            bucket = self.buckets.get(start) or self.opened(start, settled_ms)
+            if bucket.share < 1 and draw(seen.request_id) >= bucket.share:
+                continue
+            if seen.kind == "answer":
+                counts = bucket.answers.setdefault(seen.version, {})
+                inside = inside_of(seen.answer, slices)
+                counts[inside] = counts.get(inside, 0) + 1
+            elif seen.word and seen.word.feedback_time <= seen.dated + settled_ms:
+                dropped += not self.keep(seen, seen.word, bucket, slices)
+        return dropped
+
+    def opened(self, start: int, settled_ms: int) -> Bucket:
+        """A bucket that counts as many as there is room for, if as many come as in the last one."""
+        before = max((at for at in self.buckets if at < start), default=None)
+        expected = self.buckets[before].stands_for if before is not None else 0.0
+        room = COUNTED * WIDTH / (settled_ms + WIDTH)
+        bucket = Bucket(min(1.0, room / expected) if expected else 1.0)
+        self.buckets[start] = bucket
+        return bucket
+
+    def keep(self, seen: Observation, word: Word, bucket: Bucket, slices: Sequence[str]) -> bool:
+        """Keeps a word once; False where there are too many."""
+        on = bucket.said.get(seen.request_id)
+        if on and any(word.outcome_id == known.outcome_id for known in on.words):
+            return True
+        if self.words >= WORDS:
+            return False
+        if on is None:
+            on = OnRequest(seen.version, inside_of(seen.answer, slices), seen.dated)
+            bucket.said[seen.request_id] = on
+        on.words.append(word)
+        self.words += 1
+        start = seen.dated - seen.dated % WIDTH
+        self.since = start if self.since is None else min(self.since, start)
+        return True
+
+    def settle(self, now: int, settled_ms: int) -> Iterator[Settled]:
+        """Takes out the answers that had their time, by time."""
+        self.until = max(self.until, (now - settled_ms) // WIDTH * WIDTH)
+        for start in sorted(at for at in self.buckets if at < self.until):
+            bucket = self.buckets.pop(start)
+            self.words -= sum(len(on.words) for on in bucket.said.values())
+            if self.since is None or start < self.since:
+                continue
+            bad = [on for _, on in sorted(bucket.said.items()) if on.is_bad]
+            for version in sorted({*bucket.answers, *(on.version for on in bad)}):
+                own = [on for on in bad if on.version == version]
+                yield Settled(start, version, bucket.answers.get(version, {}), own)
+
+
+def inside_of(answer: Answer, slices: Sequence[str]) -> str:
+    return SEPARATOR.join(filter(answer.inside, slices))
+
+
+def draw(request_id: str) -> float:
+    """0 to 1, of a request for ever."""
+    return float(mmh3.hash64(request_id, signed=False)[0]) / 2.0**64
