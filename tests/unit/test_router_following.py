@@ -257,7 +257,6 @@ def test_the_file_of_an_older_release_is_read(world: World) -> None:
     arm = world.arm(1, 10_000)
     record = world.record(4, [arm])
     assert arm.keys() == {"version", "digest", "adapter_uri", "weight"}
-    world.state.mkdir()
     world.kept.write_text(json.dumps([record], sort_keys=True, separators=(",", ":")))
     world.follower.recall()
     assert world.epoch() == 4
