@@ -4,9 +4,10 @@ such topic, and no answer waits for it."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import Event, Thread
-from time import monotonic
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Thread
+from time import monotonic, sleep
 
 from driftgate.bus import Producer
 from driftgate.codec import Codec
@@ -22,8 +23,10 @@ GIVE_UP_SECONDS = 2.0
 
 @dataclass
 class CountsSender:
-    """Attributes:
-    connect: makes a producer that tries for `GIVE_UP_SECONDS`.
+    """A thread that asks `counter` what is due.
+
+    Attributes:
+        connect: makes a producer that tries for `GIVE_UP_SECONDS`.
     """
 
     counter: Counter
@@ -32,25 +35,29 @@ class CountsSender:
     clock: Clock
     log: Log
     _producer: Producer | None = None
-    _ending: Event = field(default_factory=Event)
 
     def start(self) -> None:
         """In a thread that no ending process waits for."""
         Thread(target=self.run, name="counts", daemon=True).start()
 
-    def stop(self) -> None:
-        self._ending.set()
-
     def run(self) -> None:
-        """Until `stop`."""
-        while not self._ending.wait(ERRORS_SECONDS):
+        """Until the process ends."""
+        while True:
+            sleep(ERRORS_SECONDS)
             try:
                 self.send()
             except DriftgateError as error:
-                self._producer = None
                 self.log.warning("counts not sent", error=str(error))
+                self.begin_anew()
             except Exception as error:  # noqa: BLE001 - a thread that ends would hide all errors
                 self.log.error("counts not sent", error=repr(error))
+
+    def begin_anew(self) -> None:
+        """A client that gave up may never send again."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(DriftgateError):
+                producer.close()
 
     def send(self) -> None:
         """What is due by now.

@@ -137,7 +137,7 @@ class Delivery:
             try:
                 self.wait()
                 self.deliver()
-                backoff = Backoff()
+                backoff.forget("delivery")
             except Retriable as error:
                 metrics.RETRIES.labels(type(error).__name__).inc()
                 self.log.warning("answers wait for Kafka", error=str(error))

@@ -131,7 +131,8 @@ class Predictor:
             place = await self.keep([one.logged for one in found if isinstance(one, Answered)])
         except Exception as error:  # noqa: BLE001 - whatever it was, its askers must hear it
             self.log.error("answers not logged", error=repr(error), requests=len(batch))
-            fail(batch, error)
+            for waiting, one in zip(batch, found, strict=True):
+                settle(waiting, error if isinstance(one, Answered) else one)
             return
         for waiting, one in zip(batch, found, strict=True):
             if isinstance(one, Answered) and one.later is not None:

@@ -34,7 +34,7 @@ Encoded = tuple[str, bytes | None, bytes | None]
 
 
 class SpoolFull(Retriable):
-    """The spool holds as much as it may, or the disk takes no more."""
+    """The spool holds as much as it may, or the disk takes no more, or is broken."""
 
 
 class Spooled(NamedTuple):
@@ -92,7 +92,7 @@ class Spool:
                 with self._commit():
                     self._file.executemany(insert, records)
                     (last,) = self._file.execute("SELECT max(id) FROM events").fetchone()
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
                 raise SpoolFull(f"spool {self.path}: {error}") from error
         return int(last)
 
@@ -113,7 +113,7 @@ class Spool:
                 self._file.execute("PRAGMA synchronous=NORMAL")
                 with self._commit():
                     self._file.execute("DELETE FROM events WHERE id <= ?", (place,))
-            except sqlite3.OperationalError as error:
+            except sqlite3.DatabaseError as error:
                 raise SpoolFull(f"spool {self.path}: {error}") from error
             finally:
                 self._file.execute("PRAGMA synchronous=FULL")
@@ -142,7 +142,7 @@ class Spool:
             yield
             self._file.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.OperationalError):  # a full disk has rolled back by itself
+            with suppress(sqlite3.DatabaseError):  # a full disk has rolled back by itself
                 self._file.execute("ROLLBACK")
             raise
 
