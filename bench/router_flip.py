@@ -1,8 +1,9 @@
 """From a new routing record to the last answer by the one before: 200 flips between two resident
 versions under load. A flip begins before the record is sent, so that Kafka's own time is part of
 it; it ends when the last answer of the epoch before has arrived. Each answer must state the digest
-of the version that it states. The engine is the built-in MiniLM, or one that answers at once
-(`--engine stub`)."""
+of the version that it states. The engine answers at once (`bench/parts/stub_router.py`), so that
+what is measured is the change and not a batch that was begun before it; `--engine minilm` is the
+built-in base."""
 
 from __future__ import annotations
 
