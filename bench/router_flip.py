@@ -74,7 +74,7 @@ def run(args: list[str]) -> list[Figure]:
     parser = argparse.ArgumentParser()
     parser.add_argument("--flips", type=int, default=200)
     parser.add_argument("--callers", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=100, help="answers a second, all callers")
+    parser.add_argument("--rate", type=float, default=200, help="answers a second, all callers")
     parser.add_argument("--engine", choices=("minilm", "stub"), default="stub")
     given = parser.parse_args(args)
     with infrastructure("router-flip") as stack:
