@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 import releasing
 
@@ -21,9 +21,13 @@ from driftgate.errors import BadConfig
 from driftgate.health import Health, log_for
 from driftgate.runtime import Runtime
 from driftgate.runtime.loop import Shift
+from services.router.answer_log import AnswerLog
+from services.router.delivery import Delivery
 from services.router.follower import Follower
 from services.router.last_good import LastGood
 from services.router.predictor import Predictor
+from services.router.serving_counts import Counter
+from services.router.spool import Spool
 from services.router.versions import Versions
 
 CODEC = Codec.load(Settings().schemas)
@@ -77,6 +81,7 @@ class World:
         engines: by name and digest of their base.
         lacking: bases that this router does not have.
         slow: bases that come only once their event is set.
+        when_full: what becomes of requests when the spool is full.
     """
 
     home: Path
@@ -86,6 +91,9 @@ class World:
     engines: dict[tuple[str, str], FakeEngine] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
     slow: dict[str, Event] = field(default_factory=dict)
+    when_full: Literal["refuse", "shed"] = "refuse"
+    spool: Spool = field(init=False)
+    delivery: Delivery = field(init=False)
 
     def __post_init__(self) -> None:
         self.bus.ensure(CODEC.topics.by_name.values())
@@ -110,22 +118,34 @@ class World:
     def start(self) -> None:
         """As a new process does: nothing of the one before but its folder."""
         self.engines.clear()
-        log, self.health = log_for("router"), Health("router")
+        self.log, self.health = log_for("router"), Health("router")
+        self.start_log()
         self.versions = Versions(
             self.artifacts,
             self.state,
-            LastGood(self.kept, log),
+            LastGood(self.kept, self.log),
             self.engine_of,
             ThreadPoolExecutor(1),
         )
         self.follower = Follower(
-            f"router-{self.name}", self.versions, log, self.health, patience=20
+            f"router-{self.name}", self.versions, self.log, self.health, patience=20
         )
         self.runtime = Runtime(
-            self.follower.service(), self.bus, self.codec, self.name, log, self.health
+            self.follower.service(), self.bus, self.codec, self.name, self.log, self.health
         )
-        self.predictor = Predictor(self.versions, self.bus, self.codec, log)
+        self.counter = Counter(f"router-{self.name}", "started")
+        self.answer_log = AnswerLog(self.spool, self.delivery, self.codec, self.when_full)
+        self.predictor = Predictor(self.versions, self.answer_log, self.counter, self.log)
         self.leave()
+
+    def start_log(self) -> None:
+        """The spool of the process before, and who delivers it."""
+        if hasattr(self, "spool"):
+            self.delivery.stop(10)
+            self.spool.close()
+        self.spool = Spool(self.state / "spool", 1, self.log)
+        self.delivery = Delivery(self.spool, self.bus.producer, self.log)
+        self.delivery.start()
 
     def leave(self) -> None:
         """The runtime begins anew, as after an outage."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Annotated, Literal
 
@@ -12,9 +13,11 @@ from rich.table import Table
 from deploy.local import stack
 from driftgate import topology
 from driftgate.bus_kafka import KafkaBus
+from driftgate.bus_tools import newest
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import NotRunning
+from driftgate.events import RoutingAck
 from services.console import health
 from services.console.operators import when
 from services.console.terminal import (
@@ -79,6 +82,8 @@ def status(state: State = HERE) -> None:
         found = settings(state, KAFKA)
         console.print(lag_table(found))
         say(f"its time is {when(now(found))} UTC")
+        for refusal in refusals(acknowledgements(found)):
+            console.print(refusal, style="red", highlight=False, soft_wrap=True, markup=False)
     held = held_partitions(config)
     for why in held.values():
         console.print(f"held: {why}", style="red", highlight=False, soft_wrap=True, markup=False)
@@ -113,6 +118,30 @@ def lag_table(found: Settings) -> Table:
             position = sum(bus.committed(group).values())
             table.add_row(group, f"{position:,}", f"{sum(behind.values()):,}")
     return table
+
+
+def acknowledgements(found: Settings) -> list[RoutingAck]:
+    """What each router said last of each model.
+
+    Raises:
+        BusUnavailable
+    """
+    codec = Codec.load(found.schemas, found.registry)
+    with closing(KafkaBus(found.kafka)) as bus:
+        return list(newest(bus, codec, RoutingAck).values())
+
+
+def refusals(acks: Iterable[RoutingAck]) -> list[str]:
+    """The routers that cannot serve what they should, each with its reason. They go on with the
+    epoch that they had."""
+    refused = sorted(
+        (ack for ack in acks if ack.status == "refused"), key=lambda ack: (ack.router, ack.model)
+    )
+    return [
+        f"{ack.router} refuses epoch {ack.epoch} of {ack.model} "
+        f"({when(ack.time)} UTC): {ack.reason}"
+        for ack in refused
+    ]
 
 
 def held_partitions(config: stack.StackConfig) -> dict[str, str]:

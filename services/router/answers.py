@@ -1,5 +1,6 @@
-"""Answers a batch: which versions are asked, and what is logged of what they say. Pure, but for
-the engines' computing."""
+"""What becomes of a batch of requests: which versions are asked, and what is logged of what they
+say. The version that is heard comes first; its shadows are asked afterwards, or with it where the
+request waits for the log anyway. Pure, but for the engines' computing."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from driftgate.engines import Engine, Prediction
 from driftgate.errors import Terminal
-from driftgate.events import Inference, Role
+from driftgate.events import Inference, Role, Routing
 from driftgate.features import features_of
 from driftgate.routing import Arm, Choice, NotServed, choose, pick
 from services.router.requests import Request
@@ -19,44 +20,83 @@ from services.router.snapshot import Served, Snapshot
 class VersionFailed(Terminal):
     """A version could not compute an answer."""
 
-    def __init__(self, model: str, version: int, role: Role, error: Exception) -> None:
-        super().__init__(f"{model}@{version} cannot answer: {type(error).__name__}: {error}")
-        self.model = model
+    def __init__(self, routing: Routing, version: int, role: Role, error: Exception) -> None:
+        super().__init__(
+            f"{routing.model}@{version} cannot answer: {type(error).__name__}: {error}"
+        )
+        self.routing = routing
         self.version = version
         self.role = role
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request on its way. arrived: when it came, s of a monotonic clock."""
+    """A request on its way.
+
+    Attributes:
+        arrived: when it came, s of a monotonic clock.
+        waits_for_log: it is answered only once Kafka has its log and that of its shadows.
+    """
 
     request: Request
     arrived: float
+    waits_for_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """An ask and who answers it: first the version that is heard, then its shadows."""
+    """An ask and who answers it."""
 
     ask: Ask
     served: Served
     choice: Choice
 
     @property
-    def arms(self) -> tuple[Arm, ...]:
-        return (self.choice.live, *self.choice.shadows)
+    def first(self) -> tuple[Arm, ...]:
+        """Who is asked before the reply."""
+        together = self.choice.shadows if self.ask.waits_for_log else ()
+        return (self.choice.live, *together)
+
+    @property
+    def later(self) -> tuple[Arm, ...]:
+        """Who is asked after it."""
+        return () if self.ask.waits_for_log else self.choice.shadows
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """A request whose shadows are to answer yet.
+
+    Attributes:
+        waited: how long the request waited until the heard answer was begun, s. A shadow's latency
+            is told as if it had been heard: with this wait, and not with its own.
+    """
+
+    routed: Routed
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """What some versions said to a request, as it is logged, and who of them could not."""
+
+    routed: Routed
+    events: tuple[Inference, ...]
+    failed: tuple[VersionFailed, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The live answer to a request, the events that must be durable before it is given, and the
-    shadows that gave none."""
+    """The live answer to a request, what must be durable before it is given, and who is to answer
+    yet."""
 
     said: Prediction
-    live: Arm
-    epoch: int
-    events: tuple[Inference, ...]
-    failed: tuple[VersionFailed, ...]
+    logged: Logged
+    later: Unheard | None
+
+    @property
+    def choice(self) -> Choice:
+        return self.logged.routed.choice
 
 
 def route(snapshot: Snapshot, ask: Ask) -> Routed | NotServed:
@@ -73,32 +113,55 @@ def route(snapshot: Snapshot, ask: Ask) -> Routed | NotServed:
 def answer(
     snapshot: Snapshot, asks: Sequence[Ask], now: Callable[[], float]
 ) -> list[Answered | NotServed | VersionFailed]:
-    """What becomes of each ask, in order. All versions of one base are asked at once, so that
-    they share their common work. `now` is the clock of `Ask.arrived`."""
+    """What becomes of each ask, in order. `now` is the clock of `Ask.arrived`."""
+    begun = now()
     routes = [route(snapshot, ask) for ask in asks]
-    asked: dict[Engine, dict[str, list[str]]] = {}
-    for one in routes:
-        if isinstance(one, Routed):
-            for arm in one.arms:
-                texts = asked.setdefault(one.served.engine(arm), {})
-                texts.setdefault(arm.digest, []).append(one.ask.request.text)
-    said = {
-        (engine, digest): iter(answers)
-        for engine, texts in asked.items()
-        for digest, answers in computed(engine, texts).items()
-    }
+    said = iter(said_by([(one, one.first) for one in routes if isinstance(one, Routed)]))
     done = now()
     return [
-        answered(one, [next(said[one.served.engine(arm), arm.digest]) for arm in one.arms], done)
-        if isinstance(one, Routed)
-        else one
-        for one in routes
+        answered(one, next(said), begun, done) if isinstance(one, Routed) else one for one in routes
     ]
 
 
-def computed(
-    engine: Engine, asked: Mapping[str, Sequence[str]]
-) -> Mapping[str, Sequence[Prediction | Exception]]:
+def answer_unheard(waiting: Sequence[Unheard], now: Callable[[], float]) -> list[Logged]:
+    """What the shadows of each request say, in order."""
+    begun = now()
+    asked = [
+        (one.routed, [arm for arm in one.routed.later if is_held(one, arm)]) for one in waiting
+    ]
+    said = said_by(asked)
+    took = now() - begun
+    return [
+        logged(one.routed, arms, answers, one.waited + took)
+        for one, (_, arms), answers in zip(waiting, asked, said, strict=True)
+    ]
+
+
+def is_held(unheard: Unheard, arm: Arm) -> bool:
+    """Whether a version is in memory still: another epoch may be served meanwhile."""
+    return arm.digest in unheard.routed.served.engine(arm).resident()
+
+
+Said = Sequence[Prediction | Exception]
+
+
+def said_by(asked: Sequence[tuple[Routed, Sequence[Arm]]]) -> list[Said]:
+    """What the given versions say to each request, in order. All versions of one base are asked at
+    once, so that they share their common work."""
+    texts: dict[Engine, dict[str, list[str]]] = {}
+    for one, arms in asked:
+        for arm in arms:
+            of_engine = texts.setdefault(one.served.engine(arm), {})
+            of_engine.setdefault(arm.digest, []).append(one.ask.request.text)
+    said = {
+        (engine, digest): iter(answers)
+        for engine, of_engine in texts.items()
+        for digest, answers in computed(engine, of_engine).items()
+    }
+    return [[next(said[one.served.engine(arm), arm.digest]) for arm in arms] for one, arms in asked]
+
+
+def computed(engine: Engine, asked: Mapping[str, Sequence[str]]) -> Mapping[str, Said]:
     """Each version's answers to its texts, or the error in place of one. After an error every
     version is asked alone, and then every text, so that only those fail that are at fault."""
     try:
@@ -112,24 +175,27 @@ def computed(
     return {digest: [computed(engine, {digest: [text]})[digest][0] for text in texts]}
 
 
-def answered(
-    routed: Routed, said: Sequence[Prediction | Exception], done: float
-) -> Answered | VersionFailed:
-    """The reply and the log of one request. `said` is in the order of `routed.arms`."""
-    latency = (done - routed.ask.arrived) * 1000
-    events: list[Inference] = []
-    failed: list[VersionFailed] = []
-    role: Role = "live"
-    for arm, one in zip(routed.arms, said, strict=True):
-        if isinstance(one, Exception):
-            failed.append(VersionFailed(routed.ask.request.model, arm.version, role, one))
-        else:
-            events.append(inference(routed, arm, role, one, latency))
-        role = "shadow"
+def answered(routed: Routed, said: Said, begun: float, done: float) -> Answered | VersionFailed:
+    """The reply and the log of one request. `said` is in the order of `routed.first`."""
+    arrived = routed.ask.arrived
+    log = logged(routed, routed.first, said, done - arrived)
     live = said[0]
     if isinstance(live, Exception):
-        return failed[0]
-    return Answered(live, routed.choice.live, routed.choice.epoch, tuple(events), tuple(failed))
+        return log.failed[0]
+    return Answered(live, log, Unheard(routed, begun - arrived) if routed.later else None)
+
+
+def logged(routed: Routed, arms: Sequence[Arm], said: Said, seconds: float) -> Logged:
+    """The log of what some versions said to a request, and how long it took them."""
+    events: list[Inference] = []
+    failed: list[VersionFailed] = []
+    for arm, one in zip(arms, said, strict=True):
+        role: Role = "live" if arm is routed.choice.live else "shadow"
+        if isinstance(one, Exception):
+            failed.append(VersionFailed(routed.served.routing, arm.version, role, one))
+        else:
+            events.append(inference(routed, arm, role, one, seconds * 1000))
+    return Logged(routed, tuple(events), tuple(failed))
 
 
 def inference(routed: Routed, arm: Arm, role: Role, said: Prediction, latency: float) -> Inference:

@@ -57,6 +57,7 @@ class Follower:
         router: name of this router on `routing.acks`.
         shown: told whenever something is served.
         patience: `FOLLOW_SECONDS`.
+        ending: the router is not ready any more, whatever it serves.
     """
 
     router: str
@@ -65,6 +66,7 @@ class Follower:
     health: Health
     shown: Callable[[], object] = lambda: None
     patience: float = FOLLOW_SECONDS
+    ending: bool = False
     _loads: dict[str, Load] = field(default_factory=dict)
     _followed: dict[str, Followed] = field(default_factory=dict)
     _waited: float = 0.0
@@ -80,7 +82,7 @@ class Follower:
             },
             views=(View(Routing),),
             observe=self.observe,
-            ready=lambda: bool(self.versions.snapshot),
+            ready=lambda: bool(self.versions.snapshot) and not self.ending,
             every_replica=True,
         )
 
@@ -164,8 +166,13 @@ class Follower:
         for model, epoch in epochs.items():
             metrics.EPOCH.labels(model).set(epoch)
         self.health.heartbeat(epochs=epochs)
-        self.health.ready = True
+        self.health.ready = not self.ending
         self.shown()
+
+    def end(self) -> None:
+        """Tells probes that the router is not ready, before it refuses anybody."""
+        self.ending = True
+        self.health.ready = False
 
     def stands(
         self, routing: Routing, error: BaseException | None = None, retrying: bool = False

@@ -7,6 +7,7 @@ import signal
 
 from driftgate.health import Log
 from driftgate.runtime import Runtime
+from services.router.delivery import Delivery
 from services.router.follower import Follower
 from services.router.predictor import Predictor
 from services.router.server import Router, health_checks, listen, show
@@ -16,6 +17,8 @@ from services.router.server import Router, health_checks, listen, show
 REFUSING_SECONDS = 0.3
 # What was admitted is answered before the process ends, s.
 GRACE_SECONDS = 10
+# So long Kafka has to take what was answered, s. The rest stays in the spool for the next start.
+DELIVER_SECONDS = 5
 
 
 async def live(
@@ -23,6 +26,7 @@ async def live(
     runtime: Runtime,
     predictor: Predictor,
     router: Router,
+    delivery: Delivery,
     address: str,
     log: Log,
 ) -> None:
@@ -32,6 +36,7 @@ async def live(
         loop.add_signal_handler(number, stopped.set)
     checks = await health_checks()
     follower.shown = lambda: asyncio.run_coroutine_threadsafe(show(checks, ready=True), loop)
+    delivery.start()  # what the process before left
     await asyncio.to_thread(follower.recall)
     server, port = await listen(router, checks, address)
     log.info("listening", port=port)
@@ -39,11 +44,13 @@ async def live(
     answering = asyncio.create_task(predictor.run())
     waits = {asyncio.create_task(stopped.wait()), following, answering}
     ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    follower.end()
     await checks.enter_graceful_shutdown()
     router.ending = True
     await asyncio.sleep(REFUSING_SECONDS)
     await server.stop(GRACE_SECONDS)
     runtime.stopping.set()
     answering.cancel()
+    await asyncio.to_thread(delivery.stop, DELIVER_SECONDS)
     for task in ended:
         task.result()

@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 from driftgate import config, health
 from driftgate.artifacts import Artifacts
+from driftgate.bus_confluent import ConfluentSender
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
-from driftgate.engines import Engines
+from driftgate.config import Settings
+from driftgate.engines import Engine, Engines
 from driftgate.runtime import Runtime
 from driftgate.topology import ROUTER
+from services.router import counts_sender, delivery
+from services.router.answer_log import AnswerLog
+from services.router.counts_sender import CountsSender
+from services.router.delivery import Delivery
 from services.router.follower import Follower
 from services.router.last_good import LastGood
 from services.router.lifecycle import live
 from services.router.predictor import Predictor
 from services.router.server import Router
+from services.router.serving_counts import Counter
+from services.router.spool import Spool
 from services.router.versions import Versions
+
+# So long another thread, as the consumer's, may keep the interpreter from the loop that answers, s.
+# With Python's own 5 ms the p99 of `Route` at one caller was 3.6 ms, with this 1.6 ms.
+SWITCH_SECONDS = 0.0005
 
 
 def main() -> None:
     settings = config.load()
+    run(settings, Engines(settings.threads).of)
+
+
+def run(settings: Settings, engine_of: Callable[[str, str, str], Engine]) -> None:
+    """Until SIGTERM or SIGINT. `engine_of` makes the engine of a base."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     log, state = health.log_for(ROUTER), health.Health(ROUTER)
     health.serve(state, settings.http_port)
     name = f"{ROUTER}-{settings.replica}"
@@ -32,7 +53,7 @@ def main() -> None:
         artifacts=Artifacts(settings.artifacts),
         cache=home / "cache",
         last_good=LastGood(home / "routing.json", log),
-        engine_of=Engines(settings.threads).of,
+        engine_of=engine_of,
         compute=ThreadPoolExecutor(1, "compute"),
     )
     follower = Follower(name, versions, log, state)
@@ -44,9 +65,21 @@ def main() -> None:
         log=log,
         health=state,
     )
-    predictor = Predictor(versions, bus, codec, log)
+    spool = Spool(home / "spool", settings.spool_mb, log)
+    sender = Delivery(spool, lambda: ConfluentSender(settings.kafka, delivery.GIVE_UP_SECONDS), log)
+    counter = Counter(name, uuid4().hex)
+    counts = CountsSender(
+        counter,
+        lambda: ConfluentSender(settings.kafka, counts_sender.GIVE_UP_SECONDS),
+        codec,
+        runtime.clock,
+        log,
+    )
+    answer_log = AnswerLog(spool, sender, codec, settings.when_full)
+    predictor = Predictor(versions, answer_log, counter, log)
     router = Router(versions, predictor, runtime.clock)
-    asyncio.run(live(follower, runtime, predictor, router, settings.router, log))
+    counts.start()
+    asyncio.run(live(follower, runtime, predictor, router, sender, settings.router, log))
 
 
 if __name__ == "__main__":

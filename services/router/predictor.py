@@ -1,29 +1,36 @@
-"""Collects concurrent requests into batches, computes one while the one before is logged, and
-answers what is logged: an answer that an app has is an answer that is on `inferences`."""
+"""Answers requests. Those that come at once are computed as a batch, logged while the next one is
+computed, and answered once the log cannot be lost. Their shadows are computed afterwards."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from driftgate import metrics
-from driftgate.bus import Bus, Producer
-from driftgate.codec import Codec
 from driftgate.errors import Retriable
-from driftgate.events import Inference
 from driftgate.health import Log
 from driftgate.routing import NotServed
-from services.router.answers import Answered, Ask, VersionFailed, answer
+from services.router.answer_log import AnswerLog
+from services.router.answers import (
+    Answered,
+    Ask,
+    Logged,
+    Unheard,
+    VersionFailed,
+    answer,
+    answer_unheard,
+)
 from services.router.requests import Request
+from services.router.serving_counts import Counter
+from services.router.shadows import ShadowQueue
 from services.router.versions import Versions
 
 MAX_BATCH = 32
-# How long a request may wait for company, s: a hundredth of what a full batch takes to compute.
-COLLECT_SECONDS = 0.002
 # Five seconds' worth of answers of one core; who comes later is better told than kept waiting.
 CAPACITY = 1024
 
@@ -47,106 +54,180 @@ class Waiting:
 
 @dataclass
 class Predictor:
-    """Answers requests. `versions.compute` is the one thread on which torch works; Kafka is
-    waited for on another."""
+    """Answers requests. `versions.compute` is the one thread on which engines work; the log is
+    written on another."""
 
     versions: Versions
-    bus: Bus
-    codec: Codec
+    answer_log: AnswerLog
+    counter: Counter
     log: Log
-    _queue: asyncio.Queue[Waiting] = field(default_factory=lambda: asyncio.Queue(CAPACITY))
+    _queue: deque[Waiting] = field(default_factory=deque)
+    _shadows: ShadowQueue = field(default_factory=ShadowQueue)
+    _wakes: asyncio.Event = field(default_factory=asyncio.Event)
+    _giving: asyncio.Task[None] | None = None
     _writer: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "writer"))
-    _producer: Producer | None = None
+    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def predict(self, request: Request) -> Answered:
-        """The answer to a request, once it is logged. A cancelled call is not computed.
+    async def predict(self, request: Request, waits_for_log: bool = False) -> Answered:
+        """The answer to a request, once its log cannot be lost, or is on Kafka together with that
+        of its shadows. A cancelled call is not computed.
 
         Raises:
             QueueFull: come back later.
             NotServed: nobody answers such a request.
             VersionFailed: who should answer it could not.
-            BusUnavailable: the answer could not be logged; ask again, with the same request id.
+            SpoolFull: the answer could not be logged; ask again, with the same request id.
         """
-        waiting = Waiting(Ask(request, time.perf_counter()), asyncio.Future())
-        try:
-            self._queue.put_nowait(waiting)
-        except asyncio.QueueFull:
-            raise QueueFull(f"{CAPACITY} requests wait: ask again later") from None
+        ask = Ask(request, time.perf_counter(), waits_for_log)
+        if len(self._queue) >= CAPACITY:
+            raise QueueFull(f"{CAPACITY} requests wait: ask again later")
+        waiting = Waiting(ask, asyncio.Future())
+        self._queue.append(waiting)
+        self._wakes.set()
         return await waiting.answer
 
     async def run(self) -> None:
         """Until cancelled."""
-        logged: asyncio.Task[None] | None = None
         while True:
-            batch = await self.collect()
-            asks = [waiting.ask for waiting in batch]
-            try:
-                found = await on(self.versions.compute, self.compute, asks)
-            except Exception as error:  # noqa: BLE001 - whatever it was, its askers must hear it
-                self.log.error("batch failed", error=repr(error), requests=len(batch))
-                fail(batch, error)
-                continue
-            if logged is not None:  # so that at most two batches are under way
-                await logged
-            logged = asyncio.create_task(self.give(batch, found))
+            if not self._queue and not self._shadows:
+                self._wakes.clear()
+                await self._wakes.wait()
+            if self._shadows.may_go(live_waits=bool(self._queue)):
+                await self.all_given()  # what is heard comes first
+                if self._shadows.may_go(live_waits=bool(self._queue)):
+                    await self.compute_shadows()
+            if self._queue:
+                await self.compute_batch()
 
-    async def collect(self) -> list[Waiting]:
-        """The next batch: what waits already, or comes within the time to collect."""
-        batch = [await self._queue.get()]
-        if self._queue.qsize() < MAX_BATCH - 1:
-            await asyncio.sleep(COLLECT_SECONDS)
-        while len(batch) < MAX_BATCH and not self._queue.empty():
-            batch.append(self._queue.get_nowait())
-        return [waiting for waiting in batch if not waiting.answer.done()]
+    async def compute_batch(self) -> None:
+        """Computes all that waits, up to the most of a batch. Meanwhile the next one gathers."""
+        await asyncio.sleep(0)  # what came with the first is on its way
+        taken = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+        batch = [waiting for waiting in taken if not waiting.answer.done()]
+        asks, begun = [waiting.ask for waiting in batch], time.perf_counter()
+        try:
+            found = await on(self.versions.compute, self.compute, asks)
+        except Exception as error:  # noqa: BLE001 - whatever it was, its askers must hear it
+            self.log.error("batch failed", error=repr(error), requests=len(batch))
+            fail(batch, error)
+            return
+        self._shadows.earn(time.perf_counter() - begun)
+        await self.all_given()  # so that at most two batches are under way
+        self._giving = self.spawn(self.give(batch, found))
+
+    async def all_given(self) -> None:
+        """Returns once what was computed is logged and given."""
+        if self._giving is not None:
+            await self._giving
 
     def compute(self, asks: Sequence[Ask]) -> list[Found]:
         """On the compute thread, which alone loads and unloads: one snapshot for the batch."""
         return answer(self.versions.snapshot, asks, time.perf_counter)
 
     async def give(self, batch: Sequence[Waiting], found: Sequence[Found]) -> None:
-        """Logs the answers of a batch, then gives them."""
-        self.tell(found)
-        events = [event for one in found if isinstance(one, Answered) for event in one.events]
+        """Logs the answers of a batch, then gives them, and puts their shadows in the queue."""
+        self.tell(failure for one in found for failure in failures(one))
         try:
-            await on(self._writer, self.write, events)
+            place = await self.keep([one.logged for one in found if isinstance(one, Answered)])
         except Exception as error:  # noqa: BLE001 - whatever it was, its askers must hear it
             self.log.error("answers not logged", error=repr(error), requests=len(batch))
-            fail(batch, error)
+            for waiting, one in zip(batch, found, strict=True):
+                settle(waiting, error if isinstance(one, Answered) else one)
             return
         for waiting, one in zip(batch, found, strict=True):
-            settle(waiting, one)
+            if isinstance(one, Answered) and one.later is not None:
+                self.queue(one.later)
+            if waiting.ask.waits_for_log:
+                self.spawn(self.settle_on_kafka(waiting, one, place))
+            else:
+                settle(waiting, one)
 
-    def write(self, events: Sequence[Inference]) -> None:
-        """Returns once every event is acknowledged."""
-        if not events:
+    async def keep(self, logs: Sequence[Logged]) -> int:
+        """Returns once the answers are logged, and counts them: see `AnswerLog.keep`."""
+        events = [event for log in logs for event in log.events]
+        place = await on(self._writer, self.answer_log.keep, events)
+        for log in logs:
+            for event in log.events:
+                self.counter.count(log.routed.served.routing, event.version, event.role)
+        return place
+
+    async def settle_on_kafka(self, waiting: Waiting, one: Found, place: int) -> None:
+        """Gives an answer once all up to a place of the spool is on Kafka."""
+        await asyncio.wrap_future(self.answer_log.delivery.acknowledged(place))
+        settle(waiting, one)
+
+    def queue(self, unheard: Unheard) -> None:
+        """Shadows that nobody can be made to wait for."""
+        if self._shadows.add(unheard):
+            self._wakes.set()
+        else:
+            shed(unheard)
+
+    async def compute_shadows(self) -> None:
+        """The next shadows. What goes wrong with them concerns no request."""
+        waiting, begun = self._shadows.take(), time.perf_counter()
+        try:
+            logs = await on(self.versions.compute, self.compute_unheard, waiting)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
+            self.lose(waiting, error)
             return
-        if self._producer is None:
-            self._producer = self.bus.producer()
-        for event in events:
-            self._producer.send(*self.codec.record(event))
-        self._producer.flush()
-        for event in events:
-            metrics.ANSWERS.labels(event.model, event.version, event.role).inc()
+        self._shadows.spend(time.perf_counter() - begun)
+        self._giving = self.spawn(self.log_shadows(waiting, logs))
 
-    def tell(self, found: Sequence[Found]) -> None:
+    async def log_shadows(self, waiting: Sequence[Unheard], logs: Sequence[Logged]) -> None:
+        self.tell(failure for log in logs for failure in log.failed)
+        for unheard, log in zip(waiting, logs, strict=True):
+            spoke = [event.version for event in log.events]
+            shed(unheard, but=[*spoke, *(error.version for error in log.failed)])
+        try:
+            await self.keep(logs)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
+            self.lose(waiting, error)
+
+    def lose(self, waiting: Sequence[Unheard], error: Exception) -> None:
+        """Gives shadows up."""
+        self.log.error("shadows lost", error=repr(error), requests=len(waiting))
+        for unheard in waiting:
+            shed(unheard)
+
+    def compute_unheard(self, waiting: Sequence[Unheard]) -> list[Logged]:
+        """On the compute thread."""
+        return answer_unheard(waiting, time.perf_counter)
+
+    def tell(self, failed: Iterable[VersionFailed]) -> None:
         """Counts what could not be computed, and logs it once a batch for each version."""
-        errors: dict[tuple[str, int, str], VersionFailed] = {}
-        for one in found:
-            for error in failures(one):
-                at_fault = (error.model, error.version, error.role)
-                metrics.FAILED.labels(*at_fault).inc()
-                errors.setdefault(at_fault, error)
-        for (model, version, role), error in errors.items():
+        told: dict[tuple[str, int, str], VersionFailed] = {}
+        for error in failed:
+            at_fault = (error.routing.model, error.version, error.role)
+            metrics.FAILED.labels(*at_fault).inc()
+            self.counter.count(error.routing, error.version, error.role, failed=True)
+            told.setdefault(at_fault, error)
+        for (model, version, role), error in told.items():
             self.log.error(
                 "answers failed", model=model, version=version, role=role, error=str(error)
             )
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Lets work go on beside. The loop itself would forget it."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
 
 def failures(one: Found) -> Sequence[VersionFailed]:
     """The versions that could not compute an answer."""
     if isinstance(one, Answered):
-        return one.failed
+        return one.logged.failed
     return [one] if isinstance(one, VersionFailed) else []
+
+
+def shed(unheard: Unheard, but: Container[int] = ()) -> None:
+    """Counts shadows that are given up: all versions but some."""
+    model = unheard.routed.served.routing.model
+    for arm in unheard.routed.later:
+        if arm.version not in but:
+            metrics.SHADOWS_SHED.labels(model, arm.version).inc()
 
 
 def settle(waiting: Waiting, one: Answered | Exception) -> None:

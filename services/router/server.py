@@ -15,7 +15,7 @@ from driftgate.errors import BadInput, DriftgateError, Retriable
 from driftgate.limits import check_words
 from driftgate.machine_clock import machine_ms
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from driftgate.routing import NotReady, NotServed, choose, pick
+from driftgate.routing import Arm, NotReady, NotServed, champion_of, choose, pick
 from driftgate.runtime import Clock
 from services.router.predictor import Predictor, QueueFull
 from services.router.requests import Request, check
@@ -53,6 +53,7 @@ class Router(router_pb2_grpc.RouterServicer):
             choice = choose(routing, request_id, asked.subject, asked.slices)
         except DriftgateError as error:
             await refuse(context, error)
+        champion = champion_of(routing)
         return router_pb2.RouteReply(
             request_id=request_id,
             version=choice.live.version,
@@ -61,10 +62,15 @@ class Router(router_pb2_grpc.RouterServicer):
             epoch=choice.epoch,
             propensity=choice.live.propensity,
             shadows=[arm.version for arm in choice.shadows],
+            base=choice.live.base,
+            base_digest=choice.live.base_digest,
+            task=choice.live.task,
+            champion=champion.version if champion is not None else 0,
+            shadow_arms=map(as_message, choice.shadows),
         )
 
     async def Predict(self, asked: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
-        """The answer, once it is logged."""
+        """The answer, once its log cannot be lost."""
         now = self._clock.now()
         request = Request(
             asked.model,
@@ -77,16 +83,16 @@ class Router(router_pb2_grpc.RouterServicer):
         try:
             check(request, now, self.served(asked.model).data)
             with metrics.PREDICT_SECONDS.labels(request.model).time():
-                answer = await self._predictor.predict(request)
+                answer = await self._predictor.predict(request, asked.wait_for_log)
         except DriftgateError as error:
             await refuse(context, error)
         return router_pb2.PredictReply(
             request_id=request.request_id,
             label=answer.said.output,
             confidence=answer.said.confidence,
-            version=answer.live.version,
-            digest=answer.live.digest,
-            epoch=answer.epoch,
+            version=answer.choice.live.version,
+            digest=answer.choice.live.digest,
+            epoch=answer.choice.epoch,
         )
 
     def served(self, model: str) -> Served:
@@ -96,6 +102,19 @@ class Router(router_pb2_grpc.RouterServicer):
         if not self._versions.snapshot:
             raise NotReady("no routing is served yet: ask again later")
         return pick(self._versions.snapshot, model)
+
+
+def as_message(arm: Arm) -> Any:
+    """A version as an app that serves itself needs to know it."""
+    return router_pb2.Arm(
+        version=arm.version,
+        digest=arm.digest,
+        adapter_uri=arm.adapter_uri,
+        base=arm.base,
+        base_digest=arm.base_digest,
+        task=arm.task,
+        propensity=arm.propensity,
+    )
 
 
 async def refuse(context: Any, error: DriftgateError) -> NoReturn:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from driftgate.engines import Base, Engine
 from driftgate.events import Routing
 from driftgate.model_repo import Data
-from driftgate.routing import Arm, arms_of
+from driftgate.routing import Arm, residents_of
 
 
 def base_of(arm: Arm) -> Base:
@@ -29,8 +29,8 @@ class Served:
 
     @property
     def digests(self) -> frozenset[str]:
-        """Adapters that may be asked."""
-        return frozenset(arm.digest for arm in arms_of(self.routing))
+        """Adapters that are kept in memory."""
+        return frozenset(arm.digest for arm in residents_of(self.routing))
 
 
 Snapshot = Mapping[str, Served]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -21,9 +22,13 @@ from driftgate.artifacts import SCHEME, Artifacts, digest_of
 from driftgate.engines import Base, Engine
 from driftgate.errors import Corrupt, DriftgateError, Retriable, Terminal
 from driftgate.events import Routing
-from driftgate.routing import Arm, arms_of, check, contradiction
+from driftgate.model_repo import Data
+from driftgate.routing import Arm, check, contradiction, residents_of
 from services.router.last_good import LastGood
 from services.router.snapshot import Served, Snapshot, base_of
+
+# What a version is asked before it may serve.
+WARM_UP = "Hello"
 
 
 class Stale(Terminal):
@@ -109,29 +114,48 @@ class Versions:
 
     def prepare(self, routing: Routing) -> Served:
         """Everything that serving a record takes, resident and verified. All is fetched before
-        anything is loaded."""
+        anything is loaded; what is resident is neither fetched nor loaded, so that going back to
+        it takes no longer than the record."""
         check(routing)
-        repo = model_repo.fetch(SCHEME + routing.repo_hash, self.artifacts, self.cache)
-        folders = [(arm, self.fetch(arm)) for arm in arms_of(routing)]
-        engines = {base_of(arm): self.load(arm, folder) for arm, folder in folders}
-        return Served(routing, engines, repo.config.data)
+        data = self.data_policy(routing)
+        arms = residents_of(routing)
+        folders = [(arm, self.fetch(arm)) for arm in arms if self.lacks(arm)]
+        for arm, folder in folders:
+            self.load(arm, folder)
+        return Served(routing, {base_of(arm): self.engine(base_of(arm)) for arm in arms}, data)
 
-    def fetch(self, arm: Arm) -> Path:
-        """The folder of a version's files."""
+    def data_policy(self, routing: Routing) -> Data:
+        """That of the model repo that a record names."""
+        before = self.snapshot.get(routing.model)
+        if before is not None and before.routing.repo_hash == routing.repo_hash:
+            return before.data
+        return model_repo.fetch(SCHEME + routing.repo_hash, self.artifacts, self.cache).config.data
+
+    def lacks(self, arm: Arm) -> bool:
+        """Whether a version is not resident.
+
+        Raises:
+            Unservable: its digest is not that of its files.
+        """
         with naming(arm):
             if digest_of(arm.adapter_uri) != arm.digest:
                 raise Corrupt(
                     f"its digest is {arm.digest}, but its files are {arm.adapter_uri}; "
                     "expected one name for the same bytes"
                 )
+        engine = self._engines.get(base_of(arm))
+        return engine is None or arm.digest not in engine.resident()
+
+    def fetch(self, arm: Arm) -> Path:
+        """The folder of a version's files."""
+        with naming(arm):
             return self.artifacts.get_folder(arm.adapter_uri, self.cache)
 
-    def load(self, arm: Arm, folder: Path) -> Engine:
-        """The engine of a version's base, once the version is resident in it."""
+    def load(self, arm: Arm, folder: Path) -> None:
+        """Makes a version resident, once it has answered."""
         with naming(arm):
             engine = self.engine(base_of(arm))
-            self.compute.submit(engine.load, arm.digest, folder).result()
-            return engine
+            self.compute.submit(warmed_up, engine, arm.digest, folder).result()
 
     def engine(self, base: Base) -> Engine:
         """The engine of a base, made when it is first needed."""
@@ -163,15 +187,14 @@ class Versions:
 
     def drop(self) -> None:
         """Unloads what nobody can be given any more: versions, and bases that have none."""
-        with self._lock:
+        with self._lock:  # whoever waits for it asks who is resident afterwards
             needed = frozenset().union(*map(residents, self._in_use()))
             for base in self._engines.keys() - {one.base for one in needed}:
                 del self._engines[base]
-            engines = dict(self._engines)
-        for engine in set(engines.values()):  # which two names of a base may share
-            kept = {one.digest for one in needed if engines.get(one.base) is engine}
-            for digest in engine.resident() - kept:
-                engine.unload(digest)
+            for engine in set(self._engines.values()):  # which two names of a base may share
+                kept = {one.digest for one in needed if self._engines.get(one.base) is engine}
+                for digest in engine.resident() - kept:
+                    engine.unload(digest)
 
     def prune(self) -> None:
         """Removes fetched files that nobody needs any more."""
@@ -191,12 +214,34 @@ class Versions:
 
 def files(routing: Routing) -> frozenset[str]:
     """Digests of what is fetched to serve a record."""
-    return frozenset({routing.repo_hash, *(arm.digest for arm in arms_of(routing))})
+    return frozenset({routing.repo_hash, *(arm.digest for arm in residents_of(routing))})
 
 
 def residents(routing: Routing) -> frozenset[Resident]:
     """What must be in memory for a record to be served."""
-    return frozenset(Resident(base_of(arm), arm.digest) for arm in arms_of(routing))
+    return frozenset(Resident(base_of(arm), arm.digest) for arm in residents_of(routing))
+
+
+def warmed_up(engine: Engine, digest: str, folder: Path) -> None:
+    """Loads a version and lets it answer once: one that cannot, or that answers with NaN, must not
+    get a request. It is not resident then. On the compute thread; does nothing to a version that
+    is resident by now.
+
+    Raises:
+        Unservable: it answers with numbers that are none.
+        Exception: whatever the engine raises.
+    """
+    if digest in engine.resident():
+        return
+    engine.load(digest, folder)
+    try:
+        (said,) = engine.predict_many({digest: [WARM_UP]})[digest]
+        numbers = {"confidence": said.confidence or 0.0, **said.features}
+        if wrong := {name: value for name, value in numbers.items() if not isfinite(value)}:
+            raise Unservable(f"its warm-up answered with {wrong}; expected finite numbers")
+    except BaseException:
+        engine.unload(digest)
+        raise
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import ClassVar
 
 from driftgate.errors import BusUnavailable, RouterUnavailable
 from driftgate.events import DAY_MS
@@ -41,6 +42,8 @@ class PacedPlayer(Player):
         outages: ticks that could not be written, since the bus was away.
         behind: who was behind, and where, when the world had ended and time was up; else empty.
     """
+
+    WAITS_FOR_LOG: ClassVar[bool] = False
 
     pace: float = PACE
     outages: int = 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Bus, Producer
@@ -86,11 +86,15 @@ class Player:
     """One world, one model, one system.
 
     Attributes:
+        WAITS_FOR_LOG: a request is answered once Kafka has its log, so that a day's border comes
+            after it.
         router: address of the router, host:port.
         users: how users say what they make of answers; reviewers look at the repo's sample.
         reading: how the file of the world was read, see `driftgate.labelled.findings`.
         watch: called with each day that is over.
     """
+
+    WAITS_FOR_LOG: ClassVar[bool] = True
 
     world: World
     repo: ModelRepo
@@ -231,6 +235,7 @@ class Player:
             subject=subject,
             slices=row.slices,
             time_ms=row.time,
+            wait_for_log=self.WAITS_FOR_LOG,
         )
         try:
             found = router.predict(request)

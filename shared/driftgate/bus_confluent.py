@@ -1,4 +1,5 @@
-"""The bus on Apache Kafka, read by confluent-kafka: for who reads in bulk."""
+"""The bus on Apache Kafka by confluent-kafka: for who reads in bulk, and for who sends beside work
+that must not wait: the client's own threads do it, and leave the interpreter alone."""
 
 from __future__ import annotations
 
@@ -11,20 +12,22 @@ from typing import Any
 
 from confluent_kafka import OFFSET_STORED, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as Client
+from confluent_kafka import Producer as SendingClient
 
 from driftgate.batches import Batch, joined
-from driftgate.bus import MAX_RECORD_BYTES, Consumer, Position, Rebalance, Record
+from driftgate.bus import GIVE_UP_SECONDS, MAX_RECORD_BYTES, Consumer, Position, Rebalance, Record
 from driftgate.bus_kafka import (
     COMMIT_MS,
     CONNECT_MS,
     FETCH_BYTES,
     FETCH_WAIT_MS,
+    FLUSH_SECONDS,
     METADATA_MS,
     SESSION_MS,
     KafkaBus,
 )
 from driftgate.config import Settings
-from driftgate.errors import BusUnavailable
+from driftgate.errors import BusGaveUp, BusRefused, BusUnavailable
 
 # What the client fetches ahead: it asks for no more while so much is waiting, so that at most one
 # answer of every broker comes on top: 48 + 16 = 64 MB with one broker. (A reader that lags far
@@ -43,6 +46,8 @@ RECONNECT_MS = 1000
 # The client tells of these, and gets over them by itself: a topic that is not made yet, and a
 # member that worked for so long that the group went on without it.
 PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
+# What is wrong with a record.
+REFUSED = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD}
 
 
 def bus_of(settings: Settings) -> KafkaBus:
@@ -75,6 +80,76 @@ class ConfluentBus(KafkaBus):
         if exclusive:  # who owns all is decided in Python, which this client cannot be told
             return super().consumer(topics, group, member, rebalance, max_work_seconds, exclusive)
         return ConfluentMember(self.servers, topics, group, member, rebalance, max_work_seconds)
+
+
+class ConfluentSender:
+    """An idempotent producer: a retry inside the client never doubles a record, also one after an
+    outage, for as long as the client does not give up. `flush` after a `BusUnavailable` waits on;
+    after a `BusGaveUp` nothing more is sent by this producer."""
+
+    def __init__(self, servers: str, give_up_seconds: float = GIVE_UP_SECONDS) -> None:
+        self._failed: list[tuple[KafkaError, Message]] = []
+        self._client = SendingClient(
+            {
+                "bootstrap.servers": servers,
+                "enable.idempotence": True,
+                "linger.ms": 1,
+                "message.timeout.ms": int(give_up_seconds * 1000),
+                "message.max.bytes": MAX_RECORD_BYTES,
+                "compression.type": "lz4",
+                "partitioner": "murmur2_random",  # that of Kafka's other clients
+                "reconnect.backoff.max.ms": RECONNECT_MS,
+                "log_level": 2,  # it goes on by itself after what it warns of
+            }
+        )
+
+    def send(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        try:
+            self._client.produce(topic, value, key, on_delivery=self._delivered)
+        except BufferError as error:
+            raise BusUnavailable(f"sending to {topic}: {error}") from error
+        except KafkaException as error:
+            raise as_ours(error.args[0], f"sending to {topic}") from error
+        self._client.poll(0)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed.append((error, message))
+
+    def flush(self) -> None:
+        if left := self._client.flush(FLUSH_SECONDS):
+            raise BusUnavailable(f"{left} records are not acknowledged in {FLUSH_SECONDS:g} s")
+        failed, self._failed = self._failed, []
+        for error, message in failed:
+            if error.code() not in REFUSED:
+                raise BusGaveUp(f"sending to {message.topic()}: {error}")
+        if failed:
+            self._send_apart([message for _, message in failed])
+
+    def _send_apart(self, refused: Sequence[Message]) -> None:
+        """A record that the broker refuses takes those of its batch along: one by one, only it is
+        refused."""
+        errors = []
+        for message in refused:
+            self.send(str(message.topic()), message.key(), message.value())
+            if self._client.flush(FLUSH_SECONDS):
+                raise BusGaveUp(f"sending to {message.topic()}: no answer in time")
+            errors += [error for error, _ in self._failed]
+            self._failed.clear()
+        if errors:
+            raise as_ours(errors[0], f"sending to {refused[0].topic()}")
+
+    def close(self) -> None:
+        if self._failed or self._client.flush(0):
+            self._client.purge()
+        self._client.flush(0)
+
+
+def as_ours(error: KafkaError, doing: str) -> BusUnavailable | BusRefused:
+    """A failure of the client as an error of ours."""
+    if error.code() in REFUSED:
+        return BusRefused(f"{doing}: {error}")
+    return (BusGaveUp if error.fatal() else BusUnavailable)(f"{doing}: {error}")
 
 
 class ConfluentMember:

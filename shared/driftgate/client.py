@@ -23,26 +23,32 @@ from driftgate.bus import Bus
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.dead_letters import EMPTY
+from driftgate.dead_letters import EMPTY, UNHANDLED
 from driftgate.errors import BadInput
 from driftgate.events import Feedback, Fields, Inference
 from driftgate.model_repo import Data
-from driftgate.routing import Arm, choose
+from driftgate.routing import Arm, champion_of, choose
 from driftgate.routing_reader import RoutingReader
 from driftgate.system_clock import SystemClock
 
 
 @dataclass(frozen=True, slots=True)
 class Route(Arm):
-    """The version that answers one request.
+    """The version that answers one request, and the request.
 
     Attributes:
         epoch: of the routing record that says so.
         shadows: versions that answer the same request without being heard.
+        champion: the version at full traffic.
     """
 
     epoch: int
     shadows: tuple[Arm, ...]
+    champion: int
+    model: str
+    request_id: str
+    subject: str | None
+    slices: Mapping[str, str]
 
 
 class Client:
@@ -99,8 +105,8 @@ class Client:
             confidence: probability that the model gives its answer, 0 to 1.
             time: when the request was made, ms since 1970; now, as the system's clock tells it,
                 when left out.
-            more: further fields of subject `inference`, such as digest, epoch and propensity of a
-                `Route`; `input=None` sends the text's hash alone.
+            more: further fields of subject `inference`; `input=None` sends the text's hash alone.
+                For the version that `route` names, `report` knows them.
 
         Raises:
             BadInput: a field cannot be used; names it, its value and what was expected.
@@ -122,6 +128,58 @@ class Client:
         event = Inference.of(answer).as_dict() | more
         self._send(Inference.TOPIC, event)
         return str(event["request_id"])
+
+    def report(
+        self,
+        route: Route,
+        text: str,
+        output: str,
+        confidence: float | None = None,
+        *,
+        by: Arm | None = None,
+        latency_ms: float = 0.0,
+        time: int | None = None,
+        **more: Any,
+    ) -> str:
+        """The answer of a version to a request that `route` was asked about, with all that a
+        comparison of versions needs: digest, base, epoch, propensity, and whether it was heard.
+        Returns the request id.
+
+        Args:
+            by: who gave it; one of `route.shadows` for an answer that nobody heard, the version of
+                the route when left out.
+            confidence, latency_ms, time, more: as in `inference`. Give the answers to a request the
+                same time.
+
+        Raises:
+            BadInput: a field cannot be used, or `by` is no version of the route.
+        """
+        arm = route if by is None else by
+        if arm is not route and arm not in route.shadows:
+            valid = [shadow.version for shadow in route.shadows]
+            raise BadInput(UNHANDLED, "by", arm.version, f"one of the route's shadows, {valid}")
+        about = {
+            "role": "live" if arm is route else "shadow",
+            "digest": arm.digest,
+            "base": arm.base,
+            "base_digest": arm.base_digest,
+            "task": arm.task,
+            "epoch": route.epoch,
+            "propensity": arm.propensity,
+        }
+        return self.inference(
+            route.model,
+            arm.version,
+            text,
+            output,
+            confidence,
+            request_id=route.request_id,
+            subject=route.subject,
+            slices=route.slices,
+            latency_ms=latency_ms,
+            time=time,
+            **about | more,
+        )
 
     def feedback(
         self,
@@ -192,7 +250,7 @@ class Client:
         limits.NotBlank().check("request_id", request_id)
         routing = self._routing_reader().routing(model)
         choice = choose(routing, request_id, subject or "", slices or {})
-        live = choice.live
+        live, champion = choice.live, champion_of(routing)
         return Route(
             version=live.version,
             digest=live.digest,
@@ -203,6 +261,11 @@ class Client:
             propensity=live.propensity,
             epoch=choice.epoch,
             shadows=choice.shadows,
+            champion=champion.version if champion is not None else live.version,
+            model=model,
+            request_id=request_id,
+            subject=subject or None,
+            slices=slices or {},
         )
 
     @property

@@ -59,7 +59,16 @@ class Settings(BaseSettings):
     http_port: int = Field(0, ge=0, le=65535, description="/healthz, /readyz, /metrics; 0: any")
     replica: str = Field("0", description="name of this copy of the service, stable over restarts")
     state_dir: Path = Field(
-        Path(".driftgate"), description="folder for what a service may lose without harm"
+        Path(".driftgate"),
+        description="folder for what a service may lose without harm, but for the router's spool",
+    )
+    spool_mb: int = Field(
+        256, ge=1, description="most that the router keeps on disk while Kafka is away, MB"
+    )
+    when_full: Literal["refuse", "shed"] = Field(
+        "refuse",
+        description="what the router does when its spool is full: refuse requests, or answer them "
+        "and drop the log of the answers",
     )
     schemas: Path = Field(schemas_of(PACKAGE), description="folder of topics and schemas")
     threads: int = Field(1, ge=1, description="torch threads in one worker")

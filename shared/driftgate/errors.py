@@ -3,6 +3,7 @@
 DriftgateError
 ├── Retriable        the same call may succeed later: back off with jitter, within a deadline
 │   ├── BusUnavailable
+│   │   └── BusGaveUp    what was sent is not sent any more; some of it may have arrived
 │   ├── StoreUnavailable
 │   ├── ArtifactsUnavailable
 │   ├── RegistryUnavailable
@@ -43,6 +44,10 @@ class Terminal(DriftgateError):
 
 class BusUnavailable(Retriable):
     """Kafka did not answer in time."""
+
+
+class BusGaveUp(BusUnavailable):
+    """What was sent is not sent any more. Some of it may have arrived."""
 
 
 class StoreUnavailable(Retriable):

@@ -65,4 +65,14 @@ FAILED = Counter(
     "Answers that a version could not compute, by version and role.",
     ["model", "version", "role"],
 )
+SHADOWS_SHED = Counter(
+    "driftgate_shadows_shed",
+    "Answers of shadows that were not computed, since too many waited or the version had left.",
+    ["model", "version"],
+)
+SPOOLED = Gauge("driftgate_spooled", "Events in the router's spool that Kafka has not yet.")
+UNLOGGED = Counter(
+    "driftgate_unlogged",
+    "Events that were dropped: the spool was full (when_full=shed), or Kafka takes no such record.",
+)
 EPOCH = Gauge("driftgate_epoch", "Epoch of the routing that is served.", ["model"])

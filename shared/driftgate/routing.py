@@ -68,6 +68,11 @@ def check(routing: Routing) -> None:
     if sum(weights) != BUCKETS or min(weights) < 0:
         wanted = f"weights of at least 0 that add up to {BUCKETS}"
         raise BadInput(BAD_NUMBER, "arms", weights, wanted)
+    if not 0 <= routing.shadow_share <= 1:
+        raise BadInput(BAD_NUMBER, "shadow_share", routing.shadow_share, "a number from 0 to 1")
+    versions = sorted({arm.version for arm in residents_of(routing)})
+    if routing.champion is not None and routing.champion not in versions:
+        raise BadInput(UNHANDLED, "champion", routing.champion, f"one of versions {versions}")
     if routing.sticky_by not in STICKY:
         raise BadInput(UNHANDLED, "sticky_by", routing.sticky_by, f"one of {STICKY}")
 
@@ -87,10 +92,19 @@ def choose(routing: Routing, request_id: str, subject: str, slices: Mapping[str,
     key = (subject or request_id) if routing.sticky_by == SUBJECT else request_id
     at = owner((arm.weight for arm in routing.arms), bucket(routing.salt, key))
     live = routing.arms[at]
-    shadows = (arm for arm in routing.shadows if arm.version != live.version)
+    beside = routing.shadows if is_shadowed(routing, request_id) else ()
+    shadows = (arm for arm in beside if arm.version != live.version)
     return Choice(
         arm_of(live, routing), tuple(arm_of(arm, routing) for arm in shadows), routing.epoch
     )
+
+
+def is_shadowed(routing: Routing, request_id: str) -> bool:
+    """Whether the shadows answer a request: drawn by its id alone, whoever is heard on it. The salt
+    is other than that of the arms, so that the draw falls alike on all of them; a larger share
+    draws all that a smaller one does."""
+    at = bucket(f"shadow/{routing.salt}/", request_id)
+    return at < round(routing.shadow_share * BUCKETS)
 
 
 def arm_of(arm: events.Arm, routing: Routing) -> Arm:
@@ -108,13 +122,21 @@ def arm_of(arm: events.Arm, routing: Routing) -> Arm:
 
 
 def arms_of(routing: Routing) -> tuple[Arm, ...]:
-    """All arms and shadows of a record."""
+    """Who may be asked: all arms and shadows of a record."""
     return tuple(arm_of(arm, routing) for arm in (*routing.arms, *routing.shadows))
 
 
+def residents_of(routing: Routing) -> tuple[Arm, ...]:
+    """Who is kept in memory: all arms and shadows of a record, and who stands by."""
+    return (*arms_of(routing), *(arm_of(arm, routing) for arm in routing.standby))
+
+
 def champion_of(routing: Routing) -> Arm | None:
-    """The champion is the last arm: a challenger's range of traffic comes first."""
-    return arm_of(routing.arms[-1], routing) if routing.arms else None
+    """The version that a record names as its champion. Records of before name none: there it is
+    the last arm, since a challenger's range of traffic comes first."""
+    if routing.champion is None:
+        return arm_of(routing.arms[-1], routing) if routing.arms else None
+    return next((arm for arm in residents_of(routing) if arm.version == routing.champion), None)
 
 
 def pinned_champion(routing: Routing) -> Champion | None:

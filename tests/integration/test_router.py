@@ -85,8 +85,16 @@ def test_a_swap_under_load_fails_no_request_and_gives_no_answer_of_another_versi
         assert reply.label == expected.output
         assert reply.confidence == pytest.approx(expected.confidence, abs=1e-3)
     assert {reply.version for _, reply in replies} == {1, 2}
-    logged = served.topics.read("inferences", served.model)
-    live = [event for event in logged if event["role"] == "live"]
+
+    def log() -> list[Any]:
+        return served.topics.read("inferences", served.model)
+
+    def is_live(event: Any) -> bool:
+        return bool(event["role"] == "live")
+
+    until(lambda: sum(map(is_live, log())) >= len(replies))
+    logged = until(lambda: log() if not all(map(is_live, log())) else None)
+    live = [event for event in logged if is_live(event)]
     assert len(live) == len(replies)
     assert {e["request_id"]: (e["version"], e["epoch"], e["output"]) for e in live} == {
         reply.request_id: (reply.version, reply.epoch, reply.label) for _, reply in replies

@@ -16,7 +16,7 @@ import pytest
 from driftgate import system_clock
 from driftgate.bus import Record
 from driftgate.bus_memory import MemoryBus
-from driftgate.client import Client, Route
+from driftgate.client import Client
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, Arm, Routing, Tick
@@ -404,13 +404,33 @@ def test_a_request_that_the_router_would_refuse_is_refused(
     assert [word for word in words if word not in str(told.value)] == []
 
 
-def test_a_route_is_reported_with_its_answer(bus: MemoryBus, client: Client) -> None:
-    publish(bus, ROUTING)
-    found = client.route("triage", "r", "ana")
-    assert isinstance(found, Route)
-    client.inference(
-        "triage", found.version, "x", "y", epoch=found.epoch, propensity=found.propensity
-    )
-    (answer,) = sent(bus, "inferences")
-    assert (answer["version"], answer["epoch"]) == (found.version, 4)
-    assert answer["propensity"] in {0.05, 0.95}
+def test_the_heard_answer_and_the_unheard_ones_are_reported_in_a_call_each(
+    bus: MemoryBus, client: Client
+) -> None:
+    publish(bus, replace(ROUTING, shadows=(arm(2), arm(1))))
+    found = client.route("triage", "r", "ana", {"language": "es"})
+    client.report(found, "x", "y", 0.9, latency_ms=7.0, time=NOW)
+    for shadow in found.shadows:
+        client.report(found, "x", "z", 0.8, by=shadow, time=NOW)
+    heard, unheard = sorted(sent(bus, "inferences"), key=lambda event: event["role"])
+    assert (heard["role"], unheard["role"]) == ("live", "shadow")
+    assert {heard["version"], unheard["version"]} == {1, 2}
+    for event, version in ((heard, found), (unheard, found.shadows[0])):
+        assert (event["request_id"], event["subject"]) == ("r", "ana")
+        assert (event["slices"], event["epoch"], event["time"]) == ({"language": "es"}, 4, NOW)
+        assert (event["version"], event["digest"]) == (version.version, version.digest)
+        assert (event["base"], event["task"]) == (version.base, version.task)
+        assert event["propensity"] == version.propensity
+    assert heard["propensity"] + unheard["propensity"] == 1
+    assert found.champion == 1
+
+
+def test_an_answer_of_a_version_that_was_not_asked_is_refused(
+    bus: MemoryBus, client: Client
+) -> None:
+    publish(bus, replace(ROUTING, shadow_share=0.0))
+    found = client.route("triage", "r")
+    other = replace(client.route("triage", "r2"), version=7)
+    with pytest.raises(BadInput, match=r"by: got 7, expected one of the route's shadows, \[\]"):
+        client.report(found, "x", "z", by=other)
+    assert sent(bus, "inferences") == []

@@ -23,6 +23,7 @@ from driftgate import files
 from driftgate.artifacts import digest_of
 from driftgate.codec import Codec
 from driftgate.config import Settings
+from driftgate.engines import Prediction
 from driftgate.errors import ArtifactsUnavailable, BusUnavailable
 from services.router import loading
 
@@ -257,7 +258,6 @@ def test_the_file_of_an_older_release_is_read(world: World) -> None:
     arm = world.arm(1, 10_000)
     record = world.record(4, [arm])
     assert arm.keys() == {"version", "digest", "adapter_uri", "weight"}
-    world.state.mkdir()
     world.kept.write_text(json.dumps([record], sort_keys=True, separators=(",", ":")))
     world.follower.recall()
     assert world.epoch() == 4
@@ -571,3 +571,75 @@ def test_artifacts_that_stay_away_are_told_as_a_refusal_and_tried_further(
     until(serving_is_told)
     assert world.epoch() == 2
     assert not world.read("routing.acks")[-1]["retrying"]
+
+
+# ---------------------------------------------------------------- going back, and warming up
+
+
+def test_going_back_to_a_version_that_stands_by_loads_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = world.arm(1), world.arm(2)
+    world.route(1, [one | {"weight": 10_000}])
+    world.route(2, [two | {"weight": 10_000}], standby=[one], champion=2)
+    assert world.engine.resident() == {one["digest"], two["digest"]}
+    assert one["digest"] in world.read("routing.acks")[-1]["digests"]
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("nothing is to be loaded or fetched")
+
+    monkeypatch.setattr(world.engine, "load", never)
+    monkeypatch.setattr(world.artifacts, "get_folder", never)
+    world.route(3, [one | {"weight": 10_000}], champion=1)
+    assert world.acks()[-1] == (3, "serving")
+    assert world.versions.snapshot[MODEL].routing.arms[0].version == 1
+    assert world.engine.resident() == {one["digest"]}
+
+
+def test_the_files_of_who_stands_by_stay_for_the_next_start(world: World) -> None:
+    one, two = world.arm(1), world.arm(2, 10_000)
+    world.route(1, [two], standby=[one])
+    assert fetched(world) == {world.repo, one["digest"], two["digest"]}
+    world.start()
+    world.follower.recall()
+    assert world.engine.resident() == {one["digest"], two["digest"]}
+
+
+def test_a_version_answers_once_before_its_epoch_is_served(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    two = world.arm(2, 10_000)
+    world.engine.poison = {two["digest"]}
+    world.route(2, [two])
+    assert world.acks() == [(1, "serving"), (2, "refused")]
+    reason = world.read("routing.acks")[-1]["reason"]
+    assert reason == "version 2: RuntimeError: index out of range in self"
+    assert world.epoch() == 1
+    assert two["digest"] not in world.engine.resident()
+    world.engine.poison = set()
+    world.route(3, [two])
+    assert world.acks()[-1] == (3, "serving")
+
+
+@pytest.mark.parametrize("wrong", ["confidence", "similarity"])
+def test_a_version_that_answers_with_nan_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    numbers = {"confidence": 0.5, "similarity": 0.5} | {wrong: float("nan")}
+
+    def odd(asked: Any) -> Any:
+        said = Prediction("a", numbers["confidence"], {"similarity": numbers["similarity"]}, 1)
+        return {digest: [said] * len(texts) for digest, texts in asked.items()}
+
+    monkeypatch.setattr(world.engine, "predict_many", odd)
+    world.route(2, [world.arm(2, 10_000)])
+    assert world.acks()[-1] == (2, "refused")
+    assert wrong in world.read("routing.acks")[-1]["reason"]
+
+
+def test_a_router_that_ends_is_not_ready_whatever_it_serves(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    assert world.health.ready
+    world.follower.end()
+    world.route(2, [world.arm(2, 10_000)])
+    assert not world.health.ready

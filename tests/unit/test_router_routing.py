@@ -11,7 +11,15 @@ import pytest
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, Arm, Routing
 from driftgate.model_repo import Data
-from driftgate.routing import NotServed, choose, pick
+from driftgate.routing import (
+    NotServed,
+    champion_of,
+    choose,
+    contradiction,
+    pick,
+    pinned_champion,
+    residents_of,
+)
 from driftgate.routing import check as check_routing
 from services.router.requests import MAX_TEXT, Request, check
 
@@ -97,6 +105,9 @@ def test_outside_its_scope_a_model_does_not_answer() -> None:
         ({"arms": (arm(2, -1), arm(1, 10_001))}, "weights of at least 0"),
         ({"arms": ()}, "arms"),
         ({"sticky_by": "cookie"}, "sticky_by: got 'cookie'"),
+        ({"shadow_share": 1.5}, "shadow_share: got 1.5, expected a number from 0 to 1"),
+        ({"shadow_share": float("nan")}, "shadow_share: got nan"),
+        ({"champion": 7}, r"champion: got 7, expected one of versions \[1, 2\]"),
     ],
 )
 def test_a_record_that_cannot_be_routed_by_is_refused(
@@ -110,6 +121,47 @@ def test_a_record_that_cannot_be_routed_by_is_refused(
 def test_an_unknown_model_is_named_with_the_nearest() -> None:
     with pytest.raises(NotServed, match="did you mean 'support-triage'"):
         pick({"support-triage": 1}, "support-triag")
+
+
+# ---------------------------------------------------------------- champion, standby, shadow share
+
+
+def test_the_champion_is_who_is_named_and_in_old_records_the_last_arm() -> None:
+    old, named = champion_of(routing()), champion_of(routing(champion=2))
+    assert old is not None and named is not None
+    assert (old.version, named.version) == (1, 2)
+    pinned = pinned_champion(routing(champion=3, standby=(arm(3),)))
+    assert pinned is not None
+    assert (pinned.version, pinned.digest) == (3, "d3")
+
+
+def test_who_stands_by_is_never_asked() -> None:
+    record = routing(standby=(arm(3),))
+    for n in range(500):
+        choice = choose(record, f"r{n}", f"s{n}", {})
+        assert 3 not in {a.version for a in (choice.live, *choice.shadows)}
+    assert {a.version for a in residents_of(record)} == {1, 2, 3}
+
+
+def test_shadows_answer_their_share_of_the_requests_whoever_is_heard() -> None:
+    requests = [f"r{n}" for n in range(10_000)]
+    some = routing(shadow_share=0.1, arms=(arm(2, 5000), arm(1, 5000)), sticky_by="request_id")
+    choices = {r: choose(some, r, "", {}) for r in requests}
+    drawn = {r for r, choice in choices.items() if choice.shadows}
+    assert 900 < len(drawn) < 1100
+    heard = Counter(choices[r].live.version for r in drawn)
+    assert 0.4 < heard[1] / len(drawn) < 0.6  # as the draw is not the one of the arms
+    more = routing(shadow_share=0.3)
+    assert drawn <= {r for r in requests if choose(more, r, "", {}).shadows}
+    assert not any(choose(routing(shadow_share=0.0), r, "", {}).shadows for r in requests)
+    assert all(choose(routing(), r, "", {}).shadows for r in requests)
+
+
+def test_what_a_newer_record_adds_is_no_contradiction() -> None:
+    """A router of before does not know it, and must go on."""
+    newer = routing(champion=1, standby=(arm(3),), shadow_share=0.5)
+    assert contradiction(routing(), newer) == ""
+    assert "arms" in contradiction(routing(), replace(newer, arms=(arm(1, 10_000),)))
 
 
 NOW = 1_800_000_000_000

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0crouter.proto\x12\x13\x64riftgate.router.v1\"\xb0\x01\n\x0cRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12=\n\x06slices\x18\x04 \x03(\x0b\x32-.driftgate.router.v1.RouteRequest.SlicesEntry\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8a\x01\n\nRouteReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x64\x61pter_uri\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\npropensity\x18\x06 \x01(\x01\x12\x0f\n\x07shadows\x18\x07 \x03(\x05\"\xd3\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12?\n\x06slices\x18\x05 \x03(\x0b\x32/.driftgate.router.v1.PredictRequest.SlicesEntry\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x0cPredictReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x32\xa8\x01\n\x06Router\x12K\n\x05Route\x12!.driftgate.router.v1.RouteRequest\x1a\x1f.driftgate.router.v1.RouteReply\x12Q\n\x07Predict\x12#.driftgate.router.v1.PredictRequest\x1a!.driftgate.router.v1.PredictReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0crouter.proto\x12\x13\x64riftgate.router.v1\"\xb0\x01\n\x0cRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12=\n\x06slices\x18\x04 \x03(\x0b\x32-.driftgate.router.v1.RouteRequest.SlicesEntry\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfc\x01\n\nRouteReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x64\x61pter_uri\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\npropensity\x18\x06 \x01(\x01\x12\x0f\n\x07shadows\x18\x07 \x03(\x05\x12\x0c\n\x04\x62\x61se\x18\x08 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\t \x01(\t\x12\x0c\n\x04task\x18\n \x01(\t\x12\x10\n\x08\x63hampion\x18\x0b \x01(\x05\x12-\n\x0bshadow_arms\x18\x0c \x03(\x0b\x32\x18.driftgate.router.v1.Arm\"\x80\x01\n\x03\x41rm\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x64\x61pter_uri\x18\x03 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x04 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x05 \x01(\t\x12\x0c\n\x04task\x18\x06 \x01(\t\x12\x12\n\npropensity\x18\x07 \x01(\x01\"\xe9\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12?\n\x06slices\x18\x05 \x03(\x0b\x32/.driftgate.router.v1.PredictRequest.SlicesEntry\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03\x12\x14\n\x0cwait_for_log\x18\x07 \x01(\x08\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x0cPredictReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x32\xa8\x01\n\x06Router\x12K\n\x05Route\x12!.driftgate.router.v1.RouteRequest\x1a\x1f.driftgate.router.v1.RouteReply\x12Q\n\x07Predict\x12#.driftgate.router.v1.PredictRequest\x1a!.driftgate.router.v1.PredictReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,13 +40,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTEREQUEST_SLICESENTRY']._serialized_start=169
   _globals['_ROUTEREQUEST_SLICESENTRY']._serialized_end=214
   _globals['_ROUTEREPLY']._serialized_start=217
-  _globals['_ROUTEREPLY']._serialized_end=355
-  _globals['_PREDICTREQUEST']._serialized_start=358
-  _globals['_PREDICTREQUEST']._serialized_end=569
+  _globals['_ROUTEREPLY']._serialized_end=469
+  _globals['_ARM']._serialized_start=472
+  _globals['_ARM']._serialized_end=600
+  _globals['_PREDICTREQUEST']._serialized_start=603
+  _globals['_PREDICTREQUEST']._serialized_end=836
   _globals['_PREDICTREQUEST_SLICESENTRY']._serialized_start=169
   _globals['_PREDICTREQUEST_SLICESENTRY']._serialized_end=214
-  _globals['_PREDICTREPLY']._serialized_start=571
-  _globals['_PREDICTREPLY']._serialized_end=688
-  _globals['_ROUTER']._serialized_start=691
-  _globals['_ROUTER']._serialized_end=859
+  _globals['_PREDICTREPLY']._serialized_start=838
+  _globals['_PREDICTREPLY']._serialized_end=955
+  _globals['_ROUTER']._serialized_start=958
+  _globals['_ROUTER']._serialized_end=1126
 # @@protoc_insertion_point(module_scope)

@@ -2,7 +2,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -26,7 +26,7 @@ class RouteRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., request_id: _Optional[str] = ..., subject: _Optional[str] = ..., slices: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class RouteReply(_message.Message):
-    __slots__ = ("request_id", "version", "digest", "adapter_uri", "epoch", "propensity", "shadows")
+    __slots__ = ("request_id", "version", "digest", "adapter_uri", "epoch", "propensity", "shadows", "base", "base_digest", "task", "champion", "shadow_arms")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,11 @@ class RouteReply(_message.Message):
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     SHADOWS_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    CHAMPION_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_ARMS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     version: int
     digest: str
@@ -41,10 +46,33 @@ class RouteReply(_message.Message):
     epoch: int
     propensity: float
     shadows: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, request_id: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., adapter_uri: _Optional[str] = ..., epoch: _Optional[int] = ..., propensity: _Optional[float] = ..., shadows: _Optional[_Iterable[int]] = ...) -> None: ...
+    base: str
+    base_digest: str
+    task: str
+    champion: int
+    shadow_arms: _containers.RepeatedCompositeFieldContainer[Arm]
+    def __init__(self, request_id: _Optional[str] = ..., version: _Optional[int] = ..., digest: _Optional[str] = ..., adapter_uri: _Optional[str] = ..., epoch: _Optional[int] = ..., propensity: _Optional[float] = ..., shadows: _Optional[_Iterable[int]] = ..., base: _Optional[str] = ..., base_digest: _Optional[str] = ..., task: _Optional[str] = ..., champion: _Optional[int] = ..., shadow_arms: _Optional[_Iterable[_Union[Arm, _Mapping]]] = ...) -> None: ...
+
+class Arm(_message.Message):
+    __slots__ = ("version", "digest", "adapter_uri", "base", "base_digest", "task", "propensity")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_URI_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    digest: str
+    adapter_uri: str
+    base: str
+    base_digest: str
+    task: str
+    propensity: float
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., adapter_uri: _Optional[str] = ..., base: _Optional[str] = ..., base_digest: _Optional[str] = ..., task: _Optional[str] = ..., propensity: _Optional[float] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
-    __slots__ = ("model", "text", "request_id", "subject", "slices", "time_ms")
+    __slots__ = ("model", "text", "request_id", "subject", "slices", "time_ms", "wait_for_log")
     class SlicesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -58,13 +86,15 @@ class PredictRequest(_message.Message):
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     SLICES_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FOR_LOG_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: str
     request_id: str
     subject: str
     slices: _containers.ScalarMap[str, str]
     time_ms: int
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ..., request_id: _Optional[str] = ..., subject: _Optional[str] = ..., slices: _Optional[_Mapping[str, str]] = ..., time_ms: _Optional[int] = ...) -> None: ...
+    wait_for_log: bool
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ..., request_id: _Optional[str] = ..., subject: _Optional[str] = ..., slices: _Optional[_Mapping[str, str]] = ..., time_ms: _Optional[int] = ..., wait_for_log: _Optional[bool] = ...) -> None: ...
 
 class PredictReply(_message.Message):
     __slots__ = ("request_id", "label", "confidence", "version", "digest", "epoch")

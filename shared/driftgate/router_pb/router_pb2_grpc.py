@@ -57,7 +57,8 @@ class RouterServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Predict(self, request, context):
-        """The answer of the version that serves this request. It is logged before it is returned.
+        """The answer of the version that serves this request. Before it is returned it is logged so that
+        a crash cannot lose it; it is on Kafka a moment later, or once Kafka is back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

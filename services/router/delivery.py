@@ -1,0 +1,237 @@
+"""From the spool to Kafka: a thread that sends what is in the spool, in order, and removes it once
+Kafka has acknowledged it. An outage is waited for; a process that is killed leaves the rest to its
+successor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Condition, Event, Thread
+from time import monotonic, sleep
+
+from driftgate import metrics
+from driftgate.bus import Producer
+from driftgate.errors import BusGaveUp, BusRefused, BusUnavailable, Retriable
+from driftgate.health import Log
+from driftgate.runtime.backoff import Backoff
+from services.router.spool import Encoded, Spool
+
+# Records sent at once: some 500 KB.
+ROUND = 500
+# So long records wait for company before they are sent, s: work for one record costs as much as
+# for ten, and it is taken from the requests that come meanwhile.
+LINGER_SECONDS = 0.01
+# What is not acknowledged after this time tells that Kafka is away, s.
+AWAY_SECONDS = 2.0
+# Pause between two tries of a router that ends, s.
+PAUSE_SECONDS = 0.1
+# The client tries for so long, a week, s. While it tries itself it doubles nothing.
+GIVE_UP_SECONDS = 7 * 86_400.0
+
+
+@dataclass
+class Round:
+    """Records that Kafka was sent at once and has not acknowledged yet.
+
+    Attributes:
+        begun: s of a monotonic clock.
+        last: place of the last of them that is from the spool.
+        direct: who waits for those that are not.
+    """
+
+    begun: float
+    last: int
+    direct: list[Future[None]]
+
+
+@dataclass
+class Delivery:
+    """What goes to Kafka. `run` belongs to one thread, all else to any.
+
+    Attributes:
+        connect: makes a producer that tries for `GIVE_UP_SECONDS`, without asking Kafka anything.
+    """
+
+    spool: Spool
+    connect: Callable[[], Producer]
+    log: Log
+    _producer: Producer | None = None
+    _round: Round | None = None
+    _gave_up: bool = False
+    _appended: int = field(init=False)
+    _delivered: int = field(init=False)
+    _direct: list[tuple[Sequence[Encoded], Future[None]]] = field(default_factory=list)
+    _awaited: list[tuple[int, Future[None]]] = field(default_factory=list)
+    _changed: Condition = field(default_factory=Condition)
+    _ending: Event = field(default_factory=Event)
+    _end_by: float = 0.0
+    _thread: Thread | None = None
+
+    def __post_init__(self) -> None:
+        self._appended, waiting = self.spool.last(), self.spool.count()
+        self._delivered = self._appended - waiting
+        metrics.SPOOLED.set(waiting)
+
+    def start(self) -> None:
+        """In a thread that no ending process waits for."""
+        self._thread = Thread(target=self.run, name="delivery", daemon=True)
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Ends the thread once all is delivered, or after that time: the rest stays in the spool
+        for the next start."""
+        self._end_by = monotonic() + seconds
+        self._ending.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def appended(self, place: int) -> None:
+        """There is something in the spool, up to a place."""
+        with self._changed:
+            self._appended = max(self._appended, place)
+            self._changed.notify_all()
+
+    def acknowledged(self, place: int) -> Future[None]:
+        """Done once Kafka has acknowledged all up to a place of the spool."""
+        done: Future[None] = Future()
+        with self._changed:
+            if place > self._delivered:
+                self._awaited.append((place, done))
+                return done
+        done.set_result(None)
+        return done
+
+    @property
+    def away(self) -> bool:
+        """Whether Kafka did not take what it was sent last, or takes long to acknowledge it."""
+        under_way = self._round
+        return self._gave_up or (
+            under_way is not None and monotonic() - under_way.begun > AWAY_SECONDS
+        )
+
+    def send_past_spool(self, records: Sequence[Encoded]) -> None:
+        """For what the spool cannot take: returns once Kafka has acknowledged it.
+
+        Raises:
+            BusUnavailable: Kafka is away. Whether the records arrived is not known.
+        """
+        if self.away:
+            raise BusUnavailable("Kafka is away")
+        done: Future[None] = Future()
+        with self._changed:
+            self._direct.append((records, done))
+            self._changed.notify_all()
+        try:
+            done.result(AWAY_SECONDS)
+        except TimeoutError:
+            raise BusUnavailable(f"no acknowledgement in {AWAY_SECONDS:g} s") from None
+
+    def run(self) -> None:
+        """Until `stop`, and all is delivered or time is up."""
+        backoff = Backoff()
+        while not (self._ending.is_set() and (self._idle() or monotonic() >= self._end_by)):
+            try:
+                self.wait()
+                self.deliver()
+                backoff.forget("delivery")
+            except Retriable as error:
+                metrics.RETRIES.labels(type(error).__name__).inc()
+                self.log.warning("answers wait for Kafka", error=str(error))
+                self._pause(backoff.next("delivery"))
+            except Exception as error:  # noqa: BLE001 - a thread that ends would keep all answers
+                self.log.error("delivery failed", error=repr(error))
+                self._pause(backoff.next("delivery"))
+
+    def wait(self) -> None:
+        """Until there is something to send, and a moment for its company."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._idle() or self._ending.is_set())
+        self._ending.wait(LINGER_SECONDS)
+
+    def _pause(self, seconds: float) -> None:
+        """No longer than `PAUSE_SECONDS` once the thread is to end."""
+        if self._ending.wait(seconds):
+            sleep(PAUSE_SECONDS)
+
+    def deliver(self) -> None:
+        """One round: sends what is there, waits for Kafka, removes it from the spool.
+
+        Raises:
+            BusUnavailable: Kafka has not acknowledged it yet. The next round waits on, or sends it
+                again where the client has given up.
+            SpoolFull: the disk cannot note that it was. It is not sent again by this process.
+        """
+        if self._round is None and not self._begin():
+            return
+        assert self._producer is not None
+        try:
+            self._producer.flush()
+        except BusGaveUp as error:
+            self._give_up(error)
+            raise
+        except BusRefused as error:
+            self._refused(error)
+        self._end()
+
+    def _idle(self) -> bool:
+        return self._round is None and not self._direct and self._appended <= self._delivered
+
+    def _begin(self) -> bool:
+        """Hands what is there to the client; whether there is anything."""
+        records = self.spool.after(self._delivered, ROUND)
+        with self._changed:
+            direct, self._direct = self._direct, []
+        if not records and not direct:
+            return False
+        last = records[-1].place if records else self._delivered
+        self._round = Round(monotonic(), last, [done for _, done in direct])
+        try:
+            self._producer = self._producer or self.connect()
+            past = (record for some, _ in direct for record in some)
+            for record in (*(spooled[1:] for spooled in records), *past):
+                self._send(self._producer, *record)
+        except BusUnavailable as error:
+            self._give_up(error)
+            raise
+        return True
+
+    def _send(self, producer: Producer, topic: str, key: bytes | None, value: bytes | None) -> None:
+        try:
+            producer.send(topic, key, value)
+        except BusRefused as error:
+            self._refused(error)
+
+    def _refused(self, error: BusRefused) -> None:
+        """One record is wrong: to keep it would keep all that come after it."""
+        metrics.UNLOGGED.inc()
+        self.log.error("Kafka takes no such record", error=str(error))
+
+    def _give_up(self, error: BusUnavailable) -> None:
+        """The next round sends it again, by another producer."""
+        self._gave_up = True
+        producer, self._producer = self._producer, None
+        under_way, self._round = self._round, None
+        for done in under_way.direct if under_way is not None else ():
+            with suppress(InvalidStateError):  # who waited has gone
+                done.set_exception(error)
+        if producer is not None:
+            with suppress(Retriable):
+                producer.close()
+
+    def _end(self) -> None:
+        """All of the round is on Kafka."""
+        under_way, self._round, self._gave_up = self._round, None, False
+        assert under_way is not None
+        with self._changed:
+            self._delivered = max(self._delivered, under_way.last)
+            done = [future for place, future in self._awaited if place <= self._delivered]
+            self._awaited = [one for one in self._awaited if one[0] > self._delivered]
+            metrics.SPOOLED.set(self._appended - self._delivered)
+        for future in (*done, *under_way.direct):
+            with suppress(InvalidStateError):  # who waited has gone
+                future.set_result(None)
+        self.spool.remove(self._delivered)

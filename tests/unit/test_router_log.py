@@ -1,0 +1,270 @@
+"""Answers go out whether Kafka is there or not, and none that was given is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sqlite3
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from releasing import NOW, until
+from router_harness import World
+from test_router_serving import ask, refused, talk
+
+from driftgate import metrics
+from driftgate.bus_memory import MemoryBus, MemoryProducer
+from driftgate.errors import BadConfig, BusGaveUp, BusUnavailable
+from driftgate.health import log_for
+from services.router.delivery import Delivery
+from services.router.spool import Spool, SpoolFull
+
+LOG = log_for("router")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def logged(world: World) -> Tally[tuple[str, str]]:
+    return Tally((event["request_id"], event["role"]) for event in world.read("inferences"))
+
+
+def asks(count: int, first: int = 0) -> Callable[[Any, Any], Awaitable[None]]:
+    async def app(stub: Any, _: Any) -> None:
+        for n in range(first, first + count):
+            reply = await stub.Predict(ask(request_id=f"r{n}", time_ms=NOW + n, wait_for_log=False))
+            assert reply.request_id == f"r{n}"
+
+    return app
+
+
+def test_answers_go_out_while_kafka_is_away_and_are_replayed_in_order_with_their_times(
+    world: World,
+) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    world.bus.down = True
+    talk(world, asks(20))
+    world.bus.down = False
+    until(lambda: len(world.read("inferences")) == 20)
+    events = sorted(world.read("inferences"), key=lambda event: event["time"])
+    assert [event["time"] for event in events] == [NOW + n for n in range(20)]
+    for position, records in world.bus.logs.items():  # in order within each partition
+        if position.topic == "inferences":
+            times = [world.codec.decode("inferences", r.value)["time"] for r in records]
+            assert times == sorted(times)
+    until(lambda: world.spool.count() == 0)
+
+
+def test_what_a_killed_router_answered_its_successor_sends_once(world: World) -> None:
+    """Killed: nothing of the process is left but its folder."""
+    world.route(1, [world.arm(1, 10_000)])
+    world.bus.down = True
+    talk(world, asks(10))
+    assert world.spool.count() == 10
+    world.delivery.stop(0.0)
+    world.spool.close()
+    world.bus.down = False
+    reopened = Spool(world.state / "spool", 1, LOG)
+    successor = Delivery(reopened, world.bus.producer, LOG)
+    successor.deliver()
+    assert reopened.count() == 0
+    successor.deliver()
+    assert set(logged(world).values()) == {1}
+    assert len(logged(world)) == 10
+
+
+def test_a_place_is_never_given_twice(tmp_path: Path) -> None:
+    """A successor that began anew with them would take new answers for delivered ones."""
+    spool = Spool(tmp_path, 1, LOG)
+    first = spool.append([("t", b"k", b"v")])
+    spool.remove(first)
+    spool.close()
+    again = Spool(tmp_path, 1, LOG)
+    assert again.last() == first
+    assert again.append([("t", b"k", b"v")]) == first + 1
+
+
+def test_a_spool_that_is_full_takes_all_of_a_batch_or_nothing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1, LOG)
+    record = ("t", b"k", b"x" * 1000)
+    with pytest.raises(SpoolFull):
+        spool.append([record] * 2000)
+    assert spool.count() == 0
+    places = [spool.append([record] * 10) for _ in range(50)]
+    assert places == list(range(10, 510, 10))
+    with pytest.raises(SpoolFull):
+        spool.append([record] * 600)
+    assert spool.count() == 500
+    spool.remove(places[-1])
+    spool.append([record] * 500)
+    assert (tmp_path / "events.sqlite").stat().st_size <= 1_000_000
+
+
+def fill(world: World) -> None:
+    """Kafka is away, and the spool full."""
+    world.bus.down = True
+    for size in (3000, 300, 10):  # to the last byte
+        with pytest.raises(SpoolFull):
+            while True:
+                world.delivery.appended(world.spool.append([("t", b"k", b"x" * size)]))
+    until(lambda: world.delivery.away)
+
+
+def test_a_full_spool_refuses_so_that_an_app_asks_again(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    fill(world)
+
+    async def app(stub: Any, _: Any) -> None:
+        code, details = await refused(stub.Predict(ask(request_id="r", wait_for_log=False)))
+        assert code == grpc.StatusCode.UNAVAILABLE
+        assert "full" in details
+
+    talk(world, app)
+
+
+def test_a_full_spool_answers_all_the_same_where_it_sheds_and_counts_it(tmp_path: Path) -> None:
+    world = World(tmp_path, when_full="shed")
+    world.route(1, [world.arm(1, 10_000)])
+    fill(world)
+    before = metrics.UNLOGGED._value.get()
+    talk(world, asks(3))
+    assert metrics.UNLOGGED._value.get() == before + 3
+
+
+def test_where_the_disk_is_full_answers_wait_for_kafka_and_are_refused_without_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> int:
+        raise SpoolFull(str(OSError(errno.ENOSPC, "No space left on device")))
+
+    monkeypatch.setattr(world.spool, "append", full)
+    world.route(1, [world.arm(1, 10_000)])
+
+    async def app(stub: Any, channel: Any) -> None:
+        await asks(3)(stub, channel)
+        assert sum(logged(world).values()) == 3
+        world.bus.down = True
+        code, details = await refused(stub.Predict(ask(request_id="r9", wait_for_log=False)))
+        assert (code, "No space left" in details) == (grpc.StatusCode.UNAVAILABLE, True)
+
+    talk(world, app)
+
+
+class Flaky(MemoryProducer):
+    """Takes records, and acknowledges them when `acknowledges` says so."""
+
+    acknowledges: Iterator[Exception | None] = iter(())
+
+    def flush(self) -> None:
+        if error := next(self.acknowledges, None):
+            raise error
+
+
+def delivery_of(bus: MemoryBus, spool: Spool, *acknowledges: Exception | None) -> Delivery:
+    answers = iter(acknowledges)
+
+    def connect() -> Flaky:
+        producer = Flaky(bus)
+        producer.acknowledges = answers
+        return producer
+
+    return Delivery(spool, connect, LOG)
+
+
+def test_an_acknowledgement_that_comes_late_doubles_nothing(world: World, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "own", 1, LOG)
+    delivery = delivery_of(world.bus, spool, BusUnavailable("slow"), BusUnavailable("slow"))
+    spool.append([("inferences", b"a", b"1"), ("inferences", b"b", b"2")])
+    for _ in range(2):
+        with pytest.raises(BusUnavailable):
+            delivery.deliver()
+    assert spool.count() == 2
+    delivery.deliver()
+    assert spool.count() == 0
+    values = [record.value for record in world.bus.read_all(["inferences"])]
+    assert sorted(values) == [b"1", b"2"]
+
+
+def test_what_the_client_gave_up_is_sent_again(world: World, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "own", 1, LOG)
+    delivery = delivery_of(world.bus, spool, BusGaveUp("fatal"))
+    spool.append([("inferences", b"a", b"1")])
+    with pytest.raises(BusGaveUp):
+        delivery.deliver()
+    delivery.deliver()
+    assert spool.count() == 0
+    assert {record.value for record in world.bus.read_all(["inferences"])} == {b"1"}
+
+
+def test_a_record_that_kafka_never_takes_keeps_no_other(world: World, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "own", 64, LOG)
+    delivery = delivery_of(world.bus, spool)
+    spool.append([("inferences", b"a", b"x" * 11_000_000), ("inferences", b"b", b"2")])
+    before = metrics.UNLOGGED._value.get()
+    delivery.deliver()
+    assert metrics.UNLOGGED._value.get() == before + 1
+    assert [record.value for record in world.bus.read_all(["inferences"])] == [b"2"]
+
+
+def test_two_routers_do_not_share_a_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.router.spool.OPEN_SECONDS", 0.1)
+    spool = Spool(tmp_path, 1, LOG)
+    spool.append([("t", b"k", b"v")])
+    with pytest.raises(BadConfig, match=r"events\.sqlite.*locked"):
+        Spool(tmp_path, 1, LOG)
+
+
+def test_a_torn_file_is_set_aside_and_the_router_starts(tmp_path: Path) -> None:
+    (tmp_path / "events.sqlite").write_bytes(b"no database, but longer than a header is" * 99)
+    spool = Spool(tmp_path, 1, LOG)
+    assert spool.append([("t", b"k", b"v")]) == 1
+    assert (tmp_path / "events.sqlite.unreadable").exists()
+
+
+def test_others_cannot_read_what_people_wrote(tmp_path: Path) -> None:
+    Spool(tmp_path / "spool", 1, LOG)
+    assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
+
+
+def test_what_is_appended_is_synced(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1, LOG)
+    spool.remove(spool.append([("t", b"k", b"v")]))  # which is not
+    (level,) = spool._file.execute("PRAGMA synchronous").fetchone()
+    assert level == 2  # FULL
+    assert sqlite3.threadsafety == 3  # a connection may be shared
+
+
+def test_a_router_that_ends_while_kafka_is_away_leaves_the_rest_for_the_next_start(
+    world: World,
+) -> None:
+    world.bus.down = True
+    world.delivery.appended(world.spool.append([("inferences", b"k", b"v")]))
+    world.delivery.stop(0.3)
+    assert world.delivery._thread is not None
+    until(lambda: not world.delivery._thread.is_alive())
+    assert world.spool.count() == 1
+    world.bus.down = False
+    world.start()
+    until(lambda: world.spool.count() == 0)
+    assert [record.value for record in world.bus.read_all(["inferences"])] == [b"v"]
+
+
+def test_who_waits_for_the_log_is_answered_once_kafka_has_it(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2)])
+
+    async def app(stub: Any, _: Any) -> None:
+        world.bus.down = True
+        waiting = asyncio.ensure_future(stub.Predict(ask(request_id="waits")))
+        await stub.Predict(ask(request_id="does-not", wait_for_log=False))
+        assert not waiting.done()
+        world.bus.down = False
+        await waiting
+        assert {("waits", "live"), ("waits", "shadow")} <= set(logged(world))
+
+    talk(world, app)

@@ -1,0 +1,127 @@
+"""Shadows answer after the heard versions, and cost no request its time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from router_harness import MODEL, World
+from test_router_serving import ask, talk
+
+from driftgate import metrics
+from services.router import shadows as shadowing
+from services.router.shadows import ShadowQueue
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def shed() -> float:
+    return sum(
+        sample.value
+        for metric in metrics.SHADOWS_SHED.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["model"] == MODEL
+    )
+
+
+async def reached(found: Any) -> None:
+    """Until it is true."""
+    async with asyncio.timeout(20):
+        while not found():
+            await asyncio.sleep(0.01)
+
+
+def test_the_heard_answer_is_given_before_the_shadow_is_asked(world: World) -> None:
+    """A shadow that hangs keeps no answer; what it says is of the same request and time."""
+    slow, released = world.arm(2), Event()
+    world.route(1, [world.arm(1, 10_000)], [slow])
+    predict = world.engine.predict_many
+
+    def held_up(asked: Any) -> Any:
+        if slow["digest"] in asked:
+            assert released.wait(20)
+        return predict(asked)
+
+    world.engine.predict_many = held_up  # type: ignore[method-assign]
+
+    async def app(stub: Any, _: Any) -> None:
+        reply = await stub.Predict(ask(request_id="r", wait_for_log=False), timeout=20)
+        assert reply.version == 1
+        released.set()
+        await reached(lambda: len(world.read("inferences")) == 2)
+        heard, unheard = sorted(world.read("inferences"), key=lambda event: event["role"])
+        assert (unheard["role"], unheard["version"]) == ("shadow", 2)
+        for name in ("request_id", "time", "epoch", "input"):
+            assert heard[name] == unheard[name]
+
+    talk(world, app)
+
+
+def test_shadows_that_find_no_room_are_counted_and_every_answer_is_given(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadowing, "CAPACITY", 3)
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2)])
+    before = shed()
+
+    async def app(stub: Any, _: Any) -> None:
+        calls = (stub.Predict(ask(text=f"t{n}", wait_for_log=False)) for n in range(40))
+        assert len(await asyncio.gather(*calls)) == 40
+        await reached(lambda: len(world.read("inferences")) + shed() - before == 80)
+
+    talk(world, app)
+    assert shed() > before
+
+
+def test_the_shadow_of_a_version_that_has_left_is_counted(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2)
+    world.route(1, [one], [two])
+    before = shed()
+    predict = world.engine.predict_many
+
+    def leaves_meanwhile(asked: Any) -> Any:
+        world.engine.unload(two["digest"])
+        return predict(asked)
+
+    world.engine.predict_many = leaves_meanwhile  # type: ignore[method-assign]
+
+    async def app(stub: Any, _: Any) -> None:
+        await stub.Predict(ask(wait_for_log=False))
+        await reached(lambda: shed() == before + 1 and world.read("inferences"))
+
+    talk(world, app)
+    assert [event["role"] for event in world.read("inferences")] == ["live"]
+
+
+def test_requests_that_are_not_drawn_get_no_shadow(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2)], shadow_share=0.5)
+
+    async def app(stub: Any, _: Any) -> None:
+        await asyncio.gather(*(stub.Predict(ask(request_id=f"r{n}")) for n in range(100)))
+
+    talk(world, app)
+    roles = [event["role"] for event in world.read("inferences")]
+    assert roles.count("live") == 100
+    assert 30 < roles.count("shadow") < 70
+
+
+def test_while_requests_wait_shadows_get_their_share_of_the_time_and_no_more() -> None:
+    queue: ShadowQueue = ShadowQueue()
+    assert not queue.may_go(live_waits=False)
+    for _ in range(100):
+        queue.add(None)  # type: ignore[arg-type]
+    assert queue.may_go(live_waits=False)
+    assert not queue.may_go(live_waits=True)
+    spent = 0.0
+    for _ in range(1000):  # a second of heard answers, of 10 ms each
+        queue.earn(0.01)
+        if queue.may_go(live_waits=True):
+            queue.spend(0.03)
+            spent += 0.03
+    assert spent == pytest.approx(shadowing.SHARE * 10, rel=0.05)
