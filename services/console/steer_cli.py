@@ -3,7 +3,7 @@ what operators tell the promoter. Each waits for its answer; exit 1: nothing was
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -130,7 +130,10 @@ def quarantine(
     if chosen is None:
         raise BadConfig("quarantine: expected a VERSION")
     given = Order("quarantine", model, reason, state, command_id, chosen)
-    given.give({"digest": given.adapter()})
+    args = {}
+    with suppress(BadConfig):  # the promoter knows the adapters of versions that serve
+        args["digest"] = given.adapter()
+    given.give(args)
 
 
 @reports_errors

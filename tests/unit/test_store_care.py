@@ -119,7 +119,18 @@ def test_outcomes_stored_twice_before_are_once_after_the_upgrade(
     for migration in sorted(MIGRATIONS.glob("000*.sql")):
         (tmp_path / migration.name).write_bytes(migration.read_bytes())
     migrate(empty, tmp_path)
-    outcomes = [joined(feedback(f"r{n}"), inference()) for n in range(5)]
+    asked = (
+        "SELECT name FROM system.columns WHERE table = 'outcomes' AND database = currentDatabase()"
+    )
+    columns = {row["name"] for row in empty.query(asked)}
+    outcomes = [
+        {
+            name: value
+            for name, value in joined(feedback(f"r{n}"), inference()).items()
+            if name in columns
+        }
+        for n in range(5)
+    ]
     stored(empty, "outcomes", *outcomes, partition=1)
     stored(empty, "outcomes", *outcomes[:2], outcomes[0], partition=0)
     (last,) = stored(empty, "outcomes", outcomes[4], partition=1)
