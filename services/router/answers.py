@@ -12,7 +12,7 @@ from driftgate.engines import Engine, Prediction
 from driftgate.errors import Terminal
 from driftgate.events import Inference, Role, Routing
 from driftgate.features import features_of
-from driftgate.routing import Arm, Choice, NotServed, choose, pick
+from driftgate.routing import Arm, Choice, NotServed, choose, pick, sticky_key
 from services.router.requests import Request
 from services.router.snapshot import Served, Snapshot
 
@@ -20,13 +20,16 @@ from services.router.snapshot import Served, Snapshot
 class VersionFailed(Terminal):
     """A version could not compute an answer."""
 
-    def __init__(self, routing: Routing, version: int, role: Role, error: Exception) -> None:
+    def __init__(
+        self, routing: Routing, version: int, role: Role, error: Exception, key: str
+    ) -> None:
         super().__init__(
             f"{routing.model}@{version} cannot answer: {type(error).__name__}: {error}"
         )
         self.routing = routing
         self.version = version
         self.role = role
+        self.key = key
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,12 @@ class Routed:
     ask: Ask
     served: Served
     choice: Choice
+
+    @property
+    def key(self) -> str:
+        """What keeps its version."""
+        request = self.ask.request
+        return sticky_key(self.served.routing, request.request_id, request.subject)
 
     @property
     def first(self) -> tuple[Arm, ...]:
@@ -192,7 +201,7 @@ def logged(routed: Routed, arms: Sequence[Arm], said: Said, seconds: float) -> L
     for arm, one in zip(arms, said, strict=True):
         role: Role = "live" if arm is routed.choice.live else "shadow"
         if isinstance(one, Exception):
-            failed.append(VersionFailed(routed.served.routing, arm.version, role, one))
+            failed.append(VersionFailed(routed.served.routing, arm.version, role, one, routed.key))
         else:
             events.append(inference(routed, arm, role, one, seconds * 1000))
     return Logged(routed, tuple(events), tuple(failed))

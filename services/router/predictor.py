@@ -146,9 +146,11 @@ class Predictor:
         """Returns once the answers are logged, and counts them: see `AnswerLog.keep`."""
         events = [event for log in logs for event in log.events]
         place = await on(self._writer, self.answer_log.keep, events)
+        now = time.monotonic()
         for log in logs:
+            routing, key = log.routed.served.routing, log.routed.key
             for event in log.events:
-                self.counter.count(log.routed.served.routing, event.version, event.role)
+                self.counter.count(routing, event.version, event.role, key, now)
         return place
 
     async def settle_on_kafka(self, waiting: Waiting, one: Found, place: int) -> None:
@@ -197,10 +199,13 @@ class Predictor:
     def tell(self, failed: Iterable[VersionFailed]) -> None:
         """Counts what could not be computed, and logs it once a batch for each version."""
         told: dict[tuple[str, int, str], VersionFailed] = {}
+        now = time.monotonic()
         for error in failed:
             at_fault = (error.routing.model, error.version, error.role)
             metrics.FAILED.labels(*at_fault).inc()
-            self.counter.count(error.routing, error.version, error.role, failed=True)
+            self.counter.count(
+                error.routing, error.version, error.role, error.key, now, failed=True
+            )
             told.setdefault(at_fault, error)
         for (model, version, role), error in told.items():
             self.log.error(

@@ -1,6 +1,10 @@
 """What each version did since an epoch is served, and when that is told on `serving.counts`: at
 most every 250 ms when there are new errors, so that a broken version is noticed before anything is
-stored; else every 5 s while versions are being compared. Pure."""
+stored; else every 5 s while versions are being compared. Pure.
+
+Whoever keeps a version counts once a minute for each that answers, so that one who tries again and
+again has one voice.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from driftgate.routing import arms_of
 
 ERRORS_SECONDS = 0.25
 ANSWERS_SECONDS = 5.0
+ONCE_SECONDS = 60
 
 
 @dataclass
@@ -67,10 +72,22 @@ class Counter:
     router: str
     started: str
     _models: dict[str, EpochTally] = field(default_factory=dict)
+    _minute: int = -1
+    _counted: set[tuple[str, str, int, Role]] = field(default_factory=set)
 
-    def count(self, routing: Routing, version: int, role: Role, failed: bool = False) -> None:
-        """One answer, or one that could not be computed. Those of an epoch before the newest are
-        not counted any more."""
+    def count(
+        self,
+        routing: Routing,
+        version: int,
+        role: Role,
+        key: str,
+        now: float,
+        failed: bool = False,
+    ) -> None:
+        """One answer to who keeps a version by `key`, or one that could not be computed; `now` in s
+        of any clock. Those of an epoch before the newest are not counted any more."""
+        if self._again(routing.model, key, version, role, now):
+            return
         tally = self._models.get(routing.model)
         if tally is None or routing.epoch > tally.epoch:
             tally = self._models[routing.model] = EpochTally.of(routing)
@@ -86,6 +103,16 @@ class Counter:
                 one.shadow_answers += 1
             case _:
                 one.shadow_errors += 1
+
+    def _again(self, model: str, key: str, version: int, role: Role, now: float) -> bool:
+        """Whether it was counted in this minute."""
+        if self._minute != now // ONCE_SECONDS:
+            self._minute = int(now // ONCE_SECONDS)
+            self._counted.clear()
+        counted, one = self._counted, (model, key, version, role)
+        known = one in counted
+        counted.add(one)
+        return known
 
     def due(self, now: float, time: int) -> Iterator[ServingCounts]:
         """What is to be told by now. `now` in s of any clock, `time` the system's, ms."""

@@ -89,7 +89,7 @@ def choose(routing: Routing, request_id: str, subject: str, slices: Mapping[str,
                 f"slices[{name!r}]: got {shown(slices.get(name))}, expected {value!r}: "
                 f"{routing.model} answers only inside its scope"
             )
-    key = (subject or request_id) if routing.sticky_by == SUBJECT else request_id
+    key = sticky_key(routing, request_id, subject)
     at = owner((arm.weight for arm in routing.arms), bucket(routing.salt, key))
     live = routing.arms[at]
     beside = routing.shadows if is_shadowed(routing, request_id) else ()
@@ -105,6 +105,11 @@ def is_shadowed(routing: Routing, request_id: str) -> bool:
     draws all that a smaller one does."""
     at = bucket(f"shadow/{routing.salt}/", request_id)
     return at < round(routing.shadow_share * BUCKETS)
+
+
+def sticky_key(routing: Routing, request_id: str, subject: str) -> str:
+    """What keeps its version."""
+    return (subject or request_id) if routing.sticky_by == SUBJECT else request_id
 
 
 def arm_of(arm: events.Arm, routing: Routing) -> Arm:

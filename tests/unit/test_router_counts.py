@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from router_harness import CODEC, MODEL, World
 from test_router_serving import ask, refused, talk
 
 from driftgate.errors import BusUnavailable
-from driftgate.events import Arm, Routing
+from driftgate.events import Arm, Role, Routing
 from driftgate.runtime import Clock
 from services.router.counts_sender import CountsSender
 from services.router.serving_counts import Counter
@@ -35,6 +36,16 @@ def routing(epoch: int, *versions: int, shadows: tuple[int, ...] = ()) -> Routin
     )
 
 
+PEOPLE = itertools.count()
+
+
+def count(
+    counter: Counter, record: Routing, version: int, role: Role, failed: bool = False
+) -> None:
+    """An answer to somebody else each time."""
+    counter.count(record, version, role, f"c-{next(PEOPLE)}", 0.0, failed)
+
+
 def told(counter: Counter, now: float) -> list[tuple[int, list[tuple[int, int, int, int, int]]]]:
     return [
         (
@@ -48,12 +59,21 @@ def told(counter: Counter, now: float) -> list[tuple[int, list[tuple[int, int, i
     ]
 
 
+def test_one_who_tries_again_and_again_counts_once_a_minute() -> None:
+    counter, record = Counter("router-0", "p"), routing(1, 2, 1)
+    for now in (0.0, 1.0, 59.9, 60.0):
+        counter.count(record, 2, "live", "c-1", now, failed=True)
+    counter.count(record, 2, "live", "c-2", 60.0)
+    counter.count(record, 1, "shadow", "c-1", 60.0)
+    assert told(counter, 100.0) == [(1, [(2, 1, 2, 0, 0), (1, 0, 0, 1, 0)])]
+
+
 def test_an_error_is_told_within_a_quarter_of_a_second_and_no_oftener() -> None:
     counter, record = Counter("router-0", "p"), routing(1, 2, 1)
-    counter.count(record, 2, "live", failed=True)
+    count(counter, record, 2, "live", failed=True)
     assert told(counter, 100.0) == [(1, [(2, 0, 1, 0, 0), (1, 0, 0, 0, 0)])]
-    counter.count(record, 2, "live", failed=True)
-    counter.count(record, 1, "live")
+    count(counter, record, 2, "live", failed=True)
+    count(counter, record, 1, "live")
     assert told(counter, 100.2) == []
     assert told(counter, 100.25) == [(1, [(2, 0, 2, 0, 0), (1, 1, 0, 0, 0)])]
     assert told(counter, 200.0) == []  # nothing new
@@ -61,27 +81,27 @@ def test_an_error_is_told_within_a_quarter_of_a_second_and_no_oftener() -> None:
 
 def test_answers_are_told_every_five_seconds_while_versions_are_compared() -> None:
     counter, record = Counter("router-0", "p"), routing(1, 1, shadows=(2,))
-    counter.count(record, 1, "live")
-    counter.count(record, 2, "shadow")
+    count(counter, record, 1, "live")
+    count(counter, record, 2, "shadow")
     assert told(counter, 100.0) == [(1, [(1, 1, 0, 0, 0), (2, 0, 0, 1, 0)])]
-    counter.count(record, 1, "live")
+    count(counter, record, 1, "live")
     assert told(counter, 104.9) == []
     assert told(counter, 105.0) == [(1, [(1, 2, 0, 0, 0), (2, 0, 0, 1, 0)])]
 
 
 def test_where_one_version_answers_only_its_errors_are_told() -> None:
     counter, record = Counter("router-0", "p"), routing(1, 1)
-    counter.count(record, 1, "live")
+    count(counter, record, 1, "live")
     assert told(counter, 100.0) == []
-    counter.count(record, 1, "live", failed=True)
+    count(counter, record, 1, "live", failed=True)
     assert told(counter, 100.0) == [(1, [(1, 1, 1, 0, 0)])]
 
 
 def test_an_epoch_begins_at_zero_and_the_one_before_is_not_told_any_more() -> None:
     counter = Counter("router-0", "p")
-    counter.count(routing(1, 2, 1), 2, "live", failed=True)
-    counter.count(routing(2, 1), 1, "live", failed=True)
-    counter.count(routing(1, 2, 1), 2, "live", failed=True)  # was under way
+    count(counter, routing(1, 2, 1), 2, "live", failed=True)
+    count(counter, routing(2, 1), 1, "live", failed=True)
+    count(counter, routing(1, 2, 1), 2, "live", failed=True)  # was under way
     assert told(counter, 100.0) == [(2, [(1, 0, 1, 0, 0)])]
 
 
@@ -117,13 +137,13 @@ def test_a_router_counts_what_was_given_and_what_failed_heard_or_not(world: Worl
 
 def test_counts_that_cannot_be_sent_are_made_up_for_by_the_next(world: World) -> None:
     record = routing(1, 2, 1)
-    world.counter.count(record, 2, "live", failed=True)
+    count(world.counter, record, 2, "live", failed=True)
     counts = sender(world)
     world.bus.down = True
     with pytest.raises(BusUnavailable):
         counts.send()
     world.bus.down = False
-    world.counter.count(record, 2, "live", failed=True)
+    count(world.counter, record, 2, "live", failed=True)
     until(lambda: counts.send() or world.topics.read("serving.counts", "m"))
     (event,) = world.topics.read("serving.counts", "m")
     assert event["versions"][0]["errors"] == 2
