@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import runpy
+import shutil
 import signal
 import threading
 import time
@@ -24,13 +25,14 @@ from driftgate.codec import Codec
 from driftgate.events import DAY_MS, AuditEntry, Rollout, Routing
 from driftgate.labelled.reading import read
 from driftgate.labelled.rows import Row
+from driftgate.model_repo import MODEL_YAML
 from driftgate.store import Store
 from services.console.operators import new_command
 from services.console.orders import send
 from services.simulator.demo import EXAMPLE
-from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lengths import Calendar
 from services.simulator.play import Drill
+from services.simulator.profiles import BY_NAME, Mix, declare
 from services.simulator.schedule import build
 from services.simulator.session import Played, play
 from services.simulator.world import WEEK_MS, World
@@ -41,6 +43,8 @@ MODEL = "support-triage"
 WEEKS = 4
 # One calm week, then the shop of half a year later: a change that cannot be missed.
 CALM_WEEKS, LEAP_TO_WEEK = 1, 20
+# So short a world shows something only where people say much.
+PEOPLE = Mix((replace(BY_NAME["labels"], share=0.7, share_right=0.7),))
 DRILL = Drill(2, "shuffle-labels:language=es")
 
 
@@ -79,13 +83,16 @@ def played_on(folder: Path, watch: Callable[[StackConfig, int], None]) -> Run:
     config = StackConfig.on_free_ports(folder / "state", "world")
     local.up(config, progress=lambda _: None)
 
-    world = leaping_world(folder)
+    world, repo = leaping_world(folder), folder / "model-repo"
+    shutil.copytree(EXAMPLE / "evals", repo / "evals")
+    shutil.copy(EXAMPLE / MODEL_YAML, repo)
+    declare(repo, PEOPLE)
     played = play(
-        EXAMPLE,
+        repo,
         world,
         config.service_settings,
         folder / "report.html",
-        users=(FeedbackProfile(share=0.7),),
+        users=PEOPLE.users,
         seed=7,
         drills=[DRILL],
         console=Console(quiet=True),

@@ -50,6 +50,7 @@ def test_an_operator_sees_a_rollout_and_ends_it_once(
     promotion.topics.send("models", declared)
     (port,) = free_ports(1)
     promotion.start(HTTP_PORT=port)
+    promotion.tell("clock", promotion.ticked(promotion.begin))
     promotion.passes(1)
     promotion.acknowledged()
     promotion.passes(2)

@@ -64,8 +64,11 @@ def world(settings: Settings, kafka: KafkaBus, codec: Codec, database: str) -> I
 
 @pytest.fixture
 def run(stack: StackConfig, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The command, against that database. Nobody waits for the store: a test steps ingestion."""
+    """The command, against that database. Nobody waits for the store: a test steps ingestion. The
+    time is the machine's, whatever ticks other tests wrote."""
     monkeypatch.setattr(review_cli, "STORED_SECONDS", 0.0)
+    for module in (review_cli, feedback_cli):
+        monkeypatch.setattr(module, "now", lambda _: time.time_ns() // 1_000_000)
 
     def invoked(*words: str, typed: str = "") -> Result:
         environment = {
