@@ -117,10 +117,11 @@ class Harness(MemoryHarness):
             health=self.health,
         )
 
-    def declare(self, folder: Path) -> None:
+    def declare(self, folder: Path, more: str = "") -> None:
+        """`more`: lines at the end of model.yaml."""
         labels = ", ".join(sorted({message["label"] for message in messages()}))
         (folder / "evals").mkdir(parents=True)
-        (folder / "model.yaml").write_text(MODEL_YAML.replace("LABELS", labels))
+        (folder / "model.yaml").write_text(MODEL_YAML.replace("LABELS", labels) + more)
         (folder / "evals" / "regression.jsonl").write_text("")
         (folder / "evals" / "probes.yaml").write_text("")
         repo, uri = model_repo.publish(folder, self.artifacts)

@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from driftgate import metrics, model_repo
+from driftgate import feedback_check, feedback_seen, metrics, model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.codec import digest
 from driftgate.config import Settings
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadInput, Retriable
-from driftgate.events import Candidate, Model, RetrainRequest, Routing
+from driftgate.events import DAY_MS, Candidate, Model, RetrainRequest, Routing
 from driftgate.health import Health, Log
 from driftgate.routing import champion_of, pinned_champion
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
@@ -36,6 +36,8 @@ from services.trainer.rows import logged_rows, measured, seed_rows
 from services.trainer.worker import Done, Job, Step
 
 LONGEST_TRAINING_SECONDS = 3600.0
+# Feedback of so many days is held against the declared profile.
+FEEDBACK_DAYS = 28
 
 VersionRecord = Mapping[str, Any]
 """A version as its ref says it: `candidate`, `lineage`, `decision`."""
@@ -203,7 +205,19 @@ class Trainer:
         candidate = replace(candidate, run_uri=self.artifacts.put_json(manifest))
         card = cards.model_card(candidate, config, request.task, told)
         candidate = replace(candidate, model_card_uri=self.artifacts.put(card.encode()))
-        return record(request, pool, candidate, told, done)
+        against = self.feedback_warnings(request)
+        if against:
+            self.log.warning("feedback is not as declared", version=name, findings=against)
+        return record(request, pool, candidate, told, done, against)
+
+    def feedback_warnings(self, request: TrainingRequest) -> list[str]:
+        """What speaks against the feedback profile that the model repo declares."""
+        event, feedback = request.event, request.repo.config.feedback
+        until = event.time - feedback.settled_ms
+        since = until - FEEDBACK_DAYS * DAY_MS
+        seen = feedback_seen.read(self.store, event.model, since, until, feedback.settled_ms)
+        against = feedback_check.warnings(feedback_check.check(feedback.profile, seen))
+        return [f"{one.about}: {one.saw}; {one.instead}" for one in against]
 
     def checkpoint(self, event: RetrainRequest) -> Path:
         """Where a killed training of this request goes on."""
@@ -291,6 +305,7 @@ def record(
     candidate: Candidate,
     told: Mapping[str, Any],
     done: Done,
+    against: Sequence[str],
 ) -> VersionRecord:
     """What the ref of a version says."""
     return {
@@ -312,20 +327,24 @@ def record(
                 "parent": request.parent,
                 "losses": list(done.losses),
                 **{key: told[key] for key in ("train", "test", "left_out", "split")},
+                "feedback_warnings": list(against),
             },
-            "words": summary(candidate, request.task, told),
+            "words": summary(candidate, request.task, told, against),
         },
     }
 
 
-def summary(candidate: Candidate, task: Task, told: Mapping[str, Any]) -> str:
+def summary(
+    candidate: Candidate, task: Task, told: Mapping[str, Any], against: Sequence[str]
+) -> str:
     """The decision, for people."""
     train, split = told["train"], told["split"]
     drill = f", with a rehearsed fault ({candidate.drill})" if candidate.drill else ""
     strata = f"{len(train[task.strata])} {task.strata}"
+    warned = f"; feedback is not as declared: {'; '.join(against)}" if against else ""
     left_out = ", ".join(f"{count} {why}" for why, count in sorted(told["left_out"].items()))
     return (
         f"{candidate.model}@{candidate.version} was trained for {candidate.reason}{drill} "
         f"on {train['rows']} rows ({split['replayed']} replayed) of {strata}, "
-        f"{candidate.test_rows} held out; left out: {left_out or 'none'}"
+        f"{candidate.test_rows} held out; left out: {left_out or 'none'}{warned}"
     )

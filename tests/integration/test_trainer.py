@@ -163,6 +163,18 @@ def test_a_refresh_learns_from_the_labelled_live_answers(harness: Harness, tmp_p
     assert f"{MODEL}@2 was trained for drift" in entries[1].words
 
 
+def test_feedback_that_is_not_as_declared_is_told_with_the_version(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.live(until=LATER)  # everybody names a label
+    for name, warns in (("labels", False), ("thumbs", True)):
+        harness.declare(tmp_path / name, f"feedback: {{profile: [{name}]}}\n")
+        harness.ask(f"support:drift:{name}", reason="drift", time=LATER, seed_uri=harness.seed())
+        entry = harness.read("audit")[-1]
+        assert ("feedback is not as declared: kinds" in entry.words) == warns
+        assert bool(json.loads(entry.result)["feedback_warnings"]) == warns
+
+
 def test_the_order_in_which_answers_were_stored_changes_nothing(
     harness: Harness, tmp_path: Path
 ) -> None:
