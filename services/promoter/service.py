@@ -164,6 +164,8 @@ class Promoter:
         self.health.heartbeat(activity=activity(views[events.Rollout].values()))
         if any(isinstance(event, events.Rollout) for event in sent):
             self.keep_repos(views)
+            states = views[events.Rollout].values()
+            self.evidence.keep(frozenset(state.model for state in states if on_trial(state)))
 
     def keep_repos(self, views: Views) -> None:
         """Those that a state names; the others are forgotten."""
