@@ -1,10 +1,11 @@
-"""How long rows are kept: `data.keep_days` of each model.yaml, as TTLs of the tables."""
+"""How long rows are kept: `data.keep_days` of each model.yaml, as TTLs of the tables. Counts, of
+which the newest says all, are kept for a week."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from driftgate.events import Feedback, Inference, Outcome
+from driftgate.events import Feedback, Inference, Outcome, ServingCounts
 from driftgate.model_repo import ModelYaml
 from driftgate.sql import quoted
 from driftgate.store import Store
@@ -12,6 +13,7 @@ from services.ingest_logger.rows import DEAD_LETTERS, table_name
 
 KEPT_BY_MODEL = [table_name(kind.TOPIC) for kind in (Inference, Feedback, Outcome)]
 DEAD_LETTER_DAYS = 90
+COUNTS, COUNTS_DAYS = table_name(ServingCounts.TOPIC), 7
 
 # As ClickHouse itself writes a table's TTLs, so that what is in force can be compared.
 IN_FORCE = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()"
@@ -24,7 +26,9 @@ def ttls(models: Mapping[str, ModelYaml]) -> dict[str, str]:
         for model, config in sorted(models.items())
     )
     dead = f"toDateTime(first_seen) + toIntervalDay({DEAD_LETTER_DAYS})"
-    return (dict.fromkeys(KEPT_BY_MODEL, by_model) if models else {}) | {DEAD_LETTERS: dead}
+    counts = f"toDateTime(time) + toIntervalDay({COUNTS_DAYS})"
+    named = dict.fromkeys(KEPT_BY_MODEL, by_model) if models else {}
+    return named | {DEAD_LETTERS: dead, COUNTS: counts}
 
 
 def ttl_statements(models: Mapping[str, ModelYaml]) -> list[str]:

@@ -2,8 +2,8 @@
 most every 250 ms when there are new errors, so that a broken version is noticed before anything is
 stored; else every 5 s while versions are being compared. Pure.
 
-Whoever keeps a version counts once a minute for each that answers, so that one who tries again and
-again has one voice.
+Whoever keeps a version counts once a minute as answered and once as failed, so that one who tries
+again and again has one voice.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Counter:
     started: str
     _models: dict[str, EpochTally] = field(default_factory=dict)
     _minute: int = -1
-    _counted: set[tuple[str, str, int, Role]] = field(default_factory=set)
+    _counted: set[tuple[object, ...]] = field(default_factory=set)
 
     def count(
         self,
@@ -86,7 +86,7 @@ class Counter:
     ) -> None:
         """One answer to who keeps a version by `key`, or one that could not be computed; `now` in s
         of any clock. Those of an epoch before the newest are not counted any more."""
-        if self._again(routing.model, key, version, role, now):
+        if self._again(now, routing.model, routing.epoch, key, version, role, failed):
             return
         tally = self._models.get(routing.model)
         if tally is None or routing.epoch > tally.epoch:
@@ -104,14 +104,13 @@ class Counter:
             case _:
                 one.shadow_errors += 1
 
-    def _again(self, model: str, key: str, version: int, role: Role, now: float) -> bool:
+    def _again(self, now: float, *what: object) -> bool:
         """Whether it was counted in this minute."""
         if self._minute != now // ONCE_SECONDS:
             self._minute = int(now // ONCE_SECONDS)
             self._counted.clear()
-        counted, one = self._counted, (model, key, version, role)
-        known = one in counted
-        counted.add(one)
+        known = what in self._counted
+        self._counted.add(what)
         return known
 
     def due(self, now: float, time: int) -> Iterator[ServingCounts]:

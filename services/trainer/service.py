@@ -19,7 +19,7 @@ from driftgate.artifacts import Artifacts, digest_of
 from driftgate.codec import digest
 from driftgate.config import Settings
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
-from driftgate.errors import BadInput, Retriable
+from driftgate.errors import BadInput, Retriable, StoreRefused
 from driftgate.events import DAY_MS, Candidate, Model, RetrainRequest, Routing
 from driftgate.health import Health, Log
 from driftgate.routing import champion_of, pinned_champion
@@ -186,6 +186,9 @@ class Trainer:
         told, files = dataset.folder(curated, request.about(feedback))
         dataset_uri = self.artifacts.put_files(files)
         name = f"{event.model}@{number}"
+        against = self.feedback_warnings(request)
+        if against:
+            self.log.warning("feedback is not as declared", version=name, findings=against)
         job = request.job(curated.train, self.settings.threads, self.checkpoint(event))
         progress = Progress(name, time.monotonic(), self.log, self.health)
         started = time.time()
@@ -205,17 +208,18 @@ class Trainer:
         candidate = replace(candidate, run_uri=self.artifacts.put_json(manifest))
         card = cards.model_card(candidate, config, request.task, told)
         candidate = replace(candidate, model_card_uri=self.artifacts.put(card.encode()))
-        against = self.feedback_warnings(request)
-        if against:
-            self.log.warning("feedback is not as declared", version=name, findings=against)
         return record(request, pool, candidate, told, done, against)
 
     def feedback_warnings(self, request: TrainingRequest) -> list[str]:
-        """What speaks against the feedback profile that the model repo declares."""
+        """What speaks against the feedback profile that the model repo declares. No training waits
+        for it: a store that refuses is told as a warning."""
         event, feedback = request.event, request.repo.config.feedback
         until = event.time - feedback.settled_ms
         since = until - FEEDBACK_DAYS * DAY_MS
-        seen = feedback_seen.read(self.store, event.model, since, until, feedback.settled_ms)
+        try:
+            seen = feedback_seen.read(self.store, event.model, since, until, feedback.settled_ms)
+        except StoreRefused as error:
+            return [f"feedback could not be checked: {error}"]
         against = feedback_check.warnings(feedback_check.check(feedback.profile, seen))
         return [f"{one.about}: {one.saw}; {one.instead}" for one in against]
 

@@ -42,6 +42,7 @@ def counted(profiles: Collection[Profile]) -> Counted | None:
 
 
 def silence_is_right(profiles: Collection[Profile]) -> bool:
-    """Whether an answer without a word, after its time, may be taken for right."""
-    told = set(profiles) - {"review", "thumbs"}
+    """Whether an answer without a word, after its time, may be taken for right. Not beside thumbs:
+    a thumb down tells no right answer, and cases without those would look too good."""
+    told = set(profiles) - {"review"}
     return bool(told) and told <= {"corrections", "edits"}

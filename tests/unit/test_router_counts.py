@@ -68,6 +68,16 @@ def test_one_who_tries_again_and_again_counts_once_a_minute() -> None:
     assert told(counter, 100.0) == [(1, [(2, 1, 2, 0, 0), (1, 0, 0, 1, 0)])]
 
 
+def test_who_was_answered_in_this_minute_is_heard_when_the_version_breaks() -> None:
+    counter, record = Counter("router-0", "p"), routing(1, 2, 1)
+    counter.count(record, 2, "live", "c-1", 1.0)
+    counter.count(record, 2, "live", "c-1", 2.0, failed=True)
+    assert told(counter, 100.0) == [(1, [(2, 1, 1, 0, 0), (1, 0, 0, 0, 0)])]
+    counter.count(routing(2, 1), 1, "live", "c-1", 3.0)
+    counter.count(routing(2, 1), 1, "live", "c-1", 3.5, failed=True)
+    assert told(counter, 200.0) == [(2, [(1, 1, 1, 0, 0)])]
+
+
 def test_an_error_is_told_within_a_quarter_of_a_second_and_no_oftener() -> None:
     counter, record = Counter("router-0", "p"), routing(1, 2, 1)
     count(counter, record, 2, "live", failed=True)
