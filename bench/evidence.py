@@ -121,7 +121,7 @@ def figures(profile: str, filling: Filling) -> Iterator[Figure]:
     filled = filling.count - LOOKS * minute
     filling.store_rows(0, filled)
     reader, repo = Reader(lambda: filling.store), declared(profile)
-    trial = Trial("m", 1, 2, filling.time_of(filling.first))
+    trial = Trial("m", 1, 2, filling.time_of(filling.first), 0.5)
     first, _ = timed(reader, trial, repo, filling.time_of(filled))
     seen = []
     for _ in range(LOOKS):

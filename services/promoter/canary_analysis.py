@@ -40,6 +40,9 @@ from services.promoter.e_values import Events, Units, harm, not_worse
 OUTCOMES, REVIEW = "outcomes", "review"
 """What users say, and what reviewers say of the random sample."""
 
+LEAST_EACH = 3
+"""So many people have to have heard each of the two versions."""
+
 Counted = Literal["pairs", "told", "heard"]
 Result = Literal["promote", "hold", "roll back", "inconclusive"]
 
@@ -53,6 +56,7 @@ class Comparison:
         events: people whose answers went bad, or pairs in which one version alone was right.
         units: people whose time to speak is over, by how much worse the new version did.
         bound: no unit has a larger number.
+        fewest: people on the side of the version that fewer heard; None where each judges both.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Comparison:
     events: tuple[Events, ...] = ()
     units: tuple[Units, ...] = ()
     bound: float = 1.0
+    fewest: int | None = None
 
     @property
     def known(self) -> int:
@@ -96,6 +101,7 @@ class Look:
     slice: str
     counted: Counted
     known: int
+    fewest: int | None
     difference: float
     new: int
     old: int
@@ -139,9 +145,10 @@ def analyse(evidence: Evidence, days: float, place: int, repo: ModelYaml) -> Fin
     }
     if stop := harmed(found) or too_different(evidence, repo):
         return Finding("roll back", "harm", stop, numbers)
+    if late := behind(evidence):
+        return Finding("hold", *late, numbers)
     missing = (
-        behind(evidence)
-        or soaking(days, stage.soak)
+        soaking(days, stage.soak)
         or too_few(known, what, stage.min_samples)
         or (unproven(found, rules.margin) if place == len(rules.stages) - 2 else None)
     )
@@ -149,8 +156,8 @@ def analyse(evidence: Evidence, days: float, place: int, repo: ModelYaml) -> Fin
         return Finding("promote", "good", in_words(found, rules.margin), numbers)
     reason, summary = missing
     if days > rules.max_days:
-        late = f"insufficient evidence in {rules.max_days:g} days: {summary}"
-        return Finding("inconclusive", reason, late, numbers)
+        told_late = f"insufficient evidence in {rules.max_days:g} days: {summary}"
+        return Finding("inconclusive", reason, told_late, numbers)
     return Finding("hold", reason, summary, numbers)
 
 
@@ -167,20 +174,19 @@ def watch(evidence: Evidence, days: float, repo: ModelYaml) -> Finding:
     }
     if stop := harmed(found):
         return Finding("roll back", "harm", stop, numbers)
+    if late := behind(evidence):
+        return Finding("hold", *late, numbers)
+    watched = f"watched for {rules.watch_days:g} days"
     missing = (
-        behind(evidence)
-        or (
-            ("watch", f"watched for {rules.watch_days:g} days") if days < rules.watch_days else None
-        )
-        or too_few(known, what, stage.min_samples)
+        ("watch", watched) if days < rules.watch_days else too_few(known, what, stage.min_samples)
     )
     if missing is None:
         return Finding("promote", "good", f"no harm shown: {in_words(found, None)}", numbers)
     reason, summary = missing
     patience = rules.max_days if rules.hold_back else 0  # without one nothing more will be known
     if days >= rules.watch_days + patience:
-        late = f"watched without enough evidence: {summary}"
-        return Finding("inconclusive", reason, late, numbers)
+        told_late = f"watched without enough evidence: {summary}"
+        return Finding("inconclusive", reason, told_late, numbers)
     return Finding("hold", reason, summary, numbers)
 
 
@@ -203,6 +209,7 @@ def looks(evidence: Evidence, repo: ModelYaml) -> list[Look]:
                     slice=one.slice,
                     counted=one.counted,
                     known=one.known,
+                    fewest=one.fewest,
                     difference=one.difference,
                     new=sum(events.new for events in one.events),
                     old=sum(events.old for events in one.events),
@@ -271,9 +278,15 @@ def samples(evidence: Evidence, found: list[Look], heard: bool) -> tuple[int, st
     challenger, nobody can say anything of it, but where labels judge both answers."""
     deciding = [look for look in found if look.not_worse is not None]
     if heard or any(look.name == OUTCOMES and look.counted == "pairs" for look in deciding):
-        numbers = (look.known for look in deciding if math.isfinite(look.difference))
+        numbers = (look.known for look in deciding if sound(look))
         return max(numbers, default=0), "samples"
     return evidence.both, "requests answered by both"
+
+
+def sound(look: Look) -> bool:
+    """Whether a question has an answer: numbers, and somebody on either side."""
+    both = look.fewest is None or look.fewest >= LEAST_EACH
+    return both and math.isfinite(look.difference)
 
 
 def too_few(known: int, what: str, wanted: int) -> Missing:

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any, NamedTuple
 
 from driftgate import latest_word
@@ -26,20 +27,30 @@ from services.promoter.e_values import Events, Units
 WINDOW_MS = DAY_MS
 """What a person makes of the answers of one day counts as one sample."""
 
+SAME = 1e-5
+"""Weights are ten-thousandths."""
+
 MOST_REQUESTS = 500_000
-"""So many requests of a stage are compared; later ones would change no decision."""
+"""So many requests of a stage are compared. Where there are more, `shadow_share` draws a part."""
 
 OF_ANSWERS = ("latency_ms", "tokens", "cost", "refused", "broken")
 """Metrics that each answer carries. Apps send the others."""
 
 
 class Trial(NamedTuple):
-    """Who is compared: the version that was there before and the one on trial, since when, ms."""
+    """Who is compared.
+
+    Attributes:
+        old: the version that was there before; new: the one on trial. since: when, ms.
+        chance: with which the new one is heard; answers by another chance, as of a router that is
+            behind, are not compared.
+    """
 
     model: str
     old: int
     new: int
     since: int
+    chance: float
 
 
 @dataclass(slots=True)
@@ -108,6 +119,7 @@ class Said(NamedTuple):
     slice: str
     event: tuple[float, bool] | None
     unit: float | None
+    of_new: bool
 
 
 @dataclass
@@ -135,7 +147,10 @@ class Ledger:
     _units: dict[tuple[str, str], Counter[float]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
-    _highest: float = 0.0
+    _heard_by: dict[tuple[str, str], Counter[bool]] = field(
+        default_factory=lambda: defaultdict(Counter)
+    )
+    _numbers: Iterator[int] = field(default_factory=count)
     _both: int = 0
     _differ: int = 0
 
@@ -146,7 +161,7 @@ class Ledger:
     def add(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Rows of `inferences` or `outcomes`, those of one request in the order of the topic."""
         for row in rows:
-            heapq.heappush(self._later, (row["ms"], len(self._later), table, row))
+            heapq.heappush(self._later, (row["ms"], next(self._numbers), table, row))
 
     def evidence(self, until: int, behind: str = "") -> Evidence:
         """All that was known at a time, ms, that never goes back."""
@@ -169,28 +184,27 @@ class Ledger:
 
     def _answer(self, row: Mapping[str, Any]) -> None:
         request_id = row["request_id"]
+        full = len(self._asked) >= MOST_REQUESTS
         if row["role"] == "shadow":
             asked = self._asked.get(request_id)
             if asked is None:
-                self._shadows.setdefault(request_id, row["output"])
+                if not full:
+                    self._shadows.setdefault(request_id, row["output"])
             elif asked.other is None:
                 self._beside(asked, row["output"])
             return
-        if request_id in self._asked or len(self._asked) >= MOST_REQUESTS:
+        if request_id in self._asked or full:
             return
         asked = self._asked[request_id] = self._heard(row)
         self._people[asked.key].append(asked)
         self._changed.add(asked.key)
-        if 0 < asked.chance < 1:
-            self._highest = max(self._highest, 1 / asked.chance)
         if (output := self._shadows.pop(request_id, None)) is not None:
             self._beside(asked, output)
         for outcome in self._outcomes.pop(request_id, ()):
             self._outcome(outcome)
 
     def _heard(self, row: Mapping[str, Any]) -> Asked:
-        of_new = row["version"] == self.trial.new
-        person = row["subject"] if self.repo.rollout.sticky_by == "subject" else None
+        of_new, person = row["version"] == self.trial.new, row["subject"]
         return Asked(
             key=person or row["request_id"],
             alone=not person,
@@ -211,7 +225,8 @@ class Ledger:
     def _outcome(self, row: Mapping[str, Any]) -> None:
         asked = self._asked.get(row["request_id"])
         if asked is None:  # its answer may be stored later
-            self._outcomes[row["request_id"]].append(row)
+            if len(self._asked) < MOST_REQUESTS:
+                self._outcomes[row["request_id"]].append(row)
             return
         if row["kind"] == "metric":
             sent = row["feedback_ms"], row["outcome_id"], row["value"]
@@ -239,6 +254,7 @@ class Ledger:
             self._events[at][said.event] += times
         if said.unit is not None:
             self._units[at][said.unit] += times
+            self._heard_by[at][said.of_new] += times
 
     def _of_person(self, own: Sequence[Asked], until: int) -> tuple[list[Said], int | None]:
         """What a person adds to each comparison, and when the next of it is known, ms."""
@@ -253,7 +269,7 @@ class Ledger:
                 day = [one.worse for one in told if one.when < first + WINDOW_MS]
                 unit = sum(day) / len(day) + 0.0 if known <= until else None
                 event = next((one.blames for one in told if one.blames), None)
-                found.append(Said(name, of, event, unit))
+                found.append(Said(name, of, event, unit, own[0].of_new))
                 if unit is None:
                     closes.append(known)
         return found, min(closes, default=None)
@@ -306,17 +322,21 @@ class Ledger:
 
     def _blame(self, one: Asked, when: int, bad: bool, in_time: bool) -> Told | None:
         """Where the two answer alike, none of them is to blame."""
-        if one.other is None or not 0 < one.chance < 1:
+        if one.other is None or not self._by_chance(one):
             return None
         bad = bad and one.heard != one.other
         worse = weight(one) if bad and in_time else 0.0
         return Told(when, (one.chance, one.of_new) if bad else None, worse)
 
+    def _by_chance(self, one: Asked) -> bool:
+        """Whether chance gave the answer to one of the two, as it does in this stage."""
+        return 0 < self.trial.chance < 1 and abs(one.chance - self.trial.chance) < SAME
+
     def _number(self, metric: Metric, one: Asked) -> Told | None:
         """Whether a number is beyond its limit."""
         sent = one.sent.get(metric.name)
         value = one.numbers.get(metric.name, sent[2] if sent else math.nan)
-        if not math.isfinite(value) or not 0 < one.chance < 1:
+        if not math.isfinite(value) or not self._by_chance(one):
             return None
         limit = self.limits[metric.name]
         bad = value > limit if metric.better == "lower" else value < limit
@@ -337,8 +357,13 @@ class Ledger:
                         for chance in sorted({chance for chance, _ in +events})
                     ),
                     units=tuple(Units(value, n) for value, n in sorted((+units).items())),
-                    bound=1.0 if counted == "pairs" else self._highest or 1.0,
+                    bound=1.0 if counted == "pairs" else 1 / (self.trial.chance or 1),
+                    fewest=None if counted == "pairs" else self._fewest(name, of),
                 )
+
+    def _fewest(self, name: str, of: str) -> int:
+        heard = self._heard_by[name, of]
+        return min(heard[True], heard[False])
 
 
 def weight(one: Asked) -> float:

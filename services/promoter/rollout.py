@@ -569,11 +569,13 @@ def roll_back(
 
 def quarantined(state: State, digest: str, at: Situation) -> dict[str, Any]:
     """What the state says once an adapter is in quarantine."""
-    moves: dict[str, Any] = {"quarantined": (*state.quarantined, digest)}
+    before = tuple(one for one in state.quarantined if one != digest)
+    ends = {one: end for one, end in state.quarantine_ends.items() if one != digest}
+    moves: dict[str, Any] = {"quarantined": (*before, digest), "quarantine_ends": ends}
     rules = None if isinstance(at.declared, BadInput) else at.declared.rollout
     if rules and rules.quarantine_days is not None:
-        ends = at.now + round(rules.quarantine_days * DAY_MS)
-        moves["quarantine_ends"] = {**state.quarantine_ends, digest: ends}
+        over = at.now + round(rules.quarantine_days * DAY_MS)
+        moves["quarantine_ends"] = {**ends, digest: over}
     return moves
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from driftgate import events, metrics
+from driftgate.buckets import BUCKETS
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadInput
 from driftgate.events import (
@@ -42,7 +43,7 @@ from services.promoter.rollout import (
     step,
     trial,
 )
-from services.promoter.routing import routing
+from services.promoter.routing import live, routing
 from services.promoter.state import Repos, State, activity, based, on_trial, with_bases
 
 ERASE = "erase"
@@ -154,7 +155,9 @@ class Promoter:
         on = trial(state)
         if on is None or isinstance(declared, BadInput):
             return Evidence()
-        return self.evidence.look(Trial(state.model, *on), declared, tuple(views.ticks), now)
+        chance = live(state, declared.rollout).get(on[1], 0) / BUCKETS
+        trial_on = Trial(state.model, *on, chance)
+        return self.evidence.look(trial_on, declared, tuple(views.ticks), now)
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
         begun = {(event.model, event.epoch) for event in sent if isinstance(event, Routing)}

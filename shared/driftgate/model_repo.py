@@ -322,7 +322,7 @@ class Rollout(Part):
         5, description="percent of traffic that stays on the predecessor while it is watched"
     )
     metrics: list[Metric] = Field(default=[], description="numbers to compare beside outcomes")
-    max_disagreement: Share | None = Field(
+    max_disagreement: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="share of requests answered otherwise that stops a shadow; null: any"
     )
     approvers: list[str] = Field(default=[], description="who may approve; []: anybody")

@@ -96,7 +96,7 @@ class World:
     def __init__(self, codec: Codec) -> None:
         self.harness, self.health, self.now = MemoryHarness(codec), Health("promoter"), DAY
         self.evidence = Stored(both=30)
-        reader: Any = SimpleNamespace(look=lambda *_: self.evidence)
+        reader: Any = SimpleNamespace(look=lambda *_: self.evidence, keep=lambda _: None)
         repos: Any = SimpleNamespace(find=lambda _: REPO, keep=lambda _: None)
         self.promoter = Promoter(reader, repos, self.health)
         self.tell(Model(model=M, repo_hash="repo", repo_uri="", actor="", time=0))

@@ -651,7 +651,7 @@ def test_rows_are_removed_only_where_time_is_the_machine_clock_s(
     world.settle()
     world.send("clock", tick(NOON, pace))
     world.settle()
-    assert len(with_ttl(world.store)) == (4 if pace == 1.0 else 0)
+    assert len(with_ttl(world.store)) == (5 if pace == 1.0 else 0)
 
 
 def test_every_example_of_every_subject_is_stored(world: Harness, codec: Codec) -> None:

@@ -159,6 +159,24 @@ def test_the_chance_of_a_false_alarm_is_shared_by_all_questions() -> None:
     assert (alone.harm_at, alone.not_worse_at) == (400, 20)
 
 
+@pytest.mark.parametrize("fewest", [0, 2])
+def test_samples_of_one_side_alone_are_none(fewest: int) -> None:
+    one_sided = replace(heard(700, 9, 9), fewest=fewest)
+    for done in (
+        analyse(Evidence((one_sided,)), 2, CANARY, repo("complaints")),
+        watch(Evidence((one_sided,)), 8, repo("complaints")),
+    ):
+        assert (done.result, done.reason) == ("hold", "samples")
+    known = replace(one_sided, fewest=3)
+    assert analyse(Evidence((known,)), 2, CANARY, repo("complaints")).result == "promote"
+
+
+def test_a_store_that_is_behind_ends_nothing_however_late_it_is() -> None:
+    late = Evidence((heard(60, 2, 1),), behind="its newest tick is old")
+    assert analyse(late, 400, HALF, repo("complaints")).result == "hold"
+    assert watch(late, 400, repo("complaints")).result == "hold"
+
+
 def test_a_metric_that_only_warns_takes_nothing_back() -> None:
     slow = heard(700, 60, 10, name="latency_ms")
     for on_harm, result in (("warn", "promote"), ("roll_back", "roll back")):

@@ -21,7 +21,7 @@ from services.promoter.ledger import Trial
 
 NOW = 1_800_000_000_000
 SETTLED, SLICE = 72 * HOUR_MS, "language=es"
-TRIAL = Trial("m", 1, 2, NOW)
+TRIAL = Trial("m", 1, 2, NOW, 0.25)
 END = NOW + 9 * DAY_MS
 
 
@@ -253,6 +253,22 @@ def test_one_who_is_loud_has_one_voice(store: Store) -> None:
     assert (new, old) == (1, 1)
 
 
+@pytest.mark.parametrize("sticky_by", ["subject", "request_id"])
+def test_one_who_is_loud_decides_nothing_whatever_keeps_its_version(
+    store: Store, sticky_by: str
+) -> None:
+    stored(store, [one(n, "loud") for n in range(50)])
+    declared = repo("labels", sticky_by=sticky_by)
+    assert comparison(look(store, declared), OUTCOMES).events == ((0.5, 1, 0),)
+
+
+def test_answers_by_another_chance_than_that_of_the_stage_are_not_compared(store: Store) -> None:
+    behind = [answer_row(one(2), role, propensity=0.05) for role in ("live", "shadow")]
+    stored(store, [one()], *behind)
+    done = comparison(look(store, repo("complaints")), OUTCOMES)
+    assert (done.events, done.bound, done.fewest) == (((0.25, 1, 0),), 4.0, 0)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -274,6 +290,16 @@ def test_a_word_that_was_taken_back_blames_nobody(store: Store) -> None:
     )
     store.append("outcomes", [{**taken_back, "offset": 9}])
     assert comparison(look(store, repo("complaints")), OUTCOMES).events == ()
+
+
+def test_rows_of_one_moment_are_read_in_their_order_over_many_looks(store: Store) -> None:
+    reader, declared = Reader(lambda: store), repo("complaints")
+    later = one(1, time=NOW + 9000)
+    store.append("inferences", numbered([answer_row(later, r) for r in ("live", "shadow")]))
+    assert reader.look(TRIAL, declared, (), NOW).both == 0
+    more = [answer_row(one(2, time=NOW + 9000), role) for role in ("live", "shadow")]
+    store.append("inferences", [{**row, "offset": 10 + n} for n, row in enumerate(more)])
+    assert reader.look(TRIAL, declared, (), NOW + 9000).both == 2
 
 
 def test_an_answer_that_a_client_asked_for_twice_counts_once_by_the_first(store: Store) -> None:

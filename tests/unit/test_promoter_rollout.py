@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgate.errors import BadInput
-from driftgate.events import DAY_MS, Command, RoutingAck, ServingCounts, Tick, Verdict
+from driftgate.events import (
+    DAY_MS,
+    Command,
+    RoutingAck,
+    ServingCounts,
+    Tick,
+    Verdict,
+    VersionCounts,
+)
 from driftgate.model_repo import Blackout, ModelYaml
 from services.promoter.canary_analysis import OUTCOMES, Comparison, Evidence
 from services.promoter.e_values import Events, Units
@@ -780,6 +788,13 @@ def test_a_quarantine_ends_when_its_time_is_over_or_somebody_ends_it() -> None:
     assert "d7 is not in quarantine" in only(react(back, unknown)).summary
 
 
+def test_who_is_taken_back_again_for_ever_stays_in_quarantine() -> None:
+    once = state("half", quarantined=("d3",), quarantine_ends={"d3": DAY})
+    back = tick(once, 1, BAD).state
+    assert (back.quarantined, back.quarantine_ends) == (("d3",), {})
+    assert back.in_quarantine("d3", DAY + 1000 * DAY_MS)
+
+
 def test_each_rollout_deals_people_anew_and_keeps_them_while_it_is_on() -> None:
     salts = []
     at = state()
@@ -858,6 +873,39 @@ def test_a_version_that_fails_is_taken_back_at_once() -> None:
     done = react(state("canary-5"), bad, counts=(bad,))
     assert (only(done).name, done.state.quarantined) == ("rollback", ("d3",))
     assert "8 errors in 38 answers, the other 12 in 612" in only(done).summary
+
+
+def beside(
+    version: int, answers: int, errors: int, shadow_answers: int, shadow_errors: int
+) -> VersionCounts:
+    return VersionCounts(
+        version=version,
+        digest="",
+        answers=answers,
+        errors=errors,
+        shadow_answers=shadow_answers,
+        shadow_errors=shadow_errors,
+    )
+
+
+def test_what_breaks_both_is_blamed_on_nobody_though_the_other_never_tried() -> None:
+    """Where the version that is heard fails, nobody answers beside it."""
+    both = replace(
+        counted(v2=(1900, 19), v1=(100, 1)),
+        versions=(
+            beside(2, 1900, 19, 100, 0),
+            beside(1, 100, 1, 1900, 0),
+        ),
+    )
+    assert react(state("full"), both, counts=(both,)) == Step(state("full"))
+
+
+def test_a_shadow_that_fails_is_taken_back_before_anybody_hears_it() -> None:
+    shadow = replace(
+        counted(v2=(200, 1)),
+        versions=(beside(2, 200, 1, 0, 0), beside(3, 0, 0, 150, 30)),
+    )
+    assert only(react(state("shadow"), shadow, counts=(shadow,))).name == "rollback"
 
 
 @pytest.mark.parametrize(

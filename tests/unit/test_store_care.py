@@ -316,9 +316,10 @@ def test_a_ttl_is_not_set_twice(store: Store) -> None:
     )
 
 
-def test_without_models_only_dead_letters_go(store: Store) -> None:
-    (statement,) = retention.set_ttls(store, {})
-    assert statement.startswith("ALTER TABLE dead_letters MODIFY TTL toDateTime(first_seen)")
+def test_without_models_only_dead_letters_and_counts_go(store: Store) -> None:
+    dead, counts = retention.set_ttls(store, {})
+    assert dead.startswith("ALTER TABLE dead_letters MODIFY TTL toDateTime(first_seen)")
+    assert counts.startswith("ALTER TABLE serving_counts MODIFY TTL toDateTime(time)")
 
 
 # ---------------------------------------------------------------- the engine's own logs
