@@ -194,7 +194,7 @@ class Delivery:
             past = (record for some, _ in direct for record in some)
             for record in (*(spooled[1:] for spooled in records), *past):
                 self._send(self._producer, *record)
-        except BusUnavailable as error:
+        except Exception as error:  # whatever it was, nothing of the round may pass for sent
             self._give_up(error)
             raise
         return True
@@ -210,14 +210,14 @@ class Delivery:
         metrics.UNLOGGED.inc()
         self.log.error("Kafka takes no such record", error=str(error))
 
-    def _give_up(self, error: BusUnavailable) -> None:
+    def _give_up(self, error: Exception) -> None:
         """The next round sends it again, by another producer."""
         self._gave_up = True
         producer, self._producer = self._producer, None
         under_way, self._round = self._round, None
         for done in under_way.direct if under_way is not None else ():
             with suppress(InvalidStateError):  # who waited has gone
-                done.set_exception(error)
+                done.set_exception(BusUnavailable(str(error)))
         if producer is not None:
             with suppress(Retriable):
                 producer.close()

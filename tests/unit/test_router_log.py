@@ -202,6 +202,50 @@ def test_what_the_client_gave_up_is_sent_again(world: World, tmp_path: Path) -> 
     assert {record.value for record in world.bus.read_all(["inferences"])} == {b"1"}
 
 
+def test_what_an_unforeseen_error_kept_from_kafka_is_sent_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round of which only some was sent must not pass for delivered."""
+    spool = Spool(tmp_path / "own", 1, LOG)
+    delivery = delivery_of(world.bus, spool)
+    spool.append([("inferences", b"k", str(n).encode()) for n in range(6)])
+    send = MemoryProducer.send
+
+    def breaks(self: MemoryProducer, topic: str, key: bytes | None, value: bytes | None) -> None:
+        if value == b"2":
+            raise ValueError("unforeseen")
+        send(self, topic, key, value)
+
+    monkeypatch.setattr(MemoryProducer, "send", breaks)
+    with pytest.raises(ValueError, match="unforeseen"):
+        delivery.deliver()
+    monkeypatch.setattr(MemoryProducer, "send", send)
+    delivery.deliver()
+    assert spool.count() == 0
+    sent = {record.value for record in world.bus.read_all(["inferences"])}
+    assert sent == {str(n).encode() for n in range(6)}
+
+
+def test_a_client_that_cannot_be_made_stops_delivery_no_longer_than_that(
+    world: World, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "own", 1, LOG)
+    spool.append([("inferences", b"k", b"v")])
+    faults = iter([RuntimeError("no threads")])
+
+    def connect() -> MemoryProducer:
+        if fault := next(faults, None):
+            raise fault
+        return MemoryProducer(world.bus)
+
+    delivery = Delivery(spool, connect, LOG)
+    with pytest.raises(RuntimeError, match="no threads"):
+        delivery.deliver()
+    delivery.deliver()
+    assert spool.count() == 0
+    assert [record.value for record in world.bus.read_all(["inferences"])] == [b"v"]
+
+
 def test_a_record_that_kafka_never_takes_keeps_no_other(world: World, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "own", 64, LOG)
     delivery = delivery_of(world.bus, spool)
