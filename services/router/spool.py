@@ -97,10 +97,17 @@ class Spool:
         return int(last)
 
     def after(self, place: int, limit: int) -> list[Spooled]:
-        """The first records that come after a place."""
+        """The first records that come after a place.
+
+        Raises:
+            SpoolFull: the file cannot be read.
+        """
         query = "SELECT id, topic, key, value FROM events WHERE id > ? ORDER BY id LIMIT ?"
         with self._lock:
-            return [Spooled(*row) for row in self._file.execute(query, (place, limit))]
+            try:
+                return [Spooled(*row) for row in self._file.execute(query, (place, limit))]
+            except sqlite3.DatabaseError as error:
+                raise SpoolFull(f"spool {self.path}: {error}") from error
 
     def remove(self, place: int) -> None:
         """All records up to and with a place.

@@ -156,6 +156,36 @@ def test_where_the_disk_is_full_answers_wait_for_kafka_and_are_refused_without_i
     talk(world, app)
 
 
+def test_a_spool_that_cannot_be_read_keeps_nothing_from_kafka_that_goes_past_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    world.bus.down = True
+    world.delivery.appended(world.spool.append([("inferences", b"k", b"v")]))
+    until(lambda: world.delivery.away)
+    with world.spool._commit():
+        world.spool._file.execute("ALTER TABLE events RENAME TO gone")  # so that SQLite refuses
+    world.bus.down = False
+    until(lambda: not world.delivery.away)
+    record = ("inferences", b"k", b"past")
+    for _ in range(5):
+        world.delivery.send_past_spool([record])
+    sent = [r.value for r in world.bus.read_all(["inferences"])]
+    assert sent == [b"past"] * 5
+
+
+def test_what_was_not_sent_in_time_is_not_sent_later(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its app was told that it was not kept, and asks again."""
+    monkeypatch.setattr("services.router.delivery.AWAY_SECONDS", 0.01)
+    delivery = delivery_of(world.bus, Spool(tmp_path / "own", 1, LOG))
+    with pytest.raises(BusUnavailable):
+        delivery.send_past_spool([("inferences", b"k", b"v")])
+    delivery.deliver()
+    assert list(world.bus.read_all(["inferences"])) == []
+
+
 class Flaky(MemoryProducer):
     """Takes records, and acknowledges them when `acknowledges` says so."""
 
