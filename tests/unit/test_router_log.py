@@ -21,7 +21,7 @@ from driftgate.bus_memory import MemoryBus, MemoryProducer
 from driftgate.errors import BadConfig, BusGaveUp, BusUnavailable
 from driftgate.health import log_for
 from services.router.delivery import Delivery
-from services.router.spool import Spool, SpoolFull
+from services.router.spool import PAGE_BYTES, Spool, SpoolFull
 
 LOG = log_for("router")
 
@@ -298,6 +298,24 @@ def test_a_torn_file_is_set_aside_and_the_router_starts(tmp_path: Path) -> None:
     (tmp_path / "events.sqlite").write_bytes(b"no database, but longer than a header is" * 99)
     spool = Spool(tmp_path, 1, LOG)
     assert spool.append([("t", b"k", b"v")]) == 1
+    assert (tmp_path / "events.sqlite.unreadable").exists()
+
+
+@pytest.mark.parametrize("lost", [range(2, 60), range(40, 60)])
+def test_a_file_whose_pages_were_overwritten_is_set_aside_and_the_router_starts(
+    tmp_path: Path, lost: range
+) -> None:
+    """Its header says that nothing is wrong."""
+    spool = Spool(tmp_path, 1, LOG)
+    spool.append([("t", b"k", b"x" * 1000)] * 300)
+    spool.close()
+    with (tmp_path / "events.sqlite").open("r+b") as file:
+        for page in lost:
+            file.seek(page * PAGE_BYTES)
+            file.write(b"\xa5" * PAGE_BYTES)
+    again = Spool(tmp_path, 1, LOG)
+    assert (again.count(), again.append([("t", b"k", b"v")])) == (0, 1)
+    assert [record.value for record in again.after(0, 10)] == [b"v"]
     assert (tmp_path / "events.sqlite.unreadable").exists()
 
 
