@@ -16,7 +16,7 @@ from driftgate.bus import Producer
 from driftgate.errors import BusGaveUp, BusRefused, BusUnavailable, Retriable
 from driftgate.health import Log
 from driftgate.runtime.backoff import Backoff
-from services.router.spool import Encoded, Spool
+from services.router.spool import Encoded, Spool, Spooled, SpoolFull
 
 # Records sent at once: some 500 KB.
 ROUND = 500
@@ -128,6 +128,8 @@ class Delivery:
         try:
             done.result(AWAY_SECONDS)
         except TimeoutError:
+            with self._changed:  # who is told that they were not kept asks again
+                self._direct = [one for one in self._direct if one[1] is not done]
             raise BusUnavailable(f"no acknowledgement in {AWAY_SECONDS:g} s") from None
 
     def run(self) -> None:
@@ -153,8 +155,11 @@ class Delivery:
         self._ending.wait(LINGER_SECONDS)
 
     def _pause(self, seconds: float) -> None:
-        """No longer than `PAUSE_SECONDS` once the thread is to end."""
-        if self._ending.wait(seconds):
+        """Ends early for what goes past the spool, since somebody waits for it, and lasts no longer
+        than `PAUSE_SECONDS` once the thread is to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._direct or self._ending.is_set(), seconds)
+        if self._ending.is_set():
             sleep(PAUSE_SECONDS)
 
     def deliver(self) -> None:
@@ -182,9 +187,9 @@ class Delivery:
 
     def _begin(self) -> bool:
         """Hands what is there to the client; whether there is anything."""
-        records = self.spool.after(self._delivered, ROUND)
         with self._changed:
             direct, self._direct = self._direct, []
+        records = self._spooled(alone=not direct)
         if not records and not direct:
             return False
         last = records[-1].place if records else self._delivered
@@ -194,10 +199,24 @@ class Delivery:
             past = (record for some, _ in direct for record in some)
             for record in (*(spooled[1:] for spooled in records), *past):
                 self._send(self._producer, *record)
-        except BusUnavailable as error:
+        except Exception as error:  # whatever it was, nothing of the round may pass for sent
             self._give_up(error)
             raise
         return True
+
+    def _spooled(self, alone: bool) -> list[Spooled]:
+        """The next of the spool. One that cannot be read holds up nothing that goes past it.
+
+        Raises:
+            SpoolFull: it cannot be read, and there is nothing else to send.
+        """
+        try:
+            return self.spool.after(self._delivered, ROUND)
+        except SpoolFull:
+            self._gave_up = False  # whether Kafka is there, only what goes past the spool can tell
+            if alone:
+                raise
+            return []
 
     def _send(self, producer: Producer, topic: str, key: bytes | None, value: bytes | None) -> None:
         try:
@@ -210,14 +229,14 @@ class Delivery:
         metrics.UNLOGGED.inc()
         self.log.error("Kafka takes no such record", error=str(error))
 
-    def _give_up(self, error: BusUnavailable) -> None:
+    def _give_up(self, error: Exception) -> None:
         """The next round sends it again, by another producer."""
         self._gave_up = True
         producer, self._producer = self._producer, None
         under_way, self._round = self._round, None
         for done in under_way.direct if under_way is not None else ():
             with suppress(InvalidStateError):  # who waited has gone
-                done.set_exception(error)
+                done.set_exception(BusUnavailable(str(error)))
         if producer is not None:
             with suppress(Retriable):
                 producer.close()

@@ -19,6 +19,7 @@ from driftgate.routing import contradiction
 from driftgate.runtime import Effect, Handler, Service, View, Views
 from driftgate.topology import ROUTER
 from services.router.loading import Load
+from services.router.snapshot import Served
 from services.router.versions import Versions, summary
 
 # So long a start waits for what was served last, s: a base on disk takes seconds. So long records
@@ -157,6 +158,8 @@ class Follower:
             raise
         finally:
             self.health.heartbeat(activity=None)
+        if lacks := lacking(self.versions.snapshot.get(routing.model)):
+            self.log.warning("serving without standby", **about, why=lacks)
         self.log.info("serving", **about)
         self.show()
 
@@ -177,9 +180,10 @@ class Follower:
     def stands(
         self, routing: Routing, error: BaseException | None = None, retrying: bool = False
     ) -> Standing:
-        """A record is served, or is refused for an error, which may pass."""
-        reason = None if error is None else summary(error)
+        """A record is served, be it without some who should stand by, or is refused for an error,
+        which may pass."""
         served = self.versions.snapshot.get(routing.model)
+        reason = summary(error) if error is not None else lacking(served)
         ack = RoutingAck(
             router=self.router,
             model=routing.model,
@@ -194,6 +198,12 @@ class Follower:
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
         self._told |= {ack.model: ack for ack in sent if isinstance(ack, RoutingAck)}
+
+
+def lacking(served: Served | None) -> str | None:
+    """Who of a model that is served should stand by, and does not."""
+    absent = served.absent if served is not None else {}
+    return "; ".join(f"standby {version}: {why}" for version, why in absent.items()) or None
 
 
 def is_stale(record: Followed, newest: Followed) -> bool:

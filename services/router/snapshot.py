@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from driftgate.engines import Base, Engine
 from driftgate.events import Routing
@@ -17,11 +17,16 @@ def base_of(arm: Arm) -> Base:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One model as it is served: the routing record, who computes it, its data policy."""
+    """One model as it is served: the routing record, who computes it, its data policy.
+
+    Attributes:
+        absent: versions that should stand by and could not be loaded, and why.
+    """
 
     routing: Routing
     engines: Mapping[Base, Engine]
     data: Data
+    absent: Mapping[int, str] = field(default_factory=dict)
 
     def engine(self, arm: Arm) -> Engine:
         """Who computes a version."""
@@ -30,7 +35,8 @@ class Served:
     @property
     def digests(self) -> frozenset[str]:
         """Adapters that are kept in memory."""
-        return frozenset(arm.digest for arm in residents_of(self.routing))
+        residents = residents_of(self.routing)
+        return frozenset(arm.digest for arm in residents if arm.version not in self.absent)
 
 
 Snapshot = Mapping[str, Served]

@@ -23,6 +23,8 @@ PAGE_BYTES = 4096
 OPEN_SECONDS = 15.0
 # SQLite says so of a file that holds something else, or that was torn by other hands.
 FOREIGN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+# SQLite tells more of an error in the bits above these.
+PRIMARY = 0xFF
 TABLE = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB, value BLOB
@@ -35,6 +37,12 @@ Encoded = tuple[str, bytes | None, bytes | None]
 
 class SpoolFull(Retriable):
     """The spool holds as much as it may, or the disk takes no more, or is broken."""
+
+
+class Damaged(sqlite3.DatabaseError):
+    """What SQLite found when it looked through the file."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class Spooled(NamedTuple):
@@ -69,7 +77,7 @@ class Spool:
         try:
             self._file = self._opened()
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in FOREIGN:
+            if error.sqlite_errorcode & PRIMARY not in FOREIGN:
                 raise BadConfig(
                     f"spool {self.path}: {error}; expected a folder that this router alone writes"
                 ) from error
@@ -97,10 +105,17 @@ class Spool:
         return int(last)
 
     def after(self, place: int, limit: int) -> list[Spooled]:
-        """The first records that come after a place."""
+        """The first records that come after a place.
+
+        Raises:
+            SpoolFull: the file cannot be read.
+        """
         query = "SELECT id, topic, key, value FROM events WHERE id > ? ORDER BY id LIMIT ?"
         with self._lock:
-            return [Spooled(*row) for row in self._file.execute(query, (place, limit))]
+            try:
+                return [Spooled(*row) for row in self._file.execute(query, (place, limit))]
+            except sqlite3.DatabaseError as error:
+                raise SpoolFull(f"spool {self.path}: {error}") from error
 
     def remove(self, place: int) -> None:
         """All records up to and with a place.
@@ -158,6 +173,9 @@ class Spool:
             file.execute("PRAGMA synchronous=FULL")
             file.execute(f"PRAGMA max_page_count={self.most_mb * 1_000_000 // PAGE_BYTES}")
             file.execute(TABLE)
+            (found,) = file.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise Damaged(found)
         except BaseException:
             file.close()
             raise

@@ -23,7 +23,7 @@ from driftgate.engines import Base, Engine
 from driftgate.errors import Corrupt, DriftgateError, Retriable, Terminal
 from driftgate.events import Routing
 from driftgate.model_repo import Data
-from driftgate.routing import Arm, check, contradiction, residents_of
+from driftgate.routing import Arm, arms_of, check, contradiction, residents_of, standby_of
 from services.router.last_good import LastGood
 from services.router.snapshot import Served, Snapshot, base_of
 
@@ -115,14 +115,27 @@ class Versions:
     def prepare(self, routing: Routing) -> Served:
         """Everything that serving a record takes, resident and verified. All is fetched before
         anything is loaded; what is resident is neither fetched nor loaded, so that going back to
-        it takes no longer than the record."""
+        it takes no longer than the record. Who stands by comes last."""
         check(routing)
         data = self.data_policy(routing)
-        arms = residents_of(routing)
+        arms = arms_of(routing)
         folders = [(arm, self.fetch(arm)) for arm in arms if self.lacks(arm)]
         for arm, folder in folders:
             self.load(arm, folder)
-        return Served(routing, {base_of(arm): self.engine(base_of(arm)) for arm in arms}, data)
+        engines = {base_of(arm): self.engine(base_of(arm)) for arm in arms}
+        return Served(routing, engines, data, self.stand_by(routing))
+
+    def stand_by(self, routing: Routing) -> dict[int, str]:
+        """Loads who stands by. Returns the versions that cannot be loaded, and why: nobody is asked
+        of them, so that the others are served without. The next record tries them again."""
+        absent = {}
+        for arm in standby_of(routing):
+            try:
+                if self.lacks(arm):
+                    self.load(arm, self.fetch(arm))
+            except Exception as error:  # noqa: BLE001 - whatever it was, the others can be served
+                absent[arm.version] = summary(error)
+        return absent
 
     def data_policy(self, routing: Routing) -> Data:
         """That of the model repo that a record names."""

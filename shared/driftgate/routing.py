@@ -131,9 +131,14 @@ def arms_of(routing: Routing) -> tuple[Arm, ...]:
     return tuple(arm_of(arm, routing) for arm in (*routing.arms, *routing.shadows))
 
 
+def standby_of(routing: Routing) -> tuple[Arm, ...]:
+    """Who may be asked again by a later record."""
+    return tuple(arm_of(arm, routing) for arm in routing.standby)
+
+
 def residents_of(routing: Routing) -> tuple[Arm, ...]:
     """Who is kept in memory: all arms and shadows of a record, and who stands by."""
-    return (*arms_of(routing), *(arm_of(arm, routing) for arm in routing.standby))
+    return (*arms_of(routing), *standby_of(routing))
 
 
 def champion_of(routing: Routing) -> Arm | None:

@@ -77,6 +77,51 @@ def test_what_cannot_be_served_is_refused_and_the_last_good_goes_on(
     assert world.acks()[-1] == (3, "serving")
 
 
+@pytest.mark.parametrize("fault", ["unusable", "missing", "no base", "store away"])
+def test_who_cannot_stand_by_keeps_nobody_from_an_answer_and_is_tried_again(
+    world: World, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, three = world.arm(1, 10_000), world.arm(3)
+    world.lacking.add("no-such-base")
+    bad = world.arm(2, 0, "bad" if fault == "unusable" else "2")
+    mends = world.arm(2)
+    get = world.artifacts.get_folder
+
+    def away(uri: str, cache: Path) -> Path:
+        if uri == bad["adapter_uri"]:
+            raise ArtifactsUnavailable("the store is away")
+        return get(uri, cache)
+
+    with monkeypatch.context() as during:
+        match fault:
+            case "missing":
+                bad["digest"] = "0" * 64
+            case "no base":
+                bad |= {"base": "no-such-base"}
+            case "store away":
+                during.setattr(world.artifacts, "get_folder", away)
+        world.route(1, [one], standby=[bad, three])
+    assert world.acks() == [(1, "serving")]
+    (ack,) = world.read("routing.acks")
+    assert ack["digests"] == sorted([one["digest"], three["digest"]])
+    assert ack["reason"].startswith("standby 2: ")
+    world.route(2, [one], standby=[mends, three])
+    assert world.acks()[-1] == (2, "serving")
+    ack = world.read("routing.acks")[-1]
+    assert (ack["reason"], mends["digest"] in ack["digests"]) == (None, True)
+
+
+def test_a_start_serves_the_last_good_though_who_stood_by_is_gone(world: World) -> None:
+    one, two = world.arm(1, 10_000), world.arm(2)
+    world.route(1, [one], standby=[two])
+    for folder in world.state.rglob(two["digest"]):
+        shutil.rmtree(folder)
+    shutil.rmtree(world.home / "artifacts")
+    world.start()
+    world.follower.recall()
+    assert world.versions.snapshot[MODEL].digests == {one["digest"]}
+
+
 def test_an_epoch_below_that_of_the_last_start_is_refused(world: World) -> None:
     """After Kafka was set up anew the promoter must not take the old epoch for its own."""
     world.route(7, [world.arm(1, 10_000)])

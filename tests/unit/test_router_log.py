@@ -21,7 +21,7 @@ from driftgate.bus_memory import MemoryBus, MemoryProducer
 from driftgate.errors import BadConfig, BusGaveUp, BusUnavailable
 from driftgate.health import log_for
 from services.router.delivery import Delivery
-from services.router.spool import Spool, SpoolFull
+from services.router.spool import PAGE_BYTES, Spool, SpoolFull
 
 LOG = log_for("router")
 
@@ -156,6 +156,36 @@ def test_where_the_disk_is_full_answers_wait_for_kafka_and_are_refused_without_i
     talk(world, app)
 
 
+def test_a_spool_that_cannot_be_read_keeps_nothing_from_kafka_that_goes_past_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+    world.bus.down = True
+    world.delivery.appended(world.spool.append([("inferences", b"k", b"v")]))
+    until(lambda: world.delivery.away)
+    with world.spool._commit():
+        world.spool._file.execute("ALTER TABLE events RENAME TO gone")  # so that SQLite refuses
+    world.bus.down = False
+    until(lambda: not world.delivery.away)
+    record = ("inferences", b"k", b"past")
+    for _ in range(5):
+        world.delivery.send_past_spool([record])
+    sent = [r.value for r in world.bus.read_all(["inferences"])]
+    assert sent == [b"past"] * 5
+
+
+def test_what_was_not_sent_in_time_is_not_sent_later(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its app was told that it was not kept, and asks again."""
+    monkeypatch.setattr("services.router.delivery.AWAY_SECONDS", 0.01)
+    delivery = delivery_of(world.bus, Spool(tmp_path / "own", 1, LOG))
+    with pytest.raises(BusUnavailable):
+        delivery.send_past_spool([("inferences", b"k", b"v")])
+    delivery.deliver()
+    assert list(world.bus.read_all(["inferences"])) == []
+
+
 class Flaky(MemoryProducer):
     """Takes records, and acknowledges them when `acknowledges` says so."""
 
@@ -202,6 +232,50 @@ def test_what_the_client_gave_up_is_sent_again(world: World, tmp_path: Path) -> 
     assert {record.value for record in world.bus.read_all(["inferences"])} == {b"1"}
 
 
+def test_what_an_unforeseen_error_kept_from_kafka_is_sent_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A round of which only some was sent must not pass for delivered."""
+    spool = Spool(tmp_path / "own", 1, LOG)
+    delivery = delivery_of(world.bus, spool)
+    spool.append([("inferences", b"k", str(n).encode()) for n in range(6)])
+    send = MemoryProducer.send
+
+    def breaks(self: MemoryProducer, topic: str, key: bytes | None, value: bytes | None) -> None:
+        if value == b"2":
+            raise ValueError("unforeseen")
+        send(self, topic, key, value)
+
+    monkeypatch.setattr(MemoryProducer, "send", breaks)
+    with pytest.raises(ValueError, match="unforeseen"):
+        delivery.deliver()
+    monkeypatch.setattr(MemoryProducer, "send", send)
+    delivery.deliver()
+    assert spool.count() == 0
+    sent = {record.value for record in world.bus.read_all(["inferences"])}
+    assert sent == {str(n).encode() for n in range(6)}
+
+
+def test_a_client_that_cannot_be_made_stops_delivery_no_longer_than_that(
+    world: World, tmp_path: Path
+) -> None:
+    spool = Spool(tmp_path / "own", 1, LOG)
+    spool.append([("inferences", b"k", b"v")])
+    faults = iter([RuntimeError("no threads")])
+
+    def connect() -> MemoryProducer:
+        if fault := next(faults, None):
+            raise fault
+        return MemoryProducer(world.bus)
+
+    delivery = Delivery(spool, connect, LOG)
+    with pytest.raises(RuntimeError, match="no threads"):
+        delivery.deliver()
+    delivery.deliver()
+    assert spool.count() == 0
+    assert [record.value for record in world.bus.read_all(["inferences"])] == [b"v"]
+
+
 def test_a_record_that_kafka_never_takes_keeps_no_other(world: World, tmp_path: Path) -> None:
     spool = Spool(tmp_path / "own", 64, LOG)
     delivery = delivery_of(world.bus, spool)
@@ -224,6 +298,24 @@ def test_a_torn_file_is_set_aside_and_the_router_starts(tmp_path: Path) -> None:
     (tmp_path / "events.sqlite").write_bytes(b"no database, but longer than a header is" * 99)
     spool = Spool(tmp_path, 1, LOG)
     assert spool.append([("t", b"k", b"v")]) == 1
+    assert (tmp_path / "events.sqlite.unreadable").exists()
+
+
+@pytest.mark.parametrize("lost", [range(2, 60), range(40, 60)])
+def test_a_file_whose_pages_were_overwritten_is_set_aside_and_the_router_starts(
+    tmp_path: Path, lost: range
+) -> None:
+    """Its header says that nothing is wrong."""
+    spool = Spool(tmp_path, 1, LOG)
+    spool.append([("t", b"k", b"x" * 1000)] * 300)
+    spool.close()
+    with (tmp_path / "events.sqlite").open("r+b") as file:
+        for page in lost:
+            file.seek(page * PAGE_BYTES)
+            file.write(b"\xa5" * PAGE_BYTES)
+    again = Spool(tmp_path, 1, LOG)
+    assert (again.count(), again.append([("t", b"k", b"v")])) == (0, 1)
+    assert [record.value for record in again.after(0, 10)] == [b"v"]
     assert (tmp_path / "events.sqlite.unreadable").exists()
 
 
