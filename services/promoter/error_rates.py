@@ -1,10 +1,10 @@
 """Whether a version on trial fails more often than the other, from the routers' own counts. Pure.
 
-It needs no feedback and no store, so it is looked at as soon as a router tells. Of answers that
-apps waited for, chance gave a part to the new version: without harm that is its part of the errors
-too, whatever inputs break both. Before anybody hears it, its answers beside the others' are held
-against theirs. Counts only grow and are added over the epochs of a trial: one e-value for all of
-it, at `harm_alpha`.
+It needs no feedback and no store, so it is looked at as soon as a router tells. All versions of a
+trial try the same requests, one heard and the others beside it, also where the one that was heard
+failed: so without harm an error is the new version's with the chance that a try is, whatever inputs
+break both. Counts only grow and are added over the epochs of a trial: one e-value for all of it, at
+`harm_alpha`.
 """
 
 from __future__ import annotations
@@ -35,13 +35,10 @@ def failing(counts: Iterable[ServingCounts], old: int, new: int) -> ErrorRates:
     for record in counts:
         if {old, new} <= {one.version for one in record.versions}:
             epochs.add(record.epoch)
-            heard = any(one.version == new and one.answers + one.errors for one in record.versions)
             for one in record.versions:
-                beside = one.version == new and not heard
-                answers = one.shadow_answers if beside else one.answers
-                failed = one.shadow_errors if beside else one.errors
+                failed = one.errors + one.shadow_errors
                 errors[record.epoch, one.version] += failed
-                tries[record.epoch, one.version] += answers + failed
+                tries[record.epoch, one.version] += one.answers + one.shadow_answers + failed
     events = [
         Events(
             tries[epoch, new] / (tries[epoch, old] + tries[epoch, new]),

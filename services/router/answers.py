@@ -18,7 +18,11 @@ from services.router.snapshot import Served, Snapshot
 
 
 class VersionFailed(Terminal):
-    """A version could not compute an answer."""
+    """A version could not compute an answer.
+
+    Attributes:
+        later: who is to try the same yet, so that what breaks all is not blamed on who was heard.
+    """
 
     def __init__(
         self, routing: Routing, version: int, role: Role, error: Exception, key: str
@@ -30,6 +34,7 @@ class VersionFailed(Terminal):
         self.version = version
         self.role = role
         self.key = key
+        self.later: Unheard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +193,12 @@ def answered(routed: Routed, said: Said, begun: float, done: float) -> Answered 
     """The reply and the log of one request. `said` is in the order of `routed.first`."""
     arrived = routed.ask.arrived
     log = logged(routed, routed.first, said, done - arrived)
-    live = said[0]
+    live, later = said[0], Unheard(routed, begun - arrived) if routed.later else None
     if isinstance(live, Exception):
-        return log.failed[0]
-    return Answered(live, log, Unheard(routed, begun - arrived) if routed.later else None)
+        failure = log.failed[0]
+        failure.later = later
+        return failure
+    return Answered(live, log, later)
 
 
 def logged(routed: Routed, arms: Sequence[Arm], said: Said, seconds: float) -> Logged:

@@ -135,7 +135,7 @@ class Predictor:
                 settle(waiting, error if isinstance(one, Answered) else one)
             return
         for waiting, one in zip(batch, found, strict=True):
-            if isinstance(one, Answered) and one.later is not None:
+            if isinstance(one, Answered | VersionFailed) and one.later is not None:
                 self.queue(one.later)
             if waiting.ask.waits_for_log:
                 self.spawn(self.settle_on_kafka(waiting, one, place))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import grpc
 import pytest
 from router_harness import MODEL, World
 from test_router_serving import ask, talk
@@ -59,6 +61,33 @@ def test_the_heard_answer_is_given_before_the_shadow_is_asked(world: World) -> N
         assert (unheard["role"], unheard["version"]) == ("shadow", 2)
         for name in ("request_id", "time", "epoch", "input"):
             assert heard[name] == unheard[name]
+
+    talk(world, app)
+
+
+def test_who_answers_beside_tries_what_the_heard_version_failed_on(world: World) -> None:
+    """So that what breaks both is not blamed on who was heard."""
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2)])
+
+    def fails(asked: Any) -> Any:
+        raise RuntimeError("odd input")
+
+    world.engine.predict_many = fails  # type: ignore[method-assign]
+
+    def errors() -> list[tuple[int, int, int]]:
+        told = list(world.counter.due(time.monotonic(), 0))
+        return [(v.version, v.errors, v.shadow_errors) for one in told for v in one.versions]
+
+    async def app(stub: Any, _: Any) -> None:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.Predict(ask(wait_for_log=False), timeout=20)
+        found: list[tuple[int, int, int]] = []
+
+        def both() -> bool:
+            found[:] = errors() or found
+            return found == [(1, 1, 0), (2, 0, 1)]
+
+        await reached(both)
 
     talk(world, app)
 
