@@ -225,9 +225,9 @@ class Delivery:
             self._refused(error)
 
     def _refused(self, error: BusRefused) -> None:
-        """One record is wrong: to keep it would keep all that come after it."""
-        metrics.UNLOGGED.inc()
-        self.log.error("Kafka takes no such record", error=str(error))
+        """Some records are wrong: to keep them would keep all that come after them."""
+        metrics.UNLOGGED.inc(error.records)
+        self.log.error("Kafka takes no such record", error=str(error), records=error.records)
 
     def _give_up(self, error: Exception) -> None:
         """The next round sends it again, by another producer."""

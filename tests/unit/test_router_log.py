@@ -18,7 +18,7 @@ from test_router_serving import ask, refused, talk
 
 from driftgate import metrics
 from driftgate.bus_memory import MemoryBus, MemoryProducer
-from driftgate.errors import BadConfig, BusGaveUp, BusUnavailable
+from driftgate.errors import BadConfig, BusGaveUp, BusRefused, BusUnavailable
 from driftgate.health import log_for
 from services.router.delivery import Delivery
 from services.router.spool import PAGE_BYTES, Spool, SpoolFull
@@ -284,6 +284,15 @@ def test_a_record_that_kafka_never_takes_keeps_no_other(world: World, tmp_path: 
     delivery.deliver()
     assert metrics.UNLOGGED._value.get() == before + 1
     assert [record.value for record in world.bus.read_all(["inferences"])] == [b"2"]
+
+
+def test_each_record_that_kafka_refuses_at_once_is_counted(world: World, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "own", 1, LOG)
+    delivery = delivery_of(world.bus, spool, BusRefused("too large", records=3))
+    spool.append([("inferences", b"k", b"v")] * 5)
+    before = metrics.UNLOGGED._value.get()
+    delivery.deliver()
+    assert metrics.UNLOGGED._value.get() == before + 3
 
 
 def test_two_routers_do_not_share_a_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
