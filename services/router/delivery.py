@@ -96,10 +96,12 @@ class Delivery:
             self._changed.notify_all()
 
     def acknowledged(self, place: int) -> Future[None]:
-        """Done once Kafka has acknowledged all up to a place of the spool."""
+        """Done once Kafka has acknowledged all up to a place of the spool. Who waits no longer
+        cancels it."""
         done: Future[None] = Future()
         with self._changed:
             if place > self._delivered:
+                self._awaited = [one for one in self._awaited if not one[1].cancelled()]
                 self._awaited.append((place, done))
                 return done
         done.set_result(None)
