@@ -96,10 +96,12 @@ class Delivery:
             self._changed.notify_all()
 
     def acknowledged(self, place: int) -> Future[None]:
-        """Done once Kafka has acknowledged all up to a place of the spool."""
+        """Done once Kafka has acknowledged all up to a place of the spool. Who waits no longer
+        cancels it."""
         done: Future[None] = Future()
         with self._changed:
             if place > self._delivered:
+                self._awaited = [one for one in self._awaited if not one[1].cancelled()]
                 self._awaited.append((place, done))
                 return done
         done.set_result(None)
@@ -225,9 +227,9 @@ class Delivery:
             self._refused(error)
 
     def _refused(self, error: BusRefused) -> None:
-        """One record is wrong: to keep it would keep all that come after it."""
-        metrics.UNLOGGED.inc()
-        self.log.error("Kafka takes no such record", error=str(error))
+        """Some records are wrong: to keep them would keep all that come after them."""
+        metrics.UNLOGGED.inc(error.records)
+        self.log.error("Kafka takes no such record", error=str(error), records=error.records)
 
     def _give_up(self, error: Exception) -> None:
         """The next round sends it again, by another producer."""

@@ -44,7 +44,7 @@ class QueueFull(Retriable):
     """More requests wait than can be answered soon."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
     """A request and who waits for its answer."""
 
@@ -62,6 +62,7 @@ class Predictor:
     counter: Counter
     log: Log
     _queue: deque[Waiting] = field(default_factory=deque)
+    _settling: set[Waiting] = field(default_factory=set)
     _shadows: ShadowQueue = field(default_factory=ShadowQueue)
     _wakes: asyncio.Event = field(default_factory=asyncio.Event)
     _giving: asyncio.Task[None] | None = None
@@ -73,13 +74,14 @@ class Predictor:
         of its shadows. A cancelled call is not computed.
 
         Raises:
-            QueueFull: come back later.
+            QueueFull: come back later, or do not wait for the log.
             NotServed: nobody answers such a request.
             VersionFailed: who should answer it could not.
             SpoolFull: the answer could not be logged; ask again, with the same request id.
         """
         ask = Ask(request, time.perf_counter(), waits_for_log)
-        if len(self._queue) >= CAPACITY:
+        ahead = len(self._queue) + (len(self._settling) if waits_for_log else 0)
+        if ahead >= CAPACITY:
             raise QueueFull(f"{CAPACITY} requests wait: ask again later")
         waiting = Waiting(ask, asyncio.Future())
         self._queue.append(waiting)
@@ -138,7 +140,7 @@ class Predictor:
             if isinstance(one, Answered | VersionFailed) and one.later is not None:
                 self.queue(one.later)
             if waiting.ask.waits_for_log:
-                self.spawn(self.settle_on_kafka(waiting, one, place))
+                self.settle_on_kafka(waiting, one, place)
             else:
                 settle(waiting, one)
 
@@ -153,10 +155,14 @@ class Predictor:
                 self.counter.count(routing, event.version, event.role, key, now)
         return place
 
-    async def settle_on_kafka(self, waiting: Waiting, one: Found, place: int) -> None:
-        """Gives an answer once all up to a place of the spool is on Kafka."""
-        await asyncio.wrap_future(self.answer_log.delivery.acknowledged(place))
-        settle(waiting, one)
+    def settle_on_kafka(self, waiting: Waiting, one: Found, place: int) -> None:
+        """Gives an answer once all up to a place of the spool is on Kafka. Nothing is kept of a
+        call that is cancelled before."""
+        logged = asyncio.wrap_future(self.answer_log.delivery.acknowledged(place))
+        self._settling.add(waiting)
+        logged.add_done_callback(lambda _: settle(waiting, one))
+        waiting.answer.add_done_callback(lambda _: logged.cancel())
+        waiting.answer.add_done_callback(lambda _: self._settling.discard(waiting))
 
     def queue(self, unheard: Unheard) -> None:
         """Shadows that nobody can be made to wait for."""

@@ -119,25 +119,36 @@ class ConfluentSender:
     def flush(self) -> None:
         if left := self._client.flush(FLUSH_SECONDS):
             raise BusUnavailable(f"{left} records are not acknowledged in {FLUSH_SECONDS:g} s")
+        if refused := self._refusals():
+            self._send_apart([message for _, message in refused])
+
+    def _refusals(self) -> list[tuple[KafkaError, Message]]:
+        """The records that the broker has refused.
+
+        Raises:
+            BusGaveUp: one failed for another reason.
+        """
         failed, self._failed = self._failed, []
         for error, message in failed:
             if error.code() not in REFUSED:
                 raise BusGaveUp(f"sending to {message.topic()}: {error}")
-        if failed:
-            self._send_apart([message for _, message in failed])
+        return failed
 
     def _send_apart(self, refused: Sequence[Message]) -> None:
         """A record that the broker refuses takes those of its batch along: one by one, only it is
         refused."""
-        errors = []
+        again = []
         for message in refused:
-            self.send(str(message.topic()), message.key(), message.value())
+            try:
+                self.send(str(message.topic()), message.key(), message.value())
+            except BusUnavailable as error:  # those that follow are not sent any more
+                raise BusGaveUp(str(error)) from error
             if self._client.flush(FLUSH_SECONDS):
                 raise BusGaveUp(f"sending to {message.topic()}: no answer in time")
-            errors += [error for error, _ in self._failed]
-            self._failed.clear()
-        if errors:
-            raise as_ours(errors[0], f"sending to {refused[0].topic()}")
+            again += self._refusals()
+        if again:
+            why, message = again[0]
+            raise BusRefused(f"sending to {message.topic()}: {why}", len(again))
 
     def close(self) -> None:
         if self._failed or self._client.flush(0):

@@ -75,7 +75,12 @@ class NotInTime(Retriable):
 
 
 class BusRefused(Terminal):
-    """Kafka takes no such record, however often it is sent: it is too large, say."""
+    """Kafka takes no such record, however often it is sent: it is too large, say. `records` counts
+    those that were refused."""
+
+    def __init__(self, message: str, records: int = 1) -> None:
+        super().__init__(message)
+        self.records = records
 
 
 class StoreRefused(Terminal):

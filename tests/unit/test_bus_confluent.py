@@ -4,14 +4,15 @@ contract."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from driftgate import bus_confluent
-from driftgate.bus_confluent import ConfluentMember
-from driftgate.errors import BusUnavailable
+from driftgate.bus_confluent import ConfluentMember, ConfluentSender
+from driftgate.errors import BusGaveUp, BusRefused, BusUnavailable
 
 
 @dataclass
@@ -85,3 +86,67 @@ def test_a_poll_ends_at_its_bytes_and_at_its_limit(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(bus_confluent, "POLL_BYTES", 150)
     assert offsets(found) == [2, 3, 4, 5]
     assert offsets(found) == [6, 7, 8, 9]
+
+
+DENIED, BAD = KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.INVALID_RECORD
+
+
+@dataclass
+class Sent:
+    """As confluent-kafka's message."""
+
+    content: bytes
+
+    def topic(self) -> str:
+        return "t"
+
+    def key(self) -> None:
+        return None
+
+    def value(self) -> bytes:
+        return self.content
+
+
+@dataclass
+class FakeSendingClient:
+    """Refuses a batch whole, and what is sent again as `alone` says by content."""
+
+    alone: dict[bytes, int]
+    flushes: int = 0
+    waiting: list[tuple[bytes, Any]] = field(default_factory=list)
+
+    def produce(self, topic: str, value: bytes, key: None, on_delivery: Any) -> None:
+        self.waiting.append((value, on_delivery))
+
+    def poll(self, timeout: float) -> None: ...
+
+    def flush(self, timeout: float) -> int:
+        self.flushes += 1
+        for value, told in self.waiting:
+            code = BAD if self.flushes == 1 else self.alone.get(value)
+            told(None if code is None else KafkaError(code), Sent(value))
+        self.waiting.clear()
+        return 0
+
+
+def sender(monkeypatch: pytest.MonkeyPatch, alone: dict[bytes, int]) -> ConfluentSender:
+    client = FakeSendingClient(alone)
+    monkeypatch.setattr(bus_confluent, "SendingClient", lambda _: client)
+    found = ConfluentSender("k:1")
+    for content in (b"a", b"b", b"c"):
+        found.send("t", None, content)
+    return found
+
+
+@pytest.mark.parametrize("alone", [{b"a": DENIED}, {b"a": BAD, b"b": DENIED}])
+def test_what_fails_for_another_reason_when_it_is_sent_apart_is_not_taken_for_sent(
+    monkeypatch: pytest.MonkeyPatch, alone: dict[bytes, int]
+) -> None:
+    with pytest.raises(BusGaveUp, match="sending to t"):
+        sender(monkeypatch, alone).flush()
+
+
+def test_each_record_that_is_refused_apart_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BusRefused) as refused:
+        sender(monkeypatch, {b"a": BAD, b"c": BAD}).flush()
+    assert refused.value.records == 2

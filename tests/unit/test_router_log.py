@@ -15,11 +15,13 @@ import pytest
 from releasing import NOW, until
 from router_harness import World
 from test_router_serving import ask, refused, talk
+from test_router_shadows import reached
 
 from driftgate import metrics
 from driftgate.bus_memory import MemoryBus, MemoryProducer
-from driftgate.errors import BadConfig, BusGaveUp, BusUnavailable
+from driftgate.errors import BadConfig, BusGaveUp, BusRefused, BusUnavailable
 from driftgate.health import log_for
+from services.router import predictor as predicting
 from services.router.delivery import Delivery
 from services.router.spool import PAGE_BYTES, Spool, SpoolFull
 
@@ -286,6 +288,15 @@ def test_a_record_that_kafka_never_takes_keeps_no_other(world: World, tmp_path: 
     assert [record.value for record in world.bus.read_all(["inferences"])] == [b"2"]
 
 
+def test_each_record_that_kafka_refuses_at_once_is_counted(world: World, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "own", 1, LOG)
+    delivery = delivery_of(world.bus, spool, BusRefused("too large", records=3))
+    spool.append([("inferences", b"k", b"v")] * 5)
+    before = metrics.UNLOGGED._value.get()
+    delivery.deliver()
+    assert metrics.UNLOGGED._value.get() == before + 3
+
+
 def test_two_routers_do_not_share_a_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.router.spool.OPEN_SECONDS", 0.1)
     spool = Spool(tmp_path, 1, LOG)
@@ -358,5 +369,42 @@ def test_who_waits_for_the_log_is_answered_once_kafka_has_it(world: World) -> No
         world.bus.down = False
         await waiting
         assert {("waits", "live"), ("waits", "shadow")} <= set(logged(world))
+
+    talk(world, app)
+
+
+def test_nothing_is_kept_of_calls_that_no_longer_wait_for_the_log(world: World) -> None:
+    """Apps ask again and again while Kafka is away."""
+    world.route(1, [world.arm(1, 10_000)])
+
+    async def app(stub: Any, _: Any) -> None:
+        world.bus.down = True
+        for n in range(5):
+            call = stub.Predict(ask(request_id=f"r{n}"))
+            await reached(lambda: world.predictor._settling)
+            call.cancel()
+            await reached(lambda: not world.predictor._settling)
+        assert not world.predictor._under_way
+        assert len(world.delivery._awaited) <= 1  # the last one, until somebody waits again
+        world.bus.down = False
+
+    talk(world, app)
+
+
+def test_calls_that_wait_for_the_log_are_bounded_and_hold_up_no_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predicting, "CAPACITY", 2)
+    world.route(1, [world.arm(1, 10_000)])
+
+    async def app(stub: Any, _: Any) -> None:
+        world.bus.down = True
+        waiting = [asyncio.ensure_future(stub.Predict(ask(request_id=f"r{n}"))) for n in range(2)]
+        await reached(lambda: len(world.predictor._settling) == 2)
+        code, _details = await refused(stub.Predict(ask(request_id="r2")))
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+        await stub.Predict(ask(request_id="r3", wait_for_log=False))
+        world.bus.down = False
+        await asyncio.gather(*waiting)
 
     talk(world, app)
