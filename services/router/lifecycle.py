@@ -51,6 +51,7 @@ async def live(
     await server.stop(GRACE_SECONDS)
     runtime.stopping.set()
     answering.cancel()
+    predictor.end()
     await asyncio.to_thread(delivery.stop, DELIVER_SECONDS)
     for task in ended:
         task.result()

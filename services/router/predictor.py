@@ -177,24 +177,31 @@ class Predictor:
         try:
             logs = await on(self.versions.compute, self.compute_unheard, waiting)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
-            self.lose(waiting, error)
+            self.lose(waiting, repr(error))
             return
         self._shadows.spend(time.perf_counter() - begun)
         self._giving = self.spawn(self.log_shadows(waiting, logs))
 
     async def log_shadows(self, waiting: Sequence[Unheard], logs: Sequence[Logged]) -> None:
         self.tell(failure for log in logs for failure in log.failed)
-        for unheard, log in zip(waiting, logs, strict=True):
-            spoke = [event.version for event in log.events]
-            shed(unheard, but=[*spoke, *(error.version for error in log.failed)])
+        kept = True
         try:
             await self.keep(logs)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
-            self.lose(waiting, error)
+            kept = False
+            self.log.error("shadows not logged", error=repr(error), requests=len(waiting))
+        for unheard, log in zip(waiting, logs, strict=True):
+            logged = [event.version for event in log.events] if kept else []
+            shed(unheard, but=[*logged, *(error.version for error in log.failed)])
 
-    def lose(self, waiting: Sequence[Unheard], error: Exception) -> None:
+    def end(self) -> None:
+        """Gives up the shadows that are not computed yet, once no more requests come."""
+        while waiting := self._shadows.take():
+            self.lose(waiting, "the router ends")
+
+    def lose(self, waiting: Sequence[Unheard], why: str) -> None:
         """Gives shadows up."""
-        self.log.error("shadows lost", error=repr(error), requests=len(waiting))
+        self.log.error("shadows lost", error=why, requests=len(waiting))
         for unheard in waiting:
             shed(unheard)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -48,7 +48,7 @@ class Route(Arm):
     model: str
     request_id: str
     subject: str | None
-    slices: Mapping[str, str]
+    slices: Mapping[str, str] = field(hash=False)  # a mapping has no hash
 
 
 class Client:

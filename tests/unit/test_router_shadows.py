@@ -16,6 +16,7 @@ from test_router_serving import ask, talk
 from driftgate import metrics
 from services.router import shadows as shadowing
 from services.router.shadows import ShadowQueue
+from services.router.spool import SpoolFull
 
 
 @pytest.fixture
@@ -126,6 +127,47 @@ def test_the_shadow_of_a_version_that_has_left_is_counted(world: World) -> None:
 
     talk(world, app)
     assert [event["role"] for event in world.read("inferences")] == ["live"]
+
+
+def test_a_shadow_that_cannot_be_logged_is_counted_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also beside one that had left before it was asked."""
+    one, two, three = world.arm(1, 10_000), world.arm(2), world.arm(3)
+    world.route(1, [one], [two, three])
+    before, keep, failed = shed(), world.predictor.keep, asyncio.Event()
+
+    async def breaks(logs: Any) -> int:
+        if any(event.role == "shadow" for log in logs for event in log.events):
+            failed.set()
+            raise SpoolFull("the disk is full")
+        world.engine.unload(three["digest"])
+        return await keep(logs)
+
+    monkeypatch.setattr(world.predictor, "keep", breaks)
+
+    async def app(stub: Any, _: Any) -> None:
+        await stub.Predict(ask(wait_for_log=False))
+        await failed.wait()
+        await world.predictor.all_given()
+
+    talk(world, app)
+    assert shed() == before + 2
+
+
+def test_shadows_that_wait_when_the_router_ends_are_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.predictor, "compute_shadows", asyncio.Event().wait)
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2)])
+    before = shed()
+
+    async def app(stub: Any, _: Any) -> None:
+        await stub.Predict(ask(wait_for_log=False))
+        world.predictor.end()
+
+    talk(world, app)
+    assert shed() == before + 1
 
 
 def test_requests_that_are_not_drawn_get_no_shadow(world: World) -> None:
