@@ -81,7 +81,7 @@ class Look:
     Attributes:
         stage, since: the stage that it looked at, and when that began, ms.
         days: how long it had lasted.
-        both: requests that both versions had answered.
+        samples: how many were known; sampled: of what.
         reason: what was missing, as a word; empty where the rollout went on or ended.
     """
 
@@ -93,7 +93,8 @@ class Look:
     time: int
     reason: str = ""
     days: float = 0.0
-    both: int = 0
+    samples: int = 0
+    sampled: str = ""
     questions: tuple[Question, ...] = ()
 
     @classmethod
@@ -105,7 +106,8 @@ class Look:
             time=told["time"],
             reason=numbers.get("reason", ""),
             days=float(numbers.get("days", 0.0)),
-            both=numbers.get("both", 0),
+            samples=numbers.get("samples", 0),
+            sampled=numbers.get("sampled", ""),
             questions=tuple(map(Question.of, numbers.get("looks", ()))),
         )
 
@@ -218,8 +220,7 @@ def end(look: Look, rules: Rules) -> End:
     place = stages.index(look.stage)
     stage, watch = rules.stages[place], place == len(stages) - 1
     parts = [Part("watch" if watch else "soak", rules.watch_days if watch else stage.soak)]
-    known, what = samples(look, stage)
-    parts.append(Part(what, projected(known, stage.min_samples, look.days)))
+    parts.append(Part(look.sampled, projected(look.samples, stage.min_samples, look.days)))
     if place == len(stages) - 2:
         parts.append(proof(look))
     longest = rules.max_days + (rules.watch_days if watch else 0)
@@ -230,17 +231,6 @@ def end(look: Look, rules: Rules) -> End:
         time=max(look.time, look.since + round(max(days) * DAY_MS)) if reached else None,
         given_up=look.since + round(longest * DAY_MS),
     )
-
-
-def samples(look: Look, stage: Stage) -> tuple[int, str]:
-    """How many samples of a stage are known, and what they are: before anybody hears the new
-    version, nobody can say anything of it, but where labels judge both answers."""
-    deciding = [question for question in look.questions if question.not_worse is not None]
-    labelled = any(one.name == "outcomes" and one.counted == "pairs" for one in deciding)
-    if stage.percent or labelled:
-        finite = (one.known for one in deciding if math.isfinite(one.difference))
-        return max(finite, default=0), "samples"
-    return look.both, "requests"
 
 
 def proof(look: Look) -> Part:

@@ -23,7 +23,6 @@ from services.console.rollout_status import (
     next_stage,
     quarantined,
     routers,
-    samples,
     waiting,
 )
 
@@ -121,8 +120,7 @@ def evidence_in_words(known: Known, look: Look, now: int) -> str:
     stages = {stage.name: stage for stage in known.rules.stages} if known.rules else {}
     told = ""
     if stage := stages.get(look.stage):
-        count, what = samples(look, stage)
-        told = f"{count:,} {what}, {stage.min_samples:,} wanted; "
+        told = f"{look.samples:,} {look.sampled}, {stage.min_samples:,} wanted; "
     return (
         f"evidence of this stage: {told}looked at {when(look.time)} UTC, "
         f"{span(now - look.time)} ago"

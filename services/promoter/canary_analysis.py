@@ -33,6 +33,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from driftgate.feedback_profiles import Counted
 from driftgate.model_repo import ModelYaml
 from driftgate.slices import ALL
 from services.promoter.e_values import Events, Units, harm, not_worse
@@ -43,7 +44,9 @@ OUTCOMES, REVIEW = "outcomes", "review"
 LEAST_EACH = 3
 """So many people have to have heard each of the two versions."""
 
-Counted = Literal["pairs", "told", "heard"]
+Missing = tuple[str, str] | None
+"""What is lacking to go on, as a word and for people."""
+
 Result = Literal["promote", "hold", "roll back", "inconclusive"]
 
 
@@ -138,27 +141,20 @@ def analyse(evidence: Evidence, days: float, place: int, repo: ModelYaml) -> Fin
     known, what = samples(evidence, found, stage.percent > 0)
     numbers = told(evidence, found, days) | {
         "samples": known,
+        "sampled": what,
         "soak_days": stage.soak,
         "max_days": rules.max_days,
         "min_samples": stage.min_samples,
         "margin": rules.margin,
     }
-    if stop := harmed(found) or too_different(evidence, repo):
-        return Finding("roll back", "harm", stop, numbers)
-    if late := behind(evidence):
-        return Finding("hold", *late, numbers)
     missing = (
         soaking(days, stage.soak)
         or too_few(known, what, stage.min_samples)
         or (unproven(found, rules.margin) if place == len(rules.stages) - 2 else None)
     )
-    if missing is None:
-        return Finding("promote", "good", in_words(found, rules.margin), numbers)
-    reason, summary = missing
-    if days > rules.max_days:
-        told_late = f"insufficient evidence in {rules.max_days:g} days: {summary}"
-        return Finding("inconclusive", reason, told_late, numbers)
-    return Finding("hold", reason, summary, numbers)
+    late = f"insufficient evidence in {rules.max_days:g} days" if days > rules.max_days else ""
+    stop = harmed(found) or too_different(evidence, repo)
+    return concluded(evidence, stop, missing, in_words(found, rules.margin), late, numbers)
 
 
 def watch(evidence: Evidence, days: float, repo: ModelYaml) -> Finding:
@@ -168,25 +164,39 @@ def watch(evidence: Evidence, days: float, repo: ModelYaml) -> Finding:
     known, what = samples(evidence, found, heard=True)
     numbers = told(evidence, found, days) | {
         "samples": known,
+        "sampled": what,
         "watch_days": rules.watch_days,
         "max_days": rules.max_days,
         "min_samples": stage.min_samples,
     }
-    if stop := harmed(found):
-        return Finding("roll back", "harm", stop, numbers)
-    if late := behind(evidence):
-        return Finding("hold", *late, numbers)
     watched = f"watched for {rules.watch_days:g} days"
     missing = (
         ("watch", watched) if days < rules.watch_days else too_few(known, what, stage.min_samples)
     )
-    if missing is None:
-        return Finding("promote", "good", f"no harm shown: {in_words(found, None)}", numbers)
-    reason, summary = missing
     patience = rules.max_days if rules.hold_back else 0  # without one nothing more will be known
-    if days >= rules.watch_days + patience:
-        told_late = f"watched without enough evidence: {summary}"
-        return Finding("inconclusive", reason, told_late, numbers)
+    late = "watched without enough evidence" if days >= rules.watch_days + patience else ""
+    good = f"no harm shown: {in_words(found, None)}"
+    return concluded(evidence, harmed(found), missing, good, late, numbers)
+
+
+def concluded(
+    evidence: Evidence, stop: str, missing: Missing, good: str, late: str, numbers: dict[str, Any]
+) -> Finding:
+    """What follows from what is known.
+
+    Args:
+        stop: why the version is taken back; good: what speaks for it; late: that it had its time.
+            Empty where it is not so.
+    """
+    if stop:
+        return Finding("roll back", "harm", stop, numbers)
+    if evidence.behind:
+        return Finding("hold", "behind", f"the store is behind: {evidence.behind}", numbers)
+    if missing is None:
+        return Finding("promote", "good", good, numbers)
+    reason, summary = missing
+    if late:
+        return Finding("inconclusive", reason, f"{late}: {summary}", numbers)
     return Finding("hold", reason, summary, numbers)
 
 
@@ -261,14 +271,6 @@ def too_different(evidence: Evidence, repo: ModelYaml) -> str:
     return f"{told}, allowed are {limit:g}" if e >= 1 / alpha else ""
 
 
-Missing = tuple[str, str] | None
-"""What is lacking to go on, as a word and for people."""
-
-
-def behind(evidence: Evidence) -> Missing:
-    return ("behind", f"the store is behind: {evidence.behind}") if evidence.behind else None
-
-
 def soaking(days: float, soak: float) -> Missing:
     return ("soak", f"{days:.3g} of {soak:g} days passed") if days < soak else None
 
@@ -276,11 +278,16 @@ def soaking(days: float, soak: float) -> Missing:
 def samples(evidence: Evidence, found: list[Look], heard: bool) -> tuple[int, str]:
     """How many samples of a stage are known, and what they are. Before anybody hears the
     challenger, nobody can say anything of it, but where labels judge both answers."""
-    deciding = [look for look in found if look.not_worse is not None]
-    if heard or any(look.name == OUTCOMES and look.counted == "pairs" for look in deciding):
-        numbers = (look.known for look in deciding if sound(look))
+    asked = deciding(found)
+    if heard or any(look.name == OUTCOMES and look.counted == "pairs" for look in asked):
+        numbers = (look.known for look in asked if sound(look))
         return max(numbers, default=0), "samples"
     return evidence.both, "requests answered by both"
+
+
+def deciding(found: list[Look]) -> list[Look]:
+    """The questions that may show that a version is not worse."""
+    return [look for look in found if look.not_worse is not None]
 
 
 def sound(look: Look) -> bool:
@@ -295,13 +302,13 @@ def too_few(known: int, what: str, wanted: int) -> Missing:
 
 def unproven(found: list[Look], margin: float) -> Missing:
     """The margin that nobody's word has shown yet."""
-    deciding = [look for look in found if look.not_worse is not None]
-    if any(proven(look) for look in deciding):
+    asked = deciding(found)
+    if any(map(proven, asked)):
         return None
     told = "; ".join(
         f"{look.title} {look.difference:+.3f} over {look.known}, evidence {look.not_worse:.3g} of "
         f"{look.not_worse_at:g}"
-        for look in deciding
+        for look in asked
     )
     return "unproven", f"not yet shown that it is not worse by {margin:g}: {told or 'no feedback'}"
 
@@ -315,9 +322,9 @@ def proven(look: Look) -> bool:
 
 def in_words(found: list[Look], margin: float | None) -> str:
     """What speaks for a version."""
-    deciding = [look for look in found if look.not_worse is not None and look.known]
-    told = [f"{look.title} {look.difference:+.3f} over {look.known} samples" for look in deciding]
-    if margin is not None and any(map(proven, deciding)):
+    asked = [look for look in deciding(found) if look.known]
+    told = [f"{look.title} {look.difference:+.3f} over {look.known} samples" for look in asked]
+    if margin is not None and any(map(proven, asked)):
         told.insert(0, f"not worse by {margin:g}")
     return "; ".join(told) or "nobody was asked yet"
 

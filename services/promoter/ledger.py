@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 from driftgate import latest_word
 from driftgate.events import DAY_MS
+from driftgate.feedback_profiles import Counted
 from driftgate.model_repo import Metric, ModelYaml
 from driftgate.slices import ALL, inside
 from driftgate.tasks import task_of
-from services.promoter.canary_analysis import OUTCOMES, REVIEW, Comparison, Counted, Evidence
+from services.promoter.canary_analysis import OUTCOMES, REVIEW, Comparison, Evidence
 from services.promoter.e_values import Events, Units
 
 WINDOW_MS = DAY_MS
@@ -108,7 +109,17 @@ class Told(NamedTuple):
     worse: float
 
 
-Question = Callable[[Asked], Told | None]
+class Question(NamedTuple):
+    """What is asked of each request.
+
+    Attributes:
+        wait: how long silence may still end, ms.
+    """
+
+    name: str
+    counted: Counted
+    wait: int
+    ask: Callable[[Asked], Told | None]
 
 
 class Said(NamedTuple):
@@ -157,6 +168,7 @@ class Ledger:
     def __post_init__(self) -> None:
         self._task = task_of(self.repo.task)
         self._slices = (ALL, *protected(self.repo))
+        self._questions = tuple(self._asks())
 
     def add(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Rows of `inferences` or `outcomes`, those of one request in the order of the topic."""
@@ -259,39 +271,39 @@ class Ledger:
     def _of_person(self, own: Sequence[Asked], until: int) -> tuple[list[Said], int | None]:
         """What a person adds to each comparison, and when the next of it is known, ms."""
         found, closes = [], []
-        for name, _, wait, ask in self._questions():
+        for question in self._questions:
+            answers = [(one.slices, t) for one in own if (t := question.ask(one))]
             for of in self._slices:
-                told = sorted(t for one in own if of in one.slices and (t := ask(one)))
+                told = sorted(t for slices, t in answers if of in slices)
                 if not told:
                     continue
                 first = told[0].when
-                known = first + (0 if own[0].alone else WINDOW_MS) + wait
+                known = first + (0 if own[0].alone else WINDOW_MS) + question.wait
                 day = [one.worse for one in told if one.when < first + WINDOW_MS]
                 unit = sum(day) / len(day) + 0.0 if known <= until else None
                 event = next((one.blames for one in told if one.blames), None)
-                found.append(Said(name, of, event, unit, own[0].of_new))
+                found.append(Said(question.name, of, event, unit, own[0].of_new))
                 if unit is None:
                     closes.append(known)
         return found, min(closes, default=None)
 
     # ------------------------------------------------------------ questions to a request
 
-    def _questions(self) -> Iterator[tuple[str, Counted, int, Question]]:
-        """By name: what is asked, how it is counted, and how long silence may still end, ms."""
+    def _asks(self) -> Iterator[Question]:
         counted = self.repo.feedback.counted
         settled = self.repo.feedback.settled_ms
         match counted:
             case "pairs":
-                yield OUTCOMES, counted, 0, partial(self._pair, of_review=False)
+                yield Question(OUTCOMES, counted, 0, partial(self._pair, of_review=False))
             case "told":
-                yield OUTCOMES, counted, 0, self._told
+                yield Question(OUTCOMES, counted, 0, self._told)
             case "heard":
-                yield OUTCOMES, counted, settled, self._heard_or_silent
+                yield Question(OUTCOMES, counted, settled, self._heard_or_silent)
         if self.repo.review.share:
-            yield REVIEW, "pairs", 0, partial(self._pair, of_review=True)
+            yield Question(REVIEW, "pairs", 0, partial(self._pair, of_review=True))
         for metric in self.repo.rollout.metrics:
             if metric.name in self.limits:
-                yield metric.name, "heard", 0, partial(self._number, metric)
+                yield Question(metric.name, "heard", 0, partial(self._number, metric))
 
     def _pair(self, one: Asked, of_review: bool) -> Told | None:
         """A label judges both answers."""
@@ -345,7 +357,7 @@ class Ledger:
     # ------------------------------------------------------------ all people
 
     def _comparisons(self) -> Iterator[Comparison]:
-        for name, counted, _, _ in self._questions():
+        for name, counted, _, _ in self._questions:
             for of in self._slices:
                 events, units = self._events[name, of], self._units[name, of]
                 yield Comparison(

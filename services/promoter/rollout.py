@@ -450,10 +450,8 @@ def on_release(state: State, command: Command, at: Situation, told: str) -> Outc
     digest = command.args.get("digest", "") or state.digest(command.version)
     if digest not in state.quarantined:
         return f"its adapter {digest[:12]} is not in quarantine" if digest else "name its digest"
-    kept = tuple(one for one in state.quarantined if one != digest)
-    ends = {one: end for one, end in state.quarantine_ends.items() if one != digest}
     summary = f"released from quarantine by {told}"
-    after = changed(state, at, summary, quarantined=kept, quarantine_ends=ends, since=state.since)
+    after = changed(state, at, summary, **released(state, digest), since=state.since)
     return Step(after, (Decision("release", command.version, summary),))
 
 
@@ -569,14 +567,20 @@ def roll_back(
 
 def quarantined(state: State, digest: str, at: Situation) -> dict[str, Any]:
     """What the state says once an adapter is in quarantine."""
-    before = tuple(one for one in state.quarantined if one != digest)
-    ends = {one: end for one, end in state.quarantine_ends.items() if one != digest}
-    moves: dict[str, Any] = {"quarantined": (*before, digest), "quarantine_ends": ends}
+    moves = released(state, digest)
+    moves["quarantined"] = (*moves["quarantined"], digest)
     rules = None if isinstance(at.declared, BadInput) else at.declared.rollout
     if rules and rules.quarantine_days is not None:
         over = at.now + round(rules.quarantine_days * DAY_MS)
-        moves["quarantine_ends"] = {**ends, digest: over}
+        moves["quarantine_ends"] = {**moves["quarantine_ends"], digest: over}
     return moves
+
+
+def released(state: State, digest: str) -> dict[str, Any]:
+    """What the state says once an adapter is in no quarantine."""
+    ends = {one: end for one, end in state.quarantine_ends.items() if one != digest}
+    kept = tuple(one for one in state.quarantined if one != digest)
+    return {"quarantined": kept, "quarantine_ends": ends}
 
 
 def backing_off(state: State, at: Situation) -> dict[str, Any]:
