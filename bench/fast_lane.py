@@ -9,24 +9,17 @@ The engine answers at once (`bench/parts/stub_router.py`); both versions answer 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from threading import Event, Thread
 from uuid import uuid4
 
-import grpc
 import numpy as np
 
 from bench.figure import Figure
 from bench.parts.bed import SCHEMAS, infrastructure
-from bench.parts.routers import STUB, adapter, wait
+from bench.parts.load import Load
+from bench.parts.routers import STUB, adapter, process, wait
 from bench.parts.stub_router import BROKEN
 from deploy.local.plan import StackConfig, free_ports
 from driftgate import model_repo
@@ -36,11 +29,9 @@ from driftgate.bus_tools import newest, publish
 from driftgate.codec import Codec
 from driftgate.events import Rollout, Tick, Verdict
 from driftgate.machine_clock import machine_ms
-from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.store import Store, migrate
 
 GOAL_SECONDS = 2.0
-CALLERS = 4
 MODEL_YAML = """
 model: {model}
 task: {{kind: text-classification, labels: [delivery, refund, billing]}}
@@ -54,50 +45,6 @@ rollout:
   back_off: 0
   sticky_by: request_id
 """
-
-
-@dataclass
-class Load:
-    """Callers that ask on and on.
-
-    Attributes:
-        answered: by version, when its last reply came, s of a monotonic clock.
-        failed: when each call failed.
-    """
-
-    address: str
-    model: str
-    rate: float
-    answered: dict[int, float] = field(default_factory=dict)
-    failed: list[float] = field(default_factory=list)
-    _over: Event = field(default_factory=Event)
-
-    def __enter__(self) -> Load:
-        self._threads = [Thread(target=self._call, args=(n,)) for n in range(CALLERS)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _call(self, caller: int) -> None:
-        with grpc.insecure_channel(self.address) as channel:
-            stub, begun = router_pb2_grpc.RouterStub(channel), time.monotonic()
-            for number in count():
-                due = begun + (number * CALLERS + caller) / self.rate
-                if self._over.wait(max(0.0, due - time.monotonic())):
-                    return
-                text = f"Where is parcel {caller}-{number}?"
-                asked = router_pb2.PredictRequest(model=self.model, text=text)
-                try:
-                    reply = stub.Predict(asked, timeout=10)
-                except grpc.RpcError:
-                    self.failed.append(time.monotonic())
-                else:
-                    self.answered[reply.version] = time.monotonic()
 
 
 @dataclass
@@ -118,20 +65,6 @@ class Bed:
         self.bus, self.codec = KafkaBus(self.stack.kafka), Codec.load(SCHEMAS)
         self.producer, self.broken = self.bus.producer(), self.folder / "broken"
         migrate(Store.connect(self.stack.store, "driftgate"), SCHEMAS / "store")
-
-    @contextmanager
-    def running(self, program: str, **settings: str) -> Iterator[None]:
-        own = {"DRIFTGATE_STATE_DIR": str(self.folder / program), "OMP_NUM_THREADS": "1"}
-        environment = dict(os.environ) | dict(self.stack.environment) | own | settings
-        with (self.folder / f"{program}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", program], env=environment, stdout=log, stderr=log
-            )
-            try:
-                yield
-            finally:
-                process.kill()
-                process.wait()
 
     def passes(self, version: int, champion: int | None) -> str:
         """A version passes its gate; returns its digest."""
@@ -175,11 +108,12 @@ def run(args: list[str]) -> list[Figure]:
         bed = Bed(stack, stack.state_dir / "bed")
         address = f"127.0.0.1:{free_ports(1)[0]}"
         router = {"DRIFTGATE_ROUTER": address, BROKEN: str(bed.broken)}
-        with bed.running("services.promoter.main"), bed.running(STUB, **router):
+        promoter = process(stack, bed.folder, "services.promoter.main")
+        with promoter, process(stack, bed.folder, STUB, **router):
             bed.passes(1, None)
             wait("version 1 is not champion", lambda: bed.stands(1, None, "idle"))
             with Load(address, bed.model, given.rate) as load:
-                wait("nobody answers", lambda: 1 in load.answered)
+                wait("nobody answers", lambda: heard(load, 1))
                 took = [broken(bed, load, version) for version in range(2, given.times + 2)]
         bed.producer.close()
         bed.bus.close()
@@ -197,10 +131,16 @@ def broken(bed: Bed, load: Load, version: int) -> tuple[float, int]:
     """How long a version was heard after it broke, s, and how many calls it failed."""
     digest = bed.passes(version, 1)
     wait(f"{version} is not at 5 %", lambda: bed.stands(1, version, "canary-5"))
-    wait(f"nobody hears {version}", lambda: version in load.answered)
+    wait(f"nobody hears {version}", lambda: heard(load, version))
     begun = time.monotonic()
     bed.broken.write_text(digest)
     wait(f"{version} is not taken back", lambda: bed.stands(1, None, "idle"))
     time.sleep(1.0)  # for whoever would still hear it
-    last = max([load.answered[version], *load.failed])
-    return last - begun, sum(at >= begun for at in load.failed)
+    failed = [call.over for call in load.failed]
+    last = max([*heard(load, version), *failed])
+    return last - begun, sum(at >= begun for at in failed)
+
+
+def heard(load: Load, version: int) -> list[float]:
+    """When each answer of a version came, s of a monotonic clock."""
+    return [call.over for call in load.answered if call.version == version]

@@ -64,23 +64,11 @@ class RouterBed:
     @contextmanager
     def running(self, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
         """The router process, from the first answer it could give; killed at the end."""
-        own = {
-            "DRIFTGATE_ROUTER": self.address,
-            "DRIFTGATE_STATE_DIR": str(self.folder / "state"),
-            "OMP_NUM_THREADS": "1",
-        }
-        environment = dict(os.environ) | dict(self.stack.environment) | own | settings
-        log = self.folder / "router.log"
-        with log.open("ab") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", self.program], env=environment, stdout=file, stderr=file
-            )
-        try:
+        settings = {"DRIFTGATE_ROUTER": self.address} | settings
+        with process(self.stack, self.folder, self.program, **settings) as running:
+            log = self.folder / f"{self.program}.log"
             wait("the router does not listen", lambda: '"listening"' in log.read_text())
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+            yield running
 
     def route(self, heard: int, standby: Sequence[int] = ()) -> float:
         """The next epoch: one version is heard. When it was sent, s of a monotonic clock."""
@@ -132,6 +120,24 @@ class RouterBed:
     def close(self) -> None:
         self._sender.close()
         self.bus.close()
+
+
+@contextmanager
+def process(
+    stack: StackConfig, folder: Path, program: str, **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A service of a stack, with its state and its log in a folder; killed at the end."""
+    own = {"DRIFTGATE_STATE_DIR": str(folder / program), "OMP_NUM_THREADS": "1"}
+    environment = dict(os.environ) | dict(stack.environment) | own | settings
+    with (folder / f"{program}.log").open("ab") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-m", program], env=environment, stdout=log, stderr=log
+        )
+        try:
+            yield running
+        finally:
+            running.kill()
+            running.wait()
 
 
 def wait(what: str, done: Callable[[], bool], seconds: float = 120) -> None:
