@@ -204,19 +204,12 @@ class Alarm:
     inputs: Mapping[str, Any]
 
 
-def bar(reference: Reference, signal: str, slice_name: str, tolerance: float) -> float | None:
-    """The highest tolerated mean of a signal in a slice; None where nothing was measured.
-
-    It lies `tolerance` above the reference, and by one standard error of the reference further,
-    so that a version is not blamed for the luck of a small evaluation.
-    """
-    cases = reference.get(f"n|{signal}|{slice_name}", 0.0)
-    if not cases:
-        return None
-    return tolerated_mean(reference[f"{signal}|{slice_name}"], cases, tolerance)
-
-
 def tolerated_mean(mean: float, cases: float, tolerance: float) -> float:
+    """The highest tolerated mean of a signal that was measured as `mean` on so many cases.
+
+    It lies `tolerance` above, and by one standard error of the reference further, so that a version
+    is not blamed for the luck of a small evaluation.
+    """
     smooth = (mean * cases + 1) / (cases + 2)
     return min(mean + tolerance + math.sqrt(smooth * (1 - smooth) / cases), HIGHEST)
 
@@ -317,8 +310,7 @@ def fold(
     given.sort(key=lambda seen: seen.order)
     telling = latest_of_each(given)
     fresh = [telling[at] for at in evidence.seen.unknown([seen.identity for seen in telling])]
-    by_version = defaultdict[int, Plan](dict)
-    by_version.update((v, plan(config, references.get(v, {}))) for v in {s.version for s in fresh})
+    by_version = {v: plan(config, references.get(v, {})) for v in {s.version for s in fresh}}
     numbers = by_stream(fresh, watching, references, by_version)
 
     evidence.seen.add([seen.identity for seen in fresh])

@@ -136,7 +136,7 @@ def family(
             return mcnemar(lost @ belongs, discordant @ belongs)
         heavy = belongs * of_cases[:, None]
         balance = (discordant - 2 * lost) @ heavy
-        return signed(balance, np.broadcast_to(discordant @ heavy**2, balance.shape))
+        return signed(balance, discordant @ heavy**2)
 
     observed, smallest = harm(losses) / shares, (harm(coins) / shares).min(axis=1)
     as_small = (smallest[:, None] <= observed[None, :] + ROUNDING).sum(axis=0)

@@ -123,10 +123,6 @@ def are_enough(cases: Sequence[Case], gate: Gate) -> bool:
     return len(cases) >= gate.min_cases and all(size >= MIN_SLICE_CASES for size in sizes)
 
 
-def all_alike(cases: Sequence[Case]) -> Weighing:
-    return Weighing(even(cases), ALIKE)
-
-
 def even(cases: Sequence[Case]) -> dict[str, float]:
     return {case.id: 1.0 for case in cases}
 

@@ -11,7 +11,7 @@ from driftgate.artifacts import Artifacts
 from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadInput, Corrupt
 from driftgate.events import DAY_MS
-from driftgate.latest_word import WORDS, latest_sql, standing_sql
+from driftgate.latest_word import PRECEDENCE, latest_sql, standing_sql
 from driftgate.model_repo import Data, ModelYaml
 from driftgate.split import held_out
 from driftgate.store import Store
@@ -37,18 +37,20 @@ ANSWERS = """
 """
 READABLE = "a.input IS NOT NULL AND trimBoth(assumeNotNull(a.input)) != ''"
 
+# The word that counts of each request, and the chance with which the review sample drew it.
+WORD = """
+SELECT request_id, toString(kind) AS kind, output, $taught AS target,
+    if(kind = 'review' AND picked IS NULL, propensity, NULL) AS propensity
+FROM $latest
+"""
+
 TAUGHT = Template(f"""
 SELECT
     a.request_id AS id, assumeNotNull(a.input) AS text, t.target AS target,
     toUnixTimestamp64Milli(a.time) AS at, a.subject AS subject, a.slices AS slices,
     t.kind AS word, t.propensity AS propensity, t.output AS answer
 FROM ({ANSWERS}) AS a
-INNER JOIN (
-    SELECT request_id, kind, output, $taught AS target,
-        if(kind = 'review' AND picked IS NULL, propensity, NULL) AS propensity
-    FROM $latest
-    WHERE $taught IS NOT NULL
-) AS t ON a.request_id = t.request_id
+INNER JOIN ({WORD} WHERE $taught IS NOT NULL) AS t ON a.request_id = t.request_id
 WHERE {READABLE}
 """)  # noqa: S608
 NEWEST = "ORDER BY at DESC, id LIMIT {limit:UInt64}"
@@ -63,11 +65,7 @@ SELECT
     toUnixTimestamp64Milli(a.time) AS at, a.subject AS subject, a.slices AS slices,
     if(t.kind = '', '{SILENCE}', t.kind) AS word, t.propensity AS propensity, a.output AS answer
 FROM ({ANSWERS}) AS a
-LEFT JOIN (
-    SELECT request_id, toString(kind) AS kind, $taught AS target,
-        if(kind = 'review' AND picked IS NULL, propensity, NULL) AS propensity
-    FROM $latest
-) AS t ON a.request_id = t.request_id
+LEFT JOIN ({WORD}) AS t ON a.request_id = t.request_id
 WHERE {READABLE} AND (t.kind = '' OR t.target IS NOT NULL)
 {MIXED}
 """)  # noqa: S608
@@ -86,7 +84,7 @@ SELECT
     countIf(told > 1 AND kinds = 1) AS agreed
 FROM (
     SELECT request_id, countIf($taught IS NOT NULL) AS told, uniqExact($taught) AS kinds,
-        argMax(tuple($taught), (indexOf({list(WORDS)}, kind), feedback_time, outcome_id)) AS target
+        argMax(tuple($taught), {PRECEDENCE}) AS target
     FROM $standing
     WHERE inference_time >= fromUnixTimestamp64Milli({{since:Int64}})
     GROUP BY request_id
@@ -202,13 +200,17 @@ class Asked:
     def since_settled(self, settled: int, end: int) -> list[Row]:
         """What people object to at once, as far as it leaves room for what they accept."""
         room = self.config.data.max_rows // 4
-        return [] if self.estimates else self.found(TAUGHT, NEWEST, settled, end)[:room]
+        return [] if self.estimates else self.found(TAUGHT, NEWEST, settled, end, room)
 
-    def found(self, asked: Template, order: str, since: int, until: int) -> list[Row]:
+    def found(
+        self, asked: Template, order: str, since: int, until: int, limit: int | None = None
+    ) -> list[Row]:
+        """At most `limit` rows; `POOL` times those of a training where none is given."""
         latest = latest_sql(KNOWN, estimates=self.estimates)
         sql = asked.substitute(taught=self.task.taught, latest=latest) + order
         times = {"since": since, "until": until, "known": self.until + 1}
-        limit = POOL * self.config.data.max_rows
+        if limit is None:
+            limit = POOL * self.config.data.max_rows
         found = self.store.query(sql, model=self.model, limit=limit, **times)
         return [logged(row, self.task) for row in found]
 

@@ -97,11 +97,9 @@ STANDING = Template("""
       )
       $picked
 """)
-FIRST = Template("""
-    ORDER BY indexOf([$kinds], o.kind) DESC, o.feedback_time DESC, o.outcome_id DESC
-    LIMIT 1 BY o.model, o.request_id
-""")
 KINDS = ", ".join(f"'{kind}'" for kind in WORDS)
+PRECEDENCE = f"(indexOf([{KINDS}], kind), feedback_time, outcome_id)"
+"""As SQL over the columns of `outcomes`: the word with the largest counts."""
 
 
 def standing_sql(where: str, *, estimates: bool = False) -> str:
@@ -116,7 +114,8 @@ def standing_sql(where: str, *, estimates: bool = False) -> str:
 
 def latest_sql(where: str, *, estimates: bool = False) -> str:
     """The same as `latest`, as a subquery, a row a request; see `standing_sql`."""
-    return f"({standing(where, estimates)}{FIRST.substitute(kinds=KINDS)})"
+    first = f"ORDER BY {PRECEDENCE} DESC LIMIT 1 BY o.model, o.request_id"
+    return f"({standing(where, estimates)} {first})"
 
 
 def standing(where: str, estimates: bool) -> str:

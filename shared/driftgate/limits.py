@@ -75,8 +75,7 @@ class FiniteValues:
 
     def check(self, field: str, value: Mapping[str, float]) -> None:
         for name, number in value.items():
-            if not math.isfinite(number):
-                raise BadInput(BAD_NUMBER, f"{field}.{name}", number, "a finite number")
+            Finite().check(f"{field}.{name}", number)
 
 
 Rule = NotBlank | Within | Chance | Finite | FiniteValues

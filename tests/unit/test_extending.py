@@ -21,7 +21,7 @@ from services.drift_detector.monitoring import Alarm, Evidence, fold
 from services.drift_detector.observations import of_inference
 from services.evaluator import exam
 from services.evaluator.gate import judge
-from services.evaluator.weighting import all_alike
+from services.evaluator.weighting import ALIKE, Weighing, even
 
 PLACE = Position("inferences", 0)
 
@@ -45,7 +45,9 @@ def measured(config: ModelYaml, text: str = "where is it") -> Reference:
         Case("task", suites.ACCURACY, str(n), f"{text} {n}", LABELS[n % 3]) for n in range(200)
     ]
     answers = {case.text: answer(str(case.target)) for case in cases}
-    return exam.reference(Suite("task", tuple(cases)), answers, config, all_alike(cases))
+    return exam.reference(
+        Suite("task", tuple(cases)), answers, config, Weighing(even(cases), ALIKE)
+    )
 
 
 def watched(config: ModelYaml, reference: Reference, **live: object) -> list[Alarm]:
@@ -113,7 +115,9 @@ def test_a_probe_is_one_entry(tmp_path: Path) -> None:
     found = exam.results([suite], answers, None, task)
     gate = declared("{name: errors, signal: quality, value: error}").gate
     (axis,) = [
-        a for a in judge(exam.tallies(found, all_alike([])), gate).axes if a.name == "repetition"
+        a
+        for a in judge(exam.tallies(found, Weighing({}, ALIKE)), gate).axes
+        if a.name == "repetition"
     ]
     assert (axis.layer, axis.value, axis.passed) == ("probe", 0.5, False)
 
