@@ -19,6 +19,7 @@ from services.console.model_cli import ASKED, CommandId, Reason, awaited
 from services.console.operators import digest_of, meant, unnamed
 from services.console.order_status import OrderStatus
 from services.console.orders import adapters, declared, order, sent_before
+from services.console.reading_cli import adds
 from services.console.terminal import (
     HERE,
     KAFKA,
@@ -37,130 +38,20 @@ Named = Annotated[int | None, typer.Option("--version", min=1, help="the same, b
 ANSWER_SECONDS = 30.0
 
 
-@reports_errors
-def promote(
-    model: str,
-    version: Version = None,
-    named: Named = None,
-    reason: Reason = ASKED,
-    command_id: CommandId = None,
-    state: State = HERE,
-) -> None:
-    """Sends the challenger to full traffic at once, without waiting for evidence.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What all of the commands are told."""
 
-    It has to be named. Exit 1: it was not, such as while a router does not hold it yet.
-    """
-    Order("promote", model, reason, state, command_id, which(version, named)).give()
+    reason: str
+    command_id: str | None
+    state: Path
 
 
-@reports_errors
-def approve(
-    model: str,
-    version: Version = None,
-    named: Named = None,
-    stage: Annotated[str | None, typer.Option(help="the next one that waits, if not said")] = None,
-    reason: Reason = ASKED,
-    command_id: CommandId = None,
-    state: State = HERE,
-) -> None:
-    """Lets a stage of the rollout begin that waits for approval."""
-    args = {} if stage is None else {"stage": stage}
-    Order("approve", model, reason, state, command_id, which(version, named)).give(args)
+def said(reason: Reason = ASKED, command_id: CommandId = None, state: State = HERE) -> Said:
+    return Said(reason, command_id, state)
 
 
-@reports_errors
-def pause(
-    model: str, reason: Reason = ASKED, command_id: CommandId = None, state: State = HERE
-) -> None:
-    """Holds the rollout where it is."""
-    Order("pause", model, reason, state, command_id).give()
-
-
-@reports_errors
-def resume(
-    model: str, reason: Reason = ASKED, command_id: CommandId = None, state: State = HERE
-) -> None:
-    """Lets the rollout go on."""
-    Order("resume", model, reason, state, command_id).give()
-
-
-@reports_errors
-def abort(
-    model: str,
-    version: Version = None,
-    named: Named = None,
-    reason: Reason = ASKED,
-    command_id: CommandId = None,
-    state: State = HERE,
-) -> None:
-    """Ends the rollout: the challenger leaves, and may be tried again."""
-    Order("abort", model, reason, state, command_id, which(version, named)).give()
-
-
-@reports_errors
-def rollback(
-    model: str,
-    version: Version = None,
-    named: Named = None,
-    reason: Reason = ASKED,
-    command_id: CommandId = None,
-    state: State = HERE,
-) -> None:
-    """Takes a version back and quarantines it.
-
-    The one that is tried or watched, or the champion, which has to be named. Exit 1: it was not.
-    """
-    Order("rollback", model, reason, state, command_id, which(version, named)).give()
-
-
-@reports_errors
-def quarantine(
-    model: str,
-    version: Version = None,
-    named: Named = None,
-    reason: Reason = ASKED,
-    command_id: CommandId = None,
-    state: State = HERE,
-) -> None:
-    """Keeps a version from being tried.
-
-    One that answers is taken back. Exit 1: it was in quarantine.
-    """
-    chosen = which(version, named)
-    if chosen is None:
-        raise BadConfig("quarantine: expected a VERSION")
-    given = Order("quarantine", model, reason, state, command_id, chosen)
-    args = {}
-    with suppress(BadConfig):  # the promoter knows the adapters of versions that serve
-        args["digest"] = given.adapter()
-    given.give(args)
-
-
-@reports_errors
-def release(
-    model: str,
-    version: Version = None,
-    named: Named = None,
-    digest: Annotated[str | None, typer.Option(help="of its adapter, where it is known")] = None,
-    reason: Reason = ASKED,
-    command_id: CommandId = None,
-    state: State = HERE,
-) -> None:
-    """Takes a version out of quarantine.
-
-    It may be tried once it passes the gate again. Exit 1: it was in none.
-    """
-    chosen = which(version, named)
-    if digest is None and chosen is None:
-        raise BadConfig("release: expected a VERSION, or its adapter by --digest")
-    given = Order("release", model, reason, state, command_id, chosen)
-    given.give({"digest": digest or given.adapter()})
-
-
-# ---------------------------------------------------------------- what the commands share
-
-
-def which(version: int | None, named: int | None) -> int | None:
+def which(version: Version = None, named: Named = None) -> int | None:
     """The version that is named, in one way or the other.
 
     Raises:
@@ -171,15 +62,111 @@ def which(version: int | None, named: int | None) -> int | None:
     return version or named
 
 
+steers = adds(said, "told")
+of_version = adds(which, "version")
+
+
+@reports_errors
+@steers
+@of_version
+def promote(model: str, version: int | None, told: Said) -> None:
+    """Sends the challenger to full traffic at once, without waiting for evidence.
+
+    It has to be named. Exit 1: it was not, such as while a router does not hold it yet.
+    """
+    Order("promote", model, told, version).give()
+
+
+@reports_errors
+@steers
+@of_version
+def approve(
+    model: str,
+    version: int | None,
+    told: Said,
+    stage: Annotated[str | None, typer.Option(help="the next one that waits, if not said")] = None,
+) -> None:
+    """Lets a stage of the rollout begin that waits for approval."""
+    args = {} if stage is None else {"stage": stage}
+    Order("approve", model, told, version).give(args)
+
+
+@reports_errors
+@steers
+def pause(model: str, told: Said) -> None:
+    """Holds the rollout where it is."""
+    Order("pause", model, told).give()
+
+
+@reports_errors
+@steers
+def resume(model: str, told: Said) -> None:
+    """Lets the rollout go on."""
+    Order("resume", model, told).give()
+
+
+@reports_errors
+@steers
+@of_version
+def abort(model: str, version: int | None, told: Said) -> None:
+    """Ends the rollout: the challenger leaves, and may be tried again."""
+    Order("abort", model, told, version).give()
+
+
+@reports_errors
+@steers
+@of_version
+def rollback(model: str, version: int | None, told: Said) -> None:
+    """Takes a version back and quarantines it.
+
+    The one that is tried or watched, or the champion, which has to be named. Exit 1: it was not.
+    """
+    Order("rollback", model, told, version).give()
+
+
+@reports_errors
+@steers
+@of_version
+def quarantine(model: str, version: int | None, told: Said) -> None:
+    """Keeps a version from being tried.
+
+    One that answers is taken back. Exit 1: it was in quarantine.
+    """
+    if version is None:
+        raise BadConfig("quarantine: expected a VERSION")
+    wanted = Order("quarantine", model, told, version)
+    args = {}
+    with suppress(BadConfig):  # the promoter knows the adapters of versions that serve
+        args["digest"] = wanted.adapter()
+    wanted.give(args)
+
+
+@reports_errors
+@steers
+@of_version
+def release(
+    model: str,
+    version: int | None,
+    told: Said,
+    digest: Annotated[str | None, typer.Option(help="of its adapter, where it is known")] = None,
+) -> None:
+    """Takes a version out of quarantine.
+
+    It may be tried once it passes the gate again. Exit 1: it was in none.
+    """
+    if digest is None and version is None:
+        raise BadConfig("release: expected a VERSION, or its adapter by --digest")
+    wanted = Order("release", model, told, version)
+    wanted.give({"digest": digest or wanted.adapter()})
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What an operator wants of the promoter."""
 
     kind: CommandKind
     model: str
-    reason: str
-    state: Path
-    command_id: str | None
+    told: Said
     version: int | None = None
 
     def give(self, args: dict[str, str] | None = None) -> None:
@@ -189,16 +176,16 @@ class Order:
             typer.Exit: with status 1, no version could be meant, or nothing was changed.
             BadConfig, NotInTime, BusUnavailable
         """
-        found = settings(self.state, KAFKA)
+        found = settings(self.told.state, KAFKA)
         version = self.version
         if version is None and self.kind not in {"pause", "resume", "release"}:
             version = self.meant()
         command_id = order(
-            found, self.model, self.kind, self.reason, args, version, self.command_id
+            found, self.model, self.kind, self.told.reason, args, version, self.told.command_id
         )
         about = self.model if version is None else f"{self.model}@{version}"
         say(f"{self.kind} of {about} is ordered")
-        status = OrderStatus(self.model, command_id, options=reaching(self.state))
+        status = OrderStatus(self.model, command_id, options=reaching(self.told.state))
         status = awaited(found, status, ANSWER_SECONDS, {})
         if not status.passed:
             raise fail(f"nothing was changed: {status.summary}", Status.NO)
@@ -211,17 +198,17 @@ class Order:
             BadConfig: no such model is declared.
             BusUnavailable
         """
-        found = settings(self.state, KAFKA)
+        found = settings(self.told.state, KAFKA)
         codec = Codec.load(found.schemas, found.registry)
         with closing(KafkaBus(found.kafka)) as bus:
             declared(bus, codec, self.model)
-            before = sent_before(bus, codec, self.command_id)
+            before = sent_before(bus, codec, self.told.command_id)
             record = newest(bus, codec, Rollout).get(self.model)
         if before is not None and before.version is not None:
             return before.version  # what the first order led to does not change what it meant
         version = meant(self.kind, record)
         if version is None:
-            command = f"driftgate {self.kind} {self.model}{reaching(self.state)} --version"
+            command = f"driftgate {self.kind} {self.model}{reaching(self.told.state)} --version"
             raise fail(unnamed(self.kind, record, command), Status.NO)
         return version
 
@@ -232,7 +219,7 @@ class Order:
             BadConfig: no such model is declared, or nothing is known of the version.
             BusUnavailable
         """
-        found = settings(self.state, KAFKA)
+        found = settings(self.told.state, KAFKA)
         codec = Codec.load(found.schemas, found.registry)
         assert self.version is not None
         with closing(KafkaBus(found.kafka)) as bus:

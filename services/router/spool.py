@@ -95,13 +95,9 @@ class Spool:
             SpoolFull
         """
         insert = "INSERT INTO events (topic, key, value) VALUES (?, ?, ?)"
-        with self._lock:
-            try:
-                with self._commit():
-                    self._file.executemany(insert, records)
-                    (last,) = self._file.execute("SELECT max(id) FROM events").fetchone()
-            except sqlite3.DatabaseError as error:
-                raise SpoolFull(f"spool {self.path}: {error}") from error
+        with self._used(), self._commit():
+            self._file.executemany(insert, records)
+            (last,) = self._file.execute("SELECT max(id) FROM events").fetchone()
         return int(last)
 
     def after(self, place: int, limit: int) -> list[Spooled]:
@@ -111,11 +107,8 @@ class Spool:
             SpoolFull: the file cannot be read.
         """
         query = "SELECT id, topic, key, value FROM events WHERE id > ? ORDER BY id LIMIT ?"
-        with self._lock:
-            try:
-                return [Spooled(*row) for row in self._file.execute(query, (place, limit))]
-            except sqlite3.DatabaseError as error:
-                raise SpoolFull(f"spool {self.path}: {error}") from error
+        with self._used():
+            return [Spooled(*row) for row in self._file.execute(query, (place, limit))]
 
     def remove(self, place: int) -> None:
         """All records up to and with a place.
@@ -123,13 +116,11 @@ class Spool:
         Raises:
             SpoolFull: the disk has no room to note it.
         """
-        with self._lock:
+        with self._used():
             try:
                 self._file.execute("PRAGMA synchronous=NORMAL")
                 with self._commit():
                     self._file.execute("DELETE FROM events WHERE id <= ?", (place,))
-            except sqlite3.DatabaseError as error:
-                raise SpoolFull(f"spool {self.path}: {error}") from error
             finally:
                 self._file.execute("PRAGMA synchronous=FULL")
 
@@ -149,6 +140,19 @@ class Spool:
     def close(self) -> None:
         with self._lock:
             self._file.close()
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """By one thread at a time.
+
+        Raises:
+            SpoolFull: the file does not do what it should.
+        """
+        with self._lock:
+            try:
+                yield
+            except sqlite3.DatabaseError as error:
+                raise SpoolFull(f"spool {self.path}: {error}") from error
 
     @contextmanager
     def _commit(self) -> Iterator[None]:
