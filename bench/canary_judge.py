@@ -3,10 +3,13 @@
 A champion that is right on 90 % of requests, 200 heard answers a day, two versions that disagree on
 8 % where they are equally good; feedback on 60 % of answers (`labels`), on 60 % of wrong and 20 %
 of right ones (`complaints`), on 60 % of wrong ones (`corrections`), ratings on 10 % (`thumbs`), a
-random 3 % (`review`), 18 hours late on the mean. Shadow, 5 %, 50 %, then a watch of seven days with
-a hold-back of 5 %; margin 5 points on bad outcomes, harm at 1 %, 21 days to full traffic at most.
-People count once; "50 people" ask again and again, with weights 1/rank, each meeting disagreements
-of one direction alone. "Drifting" moves the champion between 97 and 80 % and feedback with it.
+random 3 % (`review`), 18 hours late on the mean; and less of it: complaints about 20 % of wrong and
+3 % of right answers ("of a fifth"), about 10 and 2 % ("of a tenth"), ratings on 3 % of wrong and
+10 % of right ones ("of the happy"). Shadow, 5 %, 50 %, then a watch of seven days with a hold-back
+of 5 %; margin 5 points on bad outcomes and less than twice as many, harm at 1 %, 21 days to full
+traffic at most. People count once; "50 people" ask again and again, with weights 1/rank, each
+meeting disagreements of one direction alone. "Drifting" moves the champion between 97 and 80 % and
+feedback with it.
 Evidence is looked at whenever it changes. Beside it, on complaints, what others do: see
 `bench/parts/other_judges.py` and `pairs_judge.py`.
 """
@@ -44,7 +47,7 @@ def run(args: list[str]) -> list[Figure]:
 def figures(repetitions: int) -> Iterator[Figure]:
     yield Figure("repetitions of each", f"{repetitions:,}")
     for name, profile in PROFILES.items():
-        base, judge = Setting(profile), promoter(name)
+        base, judge = Setting(profile), promoter(profile.name)
         settings = {
             "equal": base,
             "equal, drifting": base.with_(drifts=True),
@@ -52,6 +55,7 @@ def figures(repetitions: int) -> Iterator[Figure]:
             "equal, 50 people, drifting": base.with_(people=50, drifts=True),
             "20 points worse": base.with_(worse=0.2),
             "10 points worse": base.with_(worse=0.1),
+            "20 points worse from day 8 on, 50 people": base.with_(worse=0.2, after=8, people=50),
         }
         ends = {
             what: played(judge, s, repetitions, f"{name}: {what}") for what, s in settings.items()
@@ -122,6 +126,8 @@ def worse(name: str, ends: dict[str, list[Ended]]) -> Iterator[Figure]:
     yield Figure(what, said, "≤ 100", told <= 100)
     full = reached(by_10)
     yield Figure(f"{name}, 10 points worse: reaches 100 %", f"{full:.2%}", "≤ 5 %", full <= 0.05)
+    what = "20 points worse from day 8 on, 50 people"
+    yield Figure(f"{name}, {what}: taken back", f"{share(ends[what], 'harm'):.0%}")
 
 
 def enough(repetitions: int) -> Iterator[Figure]:

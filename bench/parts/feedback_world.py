@@ -4,7 +4,7 @@ are tried. Seeded; nothing here knows of a judge.
 The champion is right on nine of ten requests, and the two disagree on 8 % where they are equally
 good: in 3.5 % one alone is right, in 3.5 % the other, in 1 % both are wrong in different ways. A
 challenger that is d points worse is wrong on d points of requests more, on which the champion is
-right.
+right; from a moment on, if it is to go bad late.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ class Feedback:
 
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Feedback("labels", 0.6, 0.6),
-        Feedback("complaints", 0.2, 0.6),
-        Feedback("corrections", 0.0, 0.6),
-        Feedback("thumbs", 0.1, 0.1),
-        Feedback("review", review=0.03),
-    )
+    "labels": Feedback("labels", 0.6, 0.6),
+    "complaints": Feedback("complaints", 0.2, 0.6),
+    "corrections": Feedback("corrections", 0.0, 0.6),
+    "thumbs": Feedback("thumbs", 0.1, 0.1),
+    "review": Feedback("review", review=0.03),
+    "complaints of a fifth": Feedback("complaints", 0.03, 0.2),
+    "complaints of a tenth": Feedback("complaints", 0.02, 0.1),
+    "thumbs of the happy": Feedback("thumbs", 0.1, 0.03),
 }
+"""As people give it, by title; what is declared is the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Setting:
     """What is varied.
 
     Attributes:
-        worse: how much less often the challenger is right, 0 to 1.
+        worse: how much less often the challenger is right, 0 to 1; after: from which day on.
         people: nobody asks twice where 0; else so many, of unequal weight, each of whom meets
             disagreements of one direction alone.
         drifts: the champion's accuracy goes from 97 to 80 % and back, and feedback grows and
@@ -66,6 +67,7 @@ class Setting:
 
     profile: Feedback
     worse: float = 0.0
+    after: float = 0.0
     people: int = 0
     drifts: bool = False
     per_day: float = 200.0
@@ -115,11 +117,12 @@ def answers(setting: Setting, rng: np.random.Generator) -> Answers:
     else:
         key, keys = np.arange(count), count
     draw = rng.uniform(size=count)
-    only_old, only_new = ALONE + setting.worse, ALONE
+    only_old = np.where(time >= setting.after * DAY, ALONE + setting.worse, ALONE)
+    only_new = ALONE
     alone = draw < only_old + only_new
     if setting.people:  # each meets one direction
-        harmed = rng.uniform(size=keys) < only_old / (only_old + only_new)
-        loses = alone & harmed[key]
+        direction = rng.uniform(size=keys)[key]
+        loses = alone & (direction < only_old / (only_old + only_new))
     else:
         loses = draw < only_old
     wins = alone & ~loses

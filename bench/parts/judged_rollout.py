@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
 from bench.parts.feedback_world import DAY, Answers, Bools, Floats, Setting
-from driftgate.model_repo import ModelYaml
+from driftgate.model_repo import ModelYaml, Rollout
 from services.promoter.canary_analysis import (
     OUTCOMES,
     REVIEW,
@@ -28,7 +29,7 @@ from services.promoter.canary_analysis import (
     looks,
     watch,
 )
-from services.promoter.e_values import Events, Units, log_gains, log_returns
+from services.promoter.e_values import Events, Units, log_gains, log_returns, share_of
 
 SETTLED = 3 * DAY
 WINDOW = DAY
@@ -89,28 +90,50 @@ class Known:
     """What becomes known in a stage, by when: what blames somebody, and what is not worse."""
 
     counted: Counted
-    event_times: Floats
-    event_chances: Floats
-    of_new: Bools
-    unit_times: Floats
-    unit_values: Floats
+    events: tuple[Blames, ...]
+    units: People
     bound: float
 
     def comparison(self, name: str, until: float) -> Comparison:
         """As the promoter reads it from its store."""
-        seen = self.event_times <= until
-        chances = self.event_chances[seen]
-        events = tuple(
+        first, *later = (day.until(until) for day in self.events)
+        seen = self.units.times <= until
+        values = Counter(
+            zip(self.units.worse[seen].tolist(), self.units.usual[seen].tolist(), strict=True)
+        )
+        units = tuple(Units(worse, n, usual) for (worse, usual), n in sorted(values.items()))
+        return Comparison(
+            name, self.counted, events=first, later=tuple(later), units=units, bound=self.bound
+        )
+
+
+class Blames(NamedTuple):
+    """The first fault of each person from a day of the stage on."""
+
+    times: Floats
+    chances: Floats
+    of_new: Bools
+
+    def until(self, end: float) -> tuple[Events, ...]:
+        seen = self.times <= end
+        chances, of_new = self.chances[seen], self.of_new[seen]
+        return tuple(
             Events(
                 float(chance),
-                int((self.of_new[seen] & (chances == chance)).sum()),
-                int((~self.of_new[seen] & (chances == chance)).sum()),
+                int((of_new & (chances == chance)).sum()),
+                int((~of_new & (chances == chance)).sum()),
             )
             for chance in np.unique(chances)
         )
-        values = Counter(self.unit_values[self.unit_times <= until].tolist())
-        units = tuple(Units(value, count) for value, count in sorted(values.items()))
-        return Comparison(name, self.counted, events=events, units=units, bound=self.bound)
+
+
+class People(NamedTuple):
+    """People by the time at which it is known how much worse the new version did, and how bad the
+    old."""
+
+    times: Floats
+    worse: Floats
+    usual: Floats
 
 
 def rollout(world: Answers, setting: Setting, repo: ModelYaml) -> Ended:
@@ -127,7 +150,7 @@ def rollout(world: Answers, setting: Setting, repo: ModelYaml) -> Ended:
         soak = repo.rollout.watch_days if last else stage.soak
         leaves = max(since + soak * DAY, samples(world, known, since, share, stage.min_samples))
         if place == len(stages) - 2:
-            leaves = proven(known, repo.rollout.margin, look, leaves)
+            leaves = proven(known, repo.rollout, look, leaves)
         harm = harmed(known, look)
         end = min(leaves, harm, math.inf if last else LIMIT)
         own = hears & (world.time >= since) & (world.time < end)
@@ -172,26 +195,37 @@ def becomes_known(
     speaks = said(world, setting, hears) & (world.time >= since)
     if profile in {"labels", "review"}:
         worse = world.old_right.astype(float) - world.new_right
-        blames, times = first_each(world.key, world.told, speaks & (worse != 0)), world.told
-        chances = np.full(len(blames), 0.5)
-        units = counted_people(world, world.told, worse, speaks, 0.0)
-        return Known("pairs", times[blames], chances, worse[blames] > 0, *units, 1.0)
+        none = np.zeros(len(worse))
+        blames = blamed(world, since, speaks & (worse != 0), 0.5, worse > 0)
+        units = counted_people(world, world.told, worse, none, speaks, 0.0)
+        return Known("pairs", blames, units, 1.0)
     counted: Counted = "told" if profile == "thumbs" else "heard"
     if share == 0:
         none = np.array([])
-        return Known(counted, none, none, np.array([], bool), none, none, 1.0)
+        return Known(counted, (Blames(none, none, none > 0),), People(none, none, none), 1.0)
     right = np.where(hears, world.new_right, world.old_right)
-    bad = speaks & ~right & world.differ
-    blames = first_each(world.key, world.told, bad)
+    bad = speaks & ~right
+    blames = blamed(world, since, bad & world.differ, share, hears)
     weight = np.where(hears, 1 / share, -1 / (1 - share))
+    in_time = bad if counted == "told" else bad & (world.told <= world.time + SETTLED)
+    worse = np.where(in_time & world.differ, weight, 0.0)
+    usual = np.where(in_time, np.where(world.differ, np.maximum(0.0, -weight), 1.0), 0.0)
     if counted == "told":
-        units = counted_people(world, world.told, bad.astype(float) * weight, speaks, 0.0)
+        units = counted_people(world, world.told, worse, usual, speaks, 0.0)
     else:
-        in_time = (bad & (world.told <= world.time + SETTLED)).astype(float)
-        asked = world.time >= since
-        units = counted_people(world, world.time, in_time * weight, asked, SETTLED)
-    chances = np.full(len(blames), share)
-    return Known(counted, world.told[blames], chances, hears[blames], *units, 1 / share)
+        units = counted_people(world, world.time, worse, usual, world.time >= since, SETTLED)
+    return Known(counted, blames, units, 1 / share)
+
+
+def blamed(
+    world: Answers, since: float, bad: Bools, chance: float, of_new: Bools
+) -> tuple[Blames, ...]:
+    """By each day of the stage from which on people are counted."""
+    days = np.arange(since, world.time[-1], DAY)
+    found = [first_each(world.key, world.told, bad & (world.time >= day)) for day in days]
+    return tuple(
+        Blames(world.told[first], np.full(len(first), chance), of_new[first]) for first in found
+    )
 
 
 def said(world: Answers, setting: Setting, hears: Bools) -> Bools:
@@ -211,24 +245,27 @@ def first_each(key: Numbers, when: Floats, among: Bools) -> Numbers:
 
 
 def counted_people(
-    world: Answers, when: Floats, worse: Floats, among: Bools, wait: float
-) -> tuple[Floats, Floats]:
-    """People with the mean of their first day, by the time at which it is known."""
+    world: Answers, when: Floats, worse: Floats, usual: Floats, among: Bools, wait: float
+) -> People:
+    """People with the means of their first day."""
     found = np.flatnonzero(among)
     if world.alone:
         times = when[found] + wait
         order = np.argsort(times, kind="stable")
-        return times[order], worse[found][order]
+        return People(times[order], worse[found][order], usual[found][order])
     key, at = world.key[found], when[found]
     first = np.full(int(world.key.max()) + 1, np.inf)
     np.minimum.at(first, key, at)
     day = at < first[key] + WINDOW
     count = np.bincount(key[day], minlength=len(first))
-    total = np.bincount(key[day], worse[found][day], minlength=len(first))
     people = np.flatnonzero(count)
     times = first[people] + WINDOW + wait
     order = np.argsort(times, kind="stable")
-    return times[order], (total[people] / count[people])[order]
+    means = (
+        np.bincount(key[day], values[found][day], minlength=len(first))[people] / count[people]
+        for values in (worse, usual)
+    )
+    return People(times[order], *(mean[order] for mean in means))
 
 
 def samples(world: Answers, known: Known, since: float, share: float, wanted: int) -> float:
@@ -236,25 +273,36 @@ def samples(world: Answers, known: Known, since: float, share: float, wanted: in
     if share == 0 and (known.counted != "pairs" or world.reviewed_only):
         place = int(np.searchsorted(world.time, since)) + wanted - 1
         return float(world.time[place]) if place < len(world.time) else math.inf
-    return float(known.unit_times[wanted - 1]) if len(known.unit_times) >= wanted else math.inf
+    times = known.units.times
+    return float(times[wanted - 1]) if len(times) >= wanted else math.inf
 
 
 def harmed(known: Known, look: Look) -> float:
     """When harm is shown."""
-    stakes = log_stakes(log_gains(known.event_chances, known.of_new))
-    hits = np.flatnonzero(stakes >= math.log(look.harm_at))
-    return float(known.event_times[hits[0]]) if len(hits) else math.inf
+    times = np.unique(np.concatenate([day.times for day in known.events]))
+    weights = [share_of(place) for place in range(len(known.events))]
+    total = np.full(len(times), 1 - sum(weights))
+    for weight, day in zip(weights, known.events, strict=True):
+        stakes = np.append(0.0, log_stakes(log_gains(day.chances, day.of_new)))
+        seen = np.searchsorted(day.times, times, side="right")
+        total += weight * np.exp(np.minimum(stakes[seen], 700))
+    hits = np.flatnonzero(total >= look.harm_at)
+    return float(times[hits[0]]) if len(hits) else math.inf
 
 
-def proven(known: Known, margin: float, look: Look, earliest: float) -> float:
-    """The first moment, not before `earliest`, at which the margin is shown."""
+def proven(known: Known, rules: Rollout, look: Look, earliest: float) -> float:
+    """The first moment, not before `earliest`, at which margin and ratio are shown."""
     assert look.not_worse_at is not None
-    if known.bound <= margin or earliest == math.inf:
+    if known.bound <= rules.margin or earliest == math.inf:
         return math.inf
-    stakes = log_stakes(log_returns(known.unit_values, margin, known.bound))
-    now = int(np.searchsorted(known.unit_times, earliest, side="right")) - 1
-    hits = np.flatnonzero(stakes[max(0, now) :] >= math.log(look.not_worse_at))
-    return max(earliest, float(known.unit_times[now + hits[0]])) if len(hits) else math.inf
+    times, worse, usual = known.units
+    stakes = log_stakes(log_returns(worse, rules.margin, known.bound))
+    if known.counted != "pairs" and rules.max_ratio is not None:
+        more = worse - (rules.max_ratio - 1) * usual
+        stakes = np.minimum(stakes, log_stakes(log_returns(more, 0.0, known.bound)))
+    now = max(0, int(np.searchsorted(times, earliest, side="right")) - 1)
+    hits = np.flatnonzero(stakes[now:] >= math.log(look.not_worse_at))
+    return max(earliest, float(times[now + hits[0]])) if len(hits) else math.inf
 
 
 def log_stakes(log_factors: Floats) -> Floats:

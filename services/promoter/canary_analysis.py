@@ -11,7 +11,8 @@ what does not hang on that choice:
             people speak up, it is the same for both.
 
 A person, or a request of nobody, counts once in each stage and slice, so that one who is loud has
-one voice. Each stage is judged on its own answers.
+one voice. Each stage is judged on its own answers. Harm that begins later in a stage is seen as
+well: from each of its days on, people are counted anew.
 
 *Harm* takes a version back in any stage, at any look: an e-value (`e_values.harm`) that reaches the
 threshold at which all questions together - stages, slices, metrics - are asked with a chance of
@@ -21,8 +22,11 @@ their own.
 
 *Going on* takes the soak and the samples of the stage. The last stage but one also has to show that
 the challenger is not worse by `margin` (`e_values.not_worse`), by the users' or by the reviewers'
-word, with a chance of `margin_alpha` of being wrong. What was not shown within `max_days` is
-insufficient evidence, and the champion stays.
+word, with a chance of `margin_alpha` of being wrong. Where few of those who hear a wrong answer say
+so, even a bad version makes few more bad outcomes than the champion, and any margin is met. So what
+users say of answers that they heard also has to show that it causes fewer than `max_ratio` times as
+many (`e_values.in_proportion`): both have to be shown, so neither takes from the other's chance.
+What was not shown within `max_days` is insufficient evidence, and the champion stays.
 
 `bench/canary_judge.py` plays all of this on each way of giving feedback.
 """
@@ -33,10 +37,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from driftgate.feedback_profiles import Counted
-from driftgate.model_repo import ModelYaml
+from driftgate.model_repo import ModelYaml, Rollout
 from driftgate.slices import ALL
-from services.promoter.e_values import Events, Units, harm, not_worse
+from services.promoter.e_values import Events, Units, harm_since, in_proportion, not_worse
 
 OUTCOMES, REVIEW = "outcomes", "review"
 """What users say, and what reviewers say of the random sample."""
@@ -57,6 +63,7 @@ class Comparison:
     Attributes:
         name: `outcomes`, `review`, or that of a metric.
         events: people whose answers went bad, or pairs in which one version alone was right.
+        later: the same, from each later day of the stage on.
         units: people whose time to speak is over, by how much worse the new version did.
         bound: no unit has a larger number.
         fewest: people on the side of the version that fewer heard; None where each judges both.
@@ -69,6 +76,7 @@ class Comparison:
     units: tuple[Units, ...] = ()
     bound: float = 1.0
     fewest: int | None = None
+    later: tuple[tuple[Events, ...], ...] = ()
 
     @property
     def known(self) -> int:
@@ -78,7 +86,12 @@ class Comparison:
     @property
     def difference(self) -> float:
         """How many more bad outcomes an answer the new version has, as far as is known."""
-        return sum(value * count for value, count in self.units) / max(1, self.known)
+        return sum(unit.value * unit.people for unit in self.units) / max(1, self.known)
+
+    @property
+    def usual(self) -> float:
+        """How many bad outcomes an answer the old version has; of pairs it is not known."""
+        return sum(unit.usual * unit.people for unit in self.units) / max(1, self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,7 @@ class Look:
     known: int
     fewest: int | None
     difference: float
+    usual: float
     new: int
     old: int
     harm: float
@@ -146,15 +160,16 @@ def analyse(evidence: Evidence, days: float, place: int, repo: ModelYaml) -> Fin
         "max_days": rules.max_days,
         "min_samples": stage.min_samples,
         "margin": rules.margin,
+        "max_ratio": rules.max_ratio,
     }
     missing = (
         soaking(days, stage.soak)
         or too_few(known, what, stage.min_samples)
-        or (unproven(found, rules.margin) if place == len(rules.stages) - 2 else None)
+        or (unproven(found, rules) if place == len(rules.stages) - 2 else None)
     )
     late = f"insufficient evidence in {rules.max_days:g} days" if days > rules.max_days else ""
     stop = harmed(found) or too_different(evidence, repo)
-    return concluded(evidence, stop, missing, in_words(found, rules.margin), late, numbers)
+    return concluded(evidence, stop, missing, in_words(found, rules), late, numbers)
 
 
 def watch(evidence: Evidence, days: float, repo: ModelYaml) -> Finding:
@@ -221,12 +236,13 @@ def looks(evidence: Evidence, repo: ModelYaml) -> list[Look]:
                     known=one.known,
                     fewest=one.fewest,
                     difference=one.difference,
+                    usual=one.usual,
                     new=sum(events.new for events in one.events),
                     old=sum(events.old for events in one.events),
-                    harm=harm(tolerated(one.events, metric.margin if metric else 0.0)),
+                    harm=harm_of(one, metric.margin if metric else 0.0),
                     harm_at=len(group) / (alpha * share),
                     on_harm=metric.on_harm if metric else "roll_back",
-                    not_worse=not_worse(one.units, rules.margin, one.bound) if decides else None,
+                    not_worse=shown(one, rules) if decides else None,
                     not_worse_at=len(streams) / rules.margin_alpha if decides else None,
                 )
             )
@@ -241,6 +257,18 @@ def speaking(repo: ModelYaml) -> tuple[str, ...]:
 
 def is_primary(comparison: Comparison) -> bool:
     return comparison.name in {OUTCOMES, REVIEW} and comparison.slice == ALL
+
+
+def shown(one: Comparison, rules: Rollout) -> float:
+    """The e-value against "worse by the margin, or by the ratio"."""
+    e = not_worse(one.units, rules.margin, one.bound)
+    if one.counted == "pairs" or rules.max_ratio is None:
+        return e
+    return float(np.minimum(e, in_proportion(one.units, rules.max_ratio, one.bound)))  # keeps NaN
+
+
+def harm_of(one: Comparison, margin: float) -> float:
+    return harm_since([tolerated(events, margin) for events in (one.events, *one.later)])
 
 
 def tolerated(events: tuple[Events, ...], margin: float) -> list[Events]:
@@ -300,8 +328,8 @@ def too_few(known: int, what: str, wanted: int) -> Missing:
     return ("samples", f"{known} of {wanted} {what} are known") if known < wanted else None
 
 
-def unproven(found: list[Look], margin: float) -> Missing:
-    """The margin that nobody's word has shown yet."""
+def unproven(found: list[Look], rules: Rollout) -> Missing:
+    """What nobody's word has shown yet."""
     asked = deciding(found)
     if any(map(proven, asked)):
         return None
@@ -310,7 +338,14 @@ def unproven(found: list[Look], margin: float) -> Missing:
         f"{look.not_worse_at:g}"
         for look in asked
     )
-    return "unproven", f"not yet shown that it is not worse by {margin:g}: {told or 'no feedback'}"
+    lacking = f"not yet shown that it is {promise(asked, rules)}: {told or 'no feedback'}"
+    return "unproven", lacking
+
+
+def promise(asked: list[Look], rules: Rollout) -> str:
+    """What has to be shown."""
+    ratio = rules.max_ratio if any(look.counted != "pairs" for look in asked) else None
+    return f"not worse by {rules.margin:g}" + (f" nor {ratio:g} times as bad" if ratio else "")
 
 
 def proven(look: Look) -> bool:
@@ -320,12 +355,12 @@ def proven(look: Look) -> bool:
     return look.not_worse >= look.not_worse_at
 
 
-def in_words(found: list[Look], margin: float | None) -> str:
+def in_words(found: list[Look], rules: Rollout | None) -> str:
     """What speaks for a version."""
     asked = [look for look in deciding(found) if look.known]
     told = [f"{look.title} {look.difference:+.3f} over {look.known} samples" for look in asked]
-    if margin is not None and any(map(proven, asked)):
-        told.insert(0, f"not worse by {margin:g}")
+    if rules is not None and any(map(proven, asked)):
+        told.insert(0, promise(asked, rules))
     return "; ".join(told) or "nobody was asked yet"
 
 

@@ -16,6 +16,11 @@ a likelihood ratio, and for k > 1 a supermartingale wherever the new version is 
 else moves the number of events, such as a busy day or a bad week, moves both versions alike and
 cancels (conditional binomial test, Przyborowski and Wilenski 1940, on an e-process's terms).
 
+Harm may begin late, when most people were counted already. So people are counted anew from each of
+several moments on. A weighted mean of e-values is one, whatever they have in common (Vovk and Wang
+2021, https://doi.org/10.1214/20-AOS2020): the first moment has half of the weight, the nth
+1 / n(n + 1).
+
 *Not worse*. Numbers x of a known upper bound whose mean is how much worse the new version is. The
 bet of a fraction f multiplies the stake by 1 + b (margin - x), b = f / (bound - margin): a
 supermartingale wherever the mean is the margin or more (Waudby-Smith and Ramdas 2024, section 4,
@@ -50,10 +55,15 @@ class Events(NamedTuple):
 
 
 class Units(NamedTuple):
-    """Independent units by their number: how much worse the new version did."""
+    """Independent units by their numbers.
+
+    value: how much worse the new version did.
+    usual: how bad the old version did; 0 where nobody knows.
+    """
 
     value: float
     people: int
+    usual: float = 0.0
 
 
 def harm(events: Sequence[Events]) -> float:
@@ -63,6 +73,18 @@ def harm(events: Sequence[Events]) -> float:
     chance, new, old = (np.array(column, float) for column in zip(*events, strict=True))
     total = new @ log_gains(chance, True) + old @ log_gains(chance, False)
     return averaged(total)
+
+
+def harm_since(moments: Sequence[Sequence[Events]]) -> float:
+    """As `harm`, of events as they are counted from each moment on."""
+    weights = [share_of(place) for place in range(len(moments))]
+    found = sum(w * harm(events) for w, events in zip(weights, moments, strict=True))
+    return found + 1 - sum(weights)
+
+
+def share_of(moment: int) -> float:
+    """The weight of what is counted from a moment on; those of all moments sum to 1."""
+    return 1 / ((moment + 1) * (moment + 2))
 
 
 def log_gains(chance: Floats, of_new: bool | npt.NDArray[np.bool_]) -> Floats:
@@ -79,8 +101,14 @@ def not_worse(units: Sequence[Units], margin: float, bound: float) -> float:
     """
     if not units:
         return 1.0
-    value, count = (np.array(column, float) for column in zip(*units, strict=True))
+    value, count, _ = (np.array(column, float) for column in zip(*units, strict=True))
     return averaged(count @ log_returns(value, margin, bound))
+
+
+def in_proportion(units: Sequence[Units], times: float, bound: float) -> float:
+    """The e-value against "the new version does `times` as badly as the old one, or worse"."""
+    more = [Units(value - (times - 1) * usual, people) for value, people, usual in units]
+    return not_worse(more, 0.0, bound)
 
 
 def log_returns(values: Floats, margin: float, bound: float) -> Floats:

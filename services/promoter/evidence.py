@@ -83,10 +83,12 @@ class Reader:
             StoreUnavailable, StoreRefused
         """
         store = self.store()
+        lacking = behind(store, ticks)
         stage = self._stages.get(trial.model)
         if stage is None or stage.ledger.trial != trial or stage.ledger.repo != repo:
+            if lacking:  # what is usual of a metric would hang on when it was asked
+                return Evidence(behind=lacking)
             stage = self._stages[trial.model] = begun(store, trial, repo)
-        lacking = behind(store, ticks)
         for table in COLUMNS:
             if read(store, stage, table) == MOST_ROWS:
                 lacking = lacking or "more was stored than is read at once"

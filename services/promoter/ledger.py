@@ -13,10 +13,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, repeat
 from typing import Any, NamedTuple
 
 from driftgate import latest_word
+from driftgate.buckets import BUCKETS, bucket
 from driftgate.events import DAY_MS
 from driftgate.feedback_profiles import Counted
 from driftgate.model_repo import Metric, ModelYaml
@@ -28,11 +29,16 @@ from services.promoter.e_values import Events, Units
 WINDOW_MS = DAY_MS
 """What a person makes of the answers of one day counts as one sample."""
 
+MOST_DAYS = 60
+"""On so many days of a stage, people are counted anew."""
+
 SAME = 1e-5
 """Weights are ten-thousandths."""
 
-MOST_REQUESTS = 500_000
-"""So many requests of a stage are compared. Where there are more, `shadow_share` draws a part."""
+ALL_OF = 100_000
+"""So many requests of a stage are all compared. Of later ones, the nth is drawn with a chance of
+ALL_OF / n by a hash of its id, so that memory grows with the logarithm of what was asked, and what
+begins late is still seen."""
 
 OF_ANSWERS = ("latency_ms", "tokens", "cost", "refused", "broken")
 """Metrics that each answer carries. Apps send the others."""
@@ -94,19 +100,23 @@ class Word:
     feedback_time: int
 
 
+Blamed = tuple[float, bool]
+"""The chance that the new version was to blame, and whether it was."""
+
+
 class Told(NamedTuple):
     """What a request says of one question.
 
     Attributes:
         when: ms.
-        blames: the chance that it was the new version that went wrong, and whether it was; None
-            where nobody is to blame.
-        worse: how much worse the new version did.
+        blames: None where nobody is to blame.
+        worse: how much worse the new version did. usual: how bad the old one did.
     """
 
     when: int
-    blames: tuple[float, bool] | None
+    blames: Blamed | None
     worse: float
+    usual: float = 0.0
 
 
 class Question(NamedTuple):
@@ -123,13 +133,18 @@ class Question(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a person adds to one comparison: whose fault, and by how much worse, once the time to
-    speak is over."""
+    """What a person adds to one comparison.
+
+    Attributes:
+        events: whose fault was first, from each day of the stage on.
+        unit: how much worse the new version did, and how bad the old, once the time to speak is
+            over.
+    """
 
     name: str
     slice: str
-    event: tuple[float, bool] | None
-    unit: float | None
+    events: tuple[Blamed, ...]
+    unit: tuple[float, float] | None
     of_new: bool
 
 
@@ -152,16 +167,17 @@ class Ledger:
     _said: dict[str, list[Said]] = field(default_factory=dict)
     _closes: list[tuple[int, str]] = field(default_factory=list)
     _changed: set[str] = field(default_factory=set)
-    _events: dict[tuple[str, str], Counter[tuple[float, bool]]] = field(
-        default_factory=lambda: defaultdict(Counter)
+    _events: dict[tuple[str, str], list[Counter[Blamed]]] = field(
+        default_factory=lambda: defaultdict(list)
     )
-    _units: dict[tuple[str, str], Counter[float]] = field(
+    _units: dict[tuple[str, str], Counter[tuple[float, float]]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
     _heard_by: dict[tuple[str, str], Counter[bool]] = field(
         default_factory=lambda: defaultdict(Counter)
     )
     _numbers: Iterator[int] = field(default_factory=count)
+    _seen: int = 0
     _both: int = 0
     _differ: int = 0
 
@@ -196,16 +212,18 @@ class Ledger:
 
     def _answer(self, row: Mapping[str, Any]) -> None:
         request_id = row["request_id"]
-        full = len(self._asked) >= MOST_REQUESTS
         if row["role"] == "shadow":
             asked = self._asked.get(request_id)
             if asked is None:
-                if not full:
+                if self._drawn(request_id):
                     self._shadows.setdefault(request_id, row["output"])
             elif asked.other is None:
                 self._beside(asked, row["output"])
             return
-        if request_id in self._asked or full:
+        if request_id in self._asked:
+            return
+        self._seen += 1
+        if not self._drawn(request_id):
             return
         asked = self._asked[request_id] = self._heard(row)
         self._people[asked.key].append(asked)
@@ -214,6 +232,9 @@ class Ledger:
             self._beside(asked, output)
         for outcome in self._outcomes.pop(request_id, ()):
             self._outcome(outcome)
+
+    def _drawn(self, request_id: str) -> bool:
+        return bucket("judge/", request_id) * self._seen < ALL_OF * BUCKETS
 
     def _heard(self, row: Mapping[str, Any]) -> Asked:
         of_new, person = row["version"] == self.trial.new, row["subject"]
@@ -237,7 +258,7 @@ class Ledger:
     def _outcome(self, row: Mapping[str, Any]) -> None:
         asked = self._asked.get(row["request_id"])
         if asked is None:  # its answer may be stored later
-            if len(self._asked) < MOST_REQUESTS:
+            if self._drawn(row["request_id"]):
                 self._outcomes[row["request_id"]].append(row)
             return
         if row["kind"] == "metric":
@@ -262,8 +283,10 @@ class Ledger:
 
     def _add(self, said: Said, times: int) -> None:
         at = said.name, said.slice
-        if said.event is not None:
-            self._events[at][said.event] += times
+        days = self._events[at]
+        days += [Counter() for _ in range(len(said.events) - len(days))]
+        for day, event in zip(days, said.events, strict=False):
+            day[event] += times
         if said.unit is not None:
             self._units[at][said.unit] += times
             self._heard_by[at][said.of_new] += times
@@ -279,13 +302,32 @@ class Ledger:
                     continue
                 first = told[0].when
                 known = first + (0 if own[0].alone else WINDOW_MS) + question.wait
-                day = [one.worse for one in told if one.when < first + WINDOW_MS]
-                unit = sum(day) / len(day) + 0.0 if known <= until else None
-                event = next((one.blames for one in told if one.blames), None)
-                found.append(Said(question.name, of, event, unit, own[0].of_new))
-                if unit is None:
+                day = [one for one in told if one.when < first + WINDOW_MS]
+                unit = (
+                    mean([one.worse for one in day]),
+                    mean([one.usual for one in day]),
+                )
+                found.append(
+                    Said(
+                        name=question.name,
+                        slice=of,
+                        events=tuple(self._first_each_day(told)),
+                        unit=unit if known <= until else None,
+                        of_new=own[0].of_new,
+                    )
+                )
+                if known > until:
                     closes.append(known)
         return found, min(closes, default=None)
+
+    def _first_each_day(self, told: Sequence[Told]) -> Iterator[Blamed]:
+        """Whose fault was the first, from each day of the stage on until the last fault."""
+        passed = 0
+        for one in told:
+            if one.blames:
+                days = min((one.when - self.trial.since) // DAY_MS + 1, MOST_DAYS)
+                yield from repeat(one.blames, days - passed)
+                passed = max(days, passed)
 
     # ------------------------------------------------------------ questions to a request
 
@@ -326,19 +368,21 @@ class Ledger:
 
     def _heard_or_silent(self, one: Asked) -> Told | None:
         """An answer that was heard, whatever was said; what is said late comes too late."""
-        said = word_of(one, of_review=False)
-        if said is None or said.was_correct is not False:
-            return self._blame(one, one.at, False, False)
-        in_time = said.feedback_time <= one.at + self.repo.feedback.settled_ms
-        return self._blame(one, one.at, True, in_time)
+        ends = one.at + self.repo.feedback.settled_ms
+        said, in_time = word_of(one, of_review=False), word_of(one, of_review=False, until=ends)
+        return self._blame(one, one.at, is_bad(said), is_bad(in_time))
 
     def _blame(self, one: Asked, when: int, bad: bool, in_time: bool) -> Told | None:
-        """Where the two answer alike, none of them is to blame."""
+        """Where the two answer alike, none of them is to blame, and both are as bad as usual."""
         if one.other is None or not self._by_chance(one):
             return None
-        bad = bad and one.heard != one.other
-        worse = weight(one) if bad and in_time else 0.0
-        return Told(when, (one.chance, one.of_new) if bad else None, worse)
+        differ = one.heard != one.other
+        blames = (one.chance, one.of_new) if bad and differ else None
+        if not in_time:
+            return Told(when, blames, 0.0)
+        if not differ:
+            return Told(when, blames, 0.0, usual=1.0)
+        return Told(when, blames, weight(one), usual=max(0.0, -weight(one)))
 
     def _by_chance(self, one: Asked) -> bool:
         """Whether chance gave the answer to one of the two, as it does in this stage."""
@@ -359,16 +403,17 @@ class Ledger:
     def _comparisons(self) -> Iterator[Comparison]:
         for name, counted, _, _ in self._questions:
             for of in self._slices:
-                events, units = self._events[name, of], self._units[name, of]
+                units = self._units[name, of]
+                days = [counted_events(day) for day in self._events[name, of]]
                 yield Comparison(
                     name=name,
                     counted=counted,
                     slice=of,
-                    events=tuple(
-                        Events(chance, events[chance, True], events[chance, False])
-                        for chance in sorted({chance for chance, _ in +events})
+                    events=days[0] if days else (),
+                    later=tuple(days[1:]),
+                    units=tuple(
+                        Units(worse, n, usual) for (worse, usual), n in sorted((+units).items())
                     ),
-                    units=tuple(Units(value, n) for value, n in sorted((+units).items())),
                     bound=1.0 if counted == "pairs" else 1 / (self.trial.chance or 1),
                     fewest=None if counted == "pairs" else self._fewest(name, of),
                 )
@@ -378,17 +423,33 @@ class Ledger:
         return min(heard[True], heard[False])
 
 
+def counted_events(events: Counter[Blamed]) -> tuple[Events, ...]:
+    return tuple(
+        Events(chance, events[chance, True], events[chance, False])
+        for chance in sorted({chance for chance, _ in +events})
+    )
+
+
+def mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers) + 0.0  # no -0
+
+
+def is_bad(said: Word | None) -> bool:
+    return said is not None and said.was_correct is False
+
+
 def weight(one: Asked) -> float:
     """What a bad answer counts: by the inverse of the chance that it was heard."""
     return 1 / one.chance if one.of_new else -1 / (1 - one.chance)
 
 
-def word_of(one: Asked, of_review: bool) -> Word | None:
-    """The word that counts, of reviewers on the random sample, or of users."""
+def word_of(one: Asked, of_review: bool, until: float = math.inf) -> Word | None:
+    """The word that counts of those given until then, ms: of reviewers on the random sample, or of
+    users."""
     kinds = (
         ("review", "retraction") if of_review else ("rating", "edit", "correction", "retraction")
     )
-    said = (word for word in one.words if word.kind in kinds)
+    said = (word for word in one.words if word.kind in kinds and word.feedback_time <= until)
     return latest_word.latest(said, estimates=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from driftgate.dead_letters import UNHANDLED
@@ -41,10 +41,15 @@ def evidence(told: Mapping[str, Any]) -> Evidence:
         Comparison(
             **{
                 **one,
-                "events": tuple(Events(*each) for each in one["events"]),
+                "events": events(one["events"]),
+                "later": tuple(map(events, one.get("later", ()))),
                 "units": tuple(Units(*each) for each in one["units"]),
             }
         )
         for one in told["comparisons"]
     )
     return Evidence(**{**told, "comparisons": comparisons})
+
+
+def events(told: Iterable[Iterable[Any]]) -> tuple[Events, ...]:
+    return tuple(Events(*each) for each in told)

@@ -310,8 +310,13 @@ class Rollout(Part):
     margin: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.03, description="how many more bad outcomes an answer the challenger may have, to go on"
     )
+    max_ratio: Annotated[float, Field(gt=1)] | None = Field(
+        2,
+        description="the challenger must have fewer than so many times the champion's bad "
+        "outcomes, to go on; null: any number within the margin",
+    )
     margin_alpha: Alpha = Field(
-        0.05, description="chance of full traffic for a version that is worse by the margin"
+        0.05, description="chance of full traffic for a version that is worse than that"
     )
     harm_alpha: Alpha = Field(0.01, description="chance of taking back a version that harms nobody")
     max_days: Annotated[Days, Field(gt=0)] = Field(
