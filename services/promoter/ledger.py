@@ -364,7 +364,8 @@ class Ledger:
         said = word_of(one, of_review=False)
         if said is None or said.was_correct is None:
             return None
-        return self._blame(one, said.feedback_time, not said.was_correct, True)
+        bad = is_bad(said)
+        return self._blame(one, said.feedback_time, bad, bad)
 
     def _heard_or_silent(self, one: Asked) -> Told | None:
         """An answer that was heard, whatever was said; what is said late comes too late."""

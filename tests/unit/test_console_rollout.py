@@ -59,9 +59,15 @@ RULES = REPO.rollout
 def stored(days: float) -> Stored:
     """What the store has of stage `half` after so many days: the new version is a bit better."""
     n = round(100 * days)
-    said = (Units(-2.0, n // 25), Units(0.0, n - n // 25 - n // 50), Units(2.0, n // 50))
+    worse, better, same = n // 50, n // 25, n // 10
+    said = (
+        Units(-2.0, better, 2.0),
+        Units(0.0, same, 1.0),
+        Units(0.0, n - worse - better - same),
+        Units(2.0, worse),
+    )
     told = (
-        Comparison(OUTCOMES, "heard", "all", (Events(0.5, n // 50, n // 25),), said, 2.0),
+        Comparison(OUTCOMES, "heard", "all", (Events(0.5, worse, better),), said, 2.0),
         Comparison(OUTCOMES, "heard", "language=es", (Events(0.5, n // 40, 1),), (), 2.0),
         Comparison(REVIEW, "pairs"),
         Comparison("latency_ms", "heard", "all", (Events(0.5, 60, 10),), said, 2.0),
@@ -170,13 +176,13 @@ def test_a_rollout_says_who_answers_what_speaks_for_it_and_what_is_missing(world
         "heard",
         "200",
         "4.0 points fewer (4:8)",
-        "░░░░░░░░ 0.127 of 1,200",
+        "░░░░░░░░ 0.564 of 1,200",
         "████░░░░ 6.79 of 40",
     ]
     assert cells["outcomes (language=es)"][:3] == ["heard", "0", "not settled yet (5:1)"]
     assert cells["review"][:3] == ["pairs", "0", "nothing known"]
     assert cells["latency_ms"][0] == "heard, warns"
-    assert cells["latency_ms"][-1].startswith("████████ 1,")
+    assert cells["latency_ms"][-1] == "████████ 614,414 of 1,200"
 
 
 def test_programs_get_the_same(world: World) -> None:

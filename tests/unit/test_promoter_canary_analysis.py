@@ -47,10 +47,16 @@ def repo(*profile: str, review: float = 0.0, **rules: Any) -> ModelYaml:
 
 
 def heard(
-    people: int = 0, new: int = 0, old: int = 0, chance: float = 0.5, **more: Any
+    people: int = 0, new: int = 0, old: int = 0, chance: float = 0.5, same: int = 0, **more: Any
 ) -> Comparison:
-    """So many people, some of whom complained about the one or the other."""
-    units = (Units(-1 / (1 - chance), old), Units(0.0, people - new - old), Units(1 / chance, new))
+    """So many people, some of whom complained about the one or the other, or of what both say."""
+    weight = 1 / (1 - chance)
+    units = (
+        Units(-weight, old, weight),
+        Units(0.0, same, 1.0),
+        Units(0.0, people - new - old - same),
+        Units(1 / chance, new),
+    )
     return Comparison(
         **{
             "name": OUTCOMES,
@@ -84,7 +90,7 @@ def pairs(both: int = 0, only_old: int = 0, only_new: int = 0, **more: Any) -> C
         (heard(60), 0.5, CANARY, "hold", "soak"),
         (heard(60, 2, 1), 2, CANARY, "promote", "good"),
         (heard(60, 2, 1), 2, HALF, "hold", "unproven"),
-        (heard(700, 9, 9), 2, HALF, "promote", "good"),
+        (heard(700, 9, 9, same=30), 2, HALF, "promote", "good"),
         (heard(60, 26, 1), 0.1, HALF, "roll back", "harm"),
         (heard(60, 2, 1), 22, HALF, "inconclusive", "unproven"),
         (heard(), 22, CANARY, "inconclusive", "samples"),
@@ -124,6 +130,31 @@ def test_a_shadow_that_answers_too_much_otherwise_is_stopped_without_anybodys_wo
     assert analyse(Evidence(both=400, differ=120), 2, SHADOW, strict).result == "roll back"
     assert analyse(Evidence(both=400, differ=40), 2, SHADOW, strict).result == "promote"
     assert analyse(Evidence(both=400, differ=120), 2, SHADOW, repo("complaints")).result != "harm"
+
+
+def test_where_few_speak_up_a_version_within_the_margin_has_to_be_less_than_twice_as_bad() -> None:
+    few_speak = Evidence((heard(3000, 24, 12, same=30),))
+    done = analyse(few_speak, 2, HALF, repo("complaints"))
+    assert (done.result, done.reason) == ("hold", "unproven")
+    assert "not worse by 0.05 nor 2 times as bad: outcomes +0.008 over 3000" in done.summary
+    assert analyse(few_speak, 2, HALF, repo("complaints", max_ratio=None)).result == "promote"
+    assert analyse(few_speak, 2, HALF, repo("complaints", max_ratio=4)).result == "promote"
+    alike = Evidence((heard(3000, 20, 20, same=25),))
+    assert analyse(alike, 2, HALF, repo("complaints")).result == "promote"
+
+
+def test_pairs_show_the_margin_alone() -> None:
+    done = analyse(Evidence((pairs(both=690, only_old=3, only_new=7),)), 2, HALF, repo("labels"))
+    assert (done.result, "times as bad" in done.summary) == ("promote", False)
+
+
+def test_harm_that_begins_when_most_people_were_counted_is_seen() -> None:
+    before, after = (Events(0.5, 30, 30),), (Events(0.5, 25, 0),)
+    late = replace(heard(60), events=before, later=(before, before, after))
+    assert analyse(Evidence((late,)), 5, HALF, repo("complaints")).result == "roll back"
+    assert (
+        analyse(Evidence((replace(late, later=()),)), 5, HALF, repo("complaints")).result == "hold"
+    )
 
 
 def test_reviewers_may_show_what_users_cannot() -> None:
@@ -178,16 +209,16 @@ def test_a_store_that_is_behind_ends_nothing_however_late_it_is() -> None:
 
 
 def test_a_metric_that_only_warns_takes_nothing_back() -> None:
-    slow = heard(700, 60, 10, name="latency_ms")
+    slow = heard(700, 70, 10, name="latency_ms")
     for on_harm, result in (("warn", "promote"), ("roll_back", "roll back")):
         known = repo("complaints", metrics=[{"name": "latency_ms", "on_harm": on_harm}])
-        done = analyse(Evidence((heard(700, 8, 8), slow)), 2, HALF, known)
+        done = analyse(Evidence((heard(700, 8, 8, same=30), slow)), 2, HALF, known)
         assert done.result == result
         assert done.numbers["warnings"] == (["latency_ms"] if on_harm == "warn" else [])
 
 
 def test_a_metric_may_be_worse_by_its_margin() -> None:
-    slow = Evidence((heard(9000, 330, 230, name="cost"),))
+    slow = Evidence((heard(9000, 340, 230, name="cost"),))
     for margin, harms in ((0.0, True), (0.5, False)):
         known = repo(
             "complaints", metrics=[{"name": "cost", "margin": margin, "on_harm": "roll_back"}]

@@ -15,6 +15,7 @@ from driftgate.config import Settings
 from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store, migrate
+from services.promoter import ledger
 from services.promoter.canary_analysis import OUTCOMES, REVIEW, Comparison, Evidence
 from services.promoter.evidence import Reader
 from services.promoter.ledger import Trial
@@ -167,20 +168,23 @@ def comparison(evidence: Evidence, name: str, slice_: str = "all") -> Comparison
     return found
 
 
-def by_rules(found: list[Asked], counted: str) -> tuple[Counter[Any], Counter[float]]:
-    """Events (whose fault) and units (by number), by the same rules, one person at a time."""
+def by_rules(found: list[Asked], counted: str) -> tuple[Counter[Any], Counter[Any]]:
+    """Events (from which day on, whose fault) and units (by numbers), by the same rules, one person
+    at a time."""
     people: dict[str, list[Asked]] = defaultdict(list)
     for one in found:
         people[one.key].append(one)
     events: Counter[Any] = Counter()
-    units: Counter[float] = Counter()
-    for own in people.values():
-        bad = [o for o in own if o.label and o.label != o.heard and o.heard != o.other]
-        if bad:
-            events[own[0].of_new] += 1
+    units: Counter[Any] = Counter()
 
-        def when(one: Asked) -> int:
-            return one.time if counted == "heard" else one.said
+    def when(one: Asked) -> int:
+        return one.time if counted == "heard" else one.said
+
+    for own in people.values():
+        wrong = [o for o in own if o.label and o.label != o.heard]
+        bad = [o for o in wrong if o.heard != o.other]
+        for day in range(max(((when(o) - NOW) // DAY_MS + 1 for o in bad), default=0)):
+            events[day, own[0].of_new] += 1
 
         told = own if counted == "heard" else [o for o in own if o.label]
         if not told:
@@ -191,8 +195,12 @@ def by_rules(found: list[Asked], counted: str) -> tuple[Counter[Any], Counter[fl
         if first + (DAY_MS if own[0].person else 0) + wait > END:
             continue
         late = SETTLED if counted == "heard" else END
-        worse = sum(o in bad and o.said <= o.time + late for o in day) / len(day)
-        units[round(worse * (4 if own[0].of_new else -4 / 3), 6)] += 1
+        of_new = own[0].of_new
+        in_time = [o for o in day if o in wrong and o.said <= o.time + late]
+        differ = sum(o in bad for o in in_time)
+        usual = len(in_time) - differ + (0 if of_new else 4 / 3 * differ)
+        worse = (4 if of_new else -4 / 3) * differ
+        units[round(worse / len(day), 6) + 0.0, round(usual / len(day), 6)] += 1
     return events, units
 
 
@@ -210,9 +218,10 @@ def test_people_count_once_with_what_they_say_in_time(
     assert evidence.differ == sum(one.heard != one.other for one in found)
     done = comparison(evidence, OUTCOMES, slice_)
     assert (done.counted, done.bound) == (counted, 4.0)
-    ((chance, new, old),) = done.events
-    assert (chance, new, old) == (0.25, events[True], events[False])
-    assert {round(value, 6): people for value, people in done.units} == units
+    days = [done.events, *done.later]
+    assert days == [((0.25, events[day, True], events[day, False]),) for day in range(len(days))]
+    assert len(days) == 1 + max(day for day, _ in events)
+    assert {(round(u.value, 6), round(u.usual, 6)): u.people for u in done.units} == units
 
 
 def test_labels_judge_both_answers_and_reviews_are_a_stream_of_their_own(store: Store) -> None:
@@ -281,6 +290,26 @@ def test_answers_by_another_chance_than_that_of_the_stage_are_not_compared(store
 def test_what_blames_nobody(store: Store, other: Asked) -> None:
     stored(store, [other])
     assert comparison(look(store, repo("complaints")), OUTCOMES).events == ()
+
+
+def test_a_correction_that_is_said_again_too_late_still_came_in_time(store: Store) -> None:
+    again = outcome_row(one(), outcome_id="again", feedback_time=moment(NOW + 5 * DAY_MS))
+    stored(store, [one()])
+    store.append("outcomes", [{**again, "offset": 9}])
+    assert comparison(look(store, repo("complaints")), OUTCOMES).units == ((4.0, 1, 0.0),)
+
+
+def test_of_a_large_stage_a_part_is_compared_and_its_end_is_seen(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "ALL_OF", 100)
+    found = [one(n, time=NOW + n) for n in range(2000)]
+    stored(store, found)
+    evidence = look(store, repo("complaints"))
+    assert 200 < evidence.both < 600  # 100 (1 + ln 20) are expected
+    ((_, new, old),) = comparison(evidence, OUTCOMES).events
+    assert (new, old) == (evidence.both, 0)
+    assert look(store, repo("complaints"), NOW + 1000).both < evidence.both
 
 
 def test_a_word_that_was_taken_back_blames_nobody(store: Store) -> None:
@@ -358,8 +387,18 @@ def test_an_app_sends_numbers_of_its_own_and_the_last_of_a_request_counts(store:
 def test_a_store_that_lacks_more_than_two_ticks_is_behind(store: Store) -> None:
     clock = {"topic": "clock", "partition": 0, "world": "w"}
     store.append("clock", [{**clock, "offset": 0, "time": moment(NOW)}])
+    stored(store, [one()])
     reader, declared = Reader(lambda: store), repo("complaints")
     ticks = [NOW, NOW + 60_000, NOW + 120_000]
     assert reader.look(TRIAL, declared, ticks, END).behind == ""
     late = reader.look(TRIAL, declared, [*ticks, NOW + 180_000], END).behind
     assert late == "its newest tick is 60 s older than it should be"
+
+
+def test_a_stage_is_not_begun_on_a_store_that_is_behind(store: Store) -> None:
+    clock = {"topic": "clock", "partition": 0, "offset": 0, "world": "w", "time": moment(NOW)}
+    store.append("clock", [clock])
+    stored(store, [one()])
+    late = [NOW + 60_000, NOW + 120_000, NOW + 180_000]
+    told = Reader(lambda: store).look(TRIAL, repo("complaints"), late, END)
+    assert (told.behind != "", told.comparisons) == (True, ())

@@ -48,12 +48,19 @@ REPO = ModelYaml.model_validate(
 
 
 def evidence(new: int, old: int, right: int = 4_000, behind: str = "") -> Evidence:
-    """Complaints about each version among people of whom so many complain about neither."""
+    """Complaints about each version among people of whom so many complain about none
+    or about what both say."""
+    same = right // 20
     outcomes = Comparison(
         OUTCOMES,
         "heard",
         events=(Events(0.05, new, 0), Events(0.5, 0, old)),
-        units=(Units(-2.0, old), Units(0.0, right), Units(20 / 19, new)),
+        units=(
+            Units(-2.0, old, 2.0),
+            Units(0.0, same, 1.0),
+            Units(0.0, right - same),
+            Units(20 / 19, new),
+        ),
         bound=20.0,
     )
     slow = Comparison("latency_ms", "heard", events=(Events(0.5, 90, 2),))
