@@ -8,7 +8,7 @@ is not synced: after a power cut, what Kafka has already may be sent again.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +25,16 @@ OPEN_SECONDS = 15.0
 FOREIGN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # SQLite tells more of an error in the bits above these.
 PRIMARY = 0xFF
-TABLE = """
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB, value BLOB
+TABLES = (
+    """CREATE TABLE IF NOT EXISTS events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, key BLOB, value BLOB
+    )""",
+    # Those that Kafka does not take, and why. Without its row here a record waits again.
+    "CREATE TABLE IF NOT EXISTS set_aside (id INTEGER PRIMARY KEY, error TEXT NOT NULL)",
+    """CREATE VIEW IF NOT EXISTS waiting AS
+        SELECT * FROM events WHERE id NOT IN (SELECT id FROM set_aside)""",
 )
-"""
+REMOVE = "DELETE FROM events WHERE id <= ? AND id NOT IN (SELECT id FROM set_aside)"
 
 Encoded = tuple[str, bytes | None, bytes | None]
 """Topic, key and value of a record."""
@@ -56,8 +61,8 @@ class Spooled(NamedTuple):
 
 @dataclass
 class Spool:
-    """Records in the order in which they were appended. Safe to share between threads; one process
-    at a time has it.
+    """Records in the order in which they were appended, and beside them those that were set aside
+    since Kafka does not take them. Safe to share between threads; one process at a time has it.
 
     Attributes:
         most_mb: bound of the file.
@@ -81,7 +86,7 @@ class Spool:
                 raise BadConfig(
                     f"spool {self.path}: {error}; expected a folder that this router alone writes"
                 ) from error
-            self._set_aside(error)
+            self._replace(error)
             self._file = self._opened()
 
     @property
@@ -101,26 +106,31 @@ class Spool:
         return int(last)
 
     def after(self, place: int, limit: int) -> list[Spooled]:
-        """The first records that come after a place.
+        """The first waiting records that come after a place.
 
         Raises:
             SpoolFull: the file cannot be read.
         """
-        query = "SELECT id, topic, key, value FROM events WHERE id > ? ORDER BY id LIMIT ?"
+        query = "SELECT id, topic, key, value FROM waiting WHERE id > ? ORDER BY id LIMIT ?"
         with self._used():
             return [Spooled(*row) for row in self._file.execute(query, (place, limit))]
 
-    def remove(self, place: int) -> None:
-        """All records up to and with a place.
+    def remove(self, place: int, but: Mapping[int, str] | None = None) -> None:
+        """All waiting records up to and with a place, but those that are set aside, each with its
+        error: all of it, or nothing.
 
         Raises:
             SpoolFull: the disk has no room to note it.
         """
+        aside = but or {}
         with self._used():
             try:
                 self._file.execute("PRAGMA synchronous=NORMAL")
                 with self._commit():
-                    self._file.execute("DELETE FROM events WHERE id <= ?", (place,))
+                    if aside:
+                        insert = "INSERT OR REPLACE INTO set_aside (id, error) VALUES (?, ?)"
+                        self._file.executemany(insert, aside.items())
+                    self._file.execute(REMOVE, (place,))
             finally:
                 self._file.execute("PRAGMA synchronous=FULL")
 
@@ -131,11 +141,23 @@ class Spool:
             (last,) = self._file.execute(query).fetchone() or (0,)
         return int(last)
 
-    def count(self) -> int:
-        """How many records there are."""
+    def first(self) -> int | None:
+        """The place of the first record that waits; None where none does."""
         with self._lock:
-            (count,) = self._file.execute("SELECT count(*) FROM events").fetchone()
+            (first,) = self._file.execute("SELECT min(id) FROM waiting").fetchone()
+        return None if first is None else int(first)
+
+    def count(self) -> int:
+        """How many records wait."""
+        with self._lock:
+            (count,) = self._file.execute("SELECT count(*) FROM waiting").fetchone()
         return int(count)
+
+    def set_aside(self) -> list[tuple[str, str]]:
+        """The key of each record that is set aside, and why it is, the oldest first."""
+        query = "SELECT key, error FROM events JOIN set_aside USING (id) ORDER BY id"
+        with self._lock:
+            return [(as_text(key), error) for key, error in self._file.execute(query)]
 
     def close(self) -> None:
         with self._lock:
@@ -176,7 +198,8 @@ class Spool:
             file.execute("PRAGMA journal_mode=WAL")
             file.execute("PRAGMA synchronous=FULL")
             file.execute(f"PRAGMA max_page_count={self.most_mb * 1_000_000 // PAGE_BYTES}")
-            file.execute(TABLE)
+            for table in TABLES:
+                file.execute(table)
             (found,) = file.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise Damaged(found)
@@ -185,7 +208,8 @@ class Spool:
             raise
         return file
 
-    def _set_aside(self, why: Exception) -> None:
+    def _replace(self, why: Exception) -> None:
+        """By a new one, and keeps the file."""
         aside = self.path.with_name(f"{self.path.name}.unreadable")
         self.log.error("spool set aside", path=str(aside), error=repr(why))
         self.path.replace(aside)
@@ -193,3 +217,8 @@ class Spool:
             beside = self.path.with_name(self.path.name + suffix)
             if beside.exists():
                 beside.replace(aside.with_name(aside.name + suffix))
+
+
+def as_text(key: bytes | None) -> str:
+    """A record's key, such as a request id, for people."""
+    return (key or b"").decode(errors="replace")

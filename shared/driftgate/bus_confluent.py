@@ -148,7 +148,8 @@ class ConfluentSender:
             again += self._refusals()
         if again:
             why, message = again[0]
-            raise BusRefused(f"sending to {message.topic()}: {why}", len(again))
+            records = [(str(one.topic()), one.key(), one.value()) for _, one in again]
+            raise BusRefused(f"sending to {message.topic()}: {why}", records)
 
     def close(self) -> None:
         if self._failed or self._client.flush(0):

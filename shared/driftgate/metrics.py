@@ -71,8 +71,12 @@ SHADOWS_SHED = Counter(
     ["model", "version"],
 )
 SPOOLED = Gauge("driftgate_spooled", "Events in the router's spool that Kafka has not yet.")
+SET_ASIDE = Gauge(
+    "driftgate_set_aside", "Events that stay in the router's spool, since Kafka does not take them."
+)
 UNLOGGED = Counter(
     "driftgate_unlogged",
-    "Events that were dropped: the spool was full (when_full=shed), or Kafka takes no such record.",
+    "Events that were dropped: the spool was full (when_full=shed), and Kafka away or took no such "
+    "record.",
 )
 EPOCH = Gauge("driftgate_epoch", "Epoch of the routing that is served.", ["model"])

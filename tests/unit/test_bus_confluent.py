@@ -146,7 +146,7 @@ def test_what_fails_for_another_reason_when_it_is_sent_apart_is_not_taken_for_se
         sender(monkeypatch, alone).flush()
 
 
-def test_each_record_that_is_refused_apart_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_record_that_is_refused_apart_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BusRefused) as refused:
         sender(monkeypatch, {b"a": BAD, b"c": BAD}).flush()
-    assert refused.value.records == 2
+    assert refused.value.records == [("t", None, b"a"), ("t", None, b"c")]
