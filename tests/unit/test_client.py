@@ -80,6 +80,26 @@ def test_the_same_feedback_sent_again_keeps_its_id(bus: MemoryBus, client: Clien
     assert {event["feedback_id"] for event in sent(bus, "feedback")} == {"f"}
 
 
+def test_a_metric_of_an_answer_and_a_retraction_are_sent(bus: MemoryBus, client: Client) -> None:
+    said = client.feedback("m", "r", label="refund", reviewer="ana")
+    client.metric("m", "r", "minutes_to_close", 42.5, feedback_id="minutes")
+    client.retract("m", "r", said, reviewer="ana")
+    events = {event["kind"]: event for event in sent(bus, "feedback")}
+    metric, retraction = events["metric"], events["retraction"]
+    assert (metric["feedback_id"], metric["request_id"]) == ("minutes", "r")
+    assert (metric["metric"], metric["value"]) == ("minutes_to_close", 42.5)
+    assert (retraction["retracts"], retraction["reviewer"]) == (said, "ana")
+
+
+@pytest.mark.parametrize(("name", "value"), [("", 1.0), ("minutes", float("nan"))])
+def test_a_metric_that_ingestion_would_refuse_is_refused_at_the_call(
+    bus: MemoryBus, client: Client, name: str, value: float
+) -> None:
+    with pytest.raises(BadInput):
+        client.metric("m", "r", name, value)
+    assert sent(bus, "feedback") == []
+
+
 # ---------------------------------------------------------------- what is refused
 
 
