@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from driftgate.events import Routing
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, arms_of, check, contradiction, residents_of, standby_of
 from services.router.last_good import LastGood
+from services.router.predictions import check as check_prediction
 from services.router.snapshot import Served, Snapshot, base_of
 
 # What a version is asked before it may serve.
@@ -241,7 +241,7 @@ def warmed_up(engine: Engine, digest: str, folder: Path) -> None:
     is resident by now.
 
     Raises:
-        Unservable: it answers with numbers that are none.
+        Unusable: its answer is none.
         Exception: whatever the engine raises.
     """
     if digest in engine.resident():
@@ -249,9 +249,7 @@ def warmed_up(engine: Engine, digest: str, folder: Path) -> None:
     engine.load(digest, folder)
     try:
         (said,) = engine.predict_many({digest: [WARM_UP]})[digest]
-        numbers = {"confidence": said.confidence or 0.0, **said.features}
-        if wrong := {name: value for name, value in numbers.items() if not isfinite(value)}:
-            raise Unservable(f"its warm-up answered with {wrong}; expected finite numbers")
+        check_prediction(said)
     except BaseException:
         engine.unload(digest)
         raise
