@@ -187,7 +187,7 @@ class Predictor:
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
             self.lose(waiting, repr(error))
             return
-        self._shadows.spend(time.perf_counter() - begun)
+        self._shadows.spend(time.perf_counter() - begun, len(waiting))
         self._giving = self.spawn(self.log_shadows(waiting, logs))
 
     async def log_shadows(self, waiting: Sequence[Unheard], logs: Sequence[Logged]) -> None:
@@ -210,10 +210,11 @@ class Predictor:
         finished, but for no longer than that; all other shadows are given up."""
         self._ending = True
         self._wakes.set()
+        end_by = time.monotonic() + seconds
         await asyncio.wait({running}, timeout=seconds)
         running.cancel()
         if self._under_way:
-            await asyncio.wait(self._under_way, timeout=seconds)
+            await asyncio.wait(self._under_way, timeout=max(0.0, end_by - time.monotonic()))
         while waiting := self._shadows.take():
             self.lose(waiting, ENDS)
         for task in self._under_way:

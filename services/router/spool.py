@@ -19,8 +19,8 @@ from driftgate.errors import BadConfig, Retriable
 from driftgate.health import Log
 
 PAGE_BYTES = 4096
-# So long a start waits for the process before it, which may be ending, s.
-OPEN_SECONDS = 15.0
+# So long a start waits for the process before it, which may be ending, s: see `lifecycle`.
+OPEN_SECONDS = 20.0
 # SQLite says so of a file that holds something else, or that was torn by other hands.
 FOREIGN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # SQLite tells more of an error in the bits above these.

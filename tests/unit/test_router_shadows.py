@@ -261,6 +261,18 @@ def test_while_requests_wait_shadows_get_their_share_of_the_time_and_no_more() -
     for _ in range(1000):  # a second of heard answers, of 10 ms each
         queue.earn(0.01)
         if queue.may_go(live_waits=True):
-            queue.spend(0.03)
+            queue.spend(0.03, 1)
             spent += 0.03
     assert spent == pytest.approx(shadowing.SHARE * 10, rel=0.05)
+
+
+def test_of_slow_shadows_fewer_are_computed_at_once() -> None:
+    """A request that comes meanwhile waits for them."""
+    queue = ShadowQueue()
+    for _ in range(100):
+        queue.add(None)  # type: ignore[arg-type]
+    taken = []
+    for seconds_each in (0.01, 0.04, 3.0, 0.01, 0.0, 0.0):
+        taken.append(len(queue.take()))
+        queue.spend(seconds_each * taken[-1], taken[-1])
+    assert taken == [8, 8, 2, 1, 8, 8]
