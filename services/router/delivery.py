@@ -84,10 +84,13 @@ class Delivery:
     _thread: Thread | None = None
 
     def __post_init__(self) -> None:
-        self._appended, first = self.spool.last(), self.spool.first()
-        self._delivered = self._appended if first is None else first - 1
-        metrics.SPOOLED.set(self.spool.count())
-        self._show_aside()
+        try:
+            self._appended, first = self.spool.last(), self.spool.first()
+            self._delivered = self._appended if first is None else first - 1
+            metrics.SPOOLED.set(self.spool.count())
+            self._show_aside()
+        except SpoolFull:  # what is in it goes out with the first answer that it takes
+            self._appended = self._delivered = 0
 
     def start(self) -> None:
         """In a thread that no ending process waits for."""

@@ -160,6 +160,39 @@ def test_where_the_disk_is_full_answers_wait_for_kafka_and_are_refused_without_i
     talk(world, app)
 
 
+@pytest.mark.parametrize("fault", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, "no folder"])
+def test_a_router_starts_on_a_full_disk_and_sends_what_it_had_once_there_is_room(
+    tmp_path: Path, fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.bus.down = True
+    world.delivery.appended(world.spool.append([("inferences", b"k", b"before")]))
+    world.delivery.stop(0.0)
+    world.spool.close()
+    world.bus.down = False
+
+    def full(*_: Any, **__: Any) -> Any:
+        if fault == "no folder":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = fault
+        raise error
+
+    with monkeypatch.context() as during:
+        during.setattr(*((Path, "mkdir") if fault == "no folder" else (sqlite3, "connect")), full)
+        spool = Spool(world.state / "spool", 1, LOG)
+        delivery = Delivery(spool, world.bus.producer, LOG)
+        delivery.start()
+        with pytest.raises(SpoolFull):
+            spool.append([("inferences", b"k", b"full")])
+        delivery.send_past_spool([("inferences", b"k", b"past")])
+    delivery.appended(spool.append([("inferences", b"k", b"after")]))
+    until(lambda: spool.count() == 0)
+    sent = [record.value for record in world.bus.read_all(["inferences"])]
+    assert sent == [b"past", b"before", b"after"]
+    delivery.stop(10)
+
+
 def test_a_spool_that_cannot_be_read_keeps_nothing_from_kafka_that_goes_past_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,8 +200,8 @@ def test_a_spool_that_cannot_be_read_keeps_nothing_from_kafka_that_goes_past_it(
     world.bus.down = True
     world.delivery.appended(world.spool.append([("inferences", b"k", b"v")]))
     until(lambda: world.delivery.away)
-    with world.spool._commit():
-        world.spool._file.execute("DROP VIEW waiting")  # so that SQLite refuses
+    with world.spool._used() as file:
+        file.execute("DROP VIEW waiting")  # so that SQLite refuses
     world.bus.down = False
     until(lambda: not world.delivery.away)
     record = ("inferences", b"k", b"past")
@@ -443,6 +476,12 @@ def test_two_routers_do_not_share_a_spool(tmp_path: Path, monkeypatch: pytest.Mo
         Spool(tmp_path, 1, LOG)
 
 
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with pytest.raises(BadConfig, match=r"state.*[Nn]ot a directory"):
+        Spool(tmp_path / "state" / "spool", 1, LOG)
+
+
 def test_a_torn_file_is_set_aside_and_the_router_starts(tmp_path: Path) -> None:
     (tmp_path / "events.sqlite").write_bytes(b"no database, but longer than a header is" * 99)
     spool = Spool(tmp_path, 1, LOG)
@@ -476,7 +515,8 @@ def test_others_cannot_read_what_people_wrote(tmp_path: Path) -> None:
 def test_what_is_appended_is_synced(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 1, LOG)
     spool.remove(spool.append([("t", b"k", b"v")]))  # which is not
-    (level,) = spool._file.execute("PRAGMA synchronous").fetchone()
+    with spool._used() as file:
+        (level,) = file.execute("PRAGMA synchronous").fetchone()
     assert level == 2  # FULL
     assert sqlite3.threadsafety == 3  # a connection may be shared
 
