@@ -40,6 +40,7 @@ class Route(Arm):
         epoch: of the routing record that says so.
         shadows: versions that answer the same request without being heard.
         champion: the version at full traffic.
+        time: when it was asked for, ms since 1970.
     """
 
     epoch: int
@@ -49,6 +50,7 @@ class Route(Arm):
     request_id: str
     subject: str | None
     slices: Mapping[str, str] = field(hash=False)  # a mapping has no hash
+    time: int = field(compare=False)
 
 
 class Client:
@@ -148,8 +150,9 @@ class Client:
         Args:
             by: who gave it; one of `route.shadows` for an answer that nobody heard, the version of
                 the route when left out.
-            confidence, latency_ms, time, more: as in `inference`. Give the answers to a request the
-                same time.
+            time: when the request was made, ms since 1970; when the route was asked for, when left
+                out: the same for all its answers.
+            confidence, latency_ms, more: as in `inference`.
 
         Raises:
             BadInput: a field cannot be used, or `by` is no version of the route.
@@ -177,7 +180,7 @@ class Client:
             subject=route.subject,
             slices=route.slices,
             latency_ms=latency_ms,
-            time=time,
+            time=route.time if time is None else time,
             **about | more,
         )
 
@@ -303,6 +306,7 @@ class Client:
             request_id=request_id,
             subject=subject or None,
             slices=slices or {},
+            time=self._clock.now(),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -445,6 +446,19 @@ def test_the_heard_answer_and_the_unheard_ones_are_reported_in_a_call_each(
         assert event["propensity"] == version.propensity
     assert heard["propensity"] + unheard["propensity"] == 1
     assert found.champion == 1
+
+
+def test_answers_to_one_request_have_one_time_whenever_they_are_reported(
+    bus: MemoryBus, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no bound of a window falls between what is compared."""
+    publish(bus, replace(ROUTING, shadows=(arm(2), arm(1))))
+    found, later = client.route("triage", "r"), itertools.count(NOW + 60_000, 1000)
+    monkeypatch.setattr(client._clock, "now", lambda: next(later))
+    for by in (None, *found.shadows):
+        client.report(found, "x", "y", by=by)
+    assert {event["time"] for event in sent(bus, "inferences")} == {found.time}
+    assert found == client.route("triage", "r")
 
 
 def test_an_answer_of_a_version_that_was_not_asked_is_refused(
