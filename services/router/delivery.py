@@ -274,13 +274,13 @@ class Delivery:
             self._drop([record], error)
 
     def _refused(self, error: BusRefused) -> None:
-        """Kafka has taken all of the round but some."""
+        """Kafka has taken all of the round but some; any, where nobody says which."""
         assert self._round is not None
-        refused = set(error.records)
-        places = {record[1:]: record.place for record in self._round.spooled}
-        spooled = [record for record in self._round.spooled if record[1:] in refused]
-        self._round.refused |= {record.place: str(error) for record in spooled}
-        self._drop([record for record in refused if record not in places], error)
+        wrong = error.records or [record[1:] for record in self._round.spooled]
+        kept = [record for record in self._round.spooled if record[1:] in wrong]
+        self._round.refused |= {record.place: str(error) for record in kept}
+        known = {record[1:] for record in kept}
+        self._drop([record for record in error.records if record not in known], error)
 
     def _drop(self, records: Sequence[Encoded], error: BusRefused) -> None:
         """What is not in the spool cannot be kept."""
@@ -317,10 +317,11 @@ class Delivery:
     def _remove(self, sent: Round) -> None:
         """Keeps in the spool what must not be sent again, and removes the rest."""
         for record in sent.spooled:
-            if error := sent.refused.get(record.place):
-                self._aside[record.place] = error[:MAX_ERROR]
-                about = {"place": record.place, "key": as_text(record.key)}
-                self.log.error("set aside: Kafka does not take it", **about, error=error)
+            if record.place in sent.refused:
+                error = self._aside[record.place] = sent.refused[record.place][:MAX_ERROR]
+                self.log.error(
+                    "set aside: Kafka does not take it", key=as_text(record.key), error=error
+                )
         self.spool.remove(self._delivered, self._aside)
         if self._aside:
             self._aside.clear()

@@ -192,18 +192,16 @@ class Predictor:
 
     async def log_shadows(self, waiting: Sequence[Unheard], logs: Sequence[Logged]) -> None:
         self.tell(failure for log in logs for failure in log.failed)
-        kept = True
+        kept = False
         try:
             await self.keep(logs)
-        except asyncio.CancelledError:
-            self.lose(waiting, ENDS)
-            raise
+            kept = True
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
-            kept = False
             self.log.error("shadows not logged", error=repr(error), requests=len(waiting))
-        for unheard, log in zip(waiting, logs, strict=True):
-            logged = [event.version for event in log.events] if kept else []
-            shed(unheard, but=[*logged, *(error.version for error in log.failed)])
+        finally:  # also where the router ends meanwhile
+            for unheard, log in zip(waiting, logs, strict=True):
+                logged = [event.version for event in log.events] if kept else []
+                shed(unheard, but=[*logged, *(error.version for error in log.failed)])
 
     async def end(self, running: asyncio.Task[None], seconds: float) -> None:
         """Ends `run`, which `running` does, once no more requests come. What it has begun is

@@ -79,7 +79,7 @@ class BusRefused(Terminal):
     """Kafka takes no such record, however often it is sent: it is too large, say.
 
     Attributes:
-        records: topic, key and value of each that was refused; empty where only one was sent.
+        records: topic, key and value of each that was refused, where the client says which.
     """
 
     def __init__(
