@@ -174,7 +174,7 @@ class Spool:
 
     def set_aside(self) -> list[tuple[str, str]]:
         """The key of each record that is set aside, and why it is, the oldest first."""
-        query = "SELECT key, error FROM events JOIN set_aside USING (id) ORDER BY id"
+        query = "SELECT key, error FROM set_aside CROSS JOIN events USING (id) ORDER BY id"
         with self._used() as file:
             return [(as_text(key), error) for key, error in file.execute(query)]
 
