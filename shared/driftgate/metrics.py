@@ -67,7 +67,8 @@ FAILED = Counter(
 )
 SHADOWS_SHED = Counter(
     "driftgate_shadows_shed",
-    "Answers of shadows that were not computed, since too many waited or the version had left.",
+    "Answers of shadows that were lost: too many waited, the version had left, they could not be "
+    "logged, or the router ended.",
     ["model", "version"],
 )
 SPOOLED = Gauge("driftgate_spooled", "Events in the router's spool that Kafka has not yet.")
