@@ -3,7 +3,8 @@
 Kafka, the promoter and a router as processes of their own. A version at 5 % is well, then fails on
 a fifth of the requests. From there to the last reply, or failure, that an app gets of it: the
 router counts, the promoter reads the counts, decides and writes the routing, the router follows.
-The engine answers at once (`bench/parts/stub_router.py`); both versions answer every request.
+The engine answers at once (`bench/parts/stub_router.py`); both versions answer every request. A
+person keeps the version, as in production.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ rollout:
     - {{name: canary-5, percent: 5}}
     - {{name: full, percent: 100}}
   back_off: 0
-  sticky_by: request_id
+  sticky_by: subject
 """
 
 
@@ -103,6 +104,7 @@ def run(args: list[str]) -> list[Figure]:
     parser = argparse.ArgumentParser(prog="make bench NAME=fast-lane")
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--rate", type=float, default=200, help="requests a second")
+    parser.add_argument("--people", type=int, default=2000, help="who ask in turn")
     given = parser.parse_args(args)
     with infrastructure("fast-lane") as stack:
         bed = Bed(stack, stack.state_dir / "bed")
@@ -112,7 +114,7 @@ def run(args: list[str]) -> list[Figure]:
         with promoter, process(stack, bed.folder, STUB, **router):
             bed.passes(1, None)
             wait("version 1 is not champion", lambda: bed.stands(1, None, "idle"))
-            with Load(address, bed.model, given.rate) as load:
+            with Load(address, bed.model, given.rate, subjects=given.people) as load:
                 wait("nobody answers", lambda: heard(load, 1))
                 took = [broken(bed, load, version) for version in range(2, given.times + 2)]
         bed.producer.close()
@@ -121,6 +123,7 @@ def run(args: list[str]) -> list[Figure]:
     p50, worst = float(np.median(seconds)), max(seconds)
     return [
         Figure("times, requests a second", f"{given.times}, {given.rate:g}"),
+        Figure("people", f"{given.people:,}"),
         Figure("broken → heard by nobody, median", f"{p50:.2f} s"),
         Figure("most", f"{worst:.2f} s", f"≤ {GOAL_SECONDS:g} s", worst <= GOAL_SECONDS),
         Figure("calls that failed, each time", ", ".join(str(one[1]) for one in took)),

@@ -38,6 +38,7 @@ class Load:
 
     Attributes:
         text: what is asked; `{}` in it becomes a number of the request.
+        subjects: so many people ask in turn; with 0 nobody is named.
     """
 
     address: str
@@ -45,6 +46,7 @@ class Load:
     rate: float
     callers: int = 4
     text: str = "Where is parcel {}?"
+    subjects: int = 0
     calls: list[Call] = field(default_factory=list)
     _over: Event = field(default_factory=Event)
 
@@ -75,6 +77,7 @@ class Load:
                     model=self.model,
                     text=self.text.format(number),
                     request_id=f"{self.model}-{number}",
+                    subject=f"s-{number % self.subjects}" if self.subjects else "",
                 )
                 begun = time.monotonic()
                 try:

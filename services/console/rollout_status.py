@@ -284,7 +284,8 @@ def router(ack: RoutingAck, epoch: int, now: int) -> Router:
     if ack.epoch < epoch:
         return Router(ack.router, "behind", f"epoch {ack.epoch} of {epoch}", silent)
     if ack.status == "serving":
-        return Router(ack.router, "serves", "", silent)
+        lacks = f"without {ack.reason}" if ack.reason else ""
+        return Router(ack.router, "serves", lacks, silent)
     tries = ", and goes on trying" if ack.retrying else ""
     return Router(ack.router, "refuses", f"{ack.reason or 'no reason told'}{tries}", silent)
 

@@ -94,8 +94,8 @@ def serving(known: Known, now: int) -> Iterator[tuple[str, str]]:
         yield "standby", f"{kept}, in memory to go back to"
     for one in routers(known, now):
         silent = f"; not heard for {span(one.silent_ms)}" if one.silent_ms else ""
-        why = f": {one.why}" if one.why else ""
         says = "is behind" if one.says == "behind" else one.says
+        why = f"{', ' if one.says == 'serves' else ': '}{one.why}" if one.why else ""
         yield "router", f"{one.name} {says}{why}{silent}"
 
 

@@ -82,13 +82,19 @@ def status(state: State = HERE) -> None:
         found = settings(state, KAFKA)
         console.print(lag_table(found))
         say(f"its time is {when(now(found))} UTC")
-        for refusal in refusals(acknowledgements(found)):
-            console.print(refusal, style="red", highlight=False, soft_wrap=True, markup=False)
+        for lack in lacks(acknowledgements(found)):
+            warn(lack)
     held = held_partitions(config)
     for why in held.values():
-        console.print(f"held: {why}", style="red", highlight=False, soft_wrap=True, markup=False)
+        warn(f"held: {why}")
+    for key, why in unsendable(config).items():
+        warn(f"router keeps an answer that Kafka does not take: {key}: {why}")
     if held or not all(part.healthy for part in parts):
         raise typer.Exit(Status.NO)
+
+
+def warn(line: str) -> None:
+    console.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
 
 
 def health_table(parts: list[stack.PartStatus]) -> Table:
@@ -131,20 +137,29 @@ def acknowledgements(found: Settings) -> list[RoutingAck]:
         return list(newest(bus, codec, RoutingAck).values())
 
 
-def refusals(acks: Iterable[RoutingAck]) -> list[str]:
-    """The routers that cannot serve what they should, each with its reason. They go on with the
-    epoch that they had."""
-    refused = sorted(
-        (ack for ack in acks if ack.status == "refused"), key=lambda ack: (ack.router, ack.model)
-    )
-    return [
-        f"{ack.router} refuses epoch {ack.epoch} of {ack.model} "
-        f"({when(ack.time)} UTC): {ack.reason}"
-        for ack in refused
-    ]
+def lacks(acks: Iterable[RoutingAck]) -> list[str]:
+    """What routers do not have that they should, each with its reason."""
+    told = map(lack, sorted(acks, key=lambda ack: (ack.router, ack.model)))
+    return [line for line in told if line]
+
+
+def lack(ack: RoutingAck) -> str:
+    """Of a router that refuses an epoch, and goes on with the one that it had, or that serves it
+    with somebody missing to go back to; else empty."""
+    at = f"epoch {ack.epoch} of {ack.model} ({when(ack.time)} UTC)"
+    if ack.status == "refused":
+        return f"{ack.router} refuses {at}: {ack.reason}"
+    return f"{ack.router} serves {at}, without {ack.reason}" if ack.reason else ""
 
 
 def held_partitions(config: stack.StackConfig) -> dict[str, str]:
     """Partitions that ingestion does not read on, and why; none if it does not answer."""
     body = health.body(config.healthz.get("ingest-logger", ""))
     return dict(body.get("blocked", {}))
+
+
+def unsendable(config: stack.StackConfig) -> dict[str, str]:
+    """The last answers that the router could not send to Kafka and keeps in its spool, by request
+    id, and why; none if it does not answer."""
+    body = health.body(config.healthz.get("router", ""))
+    return dict(body.get("set_aside", {}))

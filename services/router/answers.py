@@ -13,6 +13,7 @@ from driftgate.errors import Terminal
 from driftgate.events import Inference, Role, Routing
 from driftgate.features import features_of
 from driftgate.routing import Arm, Choice, NotServed, choose, pick, sticky_key
+from services.router.predictions import Unusable, check
 from services.router.requests import Request
 from services.router.snapshot import Served, Snapshot
 
@@ -179,7 +180,10 @@ def computed(engine: Engine, asked: Mapping[str, Sequence[str]]) -> Mapping[str,
     """Each version's answers to its texts, or the error in place of one. After an error every
     version is asked alone, and then every text, so that only those fail that are at fault."""
     try:
-        return engine.predict_many(asked)
+        return {
+            digest: [checked(one) for one in said]
+            for digest, said in engine.predict_many(asked).items()
+        }
     except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
         if sum(map(len, asked.values())) == 1:
             return {digest: [error] for digest in asked}
@@ -187,6 +191,15 @@ def computed(engine: Engine, asked: Mapping[str, Sequence[str]]) -> Mapping[str,
         return {digest: computed(engine, {digest: asked[digest]})[digest] for digest in asked}
     ((digest, texts),) = asked.items()
     return {digest: [computed(engine, {digest: [text]})[digest][0] for text in texts]}
+
+
+def checked(said: Prediction) -> Prediction | Exception:
+    """An answer, or why it is none: it fails its own request and no other of the batch."""
+    try:
+        check(said)
+    except Unusable as error:
+        return error
+    return said
 
 
 def answered(routed: Routed, said: Said, begun: float, done: float) -> Answered | VersionFailed:

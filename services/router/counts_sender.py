@@ -51,9 +51,11 @@ class CountsSender:
                 self.begin_anew()
             except Exception as error:  # noqa: BLE001 - a thread that ends would hide all errors
                 self.log.error("counts not sent", error=repr(error))
+                self.begin_anew()
 
     def begin_anew(self) -> None:
-        """A client that gave up may never send again."""
+        """A client that gave up may never send again. What it was given is told once more."""
+        self.counter.untold()
         producer, self._producer = self._producer, None
         if producer is not None:
             with suppress(DriftgateError):
@@ -63,7 +65,7 @@ class CountsSender:
         """What is due by now.
 
         Raises:
-            BusUnavailable, BusRefused: it is lost.
+            BusUnavailable, BusRefused: it did not arrive.
         """
         events = list(self.counter.due(monotonic(), self.clock.now() or machine_ms()))
         if not events:

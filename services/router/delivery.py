@@ -1,10 +1,10 @@
 """From the spool to Kafka: a thread that sends what is in the spool, in order, and removes it once
 Kafka has acknowledged it. An outage is waited for; a process that is killed leaves the rest to its
-successor."""
+successor. A record that Kafka does not take is set aside in the spool, and holds up no other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from driftgate.bus import Producer
 from driftgate.errors import BusGaveUp, BusRefused, BusUnavailable, Retriable
 from driftgate.health import Log
 from driftgate.runtime.backoff import Backoff
-from services.router.spool import Encoded, Spool, Spooled, SpoolFull
+from services.router.spool import Encoded, Spool, Spooled, SpoolFull, as_text
 
 # Records sent at once: some 500 KB.
 ROUND = 500
@@ -29,6 +29,12 @@ AWAY_SECONDS = 2.0
 PAUSE_SECONDS = 0.1
 # The client tries for so long, a week, s. While it tries itself it doubles nothing.
 GIVE_UP_SECONDS = 7 * 86_400.0
+# So often in a row a record may fail as nobody foresaw before it is set aside.
+TRIES = 3
+# Characters of an error that are kept.
+MAX_ERROR = 300
+# So many of those that were set aside last are shown.
+SHOWN = 5
 
 
 @dataclass
@@ -37,13 +43,17 @@ class Round:
 
     Attributes:
         begun: s of a monotonic clock.
-        last: place of the last of them that is from the spool.
-        direct: who waits for those that are not.
+        last: place up to which the spool is sent, or set aside.
+        direct: who waits for those that are not from the spool.
+        spooled: those that are.
+        refused: what is set aside of them once the others are on Kafka, and why.
     """
 
     begun: float
     last: int
     direct: list[Future[None]]
+    spooled: list[Spooled] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -52,14 +62,18 @@ class Delivery:
 
     Attributes:
         connect: makes a producer that tries for `GIVE_UP_SECONDS`, without asking Kafka anything.
+        show: told which records are set aside, by key, the last of them, and why.
     """
 
     spool: Spool
     connect: Callable[[], Producer]
     log: Log
+    show: Callable[[Mapping[str, str]], object] = lambda _: None
     _producer: Producer | None = None
     _round: Round | None = None
     _gave_up: bool = False
+    _failing: tuple[int, int] = (0, 0)
+    _aside: dict[int, str] = field(default_factory=dict)
     _appended: int = field(init=False)
     _delivered: int = field(init=False)
     _direct: list[tuple[Sequence[Encoded], Future[None]]] = field(default_factory=list)
@@ -70,9 +84,13 @@ class Delivery:
     _thread: Thread | None = None
 
     def __post_init__(self) -> None:
-        self._appended, waiting = self.spool.last(), self.spool.count()
-        self._delivered = self._appended - waiting
-        metrics.SPOOLED.set(waiting)
+        try:
+            self._appended, first = self.spool.last(), self.spool.first()
+            self._delivered = self._appended if first is None else first - 1
+            metrics.SPOOLED.set(self.spool.count())
+            self._show_aside()
+        except SpoolFull:  # what is in it goes out with the first answer that it takes
+            self._appended = self._delivered = 0
 
     def start(self) -> None:
         """In a thread that no ending process waits for."""
@@ -194,13 +212,12 @@ class Delivery:
         records = self._spooled(alone=not direct)
         if not records and not direct:
             return False
-        last = records[-1].place if records else self._delivered
-        self._round = Round(monotonic(), last, [done for _, done in direct])
+        self._round = Round(monotonic(), self._delivered, [done for _, done in direct])
         try:
             self._producer = self._producer or self.connect()
-            past = (record for some, _ in direct for record in some)
-            for record in (*(spooled[1:] for spooled in records), *past):
-                self._send(self._producer, *record)
+            self._send_spooled(self._producer, records, self._round)
+            for record in (record for some, _ in direct for record in some):
+                self._send_direct(self._producer, record)
         except Exception as error:  # whatever it was, nothing of the round may pass for sent
             self._give_up(error)
             raise
@@ -220,16 +237,56 @@ class Delivery:
                 raise
             return []
 
-    def _send(self, producer: Producer, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def _send_spooled(self, producer: Producer, records: Sequence[Spooled], into: Round) -> None:
+        """Up to the first that fails as nobody foresaw: those before it are of this round, it is
+        tried again by the next, and after some tries it is set aside.
+
+        Raises:
+            BusUnavailable: none of them may pass for sent.
+            Exception: what the first of them failed with, where there is nothing else to send.
+        """
+        for record in records:
+            try:
+                producer.send(*record[1:])
+            except Retriable:
+                raise
+            except BusRefused as error:
+                into.refused[record.place] = str(error)
+            except Exception as error:
+                if self._fails_again(record.place) < TRIES:
+                    if not into.spooled and not into.direct:
+                        raise
+                    return
+                into.refused[record.place] = repr(error)
+            into.spooled.append(record)
+            into.last = record.place
+
+    def _fails_again(self, place: int) -> int:
+        """How often in a row a record has failed by now."""
+        before, times = self._failing
+        self._failing = place, times + 1 if place == before else 1
+        return self._failing[1]
+
+    def _send_direct(self, producer: Producer, record: Encoded) -> None:
         try:
-            producer.send(topic, key, value)
+            producer.send(*record)
         except BusRefused as error:
-            self._refused(error)
+            self._drop([record], error)
 
     def _refused(self, error: BusRefused) -> None:
-        """Some records are wrong: to keep them would keep all that come after them."""
-        metrics.UNLOGGED.inc(error.records)
-        self.log.error("Kafka takes no such record", error=str(error), records=error.records)
+        """Kafka has taken all of the round but some; any, where nobody says which."""
+        assert self._round is not None
+        wrong = error.records or [record[1:] for record in self._round.spooled]
+        kept = [record for record in self._round.spooled if record[1:] in wrong]
+        self._round.refused |= {record.place: str(error) for record in kept}
+        known = {record[1:] for record in kept}
+        self._drop([record for record in error.records if record not in known], error)
+
+    def _drop(self, records: Sequence[Encoded], error: BusRefused) -> None:
+        """What is not in the spool cannot be kept."""
+        metrics.UNLOGGED.inc(len(records))
+        for _, key, _ in records:
+            self.log.error("dropped: Kafka does not take it", key=as_text(key), error=str(error))
 
     def _give_up(self, error: Exception) -> None:
         """The next round sends it again, by another producer."""
@@ -244,7 +301,7 @@ class Delivery:
                 producer.close()
 
     def _end(self) -> None:
-        """All of the round is on Kafka."""
+        """All of the round is on Kafka, or set aside."""
         under_way, self._round, self._gave_up = self._round, None, False
         assert under_way is not None
         with self._changed:
@@ -255,4 +312,22 @@ class Delivery:
         for future in (*done, *under_way.direct):
             with suppress(InvalidStateError):  # who waited has gone
                 future.set_result(None)
-        self.spool.remove(self._delivered)
+        self._remove(under_way)
+
+    def _remove(self, sent: Round) -> None:
+        """Keeps in the spool what must not be sent again, and removes the rest."""
+        for record in sent.spooled:
+            if record.place in sent.refused:
+                error = self._aside[record.place] = sent.refused[record.place][:MAX_ERROR]
+                self.log.error(
+                    "set aside: Kafka does not take it", key=as_text(record.key), error=error
+                )
+        self.spool.remove(self._delivered, self._aside)
+        if self._aside:
+            self._aside.clear()
+            self._show_aside()
+
+    def _show_aside(self) -> None:
+        aside = self.spool.set_aside()
+        metrics.SET_ASIDE.set(len(aside))
+        self.show(dict(aside[-SHOWN:]))

@@ -93,7 +93,7 @@ class Follower:
         loads = [self.load(routing) for routing in self.versions.last_good.read()]
         deadline = time.monotonic() + LOAD_SECONDS
         for load in loads:
-            load.wait(deadline - time.monotonic())
+            load.wait_for_answers(deadline - time.monotonic())
 
     def follow(self, routing: Routing, views: Views, now: int) -> Standing | None:
         """Serves a record, or refuses it and goes on. One that comes after a higher epoch is
@@ -145,12 +145,18 @@ class Follower:
         self._loads[routing.model] = load
         return load.start()
 
-    def serve(self, routing: Routing) -> None:
-        """Returns once a record is served. Called in the thread of its load."""
+    def serve(self, routing: Routing, answers: Callable[[], object]) -> None:
+        """Returns once a record is served, and who stands by is loaded; calls `answers` before
+        that. Called in the thread of its load."""
+
+        def serving() -> None:
+            self.show()
+            answers()
+
         about = {"model": routing.model, "epoch": routing.epoch}
         self.health.heartbeat(activity=f"loading epoch {routing.epoch} of {routing.model}")
         try:
-            self.versions.serve(routing)
+            self.versions.serve(routing, serving)
         except Retriable:
             raise
         except Exception as error:

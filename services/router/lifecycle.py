@@ -17,6 +17,8 @@ from services.router.server import Router, health_checks, listen, show
 REFUSING_SECONDS = 0.3
 # What was admitted is answered before the process ends, s.
 GRACE_SECONDS = 10
+# So long what answers beside has to be finished, s: a few batches of shadows.
+SHADOW_SECONDS = 2
 # So long Kafka has to take what was answered, s. The rest stays in the spool for the next start.
 DELIVER_SECONDS = 5
 
@@ -50,8 +52,7 @@ async def live(
     await asyncio.sleep(REFUSING_SECONDS)
     await server.stop(GRACE_SECONDS)
     runtime.stopping.set()
-    answering.cancel()
-    predictor.end()
+    await predictor.end(answering, SHADOW_SECONDS)
     await asyncio.to_thread(delivery.stop, DELIVER_SECONDS)
     for task in ended:
         task.result()

@@ -26,12 +26,14 @@ class Load:
     """One record on its way into service. Outages are waited for until a newer record comes.
 
     Attributes:
-        serve: puts it into service, or raises why not.
+        serve: puts it into service, or raises why not; calls what it is given once requests are
+            answered by it, though more is to be loaded.
     """
 
     routing: Routing
-    serve: Callable[[Routing], object]
+    serve: Callable[[Routing, Callable[[], object]], object]
     log: Log
+    _answers: Event = field(default_factory=Event)
     _done: Future[None] = field(default_factory=Future)
     _superseded: Event = field(default_factory=Event)
     _begun: float = field(default_factory=monotonic)
@@ -39,12 +41,17 @@ class Load:
 
     def start(self) -> Load:
         """In a thread that no ending process waits for."""
+        self._done.add_done_callback(lambda _: self._answers.set())
         Thread(target=self._run, name=f"load-{self.routing.model}", daemon=True).start()
         return self
 
     def wait(self, seconds: float) -> None:
         """Until it is done, but no longer than that."""
         wait((self._done,), seconds)
+
+    def wait_for_answers(self, seconds: float) -> None:
+        """Until requests are answered by it, or it is refused, but no longer than that."""
+        self._answers.wait(seconds)
 
     def supersede(self) -> None:
         """A newer record came: this one is not tried again."""
@@ -69,7 +76,7 @@ class Load:
         backoff = Backoff()
         while not self._superseded.is_set():
             try:
-                self.serve(self.routing)
+                self.serve(self.routing, self._answers.set)
             except Retriable as error:
                 self._outage = error
                 self._superseded.wait(self._again(error, backoff))

@@ -66,7 +66,12 @@ def run(settings: Settings, engine_of: Callable[[str, str, str], Engine]) -> Non
         health=state,
     )
     spool = Spool(home / "spool", settings.spool_mb, log)
-    sender = Delivery(spool, lambda: ConfluentSender(settings.kafka, delivery.GIVE_UP_SECONDS), log)
+    sender = Delivery(
+        spool,
+        lambda: ConfluentSender(settings.kafka, delivery.GIVE_UP_SECONDS),
+        log,
+        show=lambda aside: state.heartbeat(set_aside=aside),
+    )
     counter = Counter(name, uuid4().hex)
     counts = CountsSender(
         counter,

@@ -34,6 +34,9 @@ MAX_BATCH = 32
 # Five seconds' worth of answers of one core; who comes later is better told than kept waiting.
 CAPACITY = 1024
 
+# Why shadows are lost when nobody is at fault.
+ENDS = "the router ends"
+
 Found = Answered | NotServed | VersionFailed
 
 A = TypeVar("A")
@@ -68,6 +71,7 @@ class Predictor:
     _giving: asyncio.Task[None] | None = None
     _writer: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "writer"))
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _ending: bool = False
 
     async def predict(self, request: Request, waits_for_log: bool = False) -> Answered:
         """The answer to a request, once its log cannot be lost, or is on Kafka together with that
@@ -89,11 +93,12 @@ class Predictor:
         return await waiting.answer
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
+        """Until `end`, or cancelled."""
+        while not self._ending:
             if not self._queue and not self._shadows:
                 self._wakes.clear()
                 await self._wakes.wait()
+                continue
             if self._shadows.may_go(live_waits=bool(self._queue)):
                 await self.all_given()  # what is heard comes first
                 if self._shadows.may_go(live_waits=bool(self._queue)):
@@ -176,28 +181,43 @@ class Predictor:
         waiting, begun = self._shadows.take(), time.perf_counter()
         try:
             logs = await on(self.versions.compute, self.compute_unheard, waiting)
+        except asyncio.CancelledError:
+            self.lose(waiting, ENDS)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
             self.lose(waiting, repr(error))
             return
-        self._shadows.spend(time.perf_counter() - begun)
+        self._shadows.spend(time.perf_counter() - begun, len(waiting))
         self._giving = self.spawn(self.log_shadows(waiting, logs))
 
     async def log_shadows(self, waiting: Sequence[Unheard], logs: Sequence[Logged]) -> None:
         self.tell(failure for log in logs for failure in log.failed)
-        kept = True
+        kept = False
         try:
             await self.keep(logs)
+            kept = True
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
-            kept = False
             self.log.error("shadows not logged", error=repr(error), requests=len(waiting))
-        for unheard, log in zip(waiting, logs, strict=True):
-            logged = [event.version for event in log.events] if kept else []
-            shed(unheard, but=[*logged, *(error.version for error in log.failed)])
+        finally:  # also where the router ends meanwhile
+            for unheard, log in zip(waiting, logs, strict=True):
+                logged = [event.version for event in log.events] if kept else []
+                shed(unheard, but=[*logged, *(error.version for error in log.failed)])
 
-    def end(self) -> None:
-        """Gives up the shadows that are not computed yet, once no more requests come."""
+    async def end(self, running: asyncio.Task[None], seconds: float) -> None:
+        """Ends `run`, which `running` does, once no more requests come. What it has begun is
+        finished, but for no longer than that; all other shadows are given up."""
+        self._ending = True
+        self._wakes.set()
+        end_by = time.monotonic() + seconds
+        await asyncio.wait({running}, timeout=seconds)
+        running.cancel()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=max(0.0, end_by - time.monotonic()))
         while waiting := self._shadows.take():
-            self.lose(waiting, "the router ends")
+            self.lose(waiting, ENDS)
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(running, *self._under_way, return_exceptions=True)
 
     def lose(self, waiting: Sequence[Unheard], why: str) -> None:
         """Gives shadows up."""

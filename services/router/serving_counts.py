@@ -113,6 +113,11 @@ class Counter:
         self._counted.add(what)
         return known
 
+    def untold(self) -> None:
+        """What was told did not arrive: it is due again."""
+        for tally in list(self._models.values()):
+            tally.told = (0, 0)
+
     def due(self, now: float, time: int) -> Iterator[ServingCounts]:
         """What is to be told by now. `now` in s of any clock, `time` the system's, ms."""
         for model, tally in list(self._models.items()):

@@ -11,8 +11,9 @@ from services.router.answers import Unheard
 # Requests whose shadows may wait: as many as may wait to be heard.
 CAPACITY = 1024
 # So many are computed at once: a base is as quick a text as with 32, and a request that comes
-# meanwhile waits for no more.
+# meanwhile waits for no more. Fewer where they would take longer than this, s, by the last ones.
 BATCH = 8
+BATCH_SECONDS = 0.1
 # Share of the time of the heard answers that shadows get on top while requests wait. It is not
 # saved up for longer than this, s.
 SHARE = 0.2
@@ -25,6 +26,7 @@ class ShadowQueue:
 
     _waiting: deque[Unheard] = field(default_factory=deque)
     _credit: float = 0.0
+    _seconds_each: float = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -42,12 +44,15 @@ class ShadowQueue:
 
     def take(self) -> list[Unheard]:
         """The next to be computed."""
-        return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        slow = self._seconds_each * BATCH > BATCH_SECONDS
+        most = max(1, int(BATCH_SECONDS / self._seconds_each)) if slow else BATCH
+        return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
     def earn(self, seconds: float) -> None:
         """Heard answers took so long."""
         self._credit = min(SAVED_SECONDS, self._credit + SHARE * seconds)
 
-    def spend(self, seconds: float) -> None:
-        """Shadows took so long."""
+    def spend(self, seconds: float, requests: int) -> None:
+        """The shadows of so many requests took so long."""
+        self._seconds_each = seconds / requests
         self._credit = max(-SAVED_SECONDS, self._credit - seconds)

@@ -1,5 +1,5 @@
 """Brings versions into memory and out of it. Make before break: fetch by hash, load, swap the
-snapshot in one assignment, and only then unload what no snapshot needs.
+snapshot in one assignment, load who stands by, and only then unload what no snapshot needs.
 
 Records are served from several threads, since one may take minutes. Engines are used on the compute
 thread alone: there, between two batches, no request is under way that could miss the version it was
@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from math import isfinite
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from driftgate.events import Routing
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, arms_of, check, contradiction, residents_of, standby_of
 from services.router.last_good import LastGood
+from services.router.predictions import check as check_prediction
 from services.router.snapshot import Served, Snapshot, base_of
 
 # What a version is asked before it may serve.
@@ -70,8 +70,9 @@ class Versions:
     _awaited: list[Routing] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
-    def serve(self, routing: Routing) -> Served:
-        """Serves a routing record from now on; returns once requests are answered by it.
+    def serve(self, routing: Routing, serving: Callable[[], object] = lambda: None) -> Served:
+        """Serves a routing record from now on. `serving` is called once requests are answered by
+        it; returns once who stands by is loaded too, or cannot be.
 
         Raises:
             Stale: a newer epoch is served.
@@ -85,7 +86,9 @@ class Versions:
         comes_again = False
         try:
             with self.awaiting(routing):
-                return self.swap(self.prepare(routing))
+                served = self.swap(self.prepare(routing))
+                serving()
+                return self.stand_by(served)
         except Retriable:
             comes_again = True  # and needs what was fetched
             raise
@@ -113,9 +116,9 @@ class Versions:
         return before
 
     def prepare(self, routing: Routing) -> Served:
-        """Everything that serving a record takes, resident and verified. All is fetched before
-        anything is loaded; what is resident is neither fetched nor loaded, so that going back to
-        it takes no longer than the record. Who stands by comes last."""
+        """Everything that serving a record takes, resident and verified, but for who stands by.
+        All is fetched before anything is loaded; what is resident is neither fetched nor loaded, so
+        that going back to it takes no longer than the record."""
         check(routing)
         data = self.data_policy(routing)
         arms = arms_of(routing)
@@ -123,19 +126,24 @@ class Versions:
         for arm, folder in folders:
             self.load(arm, folder)
         engines = {base_of(arm): self.engine(base_of(arm)) for arm in arms}
-        return Served(routing, engines, data, self.stand_by(routing))
+        absent = {arm.version: "it is loading" for arm in standby_of(routing)}
+        return Served(routing, engines, data, absent)
 
-    def stand_by(self, routing: Routing) -> dict[int, str]:
-        """Loads who stands by. Returns the versions that cannot be loaded, and why: nobody is asked
-        of them, so that the others are served without. The next record tries them again."""
+    def stand_by(self, served: Served) -> Served:
+        """Loads who stands by, and notes who of them cannot be loaded, and why: nobody is asked of
+        them, so that the others are served without. The next record tries them again."""
         absent = {}
-        for arm in standby_of(routing):
+        for arm in standby_of(served.routing):
             try:
                 if self.lacks(arm):
                     self.load(arm, self.fetch(arm))
-            except Exception as error:  # noqa: BLE001 - whatever it was, the others can be served
+            except Exception as error:  # noqa: BLE001 - whatever it was, the others are served
                 absent[arm.version] = summary(error)
-        return absent
+        told, model = replace(served, absent=absent), served.routing.model
+        with self._lock:
+            if self.snapshot.get(model) is served:  # no newer record came meanwhile
+                self.snapshot = {**self.snapshot, model: told}
+        return told
 
     def data_policy(self, routing: Routing) -> Data:
         """That of the model repo that a record names."""
@@ -241,7 +249,7 @@ def warmed_up(engine: Engine, digest: str, folder: Path) -> None:
     is resident by now.
 
     Raises:
-        Unservable: it answers with numbers that are none.
+        Unusable: its answer is none.
         Exception: whatever the engine raises.
     """
     if digest in engine.resident():
@@ -249,9 +257,7 @@ def warmed_up(engine: Engine, digest: str, folder: Path) -> None:
     engine.load(digest, folder)
     try:
         (said,) = engine.predict_many({digest: [WARM_UP]})[digest]
-        numbers = {"confidence": said.confidence or 0.0, **said.features}
-        if wrong := {name: value for name, value in numbers.items() if not isfinite(value)}:
-            raise Unservable(f"its warm-up answered with {wrong}; expected finite numbers")
+        check_prediction(said)
     except BaseException:
         engine.unload(digest)
         raise

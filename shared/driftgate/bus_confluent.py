@@ -47,7 +47,12 @@ RECONNECT_MS = 1000
 # member that worked for so long that the group went on without it.
 PASSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._MAX_POLL_EXCEEDED}
 # What is wrong with a record.
-REFUSED = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD}
+REFUSED = {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+    KafkaError.INVALID_MSG,
+    KafkaError.INVALID_RECORD,
+}
 
 
 def bus_of(settings: Settings) -> KafkaBus:
@@ -148,7 +153,8 @@ class ConfluentSender:
             again += self._refusals()
         if again:
             why, message = again[0]
-            raise BusRefused(f"sending to {message.topic()}: {why}", len(again))
+            records = [(str(one.topic()), one.key(), one.value()) for _, one in again]
+            raise BusRefused(f"sending to {message.topic()}: {why}", records)
 
     def close(self) -> None:
         if self._failed or self._client.flush(0):

@@ -40,6 +40,7 @@ class Route(Arm):
         epoch: of the routing record that says so.
         shadows: versions that answer the same request without being heard.
         champion: the version at full traffic.
+        time: when it was asked for, ms since 1970.
     """
 
     epoch: int
@@ -49,6 +50,7 @@ class Route(Arm):
     request_id: str
     subject: str | None
     slices: Mapping[str, str] = field(hash=False)  # a mapping has no hash
+    time: int = field(compare=False)
 
 
 class Client:
@@ -148,8 +150,9 @@ class Client:
         Args:
             by: who gave it; one of `route.shadows` for an answer that nobody heard, the version of
                 the route when left out.
-            confidence, latency_ms, time, more: as in `inference`. Give the answers to a request the
-                same time.
+            time: when the request was made, ms since 1970; when the route was asked for, when left
+                out: the same for all its answers.
+            confidence, latency_ms, more: as in `inference`.
 
         Raises:
             BadInput: a field cannot be used, or `by` is no version of the route.
@@ -177,7 +180,7 @@ class Client:
             subject=route.subject,
             slices=route.slices,
             latency_ms=latency_ms,
-            time=time,
+            time=route.time if time is None else time,
             **about | more,
         )
 
@@ -217,18 +220,55 @@ class Client:
             raise BadInput(EMPTY, "feedback", told, "one of label, rating and edited")
         label_kind = "review" if reviewer else "correction"
         kinds = {"label": label_kind, "rating": "rating", "edited": "edit"}
-        feedback = {
-            "feedback_id": uuid4().hex if feedback_id is None else feedback_id,
-            "request_id": request_id,
-            "model": model,
-            "kind": kinds[told[0]] if kind is None else kind,
-            **given,
-            "reason": reason,
-            "reviewer": reviewer,
-            "time": self._clock.now() if time is None else time,
-        }
-        self._send(Feedback.TOPIC, feedback | more)
-        return str(feedback["feedback_id"])
+        said = {"kind": kinds[told[0]] if kind is None else kind, "reason": reason, **given}
+        return self._say(
+            model, request_id, feedback_id, time, **said | {"reviewer": reviewer} | more
+        )
+
+    def metric(
+        self,
+        model: str,
+        request_id: str,
+        name: str,
+        value: float,
+        *,
+        feedback_id: str | None = None,
+        time: int | None = None,
+    ) -> str:
+        """A number that the app measured of an answer, such as minutes until a ticket was closed,
+        by the name that model.yaml declares under `rollout.metrics`. Returns the feedback id.
+
+        Args:
+            time: as in `feedback`.
+
+        Raises:
+            BadInput: a field cannot be used.
+        """
+        return self._say(
+            model, request_id, feedback_id, time, kind="metric", metric=name, value=value
+        )
+
+    def retract(
+        self,
+        model: str,
+        request_id: str,
+        retracts: str | None = None,
+        *,
+        reviewer: str | None = None,
+        feedback_id: str | None = None,
+        time: int | None = None,
+    ) -> str:
+        """What was said of an answer does not hold: that of one feedback id, or all that this
+        reviewer, or the users where none is named, said before. Returns the feedback id.
+
+        Args:
+            time: as in `feedback`.
+
+        Raises:
+            BadInput: a field cannot be used.
+        """
+        said = {"kind": "retraction", "retracts": retracts, "reviewer": reviewer}
+        return self._say(model, request_id, feedback_id, time, **said)
 
     def route(
         self,
@@ -266,6 +306,7 @@ class Client:
             request_id=request_id,
             subject=subject or None,
             slices=slices or {},
+            time=self._clock.now(),
         )
 
     @property
@@ -307,6 +348,19 @@ class Client:
             if self._reader is None:
                 self._reader = RoutingReader(self._bus, self._codec)
             return self._reader
+
+    def _say(
+        self, model: str, request_id: str, feedback_id: str | None, time: int | None, **said: Any
+    ) -> str:
+        """Sends a feedback; returns its id."""
+        feedback = {
+            "feedback_id": uuid4().hex if feedback_id is None else feedback_id,
+            "request_id": request_id,
+            "model": model,
+            "time": self._clock.now() if time is None else time,
+        }
+        self._send(Feedback.TOPIC, feedback | said)
+        return str(feedback["feedback_id"])
 
     def _send(self, topic: str, event: Fields) -> None:
         """

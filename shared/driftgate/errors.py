@@ -20,6 +20,7 @@ DriftgateError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -75,10 +76,17 @@ class NotInTime(Retriable):
 
 
 class BusRefused(Terminal):
-    """Kafka takes no such record, however often it is sent: it is too large, say. `records` counts
-    those that were refused."""
+    """Kafka takes no such record, however often it is sent: it is too large, say.
 
-    def __init__(self, message: str, records: int = 1) -> None:
+    Attributes:
+        records: topic, key and value of each that was refused, where the client says which.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        records: Sequence[tuple[str, bytes | None, bytes | None]] = (),
+    ) -> None:
         super().__init__(message)
         self.records = records
 

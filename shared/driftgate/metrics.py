@@ -67,12 +67,17 @@ FAILED = Counter(
 )
 SHADOWS_SHED = Counter(
     "driftgate_shadows_shed",
-    "Answers of shadows that were not computed, since too many waited or the version had left.",
+    "Answers of shadows that were lost: too many waited, the version had left, they could not be "
+    "logged, or the router ended.",
     ["model", "version"],
 )
 SPOOLED = Gauge("driftgate_spooled", "Events in the router's spool that Kafka has not yet.")
+SET_ASIDE = Gauge(
+    "driftgate_set_aside", "Events that stay in the router's spool, since Kafka does not take them."
+)
 UNLOGGED = Counter(
     "driftgate_unlogged",
-    "Events that were dropped: the spool was full (when_full=shed), or Kafka takes no such record.",
+    "Events that were dropped: the spool was full (when_full=shed), and Kafka away or took no such "
+    "record.",
 )
 EPOCH = Gauge("driftgate_epoch", "Epoch of the routing that is served.", ["model"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import threading
@@ -19,10 +20,16 @@ from safetensors.torch import load_file, save_file
 
 from deploy.local import stack as local
 from deploy.local.plan import StackConfig
+from driftgate import bus_kafka
+from driftgate.bus_confluent import ConfluentSender
 from driftgate.bus_kafka import KafkaBus
 from driftgate.classifier.base import EMBEDDED, resolve
 from driftgate.codec import Codec
+from driftgate.events import Topic
+from driftgate.health import log_for
 from driftgate.router_pb import router_pb2, router_pb2_grpc
+from services.router.delivery import Delivery
+from services.router.spool import Spool
 
 pytestmark = pytest.mark.stack
 
@@ -202,6 +209,36 @@ def test_a_full_spool_refuses_or_sheds_and_goes_on_when_kafka_is_back(
     until(lambda: {r.request_id for r in replies} <= {e["request_id"] for e in logged(served)})
     if when_full == "refuse":
         assert {event["request_id"] for event in logged(served)} >= given
+
+
+def test_what_the_broker_does_not_take_is_set_aside_and_all_else_goes_out_once(
+    kafka: KafkaBus, stack: StackConfig, tmp_path: Path
+) -> None:
+    topic = f"refuses-{uuid4().hex[:8]}"
+    kafka.ensure([Topic(topic, "s", "k", 3, "delete", 1)])
+    kafka.admin.alter_configs([bus_kafka.as_resource(topic, {"max.message.bytes": "10000"})])
+    spool = Spool(tmp_path / "spool", 16, log_for("router"))
+    shown: list[Any] = []
+    delivery = Delivery(
+        spool, lambda: ConfluentSender(stack.kafka), log_for("router"), show=shown.append
+    )
+    poison = {3, 17}
+    local.kill(stack.state_dir, "kafka", signal.SIGSTOP)
+    try:
+        for n in range(30):
+            value = os.urandom(20_000) if n in poison else str(n).encode()
+            delivery.appended(spool.append([(topic, f"r{n}".encode(), value)]))
+        delivery.start()
+        until(lambda: delivery.away)
+        assert spool.set_aside() == []  # an outage is nobody's fault
+    finally:
+        local.kill(stack.state_dir, "kafka", signal.SIGCONT)
+    until(lambda: spool.count() == 0)
+    sent = sorted(int(record.value or b"") for record in kafka.read_all([topic]))
+    assert sent == [n for n in range(30) if n not in poison]
+    assert [key for key, _ in spool.set_aside()] == ["r3", "r17"]
+    assert all("too large" in why for why in shown[-1].values())
+    delivery.stop(5)
 
 
 def logged(served: Served, role: str = "live") -> list[Any]:

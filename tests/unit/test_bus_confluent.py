@@ -112,6 +112,7 @@ class FakeSendingClient:
     """Refuses a batch whole, and what is sent again as `alone` says by content."""
 
     alone: dict[bytes, int]
+    whole: int = BAD
     flushes: int = 0
     waiting: list[tuple[bytes, Any]] = field(default_factory=list)
 
@@ -123,7 +124,7 @@ class FakeSendingClient:
     def flush(self, timeout: float) -> int:
         self.flushes += 1
         for value, told in self.waiting:
-            code = BAD if self.flushes == 1 else self.alone.get(value)
+            code = self.whole if self.flushes == 1 else self.alone.get(value)
             told(None if code is None else KafkaError(code), Sent(value))
         self.waiting.clear()
         return 0
@@ -146,7 +147,17 @@ def test_what_fails_for_another_reason_when_it_is_sent_apart_is_not_taken_for_se
         sender(monkeypatch, alone).flush()
 
 
-def test_each_record_that_is_refused_apart_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_record_that_is_refused_apart_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BusRefused) as refused:
         sender(monkeypatch, {b"a": BAD, b"c": BAD}).flush()
-    assert refused.value.records == 2
+    assert refused.value.records == [("t", None, b"a"), ("t", None, b"c")]
+
+
+def test_a_batch_that_is_too_large_for_the_topic_is_sent_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sent again as it is, it would be refused for ever."""
+    found = sender(monkeypatch, {})
+    found._client.whole = KafkaError.RECORD_LIST_TOO_LARGE
+    found.flush()
+    assert found._client.flushes == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -78,6 +79,26 @@ def test_the_same_feedback_sent_again_keeps_its_id(bus: MemoryBus, client: Clien
     assert client.feedback("m", "r", rating=1, feedback_id="f") == "f"
     assert client.feedback("m", "r", rating=1, feedback_id="f") == "f"
     assert {event["feedback_id"] for event in sent(bus, "feedback")} == {"f"}
+
+
+def test_a_metric_of_an_answer_and_a_retraction_are_sent(bus: MemoryBus, client: Client) -> None:
+    said = client.feedback("m", "r", label="refund", reviewer="ana")
+    client.metric("m", "r", "minutes_to_close", 42.5, feedback_id="minutes")
+    client.retract("m", "r", said, reviewer="ana")
+    events = {event["kind"]: event for event in sent(bus, "feedback")}
+    metric, retraction = events["metric"], events["retraction"]
+    assert (metric["feedback_id"], metric["request_id"]) == ("minutes", "r")
+    assert (metric["metric"], metric["value"]) == ("minutes_to_close", 42.5)
+    assert (retraction["retracts"], retraction["reviewer"]) == (said, "ana")
+
+
+@pytest.mark.parametrize(("name", "value"), [("", 1.0), ("minutes", float("nan"))])
+def test_a_metric_that_ingestion_would_refuse_is_refused_at_the_call(
+    bus: MemoryBus, client: Client, name: str, value: float
+) -> None:
+    with pytest.raises(BadInput):
+        client.metric("m", "r", name, value)
+    assert sent(bus, "feedback") == []
 
 
 # ---------------------------------------------------------------- what is refused
@@ -425,6 +446,19 @@ def test_the_heard_answer_and_the_unheard_ones_are_reported_in_a_call_each(
         assert event["propensity"] == version.propensity
     assert heard["propensity"] + unheard["propensity"] == 1
     assert found.champion == 1
+
+
+def test_answers_to_one_request_have_one_time_whenever_they_are_reported(
+    bus: MemoryBus, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no bound of a window falls between what is compared."""
+    publish(bus, replace(ROUTING, shadows=(arm(2), arm(1))))
+    found, later = client.route("triage", "r"), itertools.count(NOW + 60_000, 1000)
+    monkeypatch.setattr(client._clock, "now", lambda: next(later))
+    for by in (None, *found.shadows):
+        client.report(found, "x", "y", by=by)
+    assert {event["time"] for event in sent(bus, "inferences")} == {found.time}
+    assert found == client.route("triage", "r")
 
 
 def test_an_answer_of_a_version_that_was_not_asked_is_refused(

@@ -203,7 +203,9 @@ def test_who_refuses_waits_or_is_kept_back_is_named(world: World) -> None:
     world.tries_version_2()
     world.acknowledged("router-0")
     world.acknowledged("router-1", status="refused", reason="no room on its disk", retrying=True)
+    world.acknowledged("router-2", reason="standby 1: the store is away")
     said = world.says()
+    assert "router-2 serves, without standby 1: the store is away\n" in said
     assert "  router        router-0 serves\n" in said
     assert "router-1 refuses: no room on its disk, and goes on trying\n" in said
     world.evidence = replace(world.evidence, comparisons=(harmful(),))

@@ -502,6 +502,35 @@ def test_a_base_that_takes_long_holds_up_no_other_model_and_no_rollback(world: W
     assert world.epoch() == 3
 
 
+def test_who_stands_by_and_takes_long_holds_up_nobody_who_is_heard(world: World) -> None:
+    """A restart, or a rollback, to a version beside one whose base takes minutes to come."""
+    one, two = world.arm(1, 10_000), world.arm(2, base="slow-base")
+    world.slow["slow-base"] = Event()
+    world.goes_on(patience=0.0)
+    world.route(1, [one], standby=[two])
+    until(lambda: world.versions.snapshot and world.health.ready)
+    assert world.epoch() == 1
+    world.tick(NOW + 60_000)
+    ack = world.read("routing.acks")[-1]
+    assert (ack["status"], ack["digests"]) == ("serving", [one["digest"]])
+    assert ack["reason"] == "standby 2: it is loading"
+    world.slow["slow-base"].set()
+    until(lambda: not world.versions.snapshot[MODEL].absent)
+    world.tick(NOW + 61_000)
+    ack = world.read("routing.acks")[-1]
+    assert (ack["reason"], ack["digests"]) == (None, sorted([one["digest"], two["digest"]]))
+
+
+def test_a_start_waits_for_who_is_heard_and_for_nobody_who_stands_by(world: World) -> None:
+    world.route(1, [world.arm(1, 10_000)], standby=[world.arm(2, base="slow-base")])
+    world.start()
+    world.slow["slow-base"] = Event()
+    world.follower.recall()
+    assert world.versions.snapshot[MODEL].absent == {2: "it is loading"}
+    world.slow["slow-base"].set()
+    until(lambda: not world.versions.snapshot[MODEL].absent)
+
+
 def test_what_came_of_a_long_load_is_told_at_a_tick(world: World) -> None:
     world.goes_on(0.01)
     world.slow[BASE] = Event()
@@ -647,7 +676,7 @@ def test_the_files_of_who_stands_by_stay_for_the_next_start(world: World) -> Non
     assert fetched(world) == {world.repo, one["digest"], two["digest"]}
     world.start()
     world.follower.recall()
-    assert world.engine.resident() == {one["digest"], two["digest"]}
+    until(lambda: world.engine.resident() == {one["digest"], two["digest"]})
 
 
 def test_a_version_answers_once_before_its_epoch_is_served(world: World) -> None:

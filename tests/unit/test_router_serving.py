@@ -17,6 +17,7 @@ from releasing import NOW
 from router_harness import BASE, MODEL, World
 
 from driftgate import metrics
+from driftgate.engines import Prediction
 from driftgate.events import DAY_MS
 from driftgate.machine_clock import machine_ms
 from driftgate.router_pb import router_pb2, router_pb2_grpc
@@ -231,6 +232,44 @@ def test_a_version_that_raises_fails_only_the_requests_that_it_answers(world: Wo
 
     talk(world, app)
     assert {event["version"] for event in world.read("inferences")} == {1}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Prediction("caf\udce9", 0.5, {}, 1),
+        Prediction("a", float("nan"), {}, 1),
+        Prediction("a", 0.5, {"similarity": float("inf")}, 1),
+    ],
+)
+def test_an_answer_that_cannot_be_logged_fails_no_other_of_its_batch(
+    world: World, odd: Prediction
+) -> None:
+    """Ingestion could only turn it into a dead letter, if it can be written at all."""
+    world.route(1, [world.arm(1, 10_000)])
+    predict = world.engine.predict_many
+
+    def answers(asked: Any) -> Any:
+        found = predict(asked)
+        return {
+            name: [
+                odd if text == "odd" else one for text, one in zip(asked[name], said, strict=True)
+            ]
+            for name, said in found.items()
+        }
+
+    world.engine.predict_many = answers  # type: ignore[method-assign]
+    before = failed("live")
+
+    async def app(stub: Any, _: Any) -> None:
+        calls = [stub.Predict(ask(text=text)) for text in ("a", "odd", "b")]
+        first, (code, why), second = await asyncio.gather(calls[0], refused(calls[1]), calls[2])
+        assert (first.label[-1], second.label[-1]) == ("a", "b")
+        assert (code, "it answered with" in why) == (grpc.StatusCode.INTERNAL, True)
+
+    talk(world, app)
+    assert len(world.read("inferences")) == 2
+    assert failed("live") == before + 1
 
 
 def test_versions_on_different_bases_answer_side_by_side(world: World) -> None:
