@@ -28,7 +28,15 @@ from services.promoter.blackout import blacked_out
 from services.promoter.canary_analysis import Evidence, Finding, analyse, watch
 from services.promoter.error_rates import failing
 from services.promoter.leases import REFUSED, Fleet
-from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, Passed, State, passed_of
+from services.promoter.state import (
+    FROZEN_BASELINE,
+    IDLE,
+    LOADING,
+    Passed,
+    State,
+    passed_of,
+    salt_of,
+)
 
 # One poll gives no more records, and positions are committed after each. They are one model's, so
 # that they suffice also while a record of another model waits and holds the positions up.
@@ -47,7 +55,8 @@ class Situation:
         now: the time, ms.
         declared: the model repo in force; an error while it cannot be read.
         evidence: of the stage that is on, up to now.
-        counts: what the versions on trial did on each router, by process and epoch.
+        counts: what the versions on trial did since their rollout began, on each router, by
+            process and epoch.
         acks: newest acknowledgement of each router with a valid lease.
         lost: routers whose lease ended lately, and who may come back.
         routed: epoch of the routing that was sent last.
@@ -206,7 +215,7 @@ def start(state: State, passed: Passed, at: Situation) -> Step:
         versions={**state.versions, version: passed.release},
         repo_hash=passed.release.repo_hash,
         waiting=None,
-        salt=f"{state.model}@{version}/{state.epoch}",
+        salt=salt_of(state.model, version, state.epoch),
         approved=(),
     )
     if state.champion is None:

@@ -130,6 +130,17 @@ class State:
         return self.versions[version].digest if version and version in self.versions else ""
 
 
+def salt_of(model: str, version: int, epoch: int) -> str:
+    """Another one for each rollout: `epoch` is that of the state which it begins in."""
+    return f"{model}@{version}/{epoch}"
+
+
+def begun_after(salt: str) -> int:
+    """The epoch before the first one of the rollout that a salt is of. 0 in records of before."""
+    epoch = salt.rpartition("/")[2]
+    return int(epoch) if epoch.isdecimal() else 0
+
+
 def on_trial(record: events.Rollout) -> bool:
     return record.stage != IDLE
 
