@@ -290,7 +290,7 @@ def time_passed(state: State, at: Situation) -> Step:
     """What time does to whoever is on trial."""
     if done := acknowledged(state, at):
         return done
-    days = (at.now - state.since) / DAY_MS
+    days = state.days(at.now)
     if state.stage == LOADING:
         return loading(state, days, at)
     if state.challenger is None:
@@ -445,12 +445,12 @@ def on_quarantine(state: State, command: Command, at: Situation, told: str) -> O
     if version in {state.challenger, state.champion}:
         of_champion = version == state.champion
         return roll_back(state, at, told, name="quarantine", of_champion=of_champion)
-    moves: dict[str, Any] = quarantined(state, digest, at) | {"since": state.since}
+    moves: dict[str, Any] = quarantined(state, digest, at)
     if state.previous == version:
         moves["previous"] = None
     if state.waiting and state.waiting.version == version:
         moves["waiting"] = None
-    after = changed(state, at, told, **moves)
+    after = amended(state, at, told, **moves)
     return Step(after, (Decision("quarantine", version, told),))
 
 
@@ -460,7 +460,7 @@ def on_release(state: State, command: Command, at: Situation, told: str) -> Outc
     if digest not in state.quarantined:
         return f"its adapter {digest[:12]} is not in quarantine" if digest else "name its digest"
     summary = f"released from quarantine by {told}"
-    after = changed(state, at, summary, **released(state, digest), since=state.since)
+    after = amended(state, at, summary, **released(state, digest))
     return Step(after, (Decision("release", command.version, summary),))
 
 
@@ -477,7 +477,7 @@ def switch(state: State, paused: bool, at: Situation, told: str) -> Outcome:
         return ""
     name = "pause" if paused else "resume"
     summary = f"{name}d by {told}"
-    after = changed(state, at, summary, paused=paused, since=state.since)
+    after = amended(state, at, summary, paused=paused)
     return Step(after, (Decision(name, state.challenger or state.champion, summary),))
 
 
@@ -496,7 +496,7 @@ def on_approve(state: State, command: Command, at: Situation, told: str) -> Outc
         return f"stages that wait for approval: {', '.join(waiting) or 'none'}"
     approved = (*state.approved, wanted)
     summary = f"stage {wanted} is approved: {told}"
-    after = changed(state, at, summary, approved=approved, since=state.since)
+    after = amended(state, at, summary, approved=approved)
     return Step(after, (Decision("approve", state.challenger, summary),))
 
 
@@ -610,10 +610,16 @@ def changed(state: State, at: Situation, summary: str, **moves: Any) -> State:
     """The next state: its epoch grows beyond that of state and routing, since a router refuses two
     records of one; time does not go back; versions of no use are dropped."""
     now = max(at.now, state.time)
-    after = replace(state, **{"since": now, "summary": summary, **moves})
+    after = replace(state, **{"since": now, "held_ms": 0, "summary": summary, **moves})
     used = {after.champion, after.challenger, after.previous, FROZEN_BASELINE}
     kept = {version: release for version, release in after.versions.items() if version in used}
     return replace(after, epoch=max(state.epoch, at.routed) + 1, time=now, versions=kept)
+
+
+def amended(state: State, at: Situation, summary: str, **moves: Any) -> State:
+    """As `changed`, within a stage, whose time goes on."""
+    held = state.held(max(at.now, state.time))
+    return changed(state, at, summary, since=state.since, held_ms=held, **moves)
 
 
 Reaction = Callable[[State, Any, Situation], Step]

@@ -38,8 +38,8 @@ from services.promoter.rollout import (
     Decision,
     Event,
     Situation,
+    amended,
     cause,
-    changed,
     step,
     trial,
 )
@@ -278,7 +278,7 @@ def decide(gathered: Gathered, views: Views, now: int) -> Iterable[Effect]:
     done = step(state, gathered.event, situation)
     after = done.state
     if after.epoch == state.epoch < situation.routed:  # a crash kept the state back
-        after = changed(after, situation, after.summary, since=after.since)
+        after = amended(after, situation, after.summary)
     effects: list[Effect] = [audit(gathered, done.state, decision) for decision in done.decisions]
     if after != state:
         effects.append(after.record())

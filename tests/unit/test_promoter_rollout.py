@@ -641,6 +641,57 @@ def test_a_paused_rollout_holds_but_is_still_taken_back_for_harm() -> None:
     assert (held.state, only(held).numbers["reason"]) == (watched, "paused")
 
 
+def paused_for(at: State, begin: float, end: float) -> State:
+    """A state that an operator held from one day to another."""
+    held = react(at, command("pause", number=1), begin).state
+    return react(held, command("resume", number=2), end).state
+
+
+def test_a_pause_stops_the_clock_of_the_soak() -> None:
+    at = paused_for(state("shadow"), 0.5, 10)
+    assert (at.since, State.of(at.record())) == (DAY, at)
+    held = tick(at, 10.4)
+    assert (only(held).name, only(held).numbers["reason"]) == ("hold", "soak")
+    assert only(held).numbers["days"] == pytest.approx(0.9)
+    assert tick(at, 10.5).state.stage == "canary-5"
+
+
+def test_a_rollout_is_not_given_up_for_the_time_that_it_was_paused() -> None:
+    at = paused_for(state("half"), 20, 30)
+    assert only(tick(at, 30.9, UNPROVEN)).name == "hold"
+    assert only(tick(at, 31.1, UNPROVEN)).name == "give-up"
+    loads = paused_for(state(LOADING), 20, 30)
+    assert only(tick(loads, 30.9, acks=())).name == "hold"
+    assert only(tick(loads, 31.1, acks=())).name == "give-up"
+
+
+def test_a_watch_lasts_as_long_as_it_was_not_paused() -> None:
+    at = paused_for(state("full"), 1, 9)
+    assert only(tick(at, 10)).numbers["reason"] == "watch"
+    assert only(tick(at, 15)).name == "finish"
+
+
+def test_all_pauses_of_a_stage_count_whatever_changes_meanwhile() -> None:
+    at = react(state("shadow"), command("pause", number=1), 0.25).state
+    at = react(at, command("quarantine", 1, number=2), 1).state
+    at = react(at, command("resume", number=3), 2).state
+    at = react(at, command("pause", number=4), 2.5).state
+    at = react(at, command("resume", number=5), 3).state
+    assert only(tick(at, 3.2)).numbers["reason"] == "soak"
+    at = tick(at, 3.25).state
+    assert (at.stage, at.held_ms) == ("canary-5", 0)
+    assert only(tick(at, 4.2)).numbers["reason"] == "soak"
+    assert tick(at, 4.25).state.stage == "half"
+
+
+def test_a_rollout_that_begins_paused_has_all_its_time_when_it_is_resumed() -> None:
+    at = react(react(state(), command("pause")).state, verdict(3), 5).state
+    assert only(tick(at, 40, acks=())).numbers["reason"] == "paused"
+    at = react(at, command("resume", number=2), 40).state
+    assert only(tick(at, 60.9, acks=())).numbers["reason"] == "no-router"
+    assert only(tick(at, 61.1, acks=())).name == "give-up"
+
+
 def test_who_promotes_lets_the_watch_go_on() -> None:
     done = react(state("half", paused=True), command("promote"))
     assert (done.state.stage, done.state.paused) == ("full", False)
