@@ -43,6 +43,7 @@ from services.promoter.state import (
 HANDLED_REMEMBERED = 5_000
 # 48 bits, in base64: of all that are remembered, a new id looks like one once in 10^10.
 SHORT_ID = 8
+HARM_ALPHA: float = Rollout.model_fields["harm_alpha"].default
 
 Event = Verdict | Command | RoutingAck | ServingCounts | Tick
 
@@ -84,6 +85,11 @@ class Situation:
     def rules(self) -> Rollout:
         """Raises: see `repo`."""
         return self.repo.rollout
+
+    @property
+    def readable(self) -> Rollout | None:
+        """The rules; None while they cannot be read, which keeps nobody from rolling back."""
+        return None if isinstance(self.declared, BadInput) else self.declared.rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ def on_verdict(state: State, verdict: Verdict, at: Situation) -> Step:
     why = occupied(state, at.now)
     if refusal := unfit(state, passed, at.now) or ("" if why else outdated(state, passed)):
         return reject(state, passed, refusal)
-    return wait(state, passed, why) if why else start(state, passed, at)
+    return wait(state, passed, at, why) if why else start(state, passed, at)
 
 
 def occupied(state: State, now: int) -> str:
@@ -200,8 +206,13 @@ def reject(state: State, passed: Passed, why: str) -> Step:
     return Step(state, (Decision("reject", passed.version, why, verdict_numbers(passed)),))
 
 
-def wait(state: State, passed: Passed, why: str) -> Step:
-    """Until nobody is watched or held."""
+def wait(state: State, passed: Passed, at: Situation, why: str) -> Step:
+    """Until nobody is watched or held.
+
+    Raises:
+        BadInput: its model repo cannot be read. When it had its turn, no tick would get past it.
+    """
+    assert at.repo
     summary = f"passed, and waits: {why}{dropped(state.waiting)}"
     named = Decision("wait", passed.version, summary, verdict_numbers(passed))
     return Step(replace(state, waiting=passed), (named,))
@@ -243,8 +254,8 @@ def on_ack(state: State, ack: RoutingAck, at: Situation) -> Step:
     """A router serves an epoch, or refuses it, which is named."""
     if ack.epoch != state.epoch:
         return Step(state)
-    unreadable = isinstance(at.declared, BadInput)  # told at ticks: once, not for each router
-    done = (None if unreadable else acknowledged(state, at)) or Step(state)
+    # That they cannot be read is told at ticks: once, not for each router.
+    done = (acknowledged(state, at) if at.readable else None) or Step(state)
     if ack.status != REFUSED:
         return done
     told = f"{ack.router} refuses epoch {ack.epoch}, and goes on with what it had: {ack.reason}"
@@ -377,12 +388,13 @@ def watched(state: State, found: Finding, at: Situation) -> Step:
 
 
 def on_counts(state: State, counts: ServingCounts, at: Situation) -> Step:
-    """The fast lane: a version that fails is taken back as soon as that is sure."""
+    """The fast lane: a version that fails is taken back as soon as that is sure. While the rules
+    cannot be read, as sure as they ask where they do not say."""
     trial_on = trial(state)
     if trial_on is None:
         return Step(state)
     found = failing(at.counts, *trial_on[:2])
-    if found.e_value < 1 / at.rules.harm_alpha:
+    if found.e_value < 1 / (at.readable.harm_alpha if at.readable else HARM_ALPHA):
         return Step(state)
     return roll_back(state, at, found.summary, found.numbers)
 
@@ -405,10 +417,10 @@ def standing(state: State) -> str:
     """Who is champion and who is tried, for people."""
     if state.champion is None:
         return "no version was released yet"
+    paused = ", paused" if state.paused else ""
     if state.challenger is None:
         stage = "none is tried" if state.stage == IDLE else "which is watched"
-        return f"version {state.champion} is champion, {stage}"
-    paused = ", paused" if state.paused else ""
+        return f"version {state.champion} is champion, {stage}{paused}"
     tried = f"version {state.challenger} is in stage {state.stage}{paused}"
     return f"version {state.champion} is champion, {tried}"
 
@@ -446,11 +458,14 @@ def on_quarantine(state: State, command: Command, at: Situation, told: str) -> O
         of_champion = version == state.champion
         return roll_back(state, at, told, name="quarantine", of_champion=of_champion)
     moves: dict[str, Any] = quarantined(state, digest, at)
-    if state.previous == version:
-        moves["previous"] = None
     if state.waiting and state.waiting.version == version:
         moves["waiting"] = None
-    after = amended(state, at, told, **moves)
+    if state.previous == version:
+        moves["previous"] = None
+    if state.previous == version and state.challenger is None:  # nobody to go back to: no watch
+        after = changed(state, at, told, **moves, stage=IDLE, paused=False)
+    else:
+        after = amended(state, at, told, **moves)
     return Step(after, (Decision("quarantine", version, told),))
 
 
@@ -464,21 +479,15 @@ def on_release(state: State, command: Command, at: Situation, told: str) -> Outc
     return Step(after, (Decision("release", command.version, summary),))
 
 
-def on_pause(state: State, command: Command, at: Situation, told: str) -> Outcome:
-    return switch(state, True, at, told)
-
-
-def on_resume(state: State, command: Command, at: Situation, told: str) -> Outcome:
-    return switch(state, False, at, told)
-
-
-def switch(state: State, paused: bool, at: Situation, told: str) -> Outcome:
-    if state.paused == paused:
+def on_switch(state: State, command: Command, at: Situation, told: str) -> Outcome:
+    """Pauses what is tried or watched, or resumes it. Where nothing is, the next version is held
+    while it loads."""
+    version, paused = state.challenger or state.champion, command.kind == "pause"
+    if state.paused == paused or command.version not in {None, version}:
         return ""
-    name = "pause" if paused else "resume"
-    summary = f"{name}d by {told}"
+    summary = f"{command.kind}d by {told}"
     after = amended(state, at, summary, paused=paused)
-    return Step(after, (Decision(name, state.challenger or state.champion, summary),))
+    return Step(after, (Decision(command.kind, version, summary),))
 
 
 def on_approve(state: State, command: Command, at: Situation, told: str) -> Outcome:
@@ -509,7 +518,8 @@ def no_approver(command: Command, rules: Rollout) -> str:
 
 def on_promote(state: State, command: Command, at: Situation, told: str) -> Outcome:
     """All traffic at once, without further evidence; the watch stays. Not before every router can
-    answer by it, and by whom a stage needs approval, only by who may give it."""
+    answer by it, nor in hours in which no stage begins, and where a stage needs approval, only by
+    who may give it."""
     if state.challenger is None or command.version not in {None, state.challenger}:
         return ""
     if any(stage.approval for stage in at.rules.stages) and (why := no_approver(command, at.rules)):
@@ -518,6 +528,8 @@ def on_promote(state: State, command: Command, at: Situation, told: str) -> Outc
     if fleet.behind or fleet.refusing or not fleet.serving:
         missing = [*fleet.behind, *fleet.refusing]
         return f"not every router holds it yet: {', '.join(missing) or 'none is heard of'}"
+    if until := blacked_out(at.now, at.rules.blackout):
+        return f"no stage begins in these hours, until {until}"
     last = len(at.rules.stages) - 1
     return enter(replace(state, paused=False), last, at, told, {}, "promote")
 
@@ -578,9 +590,8 @@ def quarantined(state: State, digest: str, at: Situation) -> dict[str, Any]:
     """What the state says once an adapter is in quarantine."""
     moves = released(state, digest)
     moves["quarantined"] = (*moves["quarantined"], digest)
-    rules = None if isinstance(at.declared, BadInput) else at.declared.rollout
-    if rules and rules.quarantine_days is not None:
-        over = at.now + round(rules.quarantine_days * DAY_MS)
+    if at.readable and at.readable.quarantine_days is not None:
+        over = at.now + round(at.readable.quarantine_days * DAY_MS)
         moves["quarantine_ends"] = {**moves["quarantine_ends"], digest: over}
     return moves
 
@@ -593,10 +604,8 @@ def released(state: State, digest: str) -> dict[str, Any]:
 
 
 def backing_off(state: State, at: Situation) -> dict[str, Any]:
-    """No rollout begins for a while, for twice as long after each roll-back in a row. A model repo
-    that cannot be read keeps nobody from rolling back."""
-    rules = None if isinstance(at.declared, BadInput) else at.declared.rollout
-    wait = rules.back_off * DAY_MS * 2 ** min(state.rollbacks, 6) if rules else 0
+    """No rollout begins for a while, for twice as long after each roll-back in a row."""
+    wait = at.readable.back_off * DAY_MS * 2 ** min(state.rollbacks, 6) if at.readable else 0
     return {"rollbacks": state.rollbacks + 1, "back_off_until": at.now + round(wait)}
 
 
@@ -635,8 +644,8 @@ COMMANDS: Mapping[str, Callable[[State, Command, Situation, str], Outcome]] = {
     "abort": on_abort,
     "quarantine": on_quarantine,
     "release": on_release,
-    "pause": on_pause,
-    "resume": on_resume,
+    "pause": on_switch,
+    "resume": on_switch,
     "approve": on_approve,
     "promote": on_promote,
 }

@@ -482,6 +482,9 @@ def test_the_newest_version_wins() -> None:
         (state(), command("promote"), "ignore", (2, None, IDLE, 1)),
         (state("half"), command("pause"), "pause", (2, 3, "half", 1)),
         (state("half"), command("resume"), "ignore", (2, 3, "half", 1)),
+        (state("half"), command("pause", 3), "pause", (2, 3, "half", 1)),
+        (state("half"), command("pause", 4), "ignore", (2, 3, "half", 1)),
+        (state("half", paused=True), command("resume", 4), "ignore", (2, 3, "half", 1)),
         (state("half", paused=True), command("resume"), "resume", (2, 3, "half", 1)),
         (state("half"), command("quarantine", 3), "quarantine", (2, None, IDLE, 1)),
         (state(), command("quarantine", 2), "quarantine", (1, None, IDLE, None)),
@@ -566,6 +569,14 @@ def test_harm_of_a_watched_champion_takes_it_back_whatever_passed_meanwhile() ->
     assert done.state.waiting is None
     told = "it was compared with version 2, but version 1 is champion now"
     assert (only(done).name, only(done).version, only(done).summary) == ("reject", 4, told)
+
+
+def test_a_watch_is_over_when_there_is_nobody_to_go_back_to_any_more() -> None:
+    """There is nothing to compare with, and what waits would wait for nothing."""
+    waits = react(state("full"), verdict(4)).state
+    done = react(waits, command("quarantine", 1))
+    assert (shape(done.state), done.state.quarantined) == ((2, None, IDLE, None), ("d1",))
+    assert tick(done.state, 0.1).state.challenger == 4
 
 
 def test_what_waited_starts_when_the_watch_is_over() -> None:
@@ -806,6 +817,13 @@ def test_promote_is_refused_before_every_router_holds_the_version() -> None:
     assert "none is heard of" in only(done).summary
 
 
+def test_nobody_goes_round_a_blackout_by_promoting() -> None:
+    rules = with_rules(blackout=[Blackout(begin="00:00", end="00:00")])
+    done = react(state("half"), command("promote"), rules=rules)
+    assert (only(done).name, done.state.challenger) == ("ignore", 3)
+    assert "no stage begins in these hours, until" in only(done).summary
+
+
 def test_after_a_roll_back_no_rollout_begins_for_a_while_and_longer_after_the_next() -> None:
     back = tick(state("half"), 1, BAD).state
     assert (back.rollbacks, back.back_off_until) == (1, DAY + 2 * DAY_MS)
@@ -926,6 +944,14 @@ def test_a_version_that_fails_is_taken_back_at_once() -> None:
     assert "8 errors in 38 answers, the other 12 in 612" in only(done).summary
 
 
+def test_a_version_that_fails_is_taken_back_while_the_model_repo_cannot_be_read() -> None:
+    missing = BadInput("unhandled", "repo_hash", "repo-3", "a stored model repo")
+    bad, fair = counted(v3=(30, 8), v2=(600, 12)), counted(v3=(30, 1), v2=(600, 12))
+    done = react(state("canary-5"), bad, counts=(bad,), rules=missing)
+    assert (only(done).name, done.state.quarantined) == ("rollback", ("d3",))
+    assert react(state("canary-5"), fair, counts=(fair,), rules=missing) == Step(state("canary-5"))
+
+
 def beside(
     version: int, answers: int, errors: int, shadow_answers: int, shadow_errors: int
 ) -> VersionCounts:
@@ -977,7 +1003,7 @@ EVENTS = st.one_of(
     st.builds(
         command,
         st.sampled_from(
-            ["rollback", "pause", "resume", "promote", "quarantine", "abort", "approve"]
+            ["rollback", "pause", "resume", "resume", "promote", "quarantine", "abort", "approve"]
         ),
         st.none() | st.integers(1, 9),
         st.integers(1, 10**6),
@@ -1021,6 +1047,10 @@ def test_whatever_happens(drawn: list[Any]) -> None:
         assert State.of(after.record()) == after
         assert react(after, event, day, evidence, acks).state == after  # handled twice, done once
         holds_together(after)
+        now = DAY + day * DAY_MS
+        assert 0 <= after.days(now) <= (now - after.since) / DAY_MS
+        passes = not after.paused or after.stage == IDLE
+        assert after.days(now + DAY_MS) == pytest.approx(after.days(now) + passes)
         at = after
     can_always_be_rolled_back(at)
 

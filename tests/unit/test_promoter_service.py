@@ -745,6 +745,21 @@ def test_a_verdict_under_a_repo_that_nobody_stored_is_a_dead_letter(harness: Har
     assert harness.decisions() == [("start", 1)]
 
 
+def test_a_version_whose_repo_nobody_stored_does_not_wait_and_stops_no_rollout(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    harness.tries(2)
+    harness.tell("commands", releasing.command(M, "pause"))
+    harness.passes(3, repo_hash="0" * 64)
+    (letter,) = harness.dead_letters("verdicts")
+    assert letter["message"].startswith("repo_hash: got '000000")
+    harness.tell("commands", releasing.command(M, "resume", 2))
+    harness.pairs(0.1, 1, 2, 40, "ba")
+    harness.tick(0.2)
+    assert harness.decisions()[-1] == ("rollback", 2)
+
+
 def test_poison_on_what_it_reads_stops_no_start(harness: Harness) -> None:
     harness.passes(1)
     for topic in ("rollouts", "routing", "routing.acks", "clock"):
