@@ -50,8 +50,9 @@ def forgotten(now: int, ticks: Sequence[int]) -> int:
 
 
 def since(now: int, ticks: Sequence[int], ms: int, count: int) -> int:
-    """When a span began that ends now: so many ms ago, and at least so many ticks, ms."""
-    return min([now - ms, *ticks[-count - 1 :][:1]])
+    """When a span began that ends now: so many ms ago, and at least so many ticks, ms. 0 where time
+    has not ticked so often yet."""
+    return min(now - ms, ticks[-count - 1]) if len(ticks) > count else 0
 
 
 @dataclass(frozen=True, slots=True)

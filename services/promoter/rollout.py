@@ -275,8 +275,7 @@ def acknowledged(state: State, at: Situation) -> Step | None:
     undecided = fleet.serving or fleet.behind or fleet.retrying or at.lost
     if fleet.refusing and not undecided:
         return roll_back(state, at, fleet.refusals, name="refused", quarantine=False)
-    waits = fleet.behind or not fleet.serving or state.stage != LOADING
-    if waits or kept_from(state, 0, at):
+    if state.stage != LOADING or kept_from(state, 0, at):
         return None
     held = f"{len(fleet.serving)} router{'s hold' if len(fleet.serving) > 1 else ' holds'} it"
     summary = "; ".join([held, *filter(None, [fleet.refusals])])
@@ -323,9 +322,9 @@ def loading(state: State, days: float, at: Situation) -> Step:
     """A challenger that the routers do not hold yet waits for them, up to a limit."""
     if state.paused:
         return hold(state, "paused", "an operator holds it")
-    fleet = Fleet.at(state.epoch, at.acks)
-    held = fleet.serving and not fleet.behind
-    reason, summary = (held and kept_from(state, 0, at)) or awaited(fleet, at.lost)
+    waits = kept_from(state, 0, at)
+    assert waits, "whom nothing keeps has entered"
+    reason, summary = waits
     if days <= at.rules.max_days:
         return hold(state, reason, summary)
     told = f"not begun in {at.rules.max_days:g} days: {summary}"
@@ -333,7 +332,7 @@ def loading(state: State, days: float, at: Situation) -> Step:
 
 
 def awaited(fleet: Fleet, lost: Sequence[str]) -> tuple[str, str]:
-    """The reason why a challenger still loads, as a word and for people."""
+    """Why the routers do not all serve what they are to, as a word and for people."""
     if fleet.behind:
         return LOADING, f"{', '.join(fleet.behind)} did not acknowledge it yet"
     missing = f"nothing is heard of {', '.join(lost)}" if lost else ""
@@ -364,6 +363,8 @@ def kept_from(state: State, place: int, at: Situation) -> tuple[str, str] | None
     """What keeps a challenger that may go on from stage number `place`, as a word and for people:
     a router, somebody's approval, the hour."""
     fleet, stage = Fleet.at(state.epoch, at.acks), at.rules.stages[place]
+    if fleet.behind or not fleet.serving:
+        return awaited(fleet, at.lost)
     if blocked(fleet, at.rules):
         return "refused", fleet.refusals
     if stage.approval and stage.name not in state.approved:

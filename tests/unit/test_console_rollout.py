@@ -120,6 +120,7 @@ class World:
         self.acknowledged("router-0")
         self.tell(verdict(2))
         self.acknowledged("router-0")
+        self.acknowledged("router-0")
         self.day(1.1)
         self.acknowledged("router-0", "router-1")
         self.evidence = stored(2)

@@ -340,6 +340,25 @@ def test_a_router_that_is_gone_blocks_nothing_once_a_tick_shows_it() -> None:
     assert tick(at, 0.2, acks=[ack(9)], lost=("router-1",)).state.stage == "shadow"
 
 
+@pytest.mark.parametrize(
+    ("acks", "told"),
+    [
+        ([ack(9), ack(8, router="router-1")], "router-1 did not acknowledge it yet"),
+        ([], "no router acknowledges anything"),
+    ],
+)
+def test_no_stage_begins_before_every_router_serves_the_one_that_is_on(
+    acks: list[RoutingAck], told: str
+) -> None:
+    for stage in ("shadow", "half"):
+        at = state(stage)
+        held = tick(at, 2, acks=acks)
+        assert (held.state, only(held).name, only(held).summary) == (at, "hold", told)
+        assert tick(at, 2, BAD, acks=acks).state.quarantined == ("d3",)
+        late = tick(at, 22, acks=acks)
+        assert (only(late).name, late.state.quarantined) == ("give-up", ())
+
+
 def test_a_router_that_refuses_is_named_and_stops_nobody() -> None:
     at = state(LOADING)
     refusing = ack(9, "refused", "router-1")

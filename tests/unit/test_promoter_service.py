@@ -286,7 +286,7 @@ def test_what_is_handled_twice_is_done_once(harness: Harness) -> None:
         harness.acknowledged,
         lambda: harness.passes(2),
         harness.acknowledged,
-        lambda: (harness.pairs(0.5, 1, 2, 40, "bb"), harness.tick(1)),
+        lambda: (harness.acknowledged(), harness.pairs(0.5, 1, 2, 40, "bb"), harness.tick(1)),
         lambda: harness.tell("commands", releasing.command(M, "pause", 1)),
         lambda: harness.tell("commands", releasing.command(M, "rollback", 2)),
         lambda: harness.tell("commands", releasing.command(M, "rollback", 3)),
@@ -418,6 +418,7 @@ def test_a_store_that_fails_for_one_model_stops_no_other(
             verdict = releasing.verdict(model, harness.repo, version, uri, NOW)
             harness.tell("verdicts", verdict | {"adapter_digest": str(version)})
         harness.tell("routing.acks", releasing.ack(model, 2))
+        harness.tell("routing.acks", releasing.ack(model, 3))
     harness.pairs(0.5, 1, 2, 40, "bb")
     real, failures = Reader.look, iter(range(2))
 
@@ -444,6 +445,7 @@ def test_a_missing_model_repo_stops_the_ticks_of_its_model_alone(
             uri = harness.artifacts.put_json(version)
             harness.tell("verdicts", releasing.verdict(model, repo, version, uri, NOW))
             harness.tell("routing.acks", releasing.ack(model, version))
+    harness.acknowledged()
     for blob in (harness.folder / "artifacts").rglob(gone):
         blob.unlink()
     harness.start()
@@ -695,6 +697,7 @@ def test_errors_of_an_earlier_trial_take_no_version_back_that_is_tried_again(
 def test_errors_of_all_stages_of_a_trial_are_added_up(harness: Harness) -> None:
     harness.passes(1)
     harness.tries(2)
+    harness.acknowledged()
     harness.counts(failed=7)
     harness.pairs(0.5, 1, 2, 40, "bb")
     harness.tick(1)
