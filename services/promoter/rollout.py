@@ -212,7 +212,8 @@ def wait(state: State, passed: Passed, at: Situation, why: str) -> Step:
     Raises:
         BadInput: its model repo cannot be read. When it had its turn, no tick would get past it.
     """
-    assert at.repo
+    if isinstance(at.declared, BadInput):
+        raise at.declared
     summary = f"passed, and waits: {why}{dropped(state.waiting)}"
     named = Decision("wait", passed.version, summary, verdict_numbers(passed))
     return Step(replace(state, waiting=passed), (named,))

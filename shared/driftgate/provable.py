@@ -19,7 +19,7 @@ LEAST_PERCENT = 100 / BUCKETS
 
 
 class Problem(NamedTuple):
-    """A value that keeps every version from full traffic.
+    """A value by which something can never be shown.
 
     Attributes:
         place: keys of model.yaml from the top.
@@ -32,7 +32,7 @@ class Problem(NamedTuple):
 
 
 def problems(repo: ModelYaml) -> Iterator[Problem]:
-    """Why no version can come to full traffic by the rules of a model repo; nothing if one can."""
+    """Why no version can show what the rules of a model repo ask for; nothing if one can."""
     rules = repo.rollout
     if len(rules.stages) == 1:  # all traffic at once, which asks for no evidence
         return
