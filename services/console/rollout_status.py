@@ -80,7 +80,7 @@ class Look:
 
     Attributes:
         stage, since: the stage that it looked at, and when that began, ms.
-        days: how long it had lasted.
+        days: how long it had lasted, without pauses.
         samples: how many were known; sampled: of what.
         reason: what was missing, as a word; empty where the rollout went on or ended.
     """
@@ -220,23 +220,24 @@ def end(look: Look, rules: Rules) -> End:
     place = stages.index(look.stage)
     stage, watch = rules.stages[place], place == len(stages) - 1
     parts = [Part("watch" if watch else "soak", rules.watch_days if watch else stage.soak)]
-    parts.append(Part(look.sampled, projected(look.samples, stage.min_samples, look.days)))
+    parts.append(Part(look.sampled, projected(look.samples, stage.min_samples, look)))
     if place == len(stages) - 2:
         parts.append(proof(look))
     longest = rules.max_days + (rules.watch_days if watch else 0)
     days = [part.day for part in parts if part.day is not None]
+    begun = look.time - round(look.days * DAY_MS)  # as much later as the stage was paused
     reached = len(days) == len(parts) and max(days) <= longest
     return End(
         parts=tuple(parts),
-        time=max(look.time, look.since + round(max(days) * DAY_MS)) if reached else None,
-        given_up=look.since + round(longest * DAY_MS),
+        time=max(look.time, begun + round(max(days) * DAY_MS)) if reached else None,
+        given_up=begun + round(longest * DAY_MS),
     )
 
 
 def proof(look: Look) -> Part:
     """The word that shows first that the new version is not worse."""
     parts = [
-        Part(f"evidence of {one.title}", projected(log(e.value), math.log(e.at), look.days))
+        Part(f"evidence of {one.title}", projected(log(e.value), math.log(e.at), look))
         for one in look.questions
         if (e := one.not_worse) is not None
     ]
@@ -244,11 +245,15 @@ def proof(look: Look) -> Part:
     return first or Part("evidence", None)
 
 
-def projected(reached: float, wanted: float, days: float) -> float | None:
-    """The day on which `wanted` is reached by what reached so much in `days`; None: never."""
+def projected(reached: float, wanted: float, look: Look) -> float | None:
+    """The day of the stage on which `wanted` is reached, if it grows on as it did since the stage
+    began, in pauses too; None: never."""
     if reached >= wanted:
         return 0.0
-    return days * wanted / reached if reached > 0 and days > 0 else None
+    grew_ms = look.time - look.since
+    if reached <= 0 or grew_ms <= 0:
+        return None
+    return look.days + grew_ms / DAY_MS * (wanted - reached) / reached
 
 
 def log(e_value: float) -> float:

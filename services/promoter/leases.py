@@ -36,7 +36,7 @@ class Leases:
         """`acks`: the newest of each router. `ticks`: times of the last ticks, oldest first, which
         tell a router that stopped from a clock that stood still. All in ms."""
         ended = since(now, ticks, LEASE_MS, LEASE_TICKS)
-        gone = since(now, ticks, LOST_MS, LOST_TICKS)
+        gone = forgotten(now, ticks)
         known = sorted((ack for ack in acks if ack.time >= gone), key=lambda ack: ack.router)
         return cls(
             valid=tuple(ack for ack in known if ack.time >= ended),
@@ -44,9 +44,15 @@ class Leases:
         )
 
 
+def forgotten(now: int, ticks: Sequence[int]) -> int:
+    """Who said nothing since then does not come back, ms."""
+    return since(now, ticks, LOST_MS, LOST_TICKS)
+
+
 def since(now: int, ticks: Sequence[int], ms: int, count: int) -> int:
-    """When a span began that ends now: so many ms ago, and at least so many ticks, ms."""
-    return min([now - ms, *ticks[-count - 1 :][:1]])
+    """When a span began that ends now: so many ms ago, and at least so many ticks, ms. 0 where time
+    has not ticked so often yet."""
+    return min(now - ms, ticks[-count - 1]) if len(ticks) > count else 0
 
 
 @dataclass(frozen=True, slots=True)

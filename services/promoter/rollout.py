@@ -28,13 +28,22 @@ from services.promoter.blackout import blacked_out
 from services.promoter.canary_analysis import Evidence, Finding, analyse, watch
 from services.promoter.error_rates import failing
 from services.promoter.leases import REFUSED, Fleet
-from services.promoter.state import FROZEN_BASELINE, IDLE, LOADING, Passed, State, passed_of
+from services.promoter.state import (
+    FROZEN_BASELINE,
+    IDLE,
+    LOADING,
+    Passed,
+    State,
+    passed_of,
+    salt_of,
+)
 
 # One poll gives no more records, and positions are committed after each. They are one model's, so
 # that they suffice also while a record of another model waits and holds the positions up.
 HANDLED_REMEMBERED = 5_000
 # 48 bits, in base64: of all that are remembered, a new id looks like one once in 10^10.
 SHORT_ID = 8
+HARM_ALPHA: float = Rollout.model_fields["harm_alpha"].default
 
 Event = Verdict | Command | RoutingAck | ServingCounts | Tick
 
@@ -47,7 +56,8 @@ class Situation:
         now: the time, ms.
         declared: the model repo in force; an error while it cannot be read.
         evidence: of the stage that is on, up to now.
-        counts: what the versions on trial did on each router, by process and epoch.
+        counts: what the versions on trial did since their rollout began, on each router, by
+            process and epoch.
         acks: newest acknowledgement of each router with a valid lease.
         lost: routers whose lease ended lately, and who may come back.
         routed: epoch of the routing that was sent last.
@@ -75,6 +85,11 @@ class Situation:
     def rules(self) -> Rollout:
         """Raises: see `repo`."""
         return self.repo.rollout
+
+    @property
+    def readable(self) -> Rollout | None:
+        """The rules; None while they cannot be read, which keeps nobody from rolling back."""
+        return None if isinstance(self.declared, BadInput) else self.declared.rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +170,7 @@ def on_verdict(state: State, verdict: Verdict, at: Situation) -> Step:
     why = occupied(state, at.now)
     if refusal := unfit(state, passed, at.now) or ("" if why else outdated(state, passed)):
         return reject(state, passed, refusal)
-    return wait(state, passed, why) if why else start(state, passed, at)
+    return wait(state, passed, at, why) if why else start(state, passed, at)
 
 
 def occupied(state: State, now: int) -> str:
@@ -191,8 +206,14 @@ def reject(state: State, passed: Passed, why: str) -> Step:
     return Step(state, (Decision("reject", passed.version, why, verdict_numbers(passed)),))
 
 
-def wait(state: State, passed: Passed, why: str) -> Step:
-    """Until nobody is watched or held."""
+def wait(state: State, passed: Passed, at: Situation, why: str) -> Step:
+    """Until nobody is watched or held.
+
+    Raises:
+        BadInput: its model repo cannot be read. When it had its turn, no tick would get past it.
+    """
+    if isinstance(at.declared, BadInput):
+        raise at.declared
     summary = f"passed, and waits: {why}{dropped(state.waiting)}"
     named = Decision("wait", passed.version, summary, verdict_numbers(passed))
     return Step(replace(state, waiting=passed), (named,))
@@ -206,7 +227,7 @@ def start(state: State, passed: Passed, at: Situation) -> Step:
         versions={**state.versions, version: passed.release},
         repo_hash=passed.release.repo_hash,
         waiting=None,
-        salt=f"{state.model}@{version}/{state.epoch}",
+        salt=salt_of(state.model, version, state.epoch),
         approved=(),
     )
     if state.champion is None:
@@ -234,8 +255,8 @@ def on_ack(state: State, ack: RoutingAck, at: Situation) -> Step:
     """A router serves an epoch, or refuses it, which is named."""
     if ack.epoch != state.epoch:
         return Step(state)
-    unreadable = isinstance(at.declared, BadInput)  # told at ticks: once, not for each router
-    done = (None if unreadable else acknowledged(state, at)) or Step(state)
+    # That they cannot be read is told at ticks: once, not for each router.
+    done = (acknowledged(state, at) if at.readable else None) or Step(state)
     if ack.status != REFUSED:
         return done
     told = f"{ack.router} refuses epoch {ack.epoch}, and goes on with what it had: {ack.reason}"
@@ -255,8 +276,7 @@ def acknowledged(state: State, at: Situation) -> Step | None:
     undecided = fleet.serving or fleet.behind or fleet.retrying or at.lost
     if fleet.refusing and not undecided:
         return roll_back(state, at, fleet.refusals, name="refused", quarantine=False)
-    waits = fleet.behind or not fleet.serving or state.stage != LOADING
-    if waits or kept_from(state, 0, at):
+    if state.stage != LOADING or kept_from(state, 0, at):
         return None
     held = f"{len(fleet.serving)} router{'s hold' if len(fleet.serving) > 1 else ' holds'} it"
     summary = "; ".join([held, *filter(None, [fleet.refusals])])
@@ -281,7 +301,7 @@ def time_passed(state: State, at: Situation) -> Step:
     """What time does to whoever is on trial."""
     if done := acknowledged(state, at):
         return done
-    days = (at.now - state.since) / DAY_MS
+    days = state.days(at.now)
     if state.stage == LOADING:
         return loading(state, days, at)
     if state.challenger is None:
@@ -303,9 +323,9 @@ def loading(state: State, days: float, at: Situation) -> Step:
     """A challenger that the routers do not hold yet waits for them, up to a limit."""
     if state.paused:
         return hold(state, "paused", "an operator holds it")
-    fleet = Fleet.at(state.epoch, at.acks)
-    held = fleet.serving and not fleet.behind
-    reason, summary = (held and kept_from(state, 0, at)) or awaited(fleet, at.lost)
+    waits = kept_from(state, 0, at)
+    assert waits, "whom nothing keeps has entered"
+    reason, summary = waits
     if days <= at.rules.max_days:
         return hold(state, reason, summary)
     told = f"not begun in {at.rules.max_days:g} days: {summary}"
@@ -313,7 +333,7 @@ def loading(state: State, days: float, at: Situation) -> Step:
 
 
 def awaited(fleet: Fleet, lost: Sequence[str]) -> tuple[str, str]:
-    """The reason why a challenger still loads, as a word and for people."""
+    """Why the routers do not all serve what they are to, as a word and for people."""
     if fleet.behind:
         return LOADING, f"{', '.join(fleet.behind)} did not acknowledge it yet"
     missing = f"nothing is heard of {', '.join(lost)}" if lost else ""
@@ -344,6 +364,8 @@ def kept_from(state: State, place: int, at: Situation) -> tuple[str, str] | None
     """What keeps a challenger that may go on from stage number `place`, as a word and for people:
     a router, somebody's approval, the hour."""
     fleet, stage = Fleet.at(state.epoch, at.acks), at.rules.stages[place]
+    if fleet.behind or not fleet.serving:
+        return awaited(fleet, at.lost)
     if blocked(fleet, at.rules):
         return "refused", fleet.refusals
     if stage.approval and stage.name not in state.approved:
@@ -368,12 +390,13 @@ def watched(state: State, found: Finding, at: Situation) -> Step:
 
 
 def on_counts(state: State, counts: ServingCounts, at: Situation) -> Step:
-    """The fast lane: a version that fails is taken back as soon as that is sure."""
+    """The fast lane: a version that fails is taken back as soon as that is sure. While the rules
+    cannot be read, as sure as they ask where they do not say."""
     trial_on = trial(state)
     if trial_on is None:
         return Step(state)
     found = failing(at.counts, *trial_on[:2])
-    if found.e_value < 1 / at.rules.harm_alpha:
+    if found.e_value < 1 / (at.readable.harm_alpha if at.readable else HARM_ALPHA):
         return Step(state)
     return roll_back(state, at, found.summary, found.numbers)
 
@@ -396,10 +419,10 @@ def standing(state: State) -> str:
     """Who is champion and who is tried, for people."""
     if state.champion is None:
         return "no version was released yet"
+    paused = ", paused" if state.paused else ""
     if state.challenger is None:
         stage = "none is tried" if state.stage == IDLE else "which is watched"
-        return f"version {state.champion} is champion, {stage}"
-    paused = ", paused" if state.paused else ""
+        return f"version {state.champion} is champion, {stage}{paused}"
     tried = f"version {state.challenger} is in stage {state.stage}{paused}"
     return f"version {state.champion} is champion, {tried}"
 
@@ -436,12 +459,15 @@ def on_quarantine(state: State, command: Command, at: Situation, told: str) -> O
     if version in {state.challenger, state.champion}:
         of_champion = version == state.champion
         return roll_back(state, at, told, name="quarantine", of_champion=of_champion)
-    moves: dict[str, Any] = quarantined(state, digest, at) | {"since": state.since}
-    if state.previous == version:
-        moves["previous"] = None
+    moves: dict[str, Any] = quarantined(state, digest, at)
     if state.waiting and state.waiting.version == version:
         moves["waiting"] = None
-    after = changed(state, at, told, **moves)
+    if state.previous == version:
+        moves["previous"] = None
+    if state.previous == version and state.challenger is None:  # nobody to go back to: no watch
+        after = changed(state, at, told, **moves, stage=IDLE, paused=False)
+    else:
+        after = amended(state, at, told, **moves)
     return Step(after, (Decision("quarantine", version, told),))
 
 
@@ -451,25 +477,19 @@ def on_release(state: State, command: Command, at: Situation, told: str) -> Outc
     if digest not in state.quarantined:
         return f"its adapter {digest[:12]} is not in quarantine" if digest else "name its digest"
     summary = f"released from quarantine by {told}"
-    after = changed(state, at, summary, **released(state, digest), since=state.since)
+    after = amended(state, at, summary, **released(state, digest))
     return Step(after, (Decision("release", command.version, summary),))
 
 
-def on_pause(state: State, command: Command, at: Situation, told: str) -> Outcome:
-    return switch(state, True, at, told)
-
-
-def on_resume(state: State, command: Command, at: Situation, told: str) -> Outcome:
-    return switch(state, False, at, told)
-
-
-def switch(state: State, paused: bool, at: Situation, told: str) -> Outcome:
-    if state.paused == paused:
+def on_switch(state: State, command: Command, at: Situation, told: str) -> Outcome:
+    """Pauses what is tried or watched, or resumes it. Where nothing is, the next version is held
+    while it loads."""
+    version, paused = state.challenger or state.champion, command.kind == "pause"
+    if state.paused == paused or command.version not in {None, version}:
         return ""
-    name = "pause" if paused else "resume"
-    summary = f"{name}d by {told}"
-    after = changed(state, at, summary, paused=paused, since=state.since)
-    return Step(after, (Decision(name, state.challenger or state.champion, summary),))
+    summary = f"{command.kind}d by {told}"
+    after = amended(state, at, summary, paused=paused)
+    return Step(after, (Decision(command.kind, version, summary),))
 
 
 def on_approve(state: State, command: Command, at: Situation, told: str) -> Outcome:
@@ -487,7 +507,7 @@ def on_approve(state: State, command: Command, at: Situation, told: str) -> Outc
         return f"stages that wait for approval: {', '.join(waiting) or 'none'}"
     approved = (*state.approved, wanted)
     summary = f"stage {wanted} is approved: {told}"
-    after = changed(state, at, summary, approved=approved, since=state.since)
+    after = amended(state, at, summary, approved=approved)
     return Step(after, (Decision("approve", state.challenger, summary),))
 
 
@@ -500,7 +520,8 @@ def no_approver(command: Command, rules: Rollout) -> str:
 
 def on_promote(state: State, command: Command, at: Situation, told: str) -> Outcome:
     """All traffic at once, without further evidence; the watch stays. Not before every router can
-    answer by it, and by whom a stage needs approval, only by who may give it."""
+    answer by it, nor in hours in which no stage begins, and where a stage needs approval, only by
+    who may give it."""
     if state.challenger is None or command.version not in {None, state.challenger}:
         return ""
     if any(stage.approval for stage in at.rules.stages) and (why := no_approver(command, at.rules)):
@@ -509,6 +530,8 @@ def on_promote(state: State, command: Command, at: Situation, told: str) -> Outc
     if fleet.behind or fleet.refusing or not fleet.serving:
         missing = [*fleet.behind, *fleet.refusing]
         return f"not every router holds it yet: {', '.join(missing) or 'none is heard of'}"
+    if until := blacked_out(at.now, at.rules.blackout):
+        return f"no stage begins in these hours, until {until}"
     last = len(at.rules.stages) - 1
     return enter(replace(state, paused=False), last, at, told, {}, "promote")
 
@@ -569,9 +592,8 @@ def quarantined(state: State, digest: str, at: Situation) -> dict[str, Any]:
     """What the state says once an adapter is in quarantine."""
     moves = released(state, digest)
     moves["quarantined"] = (*moves["quarantined"], digest)
-    rules = None if isinstance(at.declared, BadInput) else at.declared.rollout
-    if rules and rules.quarantine_days is not None:
-        over = at.now + round(rules.quarantine_days * DAY_MS)
+    if at.readable and at.readable.quarantine_days is not None:
+        over = at.now + round(at.readable.quarantine_days * DAY_MS)
         moves["quarantine_ends"] = {**moves["quarantine_ends"], digest: over}
     return moves
 
@@ -584,10 +606,8 @@ def released(state: State, digest: str) -> dict[str, Any]:
 
 
 def backing_off(state: State, at: Situation) -> dict[str, Any]:
-    """No rollout begins for a while, for twice as long after each roll-back in a row. A model repo
-    that cannot be read keeps nobody from rolling back."""
-    rules = None if isinstance(at.declared, BadInput) else at.declared.rollout
-    wait = rules.back_off * DAY_MS * 2 ** min(state.rollbacks, 6) if rules else 0
+    """No rollout begins for a while, for twice as long after each roll-back in a row."""
+    wait = at.readable.back_off * DAY_MS * 2 ** min(state.rollbacks, 6) if at.readable else 0
     return {"rollbacks": state.rollbacks + 1, "back_off_until": at.now + round(wait)}
 
 
@@ -601,10 +621,16 @@ def changed(state: State, at: Situation, summary: str, **moves: Any) -> State:
     """The next state: its epoch grows beyond that of state and routing, since a router refuses two
     records of one; time does not go back; versions of no use are dropped."""
     now = max(at.now, state.time)
-    after = replace(state, **{"since": now, "summary": summary, **moves})
+    after = replace(state, **{"since": now, "held_ms": 0, "summary": summary, **moves})
     used = {after.champion, after.challenger, after.previous, FROZEN_BASELINE}
     kept = {version: release for version, release in after.versions.items() if version in used}
     return replace(after, epoch=max(state.epoch, at.routed) + 1, time=now, versions=kept)
+
+
+def amended(state: State, at: Situation, summary: str, **moves: Any) -> State:
+    """As `changed`, within a stage, whose time goes on."""
+    held = state.held(max(at.now, state.time))
+    return changed(state, at, summary, since=state.since, held_ms=held, **moves)
 
 
 Reaction = Callable[[State, Any, Situation], Step]
@@ -620,8 +646,8 @@ COMMANDS: Mapping[str, Callable[[State, Command, Situation, str], Outcome]] = {
     "abort": on_abort,
     "quarantine": on_quarantine,
     "release": on_release,
-    "pause": on_pause,
-    "resume": on_resume,
+    "pause": on_switch,
+    "resume": on_switch,
     "approve": on_approve,
     "promote": on_promote,
 }

@@ -30,7 +30,7 @@ from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import PROMOTER
 from services.promoter.canary_analysis import Evidence
 from services.promoter.evidence import Reader
-from services.promoter.leases import Leases
+from services.promoter.leases import Leases, forgotten
 from services.promoter.ledger import Trial
 from services.promoter.repos import RepoCache
 from services.promoter.rollout import (
@@ -38,13 +38,21 @@ from services.promoter.rollout import (
     Decision,
     Event,
     Situation,
+    amended,
     cause,
-    changed,
     step,
     trial,
 )
 from services.promoter.routing import live, routing
-from services.promoter.state import Repos, State, activity, based, on_trial, with_bases
+from services.promoter.state import (
+    Repos,
+    State,
+    activity,
+    based,
+    begun_after,
+    on_trial,
+    with_bases,
+)
 
 ERASE = "erase"
 LOOKS = "looks"
@@ -92,8 +100,8 @@ class Promoter:
             views=(
                 View(events.Rollout, own=True),
                 View(Routing, own=True),
-                View(RoutingAck, key=by_router),
-                View(ServingCounts, key=by_process),
+                View(RoutingAck, key=by_router, keep=may_come_back),
+                View(ServingCounts, key=by_process, keep=of_a_rollout),
             ),
             begin=self.begin,
             observe=self.observe,
@@ -180,12 +188,17 @@ def by_router(ack: RoutingAck) -> tuple[str, str]:
     return ack.router, ack.model
 
 
+def may_come_back(ack: RoutingAck, views: Views) -> bool:
+    """Whether the router was there lately. One that comes later says so itself."""
+    return ack.time >= forgotten(views.ticks[-1], tuple(views.ticks))
+
+
 def by_process(counts: ServingCounts) -> tuple[str, str, str, int]:
     return counts.router, counts.started, counts.model, counts.epoch
 
 
 def counts(state: State, views: Views) -> tuple[ServingCounts, ...]:
-    """Of the versions on trial, all that the routers told."""
+    """Of the versions on trial, all that the routers told since their rollout began."""
     on = trial(state)
     if on is None:
         return ()
@@ -193,8 +206,16 @@ def counts(state: State, views: Views) -> tuple[ServingCounts, ...]:
     return tuple(
         one
         for _, one in sorted(views[ServingCounts].items())
-        if one.model == state.model and both <= {version.version for version in one.versions}
+        if one.model == state.model
+        and of_a_rollout(one, views)
+        and both <= {version.version for version in one.versions}
     )
+
+
+def of_a_rollout(counts: ServingCounts, views: Views) -> bool:
+    """Whether they are of a rollout that is on. An earlier one of the same versions is over."""
+    record = views[events.Rollout].get(counts.model)
+    return record is not None and on_trial(record) and counts.epoch > begun_after(record.salt)
 
 
 def of_trials(counts: ServingCounts, views: Views) -> Iterable[ServingCounts]:
@@ -257,7 +278,7 @@ def decide(gathered: Gathered, views: Views, now: int) -> Iterable[Effect]:
     done = step(state, gathered.event, situation)
     after = done.state
     if after.epoch == state.epoch < situation.routed:  # a crash kept the state back
-        after = changed(after, situation, after.summary, since=after.since)
+        after = amended(after, situation, after.summary)
     effects: list[Effect] = [audit(gathered, done.state, decision) for decision in done.decisions]
     if after != state:
         effects.append(after.record())

@@ -10,13 +10,14 @@ from typing import TypeVar
 from driftgate import events
 from driftgate.classifier.base import EMBEDDED, EMBEDDED_DIGEST
 from driftgate.errors import BadInput
-from driftgate.events import Verdict
+from driftgate.events import DAY_MS, Verdict
 from driftgate.model_repo import ModelYaml
 
 IDLE = "idle"
 LOADING = "loading"
 # The version trained on launch data, which never changes.
 FROZEN_BASELINE = 1
+HELD = "held_ms"
 
 OnBase = TypeVar("OnBase", "Release", Verdict)
 Repos = Mapping[str, ModelYaml | BadInput]
@@ -60,7 +61,12 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The newest `rollouts` record of a model, which explains the fields. Times in ms."""
+    """The newest `rollouts` record of a model, which explains the fields. Times in ms.
+
+    Attributes:
+        held_ms: how long the stage had been paused when the state last changed. The record tells it
+            beside the release of the version on trial, where it is not 0.
+    """
 
     model: str
     epoch: int = 0
@@ -82,6 +88,7 @@ class State:
     rollbacks: int = 0
     back_off_until: int = 0
     time: int = 0
+    held_ms: int = 0
 
     @classmethod
     def of(cls, record: events.Rollout) -> State:
@@ -89,10 +96,9 @@ class State:
         whose own was not kept."""
         fields = record.as_dict()
         known = {"repo_hash": record.repo_hash}
-        fields["versions"] = {
-            int(version): Release(**(known | json.loads(told)))
-            for version, told in record.versions.items()
-        }
+        releases = {int(at): known | json.loads(told) for at, told in record.versions.items()}
+        fields["held_ms"] = sum(release.pop(HELD, 0) for release in releases.values())
+        fields["versions"] = {version: Release(**told) for version, told in releases.items()}
         fields |= {
             "quarantined": record.quarantined,
             "handled": record.handled,
@@ -105,12 +111,24 @@ class State:
         """The `rollouts` record of this state."""
         fields = asdict(self)
         fields["words"] = fields.pop("summary")
+        held, tried = fields.pop("held_ms"), self.challenger or self.champion
         fields["versions"] = {
-            str(version): json.dumps(asdict(release))
+            str(version): json.dumps(
+                asdict(release) | ({HELD: held} if held and version == tried else {})
+            )
             for version, release in sorted(self.versions.items())
         }
         fields["waiting"] = json.dumps(asdict(self.waiting)) if self.waiting else ""
         return events.Rollout.of(fields)
+
+    def held(self, now: int) -> int:
+        """How long the stage was paused until a time, ms. Whatever changes a paused state keeps
+        account of it, so that the pause since then is all that is to be added."""
+        return self.held_ms + (now - self.time) * (self.paused and self.stage != IDLE)
+
+    def days(self, now: int) -> float:
+        """How long the stage has lasted, without the time that it was paused."""
+        return (now - self.since - self.held(now)) / DAY_MS
 
     @property
     def repo_hashes(self) -> frozenset[str]:
@@ -128,6 +146,17 @@ class State:
         if self.waiting and self.waiting.version == version:
             return self.waiting.release.digest
         return self.versions[version].digest if version and version in self.versions else ""
+
+
+def salt_of(model: str, version: int, epoch: int) -> str:
+    """Another one for each rollout: `epoch` is that of the state which it begins in."""
+    return f"{model}@{version}/{epoch}"
+
+
+def begun_after(salt: str) -> int:
+    """The epoch before the first one of the rollout that a salt is of. 0 in records of before."""
+    epoch = salt.rpartition("/")[2]
+    return int(epoch) if epoch.isdecimal() else 0
 
 
 def on_trial(record: events.Rollout) -> bool:

@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from driftgate import signals, suites, yaml_problems
+from driftgate import provable, signals, suites, yaml_problems
 from driftgate.errors import BadConfig, nearest
 from driftgate.events import HOUR_MS
 from driftgate.feedback_profiles import Counted, Profile, counted, silence_is_right
@@ -420,11 +420,26 @@ def read(folder: Path) -> ModelRepo:
 
     Raises:
         BadConfig: a file is missing, or a key, a value or a case is wrong; says which line, what
-            stands there, and the nearest valid one. Or a suite is empty that is not waived.
+            stands there, and the nearest valid one. Or a suite is empty that is not waived. Or no
+            version could ever come to full traffic.
     """
     repo = declared(folder)
+    check_rollout(repo)
     suites.check(folder, task_of(repo.config.task), repo.config.gate.waived)
     return repo
+
+
+def check_rollout(repo: ModelRepo) -> None:
+    """
+    Raises:
+        BadConfig: see `read`.
+    """
+    where = repo.folder / MODEL_YAML
+    found = list(provable.problems(repo.config))
+    if found:
+        raw = yaml_problems.mapping(suites.text_of(where), str(where), ModelYaml)
+        told = (yaml_problems.line(str(where), raw, *problem) for problem in found)
+        raise BadConfig("\n".join(told))
 
 
 def declared(folder: Path) -> ModelRepo:

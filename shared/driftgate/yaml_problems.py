@@ -84,6 +84,12 @@ def problem(where: str, raw: Any, error: Mapping[str, Any], model: type[BaseMode
     return f"{place}: `{name}` is {shown(plain(error['input']))}: {message}"
 
 
+def line(where: str, raw: Any, path: Sequence[Any], value: Any, expected: str) -> str:
+    """One line, of a value that the whole of the file does not go with."""
+    name = ".".join(map(str, path))
+    return f"{where}:{line_of(raw, path)}: `{name}` is {shown(value)}, expected {expected}"
+
+
 def line_of(raw: Any, path: Sequence[Any]) -> int:
     """Line of a key path in a ruamel document, or of the nearest parent that stands there."""
     line, node = 1, raw  # `lc` holds where each key and item stands

@@ -35,6 +35,7 @@ def test_a_version_is_released_promoted_and_taken_back_over_kills(promotion: Pro
     promotion.kill()
     promotion.start()
     promotion.acknowledged()
+    promotion.acknowledged()
     promotion.day(1, "ab")
     promotion.acknowledged()
     promotion.kill()

@@ -126,6 +126,7 @@ class World:
         self.acknowledged("router-0")
         self.tell(verdict(2))
         self.acknowledged("router-0")
+        self.acknowledged("router-0")
         self.day(1.1)
         self.acknowledged("router-0", "router-1")
         self.evidence = stored(2)
@@ -337,6 +338,14 @@ def test_a_stage_ends_when_all_has_grown_as_it_grew_so_far(
         assert (found.time - DAY) / DAY_MS == pytest.approx(day, abs=0.01)
     watched = RULES.watch_days if at.stage == "full" else 0
     assert found.given_up == DAY + round((RULES.max_days + watched) * DAY_MS)
+
+
+def test_a_stage_that_was_paused_ends_so_much_later_and_what_grew_meanwhile_counts() -> None:
+    """Four days on the clock, of which it was paused for two."""
+    at = replace(look(known=20), since=DAY - 2 * DAY_MS)
+    found = end(at, RULES)
+    assert found.last == Part("samples", 2 + 4 * (RULES.stages[1].min_samples - 20) / 20)
+    assert found.given_up == DAY + round(RULES.max_days * DAY_MS)
 
 
 def test_of_two_words_the_one_that_proves_first_counts() -> None:

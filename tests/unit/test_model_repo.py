@@ -146,6 +146,108 @@ def test_a_suite_to_waive_is_one_of_two(repo: Path) -> None:
         model_repo.read(repo)
 
 
+STAGES = TEXT[TEXT.index("    - {name: shadow") : TEXT.index("  margin: 0.05  ")]
+SHADOW = "    - {name: shadow, percent: 0}\n"
+CANARY = "    - {name: canary, percent: 5}\n"
+FULL = "    - {name: full, percent: 100}\n"
+
+
+def with_rollout(stages: str, *more: tuple[str, str]) -> str:
+    text = TEXT.replace(STAGES, stages)
+    for old, new in more:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+UNREVIEWED = (
+    ("  profile: [complaints, review]", "  profile: [complaints]"),
+    ("share: 0.03", "share: 0"),
+)
+LABELS = ("  profile: [complaints, review]", "  profile: [labels]"), ("share: 0.03", "share: 0")
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "says"),
+    [
+        (
+            with_rollout(CANARY.replace("5", "0") + FULL, *UNREVIEWED),
+            "name: canary",
+            "`rollout.stages.0.percent` is 0.0, expected above 0: the last stage before 100 % has "
+            "to show that a version is not worse, and under the feedback profile ['complaints'] "
+            "only who hears a version says anything of it. Add a stage",
+        ),
+        (
+            with_rollout(SHADOW + CANARY.replace("5", "0.004") + FULL),
+            "name: canary",
+            "`rollout.stages.1.percent` is 0.004, expected 0, or from 0.01 to 99.99, or 100",
+        ),
+        (
+            with_rollout(CANARY.replace("5", "99.999") + FULL),
+            "name: canary",
+            "`rollout.stages.0.percent` is 99.999, expected 0, or from 0.01 to 99.99, or 100",
+        ),
+        (
+            with_rollout(STAGES, ("hold_back: 5 ", "hold_back: 0.001 ")),
+            "hold_back:",
+            "`rollout.hold_back` is 0.001, expected 0, or at least 0.01",
+        ),
+        (
+            with_rollout(STAGES, ("percent: 5, soak: 1d", "percent: 5, soak: 22d")),
+            "name: canary-5",
+            "`rollout.stages.1.soak` is 22.0, expected at most `rollout.max_days`, 21 days",
+        ),
+        (
+            with_rollout(STAGES, ("shadow_share: 1.0", "shadow_share: 0.0")),
+            "shadow_share:",
+            "`rollout.shadow_share` is 0.0, expected more than 0: versions are compared",
+        ),
+        (
+            with_rollout(STAGES, *UNREVIEWED, ("max_days: 21", "max_days: 3")),
+            "max_days:",
+            "`rollout.max_days` is 3.0, expected more days than the 72 hours of "
+            "`feedback.settled_hours`",
+        ),
+    ],
+)
+def test_a_rollout_that_no_version_could_pass_is_refused_and_a_stored_one_goes_on(
+    repo: Path, tmp_path: Path, text: str, at: str, says: str
+) -> None:
+    (repo / "model.yaml").write_text(text)
+    with pytest.raises(BadConfig) as caught:
+        model_repo.read(repo)
+    told = str(caught.value)
+    assert told.startswith(f"{repo / 'model.yaml'}:{line_of(at, text)}: {says}")
+    artifacts = Artifacts("memory://cannot-be-proven")
+    fetched = model_repo.fetch(artifacts.put_folder(repo), artifacts, tmp_path / "cache")
+    assert fetched.config.model == "support-triage"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_rollout(SHADOW + FULL),  # reviewers judge what nobody heard
+        with_rollout(SHADOW + FULL, *LABELS),
+        with_rollout(SHADOW + CANARY + FULL, *UNREVIEWED),
+        with_rollout(CANARY.replace("5", "0.01") + FULL),
+        with_rollout(STAGES, ("max_days: 21", "max_days: 3")),  # reviewers need no silence
+        with_rollout(FULL, *UNREVIEWED, ("shadow_share: 1.0", "shadow_share: 0.0")),
+        with_rollout(FULL.replace("100", "100, soak: 90d")),  # it is watched for `watch_days`
+    ],
+)
+def test_a_rollout_that_a_version_can_pass_is_read(repo: Path, text: str) -> None:
+    (repo / "model.yaml").write_text(text)
+    assert model_repo.read(repo).config.rollout.stages[-1].percent == 100
+
+
+def test_all_that_keeps_every_version_from_full_traffic_is_told_together(repo: Path) -> None:
+    more = ("shadow_share: 1.0", "shadow_share: 0.0"), ("max_days: 21", "max_days: 6h")
+    (repo / "model.yaml").write_text(with_rollout(STAGES, *more))
+    with pytest.raises(BadConfig) as caught:
+        model_repo.read(repo)
+    assert len(str(caught.value).splitlines()) == 4
+
+
 def test_a_repo_that_was_stored_under_older_rules_stops_no_service(
     repo: Path, tmp_path: Path
 ) -> None:

@@ -29,7 +29,9 @@ def ticks(*before: int) -> list[int]:
     [
         (ticks(40_000, 30_000, 20_000, 10_000, 0), 3 * MINUTE, "valid"),
         (ticks(40_000, 30_000, 20_000, 10_000, 0), 3 * MINUTE + 1, "lost"),
-        (ticks(40_000, 30_000, 20_000, 10_000, 0), HOUR_MS, "gone"),
+        (ticks(40_000, 30_000, 20_000, 10_000, 0), HOUR_MS, "lost"),
+        (ticks(*range(40 * 10_000, -1, -10_000)), HOUR_MS, "gone"),
+        (ticks(DAY_MS, 0), 2 * DAY_MS, "valid"),  # there have been no three ticks yet
         (ticks(4 * DAY_MS, 3 * DAY_MS, 2 * DAY_MS, DAY_MS, 0), 3 * DAY_MS, "valid"),
         (ticks(4 * DAY_MS, 3 * DAY_MS, 2 * DAY_MS, DAY_MS, 0), 4 * DAY_MS, "lost"),
         (ticks(5 * DAY_MS, 10_000, 0), 5 * DAY_MS, "valid"),  # the clock stood still

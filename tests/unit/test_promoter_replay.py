@@ -130,7 +130,8 @@ class Log:
     def later(self, days: float, known: Evidence, **more: Any) -> None:
         self.now += round(days * DAY_MS)
         tick = Tick(world="w", time=self.now)
-        self.hears(tick, evidence=known, **more)
+        serving = (ack(epoch=self.state.epoch),)
+        self.hears(tick, **{"evidence": known, "acks": serving, **more})
 
     def acknowledged(self, *routers: str, **more: Any) -> None:
         acks = tuple(ack(router, epoch=self.state.epoch, **more) for router in routers)
@@ -143,7 +144,7 @@ def log() -> Log:
     log = Log()
     log.hears(verdict(1))
     log.hears(verdict(2))
-    log.later(0.1, Evidence(), lost=("router-1",))
+    log.later(0.1, Evidence(), acks=(), lost=("router-1",))
     log.acknowledged("router-0")
     log.later(1, evidence(0, 0, behind="its newest tick is 90 s old"))
     log.later(0.1, GOOD)

@@ -340,6 +340,25 @@ def test_a_router_that_is_gone_blocks_nothing_once_a_tick_shows_it() -> None:
     assert tick(at, 0.2, acks=[ack(9)], lost=("router-1",)).state.stage == "shadow"
 
 
+@pytest.mark.parametrize(
+    ("acks", "told"),
+    [
+        ([ack(9), ack(8, router="router-1")], "router-1 did not acknowledge it yet"),
+        ([], "no router acknowledges anything"),
+    ],
+)
+def test_no_stage_begins_before_every_router_serves_the_one_that_is_on(
+    acks: list[RoutingAck], told: str
+) -> None:
+    for stage in ("shadow", "half"):
+        at = state(stage)
+        held = tick(at, 2, acks=acks)
+        assert (held.state, only(held).name, only(held).summary) == (at, "hold", told)
+        assert tick(at, 2, BAD, acks=acks).state.quarantined == ("d3",)
+        late = tick(at, 22, acks=acks)
+        assert (only(late).name, late.state.quarantined) == ("give-up", ())
+
+
 def test_a_router_that_refuses_is_named_and_stops_nobody() -> None:
     at = state(LOADING)
     refusing = ack(9, "refused", "router-1")
@@ -482,6 +501,9 @@ def test_the_newest_version_wins() -> None:
         (state(), command("promote"), "ignore", (2, None, IDLE, 1)),
         (state("half"), command("pause"), "pause", (2, 3, "half", 1)),
         (state("half"), command("resume"), "ignore", (2, 3, "half", 1)),
+        (state("half"), command("pause", 3), "pause", (2, 3, "half", 1)),
+        (state("half"), command("pause", 4), "ignore", (2, 3, "half", 1)),
+        (state("half", paused=True), command("resume", 4), "ignore", (2, 3, "half", 1)),
         (state("half", paused=True), command("resume"), "resume", (2, 3, "half", 1)),
         (state("half"), command("quarantine", 3), "quarantine", (2, None, IDLE, 1)),
         (state(), command("quarantine", 2), "quarantine", (1, None, IDLE, None)),
@@ -568,6 +590,14 @@ def test_harm_of_a_watched_champion_takes_it_back_whatever_passed_meanwhile() ->
     assert (only(done).name, only(done).version, only(done).summary) == ("reject", 4, told)
 
 
+def test_a_watch_is_over_when_there_is_nobody_to_go_back_to_any_more() -> None:
+    """There is nothing to compare with, and what waits would wait for nothing."""
+    waits = react(state("full"), verdict(4)).state
+    done = react(waits, command("quarantine", 1))
+    assert (shape(done.state), done.state.quarantined) == ((2, None, IDLE, None), ("d1",))
+    assert tick(done.state, 0.1).state.challenger == 4
+
+
 def test_what_waited_starts_when_the_watch_is_over() -> None:
     waits = react(state("full"), verdict(4)).state
     assert tick(waits, 1).state == waits
@@ -639,6 +669,57 @@ def test_a_paused_rollout_holds_but_is_still_taken_back_for_harm() -> None:
     watched = state("full", paused=True)
     held = tick(watched, 30)
     assert (held.state, only(held).numbers["reason"]) == (watched, "paused")
+
+
+def paused_for(at: State, begin: float, end: float) -> State:
+    """A state that an operator held from one day to another."""
+    held = react(at, command("pause", number=1), begin).state
+    return react(held, command("resume", number=2), end).state
+
+
+def test_a_pause_stops_the_clock_of_the_soak() -> None:
+    at = paused_for(state("shadow"), 0.5, 10)
+    assert (at.since, State.of(at.record())) == (DAY, at)
+    held = tick(at, 10.4)
+    assert (only(held).name, only(held).numbers["reason"]) == ("hold", "soak")
+    assert only(held).numbers["days"] == pytest.approx(0.9)
+    assert tick(at, 10.5).state.stage == "canary-5"
+
+
+def test_a_rollout_is_not_given_up_for_the_time_that_it_was_paused() -> None:
+    at = paused_for(state("half"), 20, 30)
+    assert only(tick(at, 30.9, UNPROVEN)).name == "hold"
+    assert only(tick(at, 31.1, UNPROVEN)).name == "give-up"
+    loads = paused_for(state(LOADING), 20, 30)
+    assert only(tick(loads, 30.9, acks=())).name == "hold"
+    assert only(tick(loads, 31.1, acks=())).name == "give-up"
+
+
+def test_a_watch_lasts_as_long_as_it_was_not_paused() -> None:
+    at = paused_for(state("full"), 1, 9)
+    assert only(tick(at, 10)).numbers["reason"] == "watch"
+    assert only(tick(at, 15)).name == "finish"
+
+
+def test_all_pauses_of_a_stage_count_whatever_changes_meanwhile() -> None:
+    at = react(state("shadow"), command("pause", number=1), 0.25).state
+    at = react(at, command("quarantine", 1, number=2), 1).state
+    at = react(at, command("resume", number=3), 2).state
+    at = react(at, command("pause", number=4), 2.5).state
+    at = react(at, command("resume", number=5), 3).state
+    assert only(tick(at, 3.2)).numbers["reason"] == "soak"
+    at = tick(at, 3.25).state
+    assert (at.stage, at.held_ms) == ("canary-5", 0)
+    assert only(tick(at, 4.2)).numbers["reason"] == "soak"
+    assert tick(at, 4.25).state.stage == "half"
+
+
+def test_a_rollout_that_begins_paused_has_all_its_time_when_it_is_resumed() -> None:
+    at = react(react(state(), command("pause")).state, verdict(3), 5).state
+    assert only(tick(at, 40, acks=())).numbers["reason"] == "paused"
+    at = react(at, command("resume", number=2), 40).state
+    assert only(tick(at, 60.9, acks=())).numbers["reason"] == "no-router"
+    assert only(tick(at, 61.1, acks=())).name == "give-up"
 
 
 def test_who_promotes_lets_the_watch_go_on() -> None:
@@ -753,6 +834,13 @@ def test_promote_is_refused_before_every_router_holds_the_version() -> None:
         assert "not every router holds it yet: router-1" in only(done).summary
     done = react(state(LOADING), command("promote"), acks=[])
     assert "none is heard of" in only(done).summary
+
+
+def test_nobody_goes_round_a_blackout_by_promoting() -> None:
+    rules = with_rules(blackout=[Blackout(begin="00:00", end="00:00")])
+    done = react(state("half"), command("promote"), rules=rules)
+    assert (only(done).name, done.state.challenger) == ("ignore", 3)
+    assert "no stage begins in these hours, until" in only(done).summary
 
 
 def test_after_a_roll_back_no_rollout_begins_for_a_while_and_longer_after_the_next() -> None:
@@ -875,6 +963,14 @@ def test_a_version_that_fails_is_taken_back_at_once() -> None:
     assert "8 errors in 38 answers, the other 12 in 612" in only(done).summary
 
 
+def test_a_version_that_fails_is_taken_back_while_the_model_repo_cannot_be_read() -> None:
+    missing = BadInput("unhandled", "repo_hash", "repo-3", "a stored model repo")
+    bad, fair = counted(v3=(30, 8), v2=(600, 12)), counted(v3=(30, 1), v2=(600, 12))
+    done = react(state("canary-5"), bad, counts=(bad,), rules=missing)
+    assert (only(done).name, done.state.quarantined) == ("rollback", ("d3",))
+    assert react(state("canary-5"), fair, counts=(fair,), rules=missing) == Step(state("canary-5"))
+
+
 def beside(
     version: int, answers: int, errors: int, shadow_answers: int, shadow_errors: int
 ) -> VersionCounts:
@@ -926,7 +1022,7 @@ EVENTS = st.one_of(
     st.builds(
         command,
         st.sampled_from(
-            ["rollback", "pause", "resume", "promote", "quarantine", "abort", "approve"]
+            ["rollback", "pause", "resume", "resume", "promote", "quarantine", "abort", "approve"]
         ),
         st.none() | st.integers(1, 9),
         st.integers(1, 10**6),
@@ -970,6 +1066,10 @@ def test_whatever_happens(drawn: list[Any]) -> None:
         assert State.of(after.record()) == after
         assert react(after, event, day, evidence, acks).state == after  # handled twice, done once
         holds_together(after)
+        now = DAY + day * DAY_MS
+        assert 0 <= after.days(now) <= (now - after.since) / DAY_MS
+        passes = not after.paused or after.stage == IDLE
+        assert after.days(now + DAY_MS) == pytest.approx(after.days(now) + passes)
         at = after
     can_always_be_rolled_back(at)
 

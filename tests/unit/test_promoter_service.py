@@ -21,7 +21,7 @@ from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import StoreUnavailable
-from driftgate.events import DAY_MS, AuditEntry, Rollout
+from driftgate.events import DAY_MS, AuditEntry, Rollout, RoutingAck, ServingCounts
 from driftgate.health import Health, log_for
 from driftgate.runtime import Runtime
 from driftgate.runtime.loop import Shift
@@ -106,6 +106,28 @@ class Harness:
         self.acknowledged()
         other = releasing.publish_repo(folder, self.artifacts, M, "watch_days: 3")
         self.passes(2, repo_hash=other)
+
+    def tries(self, version: int, **more: Any) -> None:
+        """A version passes, and is in its first stage."""
+        self.passes(version, **more)
+        self.acknowledged()
+
+    def counts(self, started: str = "once", failed: int = 0) -> None:
+        """A router tells of 100 requests that both versions tried, and how often version 2 failed
+        as a shadow."""
+        digests, both = {"digest": ""}, {1: (100, 0, 0, 0), 2: (0, 0, 100 - failed, failed)}
+        names = ("answers", "errors", "shadow_answers", "shadow_errors")
+        versions = [
+            digests | {"version": v} | dict(zip(names, did, strict=True)) for v, did in both.items()
+        ]
+        told = {"router": "router-0", "started": started, "model": M, "time": self.now}
+        told |= {"epoch": self.newest("routing")["epoch"], "versions": versions}
+        self.tell("serving.counts", told)
+
+    def counted(self) -> tuple[ServingCounts, ...]:
+        """The counts that the promoter holds."""
+        assert self.shift.engine is not None
+        return tuple(self.shift.engine.views[ServingCounts].values())
 
     def acks(self, *routers: str, status: str = "serving", epoch: int = 0) -> list[dict[str, Any]]:
         at = epoch or self.newest("routing")["epoch"]
@@ -264,7 +286,7 @@ def test_what_is_handled_twice_is_done_once(harness: Harness) -> None:
         harness.acknowledged,
         lambda: harness.passes(2),
         harness.acknowledged,
-        lambda: (harness.pairs(0.5, 1, 2, 40, "bb"), harness.tick(1)),
+        lambda: (harness.acknowledged(), harness.pairs(0.5, 1, 2, 40, "bb"), harness.tick(1)),
         lambda: harness.tell("commands", releasing.command(M, "pause", 1)),
         lambda: harness.tell("commands", releasing.command(M, "rollback", 2)),
         lambda: harness.tell("commands", releasing.command(M, "rollback", 3)),
@@ -396,6 +418,7 @@ def test_a_store_that_fails_for_one_model_stops_no_other(
             verdict = releasing.verdict(model, harness.repo, version, uri, NOW)
             harness.tell("verdicts", verdict | {"adapter_digest": str(version)})
         harness.tell("routing.acks", releasing.ack(model, 2))
+        harness.tell("routing.acks", releasing.ack(model, 3))
     harness.pairs(0.5, 1, 2, 40, "bb")
     real, failures = Reader.look, iter(range(2))
 
@@ -422,6 +445,7 @@ def test_a_missing_model_repo_stops_the_ticks_of_its_model_alone(
             uri = harness.artifacts.put_json(version)
             harness.tell("verdicts", releasing.verdict(model, repo, version, uri, NOW))
             harness.tell("routing.acks", releasing.ack(model, version))
+    harness.acknowledged()
     for blob in (harness.folder / "artifacts").rglob(gone):
         blob.unlink()
     harness.start()
@@ -459,6 +483,19 @@ def test_a_router_that_was_scaled_away_blocks_nothing_once_its_lease_has_ended(
     assert harness.newest("audit")["words"] == "router-1 did not acknowledge it yet"
     harness.start()
     harness.live(2 * MINUTE_MS, "router-0")
+    assert harness.newest("rollouts")["stage"] == "shadow"
+
+
+def test_routers_that_were_scaled_away_long_ago_are_forgotten(harness: Harness) -> None:
+    harness.passes(1)
+    harness.acknowledged("router-0", "router-1")
+    for hour in range(1, 33):
+        harness.tick(hour / 24)
+        harness.acknowledged("router-0")
+    assert harness.shift.engine is not None
+    assert list(harness.shift.engine.views[RoutingAck]) == [("router-0", M)]
+    harness.passes(2)
+    harness.acknowledged("router-0")
     assert harness.newest("rollouts")["stage"] == "shadow"
 
 
@@ -635,6 +672,57 @@ def test_a_hold_is_told_once_a_day_for_each_reason(harness: Harness) -> None:
     assert harness.decisions()[3:] == [("hold", 2), ("hold", 2)]
 
 
+# ---------------------------------------------------------------- the fast lane
+
+
+def test_errors_of_an_earlier_trial_take_no_version_back_that_is_tried_again(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    harness.tries(2)
+    harness.counts(failed=7)
+    harness.tell("commands", releasing.command(M, "abort"))
+    harness.tries(2, verdict_id="once more")
+    harness.counts(failed=6)
+    harness.start()
+    harness.counts(failed=7)
+    assert harness.newest("rollouts")["stage"] == "shadow"
+    harness.counts(failed=40)
+    assert harness.decisions()[-1] == ("rollback", 2)
+    told = harness.newest("audit")
+    assert [c["epoch"] for c in json.loads(told["inputs"])["counts"]] == [6]
+    assert releasing.replayed(told).decisions[0].summary == told["words"]
+
+
+def test_errors_of_all_stages_of_a_trial_are_added_up(harness: Harness) -> None:
+    harness.passes(1)
+    harness.tries(2)
+    harness.acknowledged()
+    harness.counts(failed=7)
+    harness.pairs(0.5, 1, 2, 40, "bb")
+    harness.tick(1)
+    assert harness.newest("rollouts")["stage"] == "half"
+    harness.start()
+    harness.counts(failed=7)
+    assert harness.decisions()[-1] == ("rollback", 2)
+
+
+def test_counts_that_no_trial_needs_are_forgotten_at_a_tick(harness: Harness) -> None:
+    harness.passes(1)
+    harness.tries(2)
+    harness.counts()
+    harness.tell("commands", releasing.command(M, "abort"))
+    harness.tries(2, verdict_id="once more")
+    harness.counts("one-process")
+    harness.counts("another")
+    harness.live(LIVE_MS)
+    assert [one.started for one in harness.counted()] == ["one-process", "another"]
+    harness.tell("commands", releasing.command(M, "abort", 2))
+    harness.start()
+    harness.live(LIVE_MS)
+    assert harness.counted() == ()
+
+
 def test_a_command_for_a_model_that_nobody_released_is_a_dead_letter(harness: Harness) -> None:
     harness.tell("commands", releasing.command("nobody", "rollback"))
     harness.tell("commands", releasing.command("nobody", "retrain"))
@@ -658,6 +746,21 @@ def test_a_verdict_under_a_repo_that_nobody_stored_is_a_dead_letter(harness: Har
     harness.passes(1)
     harness.tick(1)
     assert harness.decisions() == [("start", 1)]
+
+
+def test_a_version_whose_repo_nobody_stored_does_not_wait_and_stops_no_rollout(
+    harness: Harness,
+) -> None:
+    harness.passes(1)
+    harness.tries(2)
+    harness.tell("commands", releasing.command(M, "pause"))
+    harness.passes(3, repo_hash="0" * 64)
+    (letter,) = harness.dead_letters("verdicts")
+    assert letter["message"].startswith("repo_hash: got '000000")
+    harness.tell("commands", releasing.command(M, "resume", 2))
+    harness.pairs(0.1, 1, 2, 40, "ba")
+    harness.tick(0.2)
+    assert harness.decisions()[-1] == ("rollback", 2)
 
 
 def test_poison_on_what_it_reads_stops_no_start(harness: Harness) -> None:

@@ -24,7 +24,7 @@ from driftgate.errors import (
 )
 from driftgate.events import AnyEvent, AuditEntry, Command, Model, RoutingAck, Tick
 from driftgate.health import Health, log_for
-from driftgate.runtime import AuditDraft, Handler, Runtime, Service, View
+from driftgate.runtime import AuditDraft, Handler, Runtime, Service, View, Views
 from driftgate.runtime.engine import Engine
 from driftgate.runtime.loop import Shift
 
@@ -539,6 +539,16 @@ def test_views_hold_the_newest_event_of_each_key_and_follow() -> None:
     engine.add(list(system.bus.read_all(["models"]))[-1])  # known at once, before the command
     engine.advance()
     assert known == ["2", "3"]
+
+
+def test_a_view_forgets_at_a_tick_what_is_of_no_use() -> None:
+    views = Views([View(Model, keep=lambda model, views: model.time >= views.ticks[-1])])
+    for name, time in (("a", 5), ("b", 9)):
+        views.put(declared(name, time=time))
+    held = views[Model]
+    assert set(held) == {"a", "b"}
+    views.tick(7)
+    assert set(held) == {"b"}
 
 
 def test_what_a_service_sends_is_in_its_own_view_at_once() -> None:

@@ -19,6 +19,10 @@ def by_model(event: Any) -> Hashable:
     return event.model
 
 
+def always(event: Any, views: Views) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One topic as a view.
@@ -27,11 +31,14 @@ class View:
         kind: the type of its events.
         key: newest of what.
         own: the service alone writes the topic, so that what it sends is what the view holds.
+        keep: whether an event is still of use, asked at each tick. For keys that go on growing in
+            number; one that is told of no use stays so.
     """
 
     kind: type[Any]
     key: Callable[[Any], Hashable] = by_model
     own: bool = False
+    keep: Callable[[Any, Views], bool] = always
 
 
 class Views:
@@ -51,8 +58,18 @@ class Views:
 
     def tick(self, time: int) -> None:
         """Time passes. A tick that is tried again is the same one."""
-        if time not in self.ticks:
-            self.ticks.append(time)
+        if time in self.ticks:
+            return
+        self.ticks.append(time)
+        for view in self._declared.values():
+            if view.keep is not always:
+                self._forget(view)
+
+    def _forget(self, view: View) -> None:
+        """What is of no use any more."""
+        held = self._events[view.kind]
+        for key in [key for key, event in held.items() if not view.keep(event, self)]:
+            del held[key]
 
     def __getitem__(self, kind: type[E]) -> Mapping[Any, E]:
         """The newest events of a type, by key."""
