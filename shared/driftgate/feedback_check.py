@@ -185,12 +185,15 @@ def check(declared: Sequence[Profile], seen: Seen) -> list[Finding]:
     if seen.told < MIN_TOLD:
         saw = f"{seen.told:,} of {seen.answers:,} answers got feedback, {MIN_TOLD} are needed"
         return [*found, Finding("feedback", "not enough", saw)]
-    found += [correctness(users, seen), confidence(users, seen), people(seen)]
+    more_reviews = (
+        "a larger `review.share`" if "review" in declared else "add review with a `review.share`"
+    )
+    found += [correctness(users, seen), confidence(users, seen), people(seen, more_reviews)]
     if silence_is_right(declared):
-        found.append(silence(seen))
-    if "labels" in users:
-        found.append(one_sided(seen))
-    if "corrections" in users and "labels" not in users:
+        found.append(silence(seen, more_reviews))
+    if counted(users) != "heard":
+        found.append(one_sided(users, seen))
+    if "corrections" in users and not {"labels", "complaints"} & set(users):
         found.append(confirmations(seen))
     return found
 
@@ -291,7 +294,7 @@ def dependence(groups: Sequence[Group]) -> float:
 # ---------------------------------------------------------------- whose it is, and what it says
 
 
-def people(seen: Seen) -> Finding:
+def people(seen: Seen, more_reviews: str) -> Finding:
     given = seen.people
     if given.told < MIN_ANSWERS:
         saw = "apps say whose request it was for too few answers with feedback"
@@ -310,20 +313,18 @@ def people(seen: Seen) -> Finding:
     if given.effective >= MIN_PEOPLE:
         return Finding("people", "as declared", saw, numbers=numbers)
     means = "it stands for these few; a change of one of them looks like one of the model"
-    wanted = (
-        "no profile mends this: add review with a `review.share`, whose sample is of all answers"
-    )
+    wanted = f"no profile mends this: {more_reviews}, since that sample is of all answers"
     return Finding("people", "against", saw, means, wanted, numbers)
 
 
-def silence(seen: Seen) -> Finding:
+def silence(seen: Seen, more_reviews: str) -> Finding:
     people = one_each(seen.reviewed)
     silent = [one for one in people if not one.told]
     wrong = [one for one in people if not one.right]
     if len(silent) < MIN_TOLD:
         saw = f"{len(silent)} silent answers were reviewed, {MIN_TOLD} are needed"
         means = "that silence means right is an assumption that nothing here tests"
-        return Finding("silence", "not enough", saw, means, "add review with a `review.share`")
+        return Finding("silence", "not enough", saw, means, more_reviews)
     missed = sum(not one.right for one in silent)
     low, high = wilson(missed, len(silent))
     most_unheard = len(wrong) >= MIN_EACH and wilson(missed, len(wrong))[0] > 0.5
@@ -339,8 +340,8 @@ def silence(seen: Seen) -> Finding:
     return Finding("silence", "against", saw, means, wanted, numbers)
 
 
-def one_sided(seen: Seen) -> Finding:
-    """Any answer gets its label alike, so the share of right ones is that of the model."""
+def one_sided(users: Collection[Profile], seen: Seen) -> Finding:
+    """Any answer gets a word alike, so the share of right ones is that of the model."""
     judged = seen.right + seen.wrong
     if judged < MIN_TOLD:
         return Finding("one-sided", "not enough", f"{judged} words say right or wrong")
@@ -350,7 +351,8 @@ def one_sided(seen: Seen) -> Finding:
     if high >= RIGHT_AT_LEAST:
         return Finding("one-sided", "as declared", saw, numbers=numbers)
     means = "wrong answers alone get feedback, by which the model would nearly always be wrong"
-    wanted = f"declare corrections if silence means right, else complaints: {HEARD}"
+    silent = "" if "thumbs" in users else "corrections if silence means right, else "
+    wanted = f"declare {silent}complaints: {HEARD}"
     return Finding("one-sided", "against", saw, means, wanted, numbers)
 
 

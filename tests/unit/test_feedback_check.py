@@ -148,8 +148,27 @@ def test_thumbs_of_the_angry_are_found() -> None:
     assert "understated" in finding(["thumbs", "review"], praise, "correctness").means
 
 
+def test_thumbs_that_only_point_down_are_found_without_reviewers_and_confidence() -> None:
+    down = world("corrections", 1, share=0)
+    seen = replace(down, kinds={"rating": down.told}, confirmed=0, by_confidence=())
+    assert warned(["thumbs"], seen) == {"one-sided"}
+    assert finding(["thumbs"], seen, "one-sided").instead.startswith("declare complaints")
+    assert not warned(["thumbs", "complaints"], seen), "which may speak of wrong answers alone"
+
+
 def test_corrections_that_are_complaints_are_found() -> None:
     assert "confirmations" in warned(["corrections"], world("complaints", 1, share=0))
+    mixed = warned(["corrections", "complaints"], world("complaints", 1, share=0))
+    assert not mixed, "who complains may confirm"
+
+
+def test_nobody_is_told_to_declare_what_is_declared() -> None:
+    few = world("labels", 1, people=50, loud=2.0)
+    quiet = replace(world("corrections", 1), reviewed=())
+    for seen, about, users in ((few, "people", "labels"), (quiet, "silence", "corrections")):
+        assert finding([users], seen, about).instead.startswith(("no profile", "add review"))
+        assert "add review" not in finding([users, "review"], seen, about).instead
+        assert "review.share" in finding([users, "review"], seen, about).instead
 
 
 def test_silence_that_is_not_right_is_found() -> None:
