@@ -18,9 +18,6 @@ from driftgate.routing import champion_of
 from driftgate.runtime import AuditDraft, Effect, Views
 from driftgate.store import Store
 
-# Answers of so many days are looked at.
-DAYS = 28
-
 
 @dataclass(frozen=True, slots=True)
 class Due:
@@ -58,7 +55,7 @@ def check(store: Store, model: str, declared: Feedback, until: int) -> Checked:
         StoreRefused, StoreUnavailable
     """
     until -= declared.settled_ms
-    since = until - DAYS * DAY_MS
+    since = until - feedback_seen.DAYS * DAY_MS
     seen = feedback_seen.read(store, model, since, until, declared.settled_ms)
     against = feedback_check.warnings(feedback_check.check(declared.profile, seen))
     return Checked(model, declared, since, until, tuple(against))

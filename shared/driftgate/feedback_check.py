@@ -10,6 +10,7 @@ people       Is the feedback that of a few people?
 silence      Where silence is declared to mean right: how often do reviewers call a silent answer
              wrong?
 kinds        Is there feedback of kinds that no declared profile has?
+confirmations  Do people confirm right answers, where they are said to correct wrong ones alone?
 one-sided    Does nearly all feedback say one thing, where any answer should get it alike?
 late         Does much of it come after the time that is waited for?
 

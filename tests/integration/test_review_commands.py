@@ -301,4 +301,8 @@ def test_who_gives_feedback_is_told_beside_what_is_declared(
     assert "instead: add thumbs to the profile" in shown
     found = json.loads(said(CliRunner().invoke(app, [*words, "--json"], env=environment)))
     assert found["profile"] == ["labels"]
+    assert found["until"] - found["since"] == 28 * 24 * HOUR_MS, "all of them old enough"
+    for since in ("30m", "2100-01-01"):
+        asked = CliRunner().invoke(app, [*words, "--since", since], env=environment)
+        assert "feedback.settled_hours is 1" in refused(asked)
     assert {one["about"]: one["verdict"] for one in found["findings"]}["kinds"] == "against"
