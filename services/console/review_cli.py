@@ -122,6 +122,8 @@ def skip(
     state: State = HERE,
 ) -> None:
     """Passes a request over. Others are still asked, until two have passed it over."""
+    if not reason.strip():
+        raise BadConfig(f"--reason {reason!r}: expected why it cannot be judged, in a few words")
     with opened(model, reviewer, state) as (found, desk):
         review(desk, found, request_id, Word(reason=f"skip: {reason}", picked=picked))
 

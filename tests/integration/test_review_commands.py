@@ -202,6 +202,7 @@ def test_a_word_may_be_replaced_passed_over_and_picked(
     said(run("label", model, first, "billing", "--reason", "as instructions say"))
     world.settle()
     assert "in place of billing by ada" in said(run("label", model, first, "refund"))
+    assert "why it cannot be judged" in refused(run("skip", model, second, "--reason", " "))
     said(run("skip", model, second, "--reason", "unreadable"))
     said(run("skip", model, second, "--reason", "unreadable", "--reviewer", "bob"))
     assert "--picked REASON" in refused(run("label", model, other, "refund"))
