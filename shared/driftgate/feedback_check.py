@@ -6,6 +6,7 @@ correctness  Do wrong answers get feedback more often than right ones? The revie
              are wrong, whatever users said.
 confidence   Do answers of low confidence get it more often? Known without reviewers, and unsure
              answers are wrong more often.
+feedback     Do users say anything at all?
 people       Is the feedback that of a few people?
 silence      Where silence is declared to mean right: how often do reviewers call a silent answer
              wrong?
@@ -39,6 +40,9 @@ MATERIAL = 1.25
 """Feedback on right answers has to be so many times rarer or more frequent than on wrong ones."""
 
 MIN_ANSWERS = 100
+SILENT_ANSWERS = 1000
+"""Where nobody says a word on so many, fewer than 0.3 % get one (95 %): nothing follows from it."""
+
 MIN_TOLD = 30
 MIN_EACH = 10
 """So many people have to have got a wrong answer that was reviewed, and as many a right one."""
@@ -184,8 +188,7 @@ def check(declared: Sequence[Profile], seen: Seen) -> list[Finding]:
     if seen.told + seen.late >= MIN_TOLD:
         found.append(late(seen))
     if seen.told < MIN_TOLD:
-        saw = f"{seen.told:,} of {seen.answers:,} answers got feedback, {MIN_TOLD} are needed"
-        return [*found, Finding("feedback", "not enough", saw)]
+        return [*found, feedback(seen)]
     more_reviews = (
         "a larger `review.share`" if "review" in declared else "add review with a `review.share`"
     )
@@ -201,6 +204,16 @@ def check(declared: Sequence[Profile], seen: Seen) -> list[Finding]:
 
 def warnings(findings: Iterable[Finding]) -> Iterator[Finding]:
     return (one for one in findings if one.verdict == "against")
+
+
+def feedback(seen: Seen) -> Finding:
+    """Of users who say too little, or nothing at all."""
+    saw = f"{seen.told:,} of {seen.answers:,} answers got feedback, {MIN_TOLD} are needed"
+    if seen.told or seen.late or seen.answers < SILENT_ANSWERS:
+        return Finding("feedback", "not enough", saw)
+    means = "nothing is learned from users, and where silence is taken for right all answers are"
+    wanted = "look whether the app sends it; where no user speaks, declare review alone"
+    return Finding("feedback", "against", saw, means, wanted)
 
 
 # ---------------------------------------------------------------- what feedback hangs on

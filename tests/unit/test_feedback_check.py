@@ -215,6 +215,15 @@ def test_feedback_that_comes_late_is_found() -> None:
     assert warned(["labels"], replace(seen, told=0, late=seen.told)) == {"late"}, "all of it"
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_users_who_never_say_a_word_are_found(profile: Profile) -> None:
+    """Most often the app sends no feedback; and under corrections all answers would be right."""
+    seen = Seen(answers=5000)
+    assert warned([profile], seen) == {"feedback"}
+    assert "whether the app sends it" in finding([profile], seen, "feedback").instead
+    assert not warned(["review"], seen), "nobody but reviewers is declared"
+
+
 # ---------------------------------------------------------------- right declarations
 
 
@@ -269,6 +278,7 @@ def test_too_little_is_not_enough_to_say() -> None:
         return {one.verdict for one in check(["labels", "review"], seen)}
 
     assert verdicts(Seen()) == {"not enough"}
-    assert not warned(["labels"], Seen(answers=5000))
+    assert not warned(["labels"], Seen(answers=900))
+    assert not warned(["labels"], Seen(answers=5000, told=1, kinds={"correction": 1}))
     small = world("complaints", 1, answers=150, share=1.0)
     assert not warned(["labels", "review"], replace(small, by_confidence=()))
