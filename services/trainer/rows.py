@@ -56,13 +56,14 @@ WHERE {READABLE}
 NEWEST = "ORDER BY at DESC, id LIMIT {limit:UInt64}"
 MIXED = "ORDER BY cityHash64(id), id LIMIT {limit:UInt64}"
 
-# A part of all answers of a time, drawn by a hash whatever was said of them: who says nothing says
-# that the answer was right. Those are left out of which a word stands that teaches nothing, and the
-# silent ones before the first that users spoke of: most often the app sent no feedback yet.
+# When users spoke for the first time, by the answer.
 SPOKE = f"""
     SELECT minOrNull(inference_time) FROM outcomes
     WHERE {KNOWN} AND kind IN ('rating', 'edit', 'correction')
 """  # noqa: S608
+# A part of all answers of a time, drawn by a hash whatever was said of them: who says nothing says
+# that the answer was right. Those are left out of which a word stands that teaches nothing, and the
+# silent ones before the first that users spoke of: most often the app sent no feedback yet.
 SETTLED = Template(f"""
 SELECT
     a.request_id AS id, assumeNotNull(a.input) AS text,
