@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from driftgate.errors import BadConfig
+from driftgate.events import DAY_MS
 from driftgate.feedback_check import Finding, check
-from driftgate.feedback_seen import read
+from driftgate.feedback_seen import DAYS, read
 from driftgate.store import Store
 from services.console.dead_letter_selection import moment
 from services.console.declarations import model_yaml
@@ -32,8 +34,12 @@ from services.console.terminal import (
 def feedback(
     model: str,
     since: Annotated[
-        str, typer.Option(help="answers since: 7d, 4w back from now, or an ISO time")
-    ] = "28d",
+        str,
+        typer.Option(
+            help="answers since: 5w, 40d back from now, or an ISO time; if absent, 28 days of "
+            "answers that people have had their time to speak of"
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")] = False,
     state: State = HERE,
 ) -> None:
@@ -41,7 +47,13 @@ def feedback(
     found = settings(state, KAFKA, STORE)
     declared = model_yaml(found, model).feedback
     time = now(found)
-    begin, end = moment("--since", since, time), time - declared.settled_ms
+    end = time - declared.settled_ms
+    begin = moment("--since", since, time) if since else end - DAYS * DAY_MS
+    if begin >= end:
+        raise BadConfig(
+            f"--since {since}: expected before {when(end)} UTC, since nobody has had time to speak "
+            f"of newer answers (feedback.settled_hours is {declared.settled_hours:g})"
+        )
     with closing(Store.connect(found.store, found.database)) as store:
         seen = read(store, model, begin, end, declared.settled_ms)
     findings = check(declared.profile, seen)

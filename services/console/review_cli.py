@@ -26,7 +26,15 @@ from services.console.operators import when
 from services.console.orders import send
 from services.console.review_event import Desk, Word, review_of
 from services.console.review_queue import Queue, Value, refuse_without_sample
-from services.console.review_words import asked, confirmed, described, nothing, weeks_table
+from services.console.review_words import (
+    asked,
+    choices_of,
+    confirmed,
+    described,
+    nothing,
+    numbered,
+    weeks_table,
+)
 from services.console.terminal import (
     HERE,
     KAFKA,
@@ -86,6 +94,8 @@ def next_(
     else:
         for line in asked(question):
             say(line)
+        if question.labels:
+            say(f"labels: {', '.join(question.labels)}")
         command = f"driftgate review label {model} {shlex.quote(question.request_id)} LABEL"
         why = f" --picked {question.picked}" if question.picked else ""
         say(f"`{command}{why}{desk.options}` says what is right, `skip` passes it over")
@@ -122,6 +132,8 @@ def skip(
     state: State = HERE,
 ) -> None:
     """Passes a request over. Others are still asked, until two have passed it over."""
+    if not reason.strip():
+        raise BadConfig(f"--reason {reason!r}: expected why it cannot be judged, in a few words")
     with opened(model, reviewer, state) as (found, desk):
         review(desk, found, request_id, Word(reason=f"skip: {reason}", picked=picked))
 
@@ -240,17 +252,11 @@ def is_stored(queue: Queue, made: Feedback) -> bool:
     return True
 
 
-def choices_of(question: Question) -> tuple[str, ...]:
-    """What may be said, by number: first what versions answered."""
-    others = (label for label in question.labels or () if label not in question.answers)
-    return (*question.answers, *others)
-
-
 def chosen(choices: tuple[str, ...]) -> Word | None:
     """What the reviewer types: the number of a label, or why there is none; None ends the work, as
     the end of the input does."""
-    for number, choice in enumerate(choices, 1):
-        say(f"  {number}  {choice}")
+    for line in numbered(choices, console.width):
+        say(line)
     labels = {str(number): choice for number, choice in enumerate(choices, 1)}
     with suppress(typer.Abort):
         while (typed := typer.prompt(f"1 to {len(choices)}, {SKIP} skip, {QUIT} quit")) != QUIT:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
@@ -15,16 +16,32 @@ from services.console.operators import when
 from services.console.review_event import Desk
 from services.console.review_queue import Value
 
+LIST_ROWS = 10
+"""Choices below each other, before there is a second column."""
+
 
 def asked(question: Question) -> Iterator[str]:
-    """A request as a reviewer sees it, in lines."""
+    """A request as a reviewer sees it, in lines; what may be said of it apart."""
     slices = "".join(f"  {name}={value}" for name, value in sorted(question.slices.items()))
     picked = f"  picked: {question.picked}" if question.picked else ""
     yield f"request {question.request_id}  {when(question.time)} UTC{slices}{picked}"
     yield f"\n    {question.text}\n"
-    yield f"answers: {', '.join(question.answers)}"
-    if question.labels:
-        yield f"labels: {', '.join(question.labels)} (instructions {question.instructions})"
+    yield f"answers: {', '.join(question.answers)} (instructions {question.instructions})"
+
+
+def choices_of(question: Question) -> tuple[str, ...]:
+    """What may be said, by number: first what versions answered."""
+    others = (label for label in question.labels or () if label not in question.answers)
+    return (*question.answers, *others)
+
+
+def numbered(choices: Sequence[str], width: int) -> Iterator[str]:
+    """Choices with their numbers; many in columns, so that they fit a screen of this `width`."""
+    cells = [f"{number:>3}  {choice}" for number, choice in enumerate(choices, 1)]
+    size = max(map(len, cells)) + 2
+    rows = max(math.ceil(len(cells) / max(1, width // size)), LIST_ROWS)
+    for at in range(min(rows, len(cells))):
+        yield "".join(cell.ljust(size) for cell in cells[at::rows]).rstrip()
 
 
 def nothing(model: str, desk: Desk, picked: Value | None) -> str:

@@ -74,8 +74,13 @@ def show_replay(known: Known, json: bool) -> None:
     if json:
         say(canonical([rollout_words.look_as_dict(look) for look in known.looks]))
         return
-    for line in rollout_words.replay(known):
+    for line in rollout_words.replay(known, width()):
         say(line)
+
+
+def width() -> int | None:
+    """Of the terminal; None where there is none, as what is piped is not broken into lines."""
+    return console.width if console.is_terminal else None
 
 
 def redraw(reading: Reading, options: str) -> None:
@@ -126,7 +131,7 @@ class Reading:
         return system_time(self.bus, self.codec)
 
     def lines(self, options: str) -> Iterable[str]:
-        return rollout_words.lines(self.known, self.look(), self.now(), options)
+        return rollout_words.lines(self.known, self.look(), self.now(), options, width())
 
 
 def looks_url(state: Path) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -27,14 +28,23 @@ from services.console.rollout_status import (
 )
 
 BAR = 8
+# Of what is said of a name.
+INDENT = 16
 # Reasons for a hold that no evidence removes.
 NO_EVIDENCE = ("approval", "blackout", "refused")
 HEAD = ("question", "counted", "known", "new against old", "harm", "not worse")
 
 
-def lines(known: Known, look: Look | None, now: int, options: str = "") -> Iterator[str]:
-    """All that is known, at a time, ms. `look`: the newest at the stage that is on. `options`: what
-    a printed command needs to reach the same system."""
+def lines(
+    known: Known, look: Look | None, now: int, options: str = "", width: int | None = None
+) -> Iterator[str]:
+    """All that is known, at a time, ms.
+
+    Args:
+        look: the newest at the stage that is on.
+        options: what a printed command needs to reach the same system.
+        width: of the terminal, characters; None: lines may have any length.
+    """
     record = known.record
     if record is None:
         yield f"{known.model}: no version was released yet"
@@ -43,17 +53,19 @@ def lines(known: Known, look: Look | None, now: int, options: str = "") -> Itera
     told: list[tuple[str, str]] = [("stage", stage_in_words(known, now)), ("why", record.words)]
     told += serving(known, now)
     told += kept_back(known, now)
-    yield from aligned(told)
-    if look is None:
-        return
-    if record.stage == LOADING:
-        yield from aligned([("missing", f"{look.reason}: {look.words}")])
+    if look is None and record.stage != IDLE:
+        status = f"`driftgate status{options}`"
+        told.append(("missing", f"no look yet: promoter looks at each tick, {status} shows it"))
+    if look is not None and record.stage == LOADING:
+        told.append(("missing", f"{look.reason}: {look.words}"))
+    yield from aligned(told, width)
+    if look is None or record.stage == LOADING:
         return
     yield ""
-    yield evidence_in_words(known, look, now)
-    yield from table(look)
+    yield from wrapped(evidence_in_words(known, look, now), width)
+    yield from table(look, width)
     yield ""
-    yield from aligned(outlook(known, look, now, options))
+    yield from aligned(outlook(known, look, now, options), width)
 
 
 def standing(known: Known) -> str:
@@ -127,16 +139,21 @@ def evidence_in_words(known: Known, look: Look, now: int) -> str:
     )
 
 
-def table(look: Look) -> Iterator[str]:
-    """A line a question, in columns."""
+def table(look: Look, width: int | None = None) -> Iterator[str]:
+    """A line a question, in columns; two lines a question where that is wider than `width`."""
     if not look.questions:
         yield "  nothing was compared yet"
         return
     rows = [HEAD, *(row(question) for question in look.questions)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for cells in rows:
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        yield ("  " + "  ".join(padded)).rstrip()
+    if width is None or sum(widths) + 2 * len(widths) <= width:
+        for cells in rows:
+            padded = (cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
+            yield ("  " + "  ".join(padded)).rstrip()
+        return
+    for title, counted, known, difference, harm, not_worse in rows[1:]:
+        yield from wrapped(f"  {title}: {counted}, {known} known, {difference}", width)
+        yield f"    harm {harm.ljust(widths[4])}" + (not_worse and f"   not worse {not_worse}")
 
 
 def row(question: Question) -> tuple[str, ...]:
@@ -218,20 +235,31 @@ def span(ms: int) -> str:
     return f"{max(0, ms) // 1000} s"
 
 
-def aligned(told: Sequence[tuple[str, str]] | Iterator[tuple[str, str]]) -> Iterator[str]:
+def aligned(told: Iterable[tuple[str, str]], width: int | None) -> Iterator[str]:
     for name, what in told:
-        yield f"  {name:<12}  {what}"
+        yield from wrapped(f"  {name:<12}  {what}", width, INDENT)
 
 
-def replay(known: Known) -> Iterator[str]:
+def wrapped(line: str, width: int | None, indent: int = 4) -> Iterator[str]:
+    """A line as several of at most `width`, where it is longer; the others are indented. One with
+    a command stays whole, to be copied."""
+    if width is None or len(line) <= width or "`driftgate" in line:
+        yield line
+        return
+    later = " " * indent
+    yield from textwrap.wrap(line, width, subsequent_indent=later, break_on_hyphens=False)
+
+
+def replay(known: Known, width: int | None = None) -> Iterator[str]:
     """Every decision about the last rollout, oldest first, with what was looked at."""
     if not known.entries:
         yield f"{known.model}: no version was released yet"
     for look in known.looks:
         version = "" if look.version is None else f" v{look.version}"
-        yield f"{when(look.time)}  {look.stage}{version}  {look.decision}: {look.words}"
+        told = f"{when(look.time)}  {look.stage}{version}  {look.decision}: {look.words}"
+        yield from wrapped(told, width)
         if look.questions:
-            yield from table(look)
+            yield from table(look, width)
 
 
 # ---------------------------------------------------------------- JSON

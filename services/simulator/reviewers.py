@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from driftgate.events import Feedback
 from driftgate.model_repo import Review
-from driftgate.review import drawn
+from driftgate.review import chance, drawn, twice
 from services.simulator.feedback_model import AnsweredRequest, delay_ms, label_named
 
 REVIEWERS = ("ana", "ben", "chloe")
@@ -26,7 +26,7 @@ def reviews_on(
     if not drawn(model, request.request_id, rules.share):
         return []
     rng = random.Random(f"{seed}/review/{request.request_id}")
-    reviewers = rng.sample(REVIEWERS, 2 if rng.random() < rules.twice else 1)
+    reviewers = rng.sample(REVIEWERS, 1 + twice(model, request.request_id, rules.twice))
     return [review(request, model, labels, rules, rng, reviewer) for reviewer in reviewers]
 
 
@@ -46,7 +46,7 @@ def review(
         kind="review",
         label=label_named(rng, labels, request.truth, mistaken),
         reviewer=reviewer,
-        propensity=rules.share,
+        propensity=chance(rules.share),
         instructions=rules.instructions,
         time=request.time + delay_ms(rng, DELAY_HOURS, rules.days),
     )

@@ -56,8 +56,14 @@ WHERE {READABLE}
 NEWEST = "ORDER BY at DESC, id LIMIT {limit:UInt64}"
 MIXED = "ORDER BY cityHash64(id), id LIMIT {limit:UInt64}"
 
+# When users spoke for the first time, by the answer.
+SPOKE = f"""
+    SELECT minOrNull(inference_time) FROM outcomes
+    WHERE {KNOWN} AND kind IN ('rating', 'edit', 'correction')
+"""  # noqa: S608
 # A part of all answers of a time, drawn by a hash whatever was said of them: who says nothing says
-# that the answer was right. Those are left out of which a word stands that teaches nothing.
+# that the answer was right. Those are left out of which a word stands that teaches nothing, and the
+# silent ones before the first that users spoke of: most often the app sent no feedback yet.
 SETTLED = Template(f"""
 SELECT
     a.request_id AS id, assumeNotNull(a.input) AS text,
@@ -66,7 +72,7 @@ SELECT
     if(t.kind = '', '{SILENCE}', t.kind) AS word, t.propensity AS propensity, a.output AS answer
 FROM ({ANSWERS}) AS a
 LEFT JOIN ({WORD}) AS t ON a.request_id = t.request_id
-WHERE {READABLE} AND (t.kind = '' OR t.target IS NOT NULL)
+WHERE {READABLE} AND if(t.kind = '', a.time >= ({SPOKE}), t.target IS NOT NULL)
 {MIXED}
 """)  # noqa: S608
 

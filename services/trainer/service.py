@@ -14,30 +14,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from driftgate import feedback_check, feedback_seen, metrics, model_repo
+from driftgate import metrics, model_repo
 from driftgate.artifacts import Artifacts, digest_of
 from driftgate.codec import digest
 from driftgate.config import Settings
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadInput, Retriable, StoreRefused
-from driftgate.events import DAY_MS, Candidate, Model, RetrainRequest, Routing
+from driftgate.events import Candidate, Model, RetrainRequest, Routing, Tick
 from driftgate.health import Health, Log
+from driftgate.model_repo import ModelRepo
 from driftgate.routing import champion_of, pinned_champion
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.scaffold import launch
 from driftgate.store import Store
 from driftgate.tasks import Task
 from driftgate.topology import TRAINER
-from services.trainer import cards, dataset
+from services.trainer import cards, dataset, declared_feedback
 from services.trainer.curation import Dataset, Refused, Row, curate
+from services.trainer.declared_feedback import Checked, Due
 from services.trainer.progress import Progress
 from services.trainer.request import TrainingRequest
 from services.trainer.rows import logged_rows, measured, seed_rows
 from services.trainer.worker import Done, Job, Step
 
 LONGEST_TRAINING_SECONDS = 3600.0
-# Feedback of so many days is held against the declared profile.
-FEEDBACK_DAYS = 28
 
 VersionRecord = Mapping[str, Any]
 """A version as its ref says it: `candidate`, `lineage`, `decision`."""
@@ -75,7 +75,12 @@ class Trainer:
     def service(self) -> Service:
         return Service(
             name=TRAINER,
-            handlers={RetrainRequest: Handler(effects, self.answer)},
+            handlers={
+                RetrainRequest: Handler(effects, self.answer),
+                Tick: Handler(
+                    declared_feedback.effects, self.check_feedback, declared_feedback.due
+                ),
+            },
             views=(View(Model), View(Routing)),
             max_work_seconds=LONGEST_TRAINING_SECONDS,
         )
@@ -133,12 +138,10 @@ class Trainer:
         self, event: RetrainRequest, declared: Model, versions: Mapping[int, VersionRecord]
     ) -> TrainingRequest:
         """The request with its model repo, seed and exclusions as they are now."""
-        repos = self.settings.state_dir / "repos"
-        repo = model_repo.fetch(declared.repo_uri, self.artifacts, repos)
         seed_uri = self.seed(event, versions)
         return TrainingRequest(
             event=event,
-            repo=repo,
+            repo=self.repo(declared.repo_uri),
             seed_uri=seed_uri,
             seed_reading=launch.reading_kept(self.artifacts, seed_uri) if seed_uri else None,
             excluded=self.excluded(event),
@@ -213,15 +216,28 @@ class Trainer:
     def feedback_warnings(self, request: TrainingRequest) -> list[str]:
         """What speaks against the feedback profile that the model repo declares. No training waits
         for it: a store that refuses is told as a warning."""
-        event, feedback = request.event, request.repo.config.feedback
-        until = event.time - feedback.settled_ms
-        since = until - FEEDBACK_DAYS * DAY_MS
+        event, declared = request.event, request.repo.config.feedback
         try:
-            seen = feedback_seen.read(self.store, event.model, since, until, feedback.settled_ms)
+            checked = declared_feedback.check(self.store, event.model, declared, event.time)
         except StoreRefused as error:
             return [f"feedback could not be checked: {error}"]
-        against = feedback_check.warnings(feedback_check.check(feedback.profile, seen))
-        return [f"{one.about}: {one.saw}; {one.instead}" for one in against]
+        return list(map(declared_feedback.in_words, checked.against))
+
+    def check_feedback(self, due: Due, views: Views, now: int) -> Checked:
+        """
+        Raises:
+            BadConfig, Corrupt: the model repo cannot be used.
+            StoreRefused, StoreUnavailable, ArtifactsUnavailable
+        """
+        declared = self.repo(due.repo_uri).config.feedback
+        return declared_feedback.check(self.store, due.model, declared, due.until)
+
+    def repo(self, uri: str) -> ModelRepo:
+        """
+        Raises:
+            BadConfig, Corrupt, ArtifactsUnavailable
+        """
+        return model_repo.fetch(uri, self.artifacts, self.settings.state_dir / "repos")
 
     def checkpoint(self, event: RetrainRequest) -> Path:
         """Where a killed training of this request goes on."""

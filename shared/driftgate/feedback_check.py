@@ -6,10 +6,12 @@ correctness  Do wrong answers get feedback more often than right ones? The revie
              are wrong, whatever users said.
 confidence   Do answers of low confidence get it more often? Known without reviewers, and unsure
              answers are wrong more often.
+feedback     Do users say anything at all?
 people       Is the feedback that of a few people?
 silence      Where silence is declared to mean right: how often do reviewers call a silent answer
              wrong?
 kinds        Is there feedback of kinds that no declared profile has?
+confirmations  Do people confirm right answers, where they are said to correct wrong ones alone?
 one-sided    Does nearly all feedback say one thing, where any answer should get it alike?
 late         Does much of it come after the time that is waited for?
 
@@ -38,6 +40,9 @@ MATERIAL = 1.25
 """Feedback on right answers has to be so many times rarer or more frequent than on wrong ones."""
 
 MIN_ANSWERS = 100
+SILENT_ANSWERS = 1000
+"""Where nobody says a word on so many, fewer than 0.3 % get one (95 %): nothing follows from it."""
+
 MIN_TOLD = 30
 MIN_EACH = 10
 """So many people have to have got a wrong answer that was reviewed, and as many a right one."""
@@ -183,20 +188,32 @@ def check(declared: Sequence[Profile], seen: Seen) -> list[Finding]:
     if seen.told + seen.late >= MIN_TOLD:
         found.append(late(seen))
     if seen.told < MIN_TOLD:
-        saw = f"{seen.told:,} of {seen.answers:,} answers got feedback, {MIN_TOLD} are needed"
-        return [*found, Finding("feedback", "not enough", saw)]
-    found += [correctness(users, seen), confidence(users, seen), people(seen)]
+        return [*found, feedback(seen)]
+    more_reviews = (
+        "a larger `review.share`" if "review" in declared else "add review with a `review.share`"
+    )
+    found += [correctness(users, seen), confidence(users, seen), people(seen, more_reviews)]
     if silence_is_right(declared):
-        found.append(silence(seen))
-    if "labels" in users:
-        found.append(one_sided(seen))
-    if "corrections" in users and "labels" not in users:
+        found.append(silence(seen, more_reviews))
+    if counted(users) != "heard":
+        found.append(one_sided(users, seen))
+    if "corrections" in users and not {"labels", "complaints"} & set(users):
         found.append(confirmations(seen))
     return found
 
 
 def warnings(findings: Iterable[Finding]) -> Iterator[Finding]:
     return (one for one in findings if one.verdict == "against")
+
+
+def feedback(seen: Seen) -> Finding:
+    """Of users who say too little, or nothing at all."""
+    saw = f"{seen.told:,} of {seen.answers:,} answers got feedback, {MIN_TOLD} are needed"
+    if seen.told or seen.late or seen.answers < SILENT_ANSWERS:
+        return Finding("feedback", "not enough", saw)
+    means = "nothing is learned from users, and where silence is taken for right all answers are"
+    wanted = "look whether the app sends it; where no user speaks, declare review alone"
+    return Finding("feedback", "against", saw, means, wanted)
 
 
 # ---------------------------------------------------------------- what feedback hangs on
@@ -291,7 +308,7 @@ def dependence(groups: Sequence[Group]) -> float:
 # ---------------------------------------------------------------- whose it is, and what it says
 
 
-def people(seen: Seen) -> Finding:
+def people(seen: Seen, more_reviews: str) -> Finding:
     given = seen.people
     if given.told < MIN_ANSWERS:
         saw = "apps say whose request it was for too few answers with feedback"
@@ -310,20 +327,18 @@ def people(seen: Seen) -> Finding:
     if given.effective >= MIN_PEOPLE:
         return Finding("people", "as declared", saw, numbers=numbers)
     means = "it stands for these few; a change of one of them looks like one of the model"
-    wanted = (
-        "no profile mends this: add review with a `review.share`, whose sample is of all answers"
-    )
+    wanted = f"no profile mends this: {more_reviews}, since that sample is of all answers"
     return Finding("people", "against", saw, means, wanted, numbers)
 
 
-def silence(seen: Seen) -> Finding:
+def silence(seen: Seen, more_reviews: str) -> Finding:
     people = one_each(seen.reviewed)
     silent = [one for one in people if not one.told]
     wrong = [one for one in people if not one.right]
     if len(silent) < MIN_TOLD:
         saw = f"{len(silent)} silent answers were reviewed, {MIN_TOLD} are needed"
         means = "that silence means right is an assumption that nothing here tests"
-        return Finding("silence", "not enough", saw, means, "add review with a `review.share`")
+        return Finding("silence", "not enough", saw, means, more_reviews)
     missed = sum(not one.right for one in silent)
     low, high = wilson(missed, len(silent))
     most_unheard = len(wrong) >= MIN_EACH and wilson(missed, len(wrong))[0] > 0.5
@@ -339,8 +354,8 @@ def silence(seen: Seen) -> Finding:
     return Finding("silence", "against", saw, means, wanted, numbers)
 
 
-def one_sided(seen: Seen) -> Finding:
-    """Any answer gets its label alike, so the share of right ones is that of the model."""
+def one_sided(users: Collection[Profile], seen: Seen) -> Finding:
+    """Any answer gets a word alike, so the share of right ones is that of the model."""
     judged = seen.right + seen.wrong
     if judged < MIN_TOLD:
         return Finding("one-sided", "not enough", f"{judged} words say right or wrong")
@@ -350,7 +365,8 @@ def one_sided(seen: Seen) -> Finding:
     if high >= RIGHT_AT_LEAST:
         return Finding("one-sided", "as declared", saw, numbers=numbers)
     means = "wrong answers alone get feedback, by which the model would nearly always be wrong"
-    wanted = f"declare corrections if silence means right, else complaints: {HEARD}"
+    silent = "" if "thumbs" in users else "corrections if silence means right, else "
+    wanted = f"declare {silent}complaints: {HEARD}"
     return Finding("one-sided", "against", saw, means, wanted, numbers)
 
 

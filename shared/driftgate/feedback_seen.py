@@ -13,6 +13,9 @@ from driftgate.feedback_check import Group, People, Reviewed, Seen, Third
 from driftgate.latest_word import latest_sql
 from driftgate.store import Store
 
+DAYS = 28
+"""Answers of so many days are looked at, unless somebody asks for others."""
+
 GROUPS = 1024
 """People are put into so many groups by a hash, always the same ones together: tests of what people
 do as one hold for groups of people too."""

@@ -202,6 +202,7 @@ def test_a_word_may_be_replaced_passed_over_and_picked(
     said(run("label", model, first, "billing", "--reason", "as instructions say"))
     world.settle()
     assert "in place of billing by ada" in said(run("label", model, first, "refund"))
+    assert "why it cannot be judged" in refused(run("skip", model, second, "--reason", " "))
     said(run("skip", model, second, "--reason", "unreadable"))
     said(run("skip", model, second, "--reason", "unreadable", "--reviewer", "bob"))
     assert "--picked REASON" in refused(run("label", model, other, "refund"))
@@ -301,4 +302,8 @@ def test_who_gives_feedback_is_told_beside_what_is_declared(
     assert "instead: add thumbs to the profile" in shown
     found = json.loads(said(CliRunner().invoke(app, [*words, "--json"], env=environment)))
     assert found["profile"] == ["labels"]
+    assert found["until"] - found["since"] == 28 * 24 * HOUR_MS, "all of them old enough"
+    for since in ("30m", "2100-01-01"):
+        asked = CliRunner().invoke(app, [*words, "--since", since], env=environment)
+        assert "feedback.settled_hours is 1" in refused(asked)
     assert {one["about"]: one["verdict"] for one in found["findings"]}["kinds"] == "against"

@@ -30,7 +30,7 @@ from deploy.local.stack import StackConfig
 from driftgate.audit import broken_links
 from driftgate.classifier.base import resolve
 from driftgate.classifier.serving import Classifier
-from driftgate.events import DAY_MS, HOUR_MS, Candidate, Model
+from driftgate.events import DAY_MS, HOUR_MS, AuditEntry, Candidate, Model, Tick
 from driftgate.health import Health
 from driftgate.split import held_out
 from services.trainer.ray_workers import RayWorkers
@@ -173,6 +173,56 @@ def test_feedback_that_is_not_as_declared_is_told_with_the_version(
         entry = harness.read("audit")[-1]
         assert ("feedback is not as declared: kinds" in entry.words) == warns
         assert bool(json.loads(entry.result)["feedback_warnings"]) == warns
+
+
+def warned(harness: Harness, *times: int) -> list[AuditEntry]:
+    """What a trainer tells of feedback after a start and these ticks."""
+    harness.send(*(Tick(world="test", time=time) for time in times))
+    return [one for one in harness.answers().get("audit", ()) if one.decision == "feedback"]
+
+
+def test_feedback_that_is_not_as_declared_is_told_once_without_a_training(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.declare(tmp_path / "thumbs", "feedback: {profile: [thumbs]}\n")
+    assert warned(harness, launch_time()) == [], "nobody has answered yet"
+    harness.live(until=LATER)  # everybody names a label
+    harness.send(replace(routing(champion=2, time=LATER), model=MODEL))
+    (entry,) = warned(harness, LATER, LATER + HOUR_MS)
+    assert entry.version == 2
+    assert "feedback is not as declared: kinds: of" in entry.words
+    assert "add complaints to the profile" in entry.words
+    assert warned(harness, LATER + 2 * HOUR_MS, LATER + DAY_MS, LATER + 2 * DAY_MS) == []
+    harness.declare(tmp_path / "edits", "feedback: {profile: [edits]}\n")
+    (anew,) = warned(harness, LATER + 3 * DAY_MS)
+    assert "kinds" in anew.words, "another declaration is another question"
+    harness.declare(tmp_path / "labels", "feedback: {profile: [labels]}\n")
+    assert warned(harness, LATER + 4 * DAY_MS) == []
+
+
+def test_the_declaration_is_checked_at_the_first_tick_of_a_day(
+    harness: Harness, tmp_path: Path
+) -> None:
+    """Whenever the trainer starts, by what was said up to the midnight before."""
+    harness.declare(tmp_path / "thumbs", "feedback: {profile: [thumbs]}\n")
+    noon = LATER + DAY_MS // 2
+    assert warned(harness, LATER, noon) == []
+    harness.live(until=LATER)
+    assert warned(harness, noon + HOUR_MS) == [], "after a start too"
+    (entry,) = warned(harness, LATER + DAY_MS + HOUR_MS)
+    given = json.loads(entry.inputs)
+    assert given["until"] == LATER + DAY_MS - 72 * HOUR_MS
+    assert given["since"] == given["until"] - 28 * DAY_MS
+
+
+def test_a_model_repo_that_cannot_be_read_keeps_no_other_from_being_checked(
+    harness: Harness, tmp_path: Path
+) -> None:
+    harness.declare(tmp_path / "thumbs", "feedback: {profile: [thumbs]}\n")
+    gone = Model(model="a-gone", repo_hash="", repo_uri="sha256:" + "0" * 64, actor="ana", time=1)
+    harness.send(gone)
+    harness.live(until=LATER)
+    assert [entry.model for entry in warned(harness, LATER)] == [MODEL]
 
 
 def test_the_order_in_which_answers_were_stored_changes_nothing(

@@ -20,6 +20,7 @@ from driftgate.review import drawn, salt
 from driftgate.store import Store, migrate
 from services.console.review_event import Desk, Word, review_of
 from services.console.review_queue import Queue, refuse_without_sample
+from services.console.review_words import numbered
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 OFFSETS = count()
@@ -254,3 +255,12 @@ def test_statistics_of_the_sample(store: Store) -> None:
     assert stats.accuracy[1].labelled == 5
     assert stats.accuracy[1].accuracy == pytest.approx(3 / 5), "the last word counts"
     assert stats.wait_hours == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("labels", "rows"), [(2, 2), (10, 10), (77, 26)])
+def test_any_number_of_labels_fits_a_screen(labels: int, rows: int) -> None:
+    shown = list(numbered([f"label_{n:013d}" for n in range(1, labels + 1)], width=80))
+    assert len(shown) == rows
+    assert max(map(len, shown)) <= 80
+    for number in (1, 2, labels):
+        assert any(f"{number:>3}  label_{number:013d}" in line for line in shown)

@@ -186,6 +186,30 @@ def test_a_rollout_says_who_answers_what_speaks_for_it_and_what_is_missing(world
     assert cells["latency_ms"][-1] == "████████ 614,414 of 1,200"
 
 
+def test_it_can_be_read_on_a_small_terminal(world: World) -> None:
+    world.tries_version_2()
+    known = world.known
+    said = list(lines(known, known.look(), world.now, width=80))
+    assert max(len(line) for line in said if "`driftgate" not in line) <= 80
+    assert "approved: `driftgate approve triage`" in "\n".join(said), "whole, to be copied"
+    at = said.index("  outcomes: heard, 200 known, 4.0 points fewer (4:8)")
+    evidence = " ".join(said[at + 1].split())
+    assert evidence == "harm ░░░░░░░░ 0.127 of 1,200 not worse ████░░░░ 6.79 of 40"
+    wide = list(lines(known, known.look(), world.now))
+    ends = (" ".join(" ".join(each[: each.index("")]).split()) for each in (wide, said))
+    assert len(set(ends)) == 1, "not a word less"
+    assert list(lines(known, known.look(), world.now, width=200)) == wide
+
+
+def test_a_stage_that_nobody_looked_at_yet_says_so(world: World) -> None:
+    world.tries_version_2()
+    said = list(lines(world.known, None, world.now, " --state x"))
+    assert said[-1] == (
+        "  missing       no look yet: promoter looks at each tick, `driftgate status --state x` "
+        "shows it"
+    )
+
+
 def test_programs_get_the_same(world: World) -> None:
     world.tries_version_2()
     known = world.known

@@ -148,8 +148,27 @@ def test_thumbs_of_the_angry_are_found() -> None:
     assert "understated" in finding(["thumbs", "review"], praise, "correctness").means
 
 
+def test_thumbs_that_only_point_down_are_found_without_reviewers_and_confidence() -> None:
+    down = world("corrections", 1, share=0)
+    seen = replace(down, kinds={"rating": down.told}, confirmed=0, by_confidence=())
+    assert warned(["thumbs"], seen) == {"one-sided"}
+    assert finding(["thumbs"], seen, "one-sided").instead.startswith("declare complaints")
+    assert not warned(["thumbs", "complaints"], seen), "which may speak of wrong answers alone"
+
+
 def test_corrections_that_are_complaints_are_found() -> None:
     assert "confirmations" in warned(["corrections"], world("complaints", 1, share=0))
+    mixed = warned(["corrections", "complaints"], world("complaints", 1, share=0))
+    assert not mixed, "who complains may confirm"
+
+
+def test_nobody_is_told_to_declare_what_is_declared() -> None:
+    few = world("labels", 1, people=50, loud=2.0)
+    quiet = replace(world("corrections", 1), reviewed=())
+    for seen, about, users in ((few, "people", "labels"), (quiet, "silence", "corrections")):
+        assert finding([users], seen, about).instead.startswith(("no profile", "add review"))
+        assert "add review" not in finding([users, "review"], seen, about).instead
+        assert "review.share" in finding([users, "review"], seen, about).instead
 
 
 def test_silence_that_is_not_right_is_found() -> None:
@@ -194,6 +213,15 @@ def test_feedback_that_comes_late_is_found() -> None:
     assert "late" in warned(["labels"], replace(seen, late=seen.told // 3))
     assert "late" not in warned(["labels"], replace(seen, late=seen.told // 50))
     assert warned(["labels"], replace(seen, told=0, late=seen.told)) == {"late"}, "all of it"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_users_who_never_say_a_word_are_found(profile: Profile) -> None:
+    """Most often the app sends no feedback; and under corrections all answers would be right."""
+    seen = Seen(answers=5000)
+    assert warned([profile], seen) == {"feedback"}
+    assert "whether the app sends it" in finding([profile], seen, "feedback").instead
+    assert not warned(["review"], seen), "nobody but reviewers is declared"
 
 
 # ---------------------------------------------------------------- right declarations
@@ -250,6 +278,7 @@ def test_too_little_is_not_enough_to_say() -> None:
         return {one.verdict for one in check(["labels", "review"], seen)}
 
     assert verdicts(Seen()) == {"not enough"}
-    assert not warned(["labels"], Seen(answers=5000))
+    assert not warned(["labels"], Seen(answers=900))
+    assert not warned(["labels"], Seen(answers=5000, told=1, kinds={"correction": 1}))
     small = world("complaints", 1, answers=150, share=1.0)
     assert not warned(["labels", "review"], replace(small, by_confidence=()))

@@ -246,6 +246,19 @@ def test_what_is_too_old_is_missed_and_not_open() -> None:
     assert (week.labelled, week.open, week.missed) == (1, 0, 8)
 
 
+def test_what_one_of_two_labelled_is_not_missed_once_it_is_too_old() -> None:
+    """Its label is in the estimates: they lack nothing."""
+    rules = Rules("triage", 1.0, 1.0, 14 * DAY_MS)
+    drawn_ = {WEEK: (Drawn(1, 0), Drawn(1, 0))}, {WEEK: (Drawn(1, 0), Drawn(0, 0))}
+    every = [reviewed("a", review("a"))]
+    (young,) = statistics(drawn_[0], every, rules, TASK, WEEK + 5 * DAY_MS).weeks
+    found = statistics(drawn_[1], every, rules, TASK, WEEK + 30 * DAY_MS)
+    (old,) = found.weeks
+    assert (young.second, young.labelled, young.missed) == (1, 0, 0)
+    assert (old.second, old.labelled, old.missed) == (0, 1, 0)
+    assert found.accuracy[1].labelled == 1
+
+
 def test_a_week_of_which_half_is_too_old() -> None:
     now = WEEK + 17 * DAY_MS  # the first three days
     every = [reviewed("a", review("a")), reviewed("b", review("b"), time=WEEK + 4 * DAY_MS)]

@@ -15,6 +15,7 @@ from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS, HOUR_MS, Feedback
 from driftgate.model_repo import Review
 from driftgate.review import drawn
+from driftgate.review import twice as wants_two
 from services.simulator.demo import EXAMPLE
 from services.simulator.feedback_model import (
     LOUD,
@@ -235,6 +236,8 @@ def test_two_reviewers_look_at_a_share_of_the_sample() -> None:
     twice = [pair for pair in looked if len(pair) == 2]
     assert likely(len(twice), COUNT, 0.1)
     assert all(one.reviewer != other.reviewer for one, other in twice)
+    wanted = {one.request_id for one in RIGHT if wants_two(MODEL, one.request_id, 0.1)}
+    assert {pair[0].request_id for pair in twice} == wanted, "those for whom the queue wants two"
 
 
 # ---------------------------------------------------------------- profiles, mixes, declarations

@@ -127,7 +127,7 @@ def test_what_was_picked_for_its_value_is_learned_from_and_not_tested_on(store: 
 
 
 def test_where_silence_means_right_answers_that_nobody_objected_to_are_rows(store: Store) -> None:
-    accepted, corrected, fresh = asked(0, 10), asked(1, 10), asked(2, 1)
+    accepted, corrected, fresh = asked(0, 10), asked(1, 11), asked(2, 1)
     put(store, accepted, corrected, fresh)
     say(store, (corrected, REFUND))
     assert set(rows(store, "complaints")) == {"r-1"}
@@ -135,6 +135,17 @@ def test_where_silence_means_right_answers_that_nobody_objected_to_are_rows(stor
     assert set(found) == {"r-0", "r-1"}, "who has three days may still object to r-2"
     silent = found["r-0"]
     assert (silent.target, silent.word, silent.heard_right) == ("delivery", "silence", True)
+
+
+def test_silence_means_nothing_before_anybody_ever_spoke(store: Store) -> None:
+    """Most often the app did not send feedback yet."""
+    before, reviewed, first, later = asked(0, 20), asked(1, 20), asked(2, 10), asked(3, 9)
+    put(store, before, reviewed, first, later)
+    drawn = reviewed, {"kind": "review", **REFUND, "propensity": 0.1}
+    say(store, drawn)
+    assert set(rows(store, "corrections, review")) == {"r-1"}
+    say(store, drawn, (first, REFUND))
+    assert set(rows(store, "corrections, review")) == {"r-1", "r-2", "r-3"}
 
 
 def test_who_objects_at_once_is_learned_from_and_not_tested_on(store: Store) -> None:

@@ -16,6 +16,14 @@ from driftgate.tasks import Said, Task
 
 MONDAY_MS = 4 * DAY_MS  # 1970-01-05
 WEEK_MS = 7 * DAY_MS
+MISSED = "missed"
+# What a request is once it is too old to be asked. The label of one reviewer of two counts.
+IN_THE_END = {
+    Progress.OPEN: MISSED,
+    Progress.SECOND: Progress.LABELLED,
+    Progress.LABELLED: Progress.LABELLED,
+    Progress.SKIPPED: Progress.SKIPPED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,8 @@ class Week:
 
     Attributes:
         begins: its Monday, ms.
-        missed: too old to be asked, and not enough was said of them. Estimates lack them.
+        labelled: also those too old to be asked that one of two reviewers labelled.
+        missed: too old to be asked, and nobody labelled them. Estimates lack them.
         wait_hours: median time from the request to the first review; None without one.
     """
 
@@ -133,7 +142,7 @@ def week(
     for one in own:
         far = progress_of(one, rules)
         old = one.time < now - rules.asked_ms
-        counts["missed" if old and far in {Progress.OPEN, Progress.SECOND} else far] += 1
+        counts[IN_THE_END[far] if old else far] += 1
     young_own = sum(one.time >= now - rules.asked_ms for one in own)
     askable, young_askable = askable_of(every), askable_of(young)
     untouched = max(0, young_askable - young_own)
@@ -146,7 +155,7 @@ def week(
         skipped=counts[Progress.SKIPPED],
         second=counts[Progress.SECOND],
         open=counts[Progress.OPEN] + untouched,
-        missed=counts["missed"] + untouched_old,
+        missed=counts[MISSED] + untouched_old,
         wait_hours=wait_hours(own),
     )
 
