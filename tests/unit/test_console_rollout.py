@@ -194,7 +194,7 @@ def test_it_can_be_read_on_a_small_terminal(world: World) -> None:
     assert "approved: `driftgate approve triage`" in "\n".join(said), "whole, to be copied"
     at = said.index("  outcomes: heard, 200 known, 4.0 points fewer (4:8)")
     evidence = " ".join(said[at + 1].split())
-    assert evidence == "harm ░░░░░░░░ 0.127 of 1,200 not worse ████░░░░ 6.79 of 40"
+    assert evidence == "harm ░░░░░░░░ 0.564 of 1,200 not worse ████░░░░ 6.79 of 40"
     wide = list(lines(known, known.look(), world.now))
     ends = (" ".join(" ".join(each[: each.index("")]).split()) for each in (wide, said))
     assert len(set(ends)) == 1, "not a word less"
