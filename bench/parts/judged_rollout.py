@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from bench.parts.feedback_world import DAY, Answers, Bools, Floats, Setting
 from driftgate.model_repo import ModelYaml, Rollout
@@ -309,5 +308,5 @@ def log_stakes(log_factors: Floats) -> Floats:
     """The average of bets after each of their factors, as logarithms."""
     if not len(log_factors):
         return np.array([])
-    total = logsumexp(np.cumsum(log_factors, axis=0), axis=1)
+    total = np.logaddexp.reduce(np.cumsum(log_factors, axis=0), axis=1)  # faster than logsumexp
     return np.asarray(total - math.log(log_factors.shape[1]))
