@@ -157,9 +157,12 @@ class TextGeneration:
 
     @property
     def summary(self) -> str:
+        return f"{self.form} of up to {self.declared.max_new_tokens} tokens"
+
+    @property
+    def form(self) -> str:
         schema = self.declared.json_schema
-        form = f"JSON ({schema.file})" if schema else "JSON" if self.is_json else "texts"
-        return f"{form} of up to {self.declared.max_new_tokens} tokens"
+        return f"JSON by {schema.file}" if schema else "JSON" if self.is_json else "texts"
 
     @property
     def strata(self) -> str:
@@ -197,7 +200,7 @@ class TextGeneration:
         if len(edited) > LONGEST:
             raise BadInput(TOO_LARGE, "edited", edited, f"at most {LONGEST:,} characters")
         if (wrong := self.broken(edited)) is not None:
-            raise BadInput(BAD_FORMAT, "edited", edited, f"{self.summary} ({wrong})")
+            raise BadInput(BAD_FORMAT, "edited", edited, f"{self.form} ({wrong})")
 
     def broken(self, output: str) -> str | None:
         """Why an output has not the declared format, in words; None: it has."""
@@ -246,7 +249,7 @@ class TextGeneration:
             return "answer is empty"
         if len(target) > LONGEST:
             return f"answer is longer than {LONGEST:,} characters"
-        return None if self.broken(target) is None else f"answer is not {self.summary}"
+        return None if self.broken(target) is None else f"answer is not {self.form}"
 
     def stratum(self, example: Example) -> str:
         """What stands in the declared field; else how long the answer is, so that neither short nor
@@ -306,10 +309,13 @@ class TextGeneration:
 
     def case(self, asked: Case, row: Mapping[str, Any], where: str) -> Case:
         """A row may name scorers of its own, which judge it instead of the task's."""
+        if len(asked.text) > LONGEST:
+            length = f"{len(asked.text):,} characters, expected at most {LONGEST:,}"
+            raise BadConfig(f"{where}: `text` has {length}")
         target = text_in(row, self.field, where)
         if (wrong := self.unusable(target)) is not None:
-            why = self.broken(target) or wrong
-            raise BadConfig(f"{where}: `{self.field}` is {shown(target)}: {why}")
+            detail = f" ({self.broken(target)})" if len(target) <= LONGEST else ""
+            raise BadConfig(f"{where}: `{self.field}` is {shown(target)}: {wrong}{detail}")
         own = own_scorers(row["scorers"], where) if "scorers" in row else ()
         return replace(asked, target=target, scorers=with_schema(own, self.declared))
 
