@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from driftgate.classifier.base import BaseRef, tokenizer
+from driftgate.bases import BaseRef
+from driftgate.classifier.base import tokenizer
 from driftgate.errors import BadConfig
 
 EXPECTED = "expected an encoder such as BERT, RoBERTa or DistilBERT"
