@@ -14,7 +14,7 @@ from driftgate.suites import Case, Part, Probe, Text, text_in
 from driftgate.tasks.port import NEUTRAL_RATING, Example, Feedback
 
 if TYPE_CHECKING:
-    from driftgate.classifier.base import BaseRef
+    from driftgate.bases import BaseRef
     from driftgate.classifier.serving import Classifier
 
 
@@ -136,7 +136,7 @@ class TextClassification:
 
     @staticmethod
     def base(name: str, digest: str) -> BaseRef:
-        from driftgate.classifier.base import pinned
+        from driftgate.bases import pinned
 
         return pinned(name, digest)
 

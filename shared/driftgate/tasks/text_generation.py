@@ -365,7 +365,7 @@ class TextGeneration:
 
     @staticmethod
     def adaptable(base: BaseRef) -> None:
-        from driftgate.generator.adaptable import adaptable
+        from driftgate.generator.base import adaptable
 
         adaptable(base)
 
