@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from tiny_llama import tiny_llama
+from typer.testing import CliRunner
 
 from driftgate import model_repo, suites
 from driftgate.artifacts import Artifacts
@@ -16,6 +19,7 @@ from driftgate.model_repo import ModelYaml
 from driftgate.signals import Answer, streams
 from driftgate.tasks import Said, task_of
 from driftgate.tasks.text_generation import Declared, TextGeneration
+from services.console import cli
 
 MODEL_YAML = """\
 model: ticket-extract
@@ -453,3 +457,48 @@ def test_a_bad_probe_is_named(repo: Path, yaml: str, says: str) -> None:
         model_repo.read(repo)
     assert "probes.yaml:1: " in str(caught.value)
     assert says in str(caught.value)
+
+
+# ---------------------------------------------------------------- driftgate check
+
+
+def check(repo: Path) -> Result:
+    return CliRunner().invoke(cli.app, ["check", str(repo)])
+
+
+def launch(repo: Path, *rows: dict[str, Any]) -> None:
+    change(repo / "model.yaml", "gate: {", "data: {min_rows: 1}\ngate: {min_cases: 1, ")
+    lines = (json.dumps({"time": 1, "subject": None, "slices": {}} | row) for row in rows)
+    write(repo / "launch.jsonl", "\n".join(lines))
+
+
+def test_check_takes_a_model_that_writes(repo: Path) -> None:
+    launch(repo, *({"id": f"r-{n}", "text": f"x {n}", "output": RIGHT} for n in range(40)))
+    found = check(repo)
+    said = "ticket-extract: JSON by schema.json of up to 128 tokens, all well\n"
+    assert (found.exit_code, found.stdout) == (0, said), found.output
+
+
+def test_check_refuses_launch_pairs_that_would_teach_nothing(repo: Path) -> None:
+    good = [{"id": f"r-{n}", "text": f"x {n}", "output": RIGHT} for n in range(40)]
+    launch(repo, *good, {"id": "bad-1", "text": "x", "output": "Sure!"})
+    found = check(repo)
+    assert found.exit_code == 1
+    assert "output 'Sure!' (row bad-1): answer is not JSON by schema.json" in found.stderr
+
+
+def test_check_refuses_a_launch_pair_without_output(repo: Path) -> None:
+    launch(repo, {"id": "a", "text": "x", "label": "y"})
+    found = check(repo)
+    assert found.exit_code != 0
+    assert 'launch.jsonl, line 1: expected an object with "text" and "output"' in found.stderr
+
+
+def test_check_refuses_a_base_without_a_chat_template(repo: Path, tmp_path: Path) -> None:
+    base = tiny_llama(tmp_path / "base")
+    change(repo / "model.yaml", "SmolLM2-135M-Instruct", str(base))
+    assert check(repo).exit_code == 0
+    (base / "chat_template.jinja").unlink()
+    found = check(repo)
+    assert found.exit_code == 1
+    assert "has no chat template" in found.stderr
