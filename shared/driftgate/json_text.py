@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 MAX_DEPTH = 50
@@ -19,7 +19,6 @@ EXACT_UP_TO = 2**53
 """Whole numbers up to here are the same as floats."""
 
 Path = tuple[str | int, ...]
-Fields = Mapping[Path, Any]
 
 
 def parsed(text: str) -> Any:

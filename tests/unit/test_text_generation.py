@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from click.testing import Result
@@ -16,6 +17,7 @@ from driftgate import model_repo, suites
 from driftgate.artifacts import Artifacts
 from driftgate.errors import BadConfig, BadInput
 from driftgate.model_repo import ModelYaml
+from driftgate.scorers import Scorer
 from driftgate.signals import Answer, streams
 from driftgate.tasks import Said, task_of
 from driftgate.tasks.text_generation import Declared, TextGeneration
@@ -46,6 +48,7 @@ monitors:
 gate: {min_accuracy: 0.6}
 rollout: {stages: [{name: full, percent: 100}]}
 """
+SCORERS = get_args(get_args(Scorer)[0])
 SCHEMA = {
     "type": "object",
     "required": ["team"],
@@ -114,6 +117,19 @@ def test_prompt_and_schema_are_read_from_the_repo(repo: Path) -> None:
     assert task.summary == "JSON by schema.json of up to 128 tokens"
     assert task.prompt.system == "You read tickets."
     assert task.prompt.user("a {brace}") == "Ticket: a {brace}\nAnswer as {JSON}."
+
+
+def test_what_the_page_shows_is_valid(repo: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "text-generation.md").read_text()
+    task, probes = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    rest = MODEL_YAML[MODEL_YAML.index("base:") :]
+    write(repo / "model.yaml", f"model: ticket-extract\n{task}{rest}")
+    write(repo / "evals" / "probes.yaml", probes)
+    assert task_in(repo).declared.stratum == "team"
+    mentioned = set(re.findall(r"^\| `([\w-]+)`", page, re.MULTILINE))
+    assert mentioned == {get_args(s.model_fields["name"].annotation)[0] for s in SCORERS}
+    watched = set(re.findall(r"^\| (?:output|quality) \| `(\w+)`", page, re.MULTILINE))
+    assert watched == set(task_in(repo).signals)
 
 
 def test_the_files_travel_with_the_repo(repo: Path, tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from driftgate.generator.serving import Generator
 
 LONGEST = 50_000
-"""Characters of an output or an edit, some 12,000 tokens. The time that the distance of two texts
-takes grows with the product of their lengths."""
+"""Characters of an output or an edit, some 12,000 tokens. The distance of two texts takes time by
+the product of their lengths: 0.15 s for two of these that share nothing."""
 
 LENGTHS = (100, 400, 1_600, 6_400)
 """Characters: where the strata of answers end that have no declared field."""
