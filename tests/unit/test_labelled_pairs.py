@@ -40,7 +40,7 @@ def test_both_shapes_are_read(tmp_path: Path) -> None:
     first, second, third, fourth = found.rows
     assert (first.text, first.label, first.subject, first.id) == (*GOOD.values(), "7", "a")
     assert (first.time, first.slices) == (1769850000_000, {"language": "en"})
-    assert (second.label, second.time) == ('{"id":1,"team":"delivery"}', 1769850060_000)
+    assert (second.label, second.time) == ('{"team": "delivery", "id": 1}', 1769850060_000)
     assert (third.text, third.label, third.id, third.time) == (
         "where is it?",
         "delivery",

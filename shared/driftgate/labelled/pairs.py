@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from driftgate.errors import BadConfig, nearest, shown
-from driftgate.json_text import canonical
 from driftgate.labelled import dates
 from driftgate.labelled.findings import Findings, by_size, where
 from driftgate.labelled.rows import MAX_TEXT, Asked, Row
@@ -118,7 +117,9 @@ def of_columns(record: Mapping[str, Any]) -> tuple[Any, Any]:
             hint = nearest(name, list(record)) if record else "it has no keys"
             raise LeftOut(f"it has no {name}: {hint}")
     output = record["output"]
-    return record["input"], canonical(output) if isinstance(output, dict | list) else output
+    if isinstance(output, dict | list):
+        output = json.dumps(output, ensure_ascii=False)
+    return record["input"], output
 
 
 def of_chat(messages: Any) -> tuple[str, str, str]:
