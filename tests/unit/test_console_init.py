@@ -329,6 +329,26 @@ def test_pairs_of_json_become_a_model_repo(tmp_path: Path, monkeypatch: pytest.M
     assert run("check", "m") == (0, "m: JSON by schema.json of up to 256 tokens, all well\n")
 
 
+def test_pairs_may_be_the_seed_of_a_model_that_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs(Path("pairs.jsonl"), 240, ticket)
+    assert run("init", "m", "--task", "generation", "--data", "pairs.jsonl")[0] == 0
+    pairs(Path("more.jsonl"), 300, lambda n: {"team": "ann@example.com", "order": {"number": "?"}})
+    repo = model_repo.read(Path("m"))
+    for path, rows in ((Path("more.jsonl"), 270), (Path("m"), 210)):
+        found = seed.seed_of(path, Asked(), repo, NOW, first=True)
+        stored = [json.loads(line) for line in found.rows.splitlines()]
+        assert len(stored) == rows
+        assert {"id", "text", "output", "time"} <= stored[0].keys()
+    more = seed.seed_of(Path("more.jsonl"), Asked(), repo, NOW, first=True)
+    assert b"[EMAIL]" in more.rows and b"ann@" not in more.rows
+    pairs(Path("broken.jsonl"), 300, lambda n: f"Sure, {n}")
+    with pytest.raises(BadConfig, match=r"answer is not JSON by schema\.json"):
+        seed.seed_of(Path("broken.jsonl"), Asked(), repo, NOW, first=True)
+
+
 def test_chats_bring_their_system_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     chats = (
