@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from bench.parts import decisions, rollbacks
 from bench.parts.trouble import Replica, Trouble
 from deploy.local import stack
 from deploy.local.plan import StackConfig, free_ports
+from driftgate.bases import MINILM, resolve
 from driftgate.bus_kafka import KafkaBus
 from driftgate.bus_tools import events
-from driftgate.classifier.base import EMBEDDED_PACKAGE
 from driftgate.codec import Codec
 from driftgate.config import PREFIX
 from driftgate.events import (
@@ -209,7 +208,7 @@ def with_base(repo: Path, into: Path) -> Path:
 
 def hub(home: Path, changed: float) -> Path:
     """A hub cache that holds the base; its weights are `changed` by so much."""
-    files = Path(str(resources.files(EMBEDDED_PACKAGE))) / "model"
+    files = resolve(MINILM).path
     repo = home / "hub" / f"models--{BASE.replace('/', '--')}"
     snapshot = repo / "snapshots" / REVISION
     shutil.copytree(files, snapshot)

@@ -18,7 +18,7 @@ from bench.figure import Figure
 from bench.parts.bed import infrastructure
 from bench.parts.empty_method import METHOD
 from bench.parts.routers import RouterBed
-from driftgate.classifier.base import EMBEDDED, resolve
+from driftgate.bases import MINILM, resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 
@@ -36,7 +36,7 @@ def run(args: list[str]) -> list[Figure]:
             bed.route(heard=1)
             bed.wait_until_served()
             stub = router_pb2_grpc.RouterStub(channel)
-            engine = Classifier(resolve(EMBEDDED), device="cpu")
+            engine = Classifier(resolve(MINILM), device="cpu")
             engine.load("v", bed.folders[1])
             asked = router_pb2.PredictRequest(model=bed.model, text=TEXT)
             routed = router_pb2.RouteRequest(model=bed.model, subject="c-17")

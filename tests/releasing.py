@@ -249,7 +249,7 @@ def adapter(folder: Path, artifacts: Artifacts, seed: int) -> str:
     import torch
     from safetensors.torch import save_file
 
-    from driftgate.classifier.base import EMBEDDED, resolve
+    from driftgate.bases import MINILM, resolve
     from driftgate.classifier.folder import Head, write_head
 
     draw = torch.Generator().manual_seed(seed)
@@ -262,7 +262,7 @@ def adapter(folder: Path, artifacts: Artifacts, seed: int) -> str:
     save_file(tensors, folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 8}))
     head = Head(("a", "b", "c"), torch.randn(3, 384, generator=draw), 20.0)
-    write_head(folder, head, resolve(EMBEDDED))
+    write_head(folder, head, resolve(MINILM))
     return artifacts.put_folder(folder)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from driftgate.classifier.base import EMBEDDED, resolve
+from driftgate.bases import MINILM, resolve
 
 DIM = 64
 WORDS = 30522
@@ -35,7 +35,7 @@ def tiny(folder: Path, kind: str, **changed: Any) -> Path:
         torch.manual_seed(0)
         AutoModel.from_config(config).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        shutil.copy(resolve(EMBEDDED).path / name, folder)
+        shutil.copy(resolve(MINILM).path / name, folder)
     return folder
 
 

@@ -20,10 +20,10 @@ from safetensors.numpy import save_file
 from deploy.local.plan import StackConfig, free_ports
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
+from driftgate.bases import MINILM, resolve
 from driftgate.bus_confluent import ConfluentSender
 from driftgate.bus_kafka import KafkaBus
 from driftgate.bus_tools import decoded
-from driftgate.classifier.base import EMBEDDED, resolve
 from driftgate.classifier.folder import Head, write_head
 from driftgate.codec import Codec
 from driftgate.config import Settings
@@ -160,5 +160,5 @@ def adapter(folder: Path, seed: int) -> Path:
     save_file(tensors, folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 8}))
     prototypes = torch.from_numpy(draw.standard_normal((len(LABELS), 384), dtype=np.float32))
-    write_head(folder, Head(LABELS, prototypes, 20.0), resolve(EMBEDDED))
+    write_head(folder, Head(LABELS, prototypes, 20.0), resolve(MINILM))
     return folder

@@ -11,7 +11,7 @@ from typing import Literal
 from driftgate.bus import Position
 from driftgate.events import Inference, Outcome
 from driftgate.latest_word import RETRACTION, is_word
-from driftgate.signals import Answer
+from driftgate.signals import LOGPROB, Answer
 
 NEITHER = 0.5
 
@@ -21,7 +21,8 @@ class Word:
     """What was said of an answer, as far as `driftgate.latest_word` looks at it.
 
     rating: 0 says that the answer was wrong, 1 that it was right, whichever way that was said;
-    None in a retraction.
+    None in a retraction. thumb, edit_distance: the rating and the edit by themselves, as far as
+    they were given.
     """
 
     outcome_id: str
@@ -30,6 +31,8 @@ class Word:
     feedback_time: int
     reviewer: str | None = None
     retracts: str | None = None
+    thumb: float | None = None
+    edit_distance: float | None = None
 
     @property
     def label(self) -> None:
@@ -89,10 +92,13 @@ class Observation:
 def of_inference(event: Inference, place: tuple[Position, int]) -> Observation | None:
     """An answer that the app got; None for a shadow's, and for one with a number that is not
     finite, which ingest-logger refuses with a dead letter."""
-    numbers = (event.confidence or 0.0, *event.features.values())
+    features = dict(event.features)
+    if event.logprob is not None:
+        features[LOGPROB] = event.logprob
+    numbers = (event.confidence or 0.0, *features.values())
     if event.role != "live" or not all(map(math.isfinite, numbers)):
         return None
-    answer = Answer(event.output, event.confidence, event.features, event.slices)
+    answer = Answer(event.output, event.confidence, features, event.slices)
     return Observation(
         "answer",
         event.request_id,
@@ -119,7 +125,13 @@ def of_outcome(event: Outcome, place: tuple[Position, int]) -> Observation | Non
         event.request_id,
         event.version,
         event.time,
-        Answer(event.output, slices=event.slices, error=error),
+        Answer(
+            event.output,
+            slices=event.slices,
+            error=error,
+            rating=event.rating,
+            edit_distance=event.edit_distance,
+        ),
         named(place[0]),
         place[1],
         Word(
@@ -129,6 +141,8 @@ def of_outcome(event: Outcome, place: tuple[Position, int]) -> Observation | Non
             event.feedback_time,
             event.reviewer,
             event.retracts,
+            event.rating,
+            event.edit_distance,
         ),
         event.inference_time,
     )

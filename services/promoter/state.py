@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
 from driftgate import events
-from driftgate.classifier.base import EMBEDDED, EMBEDDED_DIGEST
+from driftgate.bases import EMBEDDED
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, Verdict
 from driftgate.model_repo import ModelYaml
@@ -184,7 +184,7 @@ def based(one: OnBase, repo: ModelYaml | BadInput) -> OnBase:
     """A release or verdict on the base that a model repo names; as it is where none can be read."""
     if isinstance(repo, BadInput):
         return one
-    built_in = EMBEDDED_DIGEST if repo.base.name == EMBEDDED else ""
+    built_in = EMBEDDED[repo.base.name].digest if repo.base.name in EMBEDDED else ""
     return replace(one, base=repo.base.name, base_digest=repo.base.sha256 or built_in)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from driftgate.classifier.base import BaseRef
+from driftgate.bases import BaseRef
 from driftgate.classifier.folder import ADAPTER, CONFIG, Head, write_head
 from services.trainer.loop import Run
 

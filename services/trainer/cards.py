@@ -9,25 +9,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from driftgate.classifier.base import EMBEDDED
+from driftgate.bases import EMBEDDED
 from driftgate.events import Candidate
 from driftgate.model_repo import ModelYaml
 from driftgate.tasks import Task
 from services.trainer.dataset import front_matter, stamp
 from services.trainer.worker import Done
 
-HUB_NAMES = {EMBEDDED: f"sentence-transformers/{EMBEDDED}"}
-"""What the built-in bases are called on the hub."""
-
 
 def model_card(candidate: Candidate, config: ModelYaml, task: Task, told: Mapping[str, Any]) -> str:
     """A Hugging Face README: YAML metadata, then words. `told` is the dataset card."""
     learned, tested = (told[side].get(task.strata, {}) for side in ("train", "test"))
-    name = f"{candidate.model}@{candidate.version}"
+    name, base = f"{candidate.model}@{candidate.version}", config.base.name
     meta = {
         "library_name": "peft",
         "pipeline_tag": candidate.task,
-        "base_model": HUB_NAMES.get(config.base.name, config.base.name),
+        "base_model": EMBEDDED[base].hub if base in EMBEDDED else base,
         "base_model_relation": "adapter",
         "datasets": [f"{candidate.model}-{candidate.dataset_id[:12]}"],
         "metrics": ["accuracy"],
@@ -45,7 +42,7 @@ def model_card(candidate: Candidate, config: ModelYaml, task: Task, told: Mappin
         f"## Use\n\n{config.purpose or 'Not stated.'} Owner: {config.owner}.\n\n"
         f"Out of scope: {config.out_of_scope or 'not stated.'}\n\n"
         f"## Parts\n\n"
-        f"- base: {config.base.name}, sha256 `{candidate.base_digest}`, frozen\n"
+        f"- base: {base}, sha256 `{candidate.base_digest}`, frozen\n"
         f"- method: {method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} "
         f"layers, {method.epochs} epochs, learning rate {method.learning_rate:g}, seed "
         f"{method.seed}; recipe {task.recipe}\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from driftgate.classifier.base import BaseRef
+from driftgate.bases import BaseRef
 from driftgate.files import write_atomically
 from services.trainer.loop import Run
 from services.trainer.method import Example, Method

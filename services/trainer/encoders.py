@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from driftgate.bases import BaseRef
 from driftgate.classifier import bert
-from driftgate.classifier.adaptable import linear_maps
-from driftgate.classifier.base import BaseRef, load, tokenizer
+from driftgate.classifier.base import load, tokenizer
 from driftgate.classifier.plain import masked_mean, mean_pooled
 from driftgate.classifier.serving import chunks
+from driftgate.lora_targets import linear_maps
 from services.trainer.merged import merge_products, product_dtype
 from services.trainer.method import Example, Method
 

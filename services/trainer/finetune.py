@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
+from driftgate.bases import BaseRef
 from driftgate.classifier.adaptable import adaptable
-from driftgate.classifier.base import BaseRef
 from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
 from driftgate.errors import BadInput
 from services.trainer.adapter_folder import write_version

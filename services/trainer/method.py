@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from driftgate.classifier.base import Kind
+from driftgate.frozen import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def classifier(job: Job, out: Path, progress: Progress) -> Trained:
             trained on it.
         TrainingFailed: it diverged.
     """
-    from driftgate.classifier.base import pinned
+    from driftgate.bases import pinned
     from services.trainer.finetune import finetune
     from services.trainer.method import Example, Method
 

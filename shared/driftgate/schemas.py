@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,7 +17,7 @@ from fastavro.schema import SchemaParseException
 
 from driftgate.compatibility import incompatibilities, undocumented
 from driftgate.errors import BadConfig
-from driftgate.files import write_atomically
+from driftgate.files import only_writer, write_atomically
 
 MAGIC = b"\x00"
 LOCK = "registry.lock"
@@ -231,14 +228,3 @@ class LockFile:
             if hashlib.sha256(text).hexdigest() != digest:
                 raise BadConfig(f"{path} was changed after it was registered: add a new version")
             yield Found(int(number), subject, int(version), text.decode())
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Waits until nobody else is in such a block on this folder, in this process or another."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(opened)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_bases import as_published, tiny
 
-from driftgate.classifier.base import BaseRef, resolve
+from driftgate.bases import BaseRef, resolve
 from driftgate.classifier.folder import read_head
 from driftgate.classifier.plain import Plain
 from driftgate.classifier.serving import Lean, Network, network

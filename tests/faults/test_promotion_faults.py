@@ -23,8 +23,8 @@ from deploy.local.stack import StackConfig
 from driftgate import model_repo
 from driftgate.artifacts import digest_of
 from driftgate.audit import broken_links
+from driftgate.bases import MINILM
 from driftgate.bus_kafka import KafkaBus
-from driftgate.classifier.base import EMBEDDED
 from driftgate.codec import Codec
 from driftgate.events import DAY_MS, AuditEntry
 
@@ -192,7 +192,7 @@ def candidate(promotion: Promotion, folder: Path) -> dict[str, Any]:
         "parent": None,
         "adapter_uri": uri,
         "adapter_digest": digest_of(uri),
-        "base": EMBEDDED,
+        "base": MINILM,
         "base_digest": "",
         "method": "lora",
         "dataset_id": "",

@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save_file
 from deploy.local import stack as local
 from deploy.local.plan import StackConfig
 from driftgate import bus_kafka
+from driftgate.bases import MINILM, resolve
 from driftgate.bus_confluent import ConfluentSender
 from driftgate.bus_kafka import KafkaBus
-from driftgate.classifier.base import EMBEDDED, resolve
 from driftgate.codec import Codec
 from driftgate.events import Topic
 from driftgate.health import log_for
@@ -271,7 +271,7 @@ def test_a_router_with_a_wrong_base_folder_refuses_by_name_and_the_other_serves(
     served: Served, stack: StackConfig, tmp_path: Path
 ) -> None:
     """Each runs in a folder of its own, where the base that model.yaml names lies."""
-    right, theirs = resolve(EMBEDDED), {"base": "bases/encoder"}
+    right, theirs = resolve(MINILM), {"base": "bases/encoder"}
     with ExitStack() as cleanup:
         other = RouterProcess(stack.environment, tmp_path / "other").start(REPLICA="wrong")
         cleanup.callback(other.kill)

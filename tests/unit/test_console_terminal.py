@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from deploy.local import stack
 from deploy.local.plan import StackConfig
 from driftgate import bus_kafka, store
-from driftgate.classifier.base import EMBEDDED
+from driftgate.bases import MINILM
 from driftgate.config import Settings
 from driftgate.errors import (
     BadConfig,
@@ -322,7 +322,7 @@ def test_a_base_that_adapters_do_not_fit_is_a_no(tmp_path: Path, kind: str, stat
     base = tiny(tmp_path / "base", kind)
     repo = shutil.copytree(EXAMPLE, tmp_path / "repo")
     declared = (repo / "model.yaml").read_text()
-    (repo / "model.yaml").write_text(declared.replace(f"name: {EMBEDDED}", f"name: {base}"))
+    (repo / "model.yaml").write_text(declared.replace(f"name: {MINILM}", f"name: {base}"))
     found = CliRunner().invoke(cli.app, ["check", str(repo)])
     assert found.exit_code == status, found.output
     assert ("hold no torch.nn.Linear" in found.stderr) == bool(status)

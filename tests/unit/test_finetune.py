@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_bases import DIM, tiny
 
-from driftgate.classifier.base import EMBEDDED, BaseRef, resolve
+from driftgate.bases import MINILM, BaseRef, resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.errors import BadConfig, BadInput
 from services.trainer.failures import TrainingFailed
@@ -33,7 +33,7 @@ METHOD = Method(layers=1, epochs=3)
 
 @pytest.fixture(scope="module")
 def base() -> BaseRef:
-    return resolve(EMBEDDED)
+    return resolve(MINILM)
 
 
 def train(base: BaseRef, out: Path, **changed: Any) -> Trained:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from driftgate.classifier.base import BaseRef, same_base
+from driftgate.bases import BaseRef, same_base
 from driftgate.errors import BadConfig, Corrupt
 
 ADAPTER = "adapter_model.safetensors"

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from driftgate.classifier.base import BaseRef, load, tokenizer
+from driftgate.bases import BaseRef
+from driftgate.classifier.base import load, tokenizer
 
 
 class Plain:

@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from driftgate.bases import BaseRef
 from driftgate.classifier import bert
-from driftgate.classifier.base import BaseRef, device_of, tokenizer
+from driftgate.classifier.base import tokenizer
 from driftgate.classifier.folder import Head, read_adapter, read_head
 from driftgate.engines import Prediction
 from driftgate.errors import BadConfig, Corrupt
+from driftgate.frozen import device_of
 
 CHUNK_TOKENS = 512
 """Tokens computed at once: large enough for full speed, small enough to stay in the caches."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from driftgate.classifier.base import EMBEDDED, resolve
+from driftgate.bases import MINILM, resolve
 from driftgate.classifier.serving import Classifier
 from driftgate.labelled.rows import Row
 
@@ -71,7 +71,7 @@ def sample(rows: Sequence[Row], seed: int) -> list[Row]:
 
 def embedded(texts: Sequence[str], progress: Callable[[float], None]) -> np.ndarray:
     """Embeddings [texts, dim] of length 1."""
-    classifier = Classifier(resolve(EMBEDDED))
+    classifier = Classifier(resolve(MINILM))
     parts = []
     for begin in range(0, len(texts), CHUNK):
         parts.append(classifier.embed(texts[begin : begin + CHUNK]))

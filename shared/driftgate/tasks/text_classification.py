@@ -11,14 +11,11 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from driftgate.errors import BadConfig, BadInput, nearest, shown
 from driftgate.signals import Answer, Signal
 from driftgate.suites import Case, Part, Probe, Text, text_in
-from driftgate.tasks.port import Example, Feedback
+from driftgate.tasks.port import NEUTRAL_RATING, Example, Feedback
 
 if TYPE_CHECKING:
-    from driftgate.classifier.base import BaseRef
+    from driftgate.bases import BaseRef
     from driftgate.classifier.serving import Classifier
-
-NEUTRAL_RATING = 0.5
-"""A better rating calls an answer right, a worse one wrong; this one calls it neither."""
 
 
 class Declared(Part):
@@ -101,6 +98,9 @@ class TextClassification:
             return feedback.label
         return output if self.was_correct(output, feedback) else None
 
+    def edit(self, output: str, edited: str) -> None:
+        return None
+
     def right(self, output: str, target: str) -> bool:
         return output == target
 
@@ -136,7 +136,7 @@ class TextClassification:
 
     @staticmethod
     def base(name: str, digest: str) -> BaseRef:
-        from driftgate.classifier.base import pinned
+        from driftgate.bases import pinned
 
         return pinned(name, digest)
 
