@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from driftgate.artifact_cache import remove
 from driftgate.base_files import digest_of, sha256_of
 from driftgate.errors import ArtifactsUnavailable, Corrupt
 from driftgate.files import only_writer
@@ -124,8 +124,7 @@ def _replace(folder: Path, name: str, file: Path, embedded: Embedded) -> None:
             f"reinstall {embedded.package}"
         )
     _tell(f"Converting {name} to safetensors in {folder}: once, some seconds")
-    for leftover in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(leftover)
+    remove(folder.parent.glob(f".{folder.name}.*"))  # what a killed process left
     part = folder.with_name(f".{folder.name}.{uuid4().hex}")
     part.mkdir()
     convert(file, part)
@@ -138,7 +137,7 @@ def _replace(folder: Path, name: str, file: Path, embedded: Embedded) -> None:
     if folder.exists():
         folder.rename(part.with_suffix(".old"))
     part.rename(folder)
-    shutil.rmtree(part.with_suffix(".old"), ignore_errors=True)
+    remove([part.with_suffix(".old")])
     _tell(f"Converted {name}")
 
 

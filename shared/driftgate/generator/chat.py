@@ -60,8 +60,7 @@ class Chat:
             )
         self._special = _written_out(tokenizer)
         self._takes_system = self._keeps_system()
-        self._begun = self._rendered([_said("user", USER)], answering=True)
-        self._begun_ids = self._ids(self._begun)
+        self._begun = self.prompt(None, USER)
         self._ends = self._ends_of(config)
         self._check()
 
@@ -88,13 +87,12 @@ class Chat:
         asked = self._asked(None, USER)
         answer = _said("assistant", self._harmless(text.strip()))
         ids = self._ids(self._rendered([*asked, answer], answering=False))
-        begun = self._begun_ids
-        if ids[: len(begun)] != begun:
+        if ids[: len(self._begun)] != self._begun:
             raise BadConfig(
                 f"base: the chat template of {self._name!r} does not append the answer "
                 f"{shown(text)} to its prompt; {EXPECTED}"
             )
-        return ids[len(begun) :]
+        return ids[len(self._begun) :]
 
     def text(self, ids: Sequence[int]) -> str:
         """The answer that ids spell, up to the first that ends it, without special tokens."""
@@ -111,7 +109,7 @@ class Chat:
         system = self._harmless(system)
         if self._takes_system:
             return [_said("system", system), _said("user", user)]
-        return [_said("user", f"{system}\n\n{user}")]
+        return [_said("user", f"{system}\n\n{user}" if system else user)]
 
     def _rendered(self, messages: list[Message], answering: bool) -> str:
         from jinja2 import TemplateError
