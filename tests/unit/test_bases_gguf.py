@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from errno import ENOSPC
 from importlib.metadata import distribution
 from pathlib import Path
 from threading import Barrier
@@ -113,6 +114,9 @@ def test_a_gguf_file_that_is_not_the_pinned_one_is_refused(world: World) -> None
     world.file.write_bytes(b"others")
     with pytest.raises(Corrupt, match=r"some\.gguf has sha256 .* reinstall some-package"):
         world.converted()
+    world.file.unlink()
+    with pytest.raises(Corrupt, match=r"some\.gguf has sha256 none.* reinstall some-package"):
+        world.converted()
     assert world.conversions == 0
 
 
@@ -131,6 +135,21 @@ def test_a_cache_that_cannot_be_written_may_be_later(world: World, tmp_path: Pat
     (tmp_path / "cache").write_text("no folder")
     with pytest.raises(ArtifactsUnavailable, match="some-base cannot be converted into"):
         world.converted()
+
+
+def test_a_disk_that_is_full_may_have_room_later(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"mod")
+        raise OSError(ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bases_gguf, "convert", full)
+        with pytest.raises(ArtifactsUnavailable, match=r"No space left.* takes 300 MB"):
+            world.converted()
+    assert not list((tmp_path / "cache" / "driftgate" / "bases").iterdir())
+    assert digest_of(world.converted()) == world.embedded.digest
 
 
 @pytest.fixture(scope="module")

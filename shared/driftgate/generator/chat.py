@@ -58,7 +58,7 @@ class Chat:
                 f"base: the tokenizer of {name!r} has {len(tokenizer)} tokens, but its network "
                 f"knows {words}; save the tokenizer that belongs to it"
             )
-        self._special = _written_out(tokenizer)
+        self._forbidden = _not_in_texts(tokenizer)
         self._takes_system = self._keeps_system()
         self._begun = self.prompt(None, USER)
         self._ends = self._ends_of(config)
@@ -130,7 +130,7 @@ class Chat:
         return found
 
     def _harmless(self, text: str) -> str:
-        for token in self._special:
+        for token in self._forbidden:
             if token in text:
                 text = text.replace(token, token[0] + BREAK + token[1:])
         return text
@@ -170,10 +170,11 @@ def _said(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-def _written_out(tokenizer: Any) -> tuple[str, ...]:
-    """The special tokens as texts, the longest first."""
-    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    return tuple(sorted(special, key=len, reverse=True))
+def _not_in_texts(tokenizer: Any) -> tuple[str, ...]:
+    """What no text may spell: special tokens, and those that the template is written with."""
+    added, template = tokenizer.added_tokens_decoder.values(), str(tokenizer.chat_template)
+    found = [str(token) for token in added if token.special or str(token) in template]
+    return tuple(sorted(found, key=len, reverse=True))
 
 
 def _tokenizer(base: BaseRef) -> Any:
