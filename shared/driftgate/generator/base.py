@@ -38,8 +38,8 @@ def adaptable(base: BaseRef) -> None:
     from transformers import AutoModelForCausalLM
 
     _causal(base)
-    Chat.of(base)
     network = outline(base, AutoModelForCausalLM, EXPECTED)
+    Chat.of(base)
     trial = LoraConfig(r=1, target_modules=require_linear_maps(base, network, EXPECTED))
     try:
         inject_adapter_in_model(trial, network, low_cpu_mem_usage=True)

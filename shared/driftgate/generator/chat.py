@@ -58,10 +58,9 @@ class Chat:
                 f"base: the tokenizer of {name!r} has {len(tokenizer)} tokens, but its network "
                 f"knows {words}; save the tokenizer that belongs to it"
             )
-        self._special = _written_out(tokenizer)
+        self._forbidden = _not_in_texts(tokenizer)
         self._takes_system = self._keeps_system()
-        self._begun = self._rendered([_said("user", USER)], answering=True)
-        self._begun_ids = self._ids(self._begun)
+        self._begun = self.prompt(None, USER)
         self._ends = self._ends_of(config)
         self._check()
 
@@ -88,13 +87,12 @@ class Chat:
         asked = self._asked(None, USER)
         answer = _said("assistant", self._harmless(text.strip()))
         ids = self._ids(self._rendered([*asked, answer], answering=False))
-        begun = self._begun_ids
-        if ids[: len(begun)] != begun:
+        if ids[: len(self._begun)] != self._begun:
             raise BadConfig(
                 f"base: the chat template of {self._name!r} does not append the answer "
                 f"{shown(text)} to its prompt; {EXPECTED}"
             )
-        return ids[len(begun) :]
+        return ids[len(self._begun) :]
 
     def text(self, ids: Sequence[int]) -> str:
         """The answer that ids spell, up to the first that ends it, without special tokens."""
@@ -111,7 +109,7 @@ class Chat:
         system = self._harmless(system)
         if self._takes_system:
             return [_said("system", system), _said("user", user)]
-        return [_said("user", f"{system}\n\n{user}")]
+        return [_said("user", f"{system}\n\n{user}" if system else user)]
 
     def _rendered(self, messages: list[Message], answering: bool) -> str:
         from jinja2 import TemplateError
@@ -132,7 +130,7 @@ class Chat:
         return found
 
     def _harmless(self, text: str) -> str:
-        for token in self._special:
+        for token in self._forbidden:
             if token in text:
                 text = text.replace(token, token[0] + BREAK + token[1:])
         return text
@@ -172,10 +170,11 @@ def _said(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-def _written_out(tokenizer: Any) -> tuple[str, ...]:
-    """The special tokens as texts, the longest first."""
-    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    return tuple(sorted(special, key=len, reverse=True))
+def _not_in_texts(tokenizer: Any) -> tuple[str, ...]:
+    """What no text may spell: special tokens, and those that the template is written with."""
+    added, template = tokenizer.added_tokens_decoder.values(), str(tokenizer.chat_template)
+    found = [str(token) for token in added if token.special or str(token) in template]
+    return tuple(sorted(found, key=len, reverse=True))
 
 
 def _tokenizer(base: BaseRef) -> Any:
