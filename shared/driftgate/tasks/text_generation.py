@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from driftgate.generator.serving import Generator
 
 LONGEST = 50_000
-"""Characters of an output or an edit, some 12,000 tokens. The distance of two texts takes time by
+"""Characters of each text of a request, some 12,000 tokens. The distance of two texts takes time by
 the product of their lengths: 0.15 s for two of these that share nothing."""
 
 LENGTHS = (100, 400, 1_600, 6_400)
@@ -143,6 +143,7 @@ class TextGeneration:
     kind: ClassVar[str] = "text-generation"
     field: ClassVar[str] = "output"
     outputs: ClassVar[None] = None
+    longest: ClassVar[int] = LONGEST
     taught: ClassVar[str] = f"coalesce(edited, if(rating > {NEUTRAL_RATING}, output, NULL))"
     recipe: ClassVar[str] = "sft"
     limitations: ClassVar[str] = (
