@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from driftgate.model_repo import Mask
 from driftgate.personal import check_digits, patterns
+from driftgate.personal.json_values import in_values
 from driftgate.personal.patterns import BLOCKS
 from driftgate.personal.placeholders import Placeholders, Standing
 
@@ -68,7 +69,9 @@ class Masker:
     @property
     def possible(self) -> str:
         """RE2 that matches every text that `text` changes, and few others."""
-        return "|".join(dict.fromkeys(search.possible for search in self.searches))
+        searches = [search.possible for search in self.searches]
+        escaped = [r"\\"] if self.placeholders.key is not None else []
+        return "|".join(dict.fromkeys(searches + escaped))
 
     def text(self, value: str) -> str:
         """The text with each finding as [EMAIL], [PHONE], [CARD], [IBAN], [IP], [KEY] or [NAME];
@@ -76,7 +79,17 @@ class Masker:
 
         Takes time in proportion to the length; changes nothing in a text that was masked before.
         """
-        return masked(value, self.searches, self.placeholders)
+        return self._masked(value, self.searches)
+
+    def _masked(self, value: str, searches: Iterable[Search]) -> str:
+        """With the searches that can find anything in it. With a key, JSON stays JSON as far as its
+        values hold what is found."""
+        if self.placeholders.key is not None:
+            all_of_it = partial(masked, searches=self.searches, placeholders=self.placeholders)
+            found = in_values(value, all_of_it)
+            if found != value:
+                value, searches = found, self.searches
+        return masked(value, searches, self.placeholders)
 
     def column(self, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
         """`text` of each of these strings; null stays null."""
@@ -90,7 +103,7 @@ class Masker:
             return values
         hits = [pc.match_substring_regex(rows, s.possible).to_pylist() for s in self.searches]
         texts = [
-            masked(value, compress(self.searches, hit), self.placeholders)
+            self._masked(value, compress(self.searches, hit))
             for value, hit in zip(rows.to_pylist(), zip(*hits, strict=True), strict=True)
         ]
         return pc.replace_with_mask(values, suspect, pa.array(texts, values.type))

@@ -206,9 +206,10 @@ class TextGeneration:
         return broken(output, self.declared.json_schema) if self.is_json else None
 
     def was_correct(self, output: str, feedback: Feedback) -> bool | None:
-        """An edit decides: it tells how much was wrong. Without one, a rating does."""
+        """An edit decides: it tells how much was wrong. Without one, a rating does. An edit that
+        changes nothing had the format when it came, whatever placeholders made of it since."""
         if feedback.edited is not None:
-            return self.tolerable(output, feedback.edited)
+            return feedback.edited == output or self.tolerable(output, feedback.edited)
         if feedback.rating is None or feedback.rating == NEUTRAL_RATING:
             return None
         return feedback.rating > NEUTRAL_RATING
