@@ -106,9 +106,11 @@ def is_visible(values: pa.Array) -> pa.Array:
     return pc.match_substring_regex(values, VISIBLE)
 
 
-def is_short(values: pa.Array, longest: int | None) -> pa.Array:
+def is_short(values: pa.Array, longest: int | None) -> Any:
     """Which texts have no more characters than these; null has."""
-    return within(pc.utf8_length(values), 0, math.inf if longest is None else longest)
+    if longest is None:
+        return np.ones(len(values), bool)
+    return within(pc.utf8_length(values), 0, longest)
 
 
 def within(values: pa.Array, low: float, high: float) -> pa.Array:

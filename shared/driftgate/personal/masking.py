@@ -26,7 +26,7 @@ from driftgate.model_repo import Mask
 from driftgate.personal import check_digits, patterns
 from driftgate.personal.json_values import in_values
 from driftgate.personal.patterns import BLOCKS
-from driftgate.personal.placeholders import Placeholders, Standing
+from driftgate.personal.placeholders import Placeholders, standing
 
 # The character that stands for a value that was found.
 Put = Callable[[str], str]
@@ -110,11 +110,11 @@ class Masker:
 
 
 def masked(text: str, searches: Iterable[Search], placeholders: Placeholders) -> str:
-    standing = Standing(placeholders)
-    text = standing.hide(text)
+    at_work = standing(placeholders)
+    text = at_work.hide(text)
     for search in searches:
-        text = search.mark(text, partial(standing.put, search.kind))
-    return standing.show(text)
+        text = search.mark(text, partial(at_work.put, search.kind))
+    return at_work.show(text)
 
 
 def each(

@@ -18,6 +18,7 @@ KINDS = "|".join(kind.upper() for kind in BLOCKS)
 PLAIN = re.compile(rf"\[({KINDS})\]")
 KEYED = re.compile(rf"\[({KINDS})(?:-[0-9a-f]{{4}})?\]")
 STANDING = re.compile(f"[{M}]")
+UNKEYED = {kind: f"[{kind.upper()}]" for kind in BLOCKS}
 SEPARATORS = re.compile(GAP)
 NUMBERS = frozenset({"iban", "card", "phone"})
 
@@ -40,12 +41,8 @@ class Placeholders:
 
     def of(self, kind: str, value: str) -> str:
         if self.key is None:
-            return plain(kind)
+            return UNKEYED[kind]
         return f"[{kind.upper()}-{short_hash(self.key, f'{kind}:{as_one(kind, value)}')}]"
-
-
-def plain(kind: str) -> str:
-    return f"[{kind.upper()}]"
 
 
 def as_one(kind: str, value: str) -> str:
@@ -58,12 +55,14 @@ def as_one(kind: str, value: str) -> str:
 
 
 class Standing:
-    """The characters that stand for placeholders while one text is worked on, one each. Of a kind
-    they are as many as its block has; what is found beyond that gets the plain placeholder."""
+    """The characters that stand for placeholders while a text is worked on, one each. Of a kind
+    they are as many as its block has; what is found beyond that gets the placeholder without a key.
+    """
 
     def __init__(self, placeholders: Placeholders) -> None:
         self._placeholders = placeholders
-        self._by_placeholder = {plain(kind): chr(block.start) for kind, block in BLOCKS.items()}
+        self._characters = {UNKEYED[kind]: chr(block.start) for kind, block in BLOCKS.items()}
+        self._written = {found: name for name, found in self._characters.items()}
         self._free = {kind: iter(block[1:]) for kind, block in BLOCKS.items()}
 
     def hide(self, text: str) -> str:
@@ -78,14 +77,23 @@ class Standing:
 
     def show(self, text: str) -> str:
         """A text with placeholders for their characters."""
-        written = {standing: name for name, standing in self._by_placeholder.items()}
-        return STANDING.sub(lambda at: written.get(at[0], at[0]), text)
+        return STANDING.sub(lambda at: self._written.get(at[0], at[0]), text)
 
     def _for(self, kind: str, placeholder: str) -> str:
-        found = self._by_placeholder.get(placeholder)
+        found = self._characters.get(placeholder)
         if found is None:
             free = next(self._free[kind], None)
-            found = self._by_placeholder[plain(kind)] if free is None else chr(free)
-            if free is not None:
-                self._by_placeholder[placeholder] = found
+            if free is None:
+                return self._characters[UNKEYED[kind]]
+            found = self._characters[placeholder] = chr(free)
+            self._written[found] = placeholder
         return found
+
+
+WITHOUT_KEY = Standing(Placeholders())
+"""Serves all texts: no placeholder comes to those it knows."""
+
+
+def standing(placeholders: Placeholders) -> Standing:
+    """For one text."""
+    return WITHOUT_KEY if placeholders.key is None else Standing(placeholders)
