@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from driftgate.events import DAY_MS, Tick
 from driftgate.health import Health
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
+from driftgate.tasks import text_generation
 from driftgate.tasks.text_classification import TextClassification
 from services.ingest_logger import join, queries
 from services.ingest_logger.ingest import Ingest
@@ -42,8 +44,31 @@ rollout: {{stages: [{{name: full, percent: 100}}]}}
 """
 
 
+# A model that writes: texts, or JSON by the schema beside it.
+TEXTS = {"kind": "text-generation", "output": "text"}
+JSON = {"kind": "text-generation", "output": "json", "schema": "ticket.json"}
+TICKET_SCHEMA = """
+{"type": "object", "required": ["team"], "properties": {"team": {"type": "string"}}}
+"""
+
+
 def model_yaml(model: str = "triage", labels: list[str] = LABELS, keep_text: bool = True) -> str:
     return MODEL_YAML.format(model=model, labels=labels, keep_text=str(keep_text).lower())
+
+
+def writing_yaml(model: str, task: Mapping[str, Any]) -> str:
+    """The same of a model that writes, with its task beside the schema that it may name."""
+    return "\n".join(
+        f"task: {json.dumps(task)}" if line.startswith("task:") else line
+        for line in model_yaml(model).splitlines()
+    )
+
+
+def writing(model: str, task: Mapping[str, Any]) -> ModelYaml:
+    """A model that writes, declared without a folder."""
+    named = {"schema": {"file": "ticket.json", "text": TICKET_SCHEMA}} if "schema" in task else {}
+    task = text_generation.Declared.model_validate({**task, **named})
+    return model_repo.parse(model_yaml(model)).model_copy(update={"task": task})
 
 
 def declaration(folder: Path, artifacts: Artifacts, text: str) -> dict[str, Any]:
@@ -52,6 +77,7 @@ def declaration(folder: Path, artifacts: Artifacts, text: str) -> dict[str, Any]
     (folder / "model.yaml").write_text(text)
     (folder / "evals" / "regression.jsonl").write_text("")
     (folder / "evals" / "probes.yaml").write_text("")
+    (folder / "ticket.json").write_text(TICKET_SCHEMA)
     repo, uri = model_repo.publish(folder, artifacts)
     return {
         "model": repo.config.model,
@@ -112,7 +138,7 @@ def whole(codec: Codec, topic: str, event: Mapping[str, Any]) -> dict[str, Any]:
 
 def context(models: Mapping[str, ModelYaml], refused: Mapping[str, str] | None = None) -> Context:
     """What validation knows at `NOON`."""
-    return Context(models, maskers_of(models), KEY.encode(), NOON, refused or {})
+    return Context(models, maskers_of(models, KEY.encode()), KEY.encode(), NOON, refused or {})
 
 
 def tick(time: int, pace: float = 0.0) -> dict[str, Any]:

@@ -23,19 +23,25 @@ from driftgate.bus import Position, Record
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.events import Feedback, Inference, Model, Outcome
-from driftgate.limits import SAYS, Chance, Finite, FiniteValues, NotBlank, Within
+from driftgate.limits import (
+    SAYS,
+    Chance,
+    Finite,
+    FiniteValues,
+    NotBlank,
+    OneOf,
+    Within,
+)
 from driftgate.schemas import Version
 from services.ingest_logger import rules
 from services.ingest_logger.decoding import Indices, chosen, decoded
 from services.ingest_logger.rows import TIME, Row, Table, as_arrow
-from services.ingest_logger.rules import Columns, Context, Mask, as_mask, within
+from services.ingest_logger.rules import Columns, Context, Mask, as_mask, is_visible, within
 from services.ingest_logger.validate import Dead, Stored, validate_record
 
 # What apps write, and what follows from it. Records of other topics are validated one by one.
 BY_COLUMN = frozenset({Inference.TOPIC, Feedback.TOPIC, Outcome.TOPIC, Model.TOPIC})
-# Sure to be more than blanks: neither a control character nor a space (of Unicode 15).
-VISIBLE = r"[^\x00-\x20\x7f-\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
-# Compared with lists of names that hold no blank one (`rules`), which is as good as a look at each.
+# Held by `rules` against what holds no blank one, which is as good as a look at each.
 NAMES = frozenset({"model", "output"})
 
 
@@ -174,18 +180,26 @@ def passes(rule: limits.Rule, values: pa.Array) -> Any:
     """A rule of the limits; a null passes."""
     match rule:
         case NotBlank():
-            visible = pc.match_substring_regex(values, VISIBLE)
+            visible = is_visible(values)
             return pc.fill_null(visible, True) if values.null_count else visible
-        case Within(low, math.inf):
-            return pc.and_(within(values, low, math.inf), pc.is_finite(values))
         case Within(low, high):
-            return within(values, low, high)
+            inside = within(values, low, high)
+            has_end = math.isfinite(low) and math.isfinite(high)
+            return inside if has_end else pc.and_(inside, is_finite(values))
         case Chance():
             return pc.fill_null(pc.and_(pc.greater(values, 0.0), pc.less_equal(values, 1.0)), True)
         case Finite():
-            return pc.fill_null(pc.is_finite(values), True)
+            return is_finite(values)
+        case OneOf(words):
+            return pc.is_in(values, value_set=pa.array(words, pa.string()))
         case FiniteValues():
             return has_finite_values(values)
+
+
+def is_finite(values: pa.Array) -> pa.Array:
+    """Null is."""
+    finite = pc.is_finite(values)
+    return pc.fill_null(finite, True) if values.null_count else finite
 
 
 def has_what_its_kind_is_about(feedback: Columns) -> Iterator[Any]:

@@ -24,6 +24,7 @@ class Declared:
 
     Attributes:
         cache: folder of model repos that were fetched.
+        key: what persons and their data are hashed with.
         refused: by artifact URI, why a model repo cannot be used.
     """
 
@@ -31,6 +32,7 @@ class Declared:
     codec: Codec
     artifacts: Artifacts
     cache: Path
+    key: bytes
     models: dict[str, ModelYaml] = field(default_factory=dict)
     maskers: dict[str, Masker] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -55,7 +57,7 @@ class Declared:
                 continue
             if (found := self.read(declaration.repo_uri)) is not None:
                 models[declaration.model] = found
-        self.models, self.maskers, self._ends = models, maskers_of(models), ends
+        self.models, self.maskers, self._ends = models, maskers_of(models, self.key), ends
         return True
 
     def read(self, uri: str) -> ModelYaml | None:

@@ -64,10 +64,10 @@ class Ingest:
         self.partitions = Partitions(store, bus, topics, log)
         self.blocked = BlockedPartitions(DeadLetterLimit(settings.dead_letter_limit), log)
         self.ticks = Ticks(codec, store, self.partitions)
-        declared = Declared(bus, codec, artifacts, settings.state_dir / "model-repos")
+        key = settings.subject_key.get_secret_value().encode()
+        declared = Declared(bus, codec, artifacts, settings.state_dir / "model-repos", key)
         catalog = Catalog(codec, store, declared, retry)
         catalog.learn_schemas()
-        key = settings.subject_key.get_secret_value().encode()
         validate = Validator(codec, catalog, self.ticks, self.partitions, self.blocked, key, retry)
         self._producer = retry(bus.producer)
 

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.errors import BadInput, nearest
 from driftgate.events import Feedback, Inference, Model
-from driftgate.limits import check_time, time_range
+from driftgate.limits import check_length, check_time, time_range
 from driftgate.model_repo import ModelYaml
 from driftgate.personal.masking import Masker
 from driftgate.subjects import subject_hash, subject_hashes
@@ -30,6 +30,8 @@ from driftgate.tasks import Said, task_of
 from services.ingest_logger.rows import Fields
 
 Mask = npt.NDArray[np.bool_]
+# Sure to be more than blanks: neither a control character nor a space (of Unicode 15).
+VISIBLE = r"[^\x00-\x20\x7f-\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,18 @@ class Context:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-def maskers_of(models: Mapping[str, ModelYaml]) -> dict[str, Masker]:
-    """What masks the texts of each model."""
-    return {name: Masker.of(config.data.mask) for name, config in models.items()}
+def maskers_of(models: Mapping[str, ModelYaml], key: bytes) -> dict[str, Masker]:
+    """What masks the texts of each model. Where it writes, placeholders tell values apart: an edit
+    may do no more than put one for another."""
+    return {
+        name: Masker.of(config.data.mask, key if writes(config) else None)
+        for name, config in models.items()
+    }
+
+
+def writes(declared: ModelYaml) -> bool:
+    """Whether a model answers texts, not words of a closed set."""
+    return task_of(declared.task).outputs is None
 
 
 class Columns:
@@ -90,6 +101,18 @@ def as_mask(condition: Any) -> Mask:
     return mask
 
 
+def is_visible(values: pa.Array) -> pa.Array:
+    """Which texts are surely more than blanks; null stays null."""
+    return pc.match_substring_regex(values, VISIBLE)
+
+
+def is_short(values: pa.Array, longest: int | None) -> Any:
+    """Which texts have no more characters than these; null has."""
+    if longest is None:
+        return np.ones(len(values), bool)
+    return within(pc.utf8_length(values), 0, longest)
+
+
 def within(values: pa.Array, low: float, high: float) -> pa.Array:
     """Null or in the closed range; NaN is in none."""
     inside = pc.greater_equal(values, low)
@@ -125,6 +148,21 @@ class DeclaredModel:
         return columns.where_declared(lambda _: np.ones(len(columns["model"]), bool))
 
 
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A text is no longer than the model's task takes."""
+
+    field: str
+
+    def check(self, event: Fields, context: Context) -> None:
+        longest = task_of(context.models[event["model"]].task).longest
+        check_length(self.field, event[self.field], longest)
+
+    def sure(self, columns: Columns) -> Mask:
+        values = columns[self.field]
+        return columns.where_declared(lambda model: is_short(values, task_of(model.task).longest))
+
+
 class PossibleOutput:
     """The answer is one that the model's task allows."""
 
@@ -143,22 +181,25 @@ class PossibleCorrection:
         task_of(context.models[event["model"]].task).check_feedback(said)
 
     def sure(self, columns: Columns) -> Mask:
-        labels = columns["label"]
-        return columns.where_declared(lambda model: surely_corrected(labels, model))
+        labels, edits = columns["label"], columns["edited"]
+        return columns.where_declared(lambda model: surely_corrected(labels, edits, model))
 
 
-def surely_corrected(labels: pa.Array, declared: ModelYaml) -> Any:
-    """Which labels surely pass as corrections. Where any text may be answered, the task may look at
-    other fields too: all rows stay open."""
-    if task_of(declared.task).outputs is None:
-        return np.zeros(len(labels), bool)
+def surely_corrected(labels: pa.Array, edits: pa.Array, declared: ModelYaml) -> Any:
+    """Which labels and edits surely pass as corrections. Where any text may be answered, the task
+    alone knows which edits it takes."""
+    if writes(declared):
+        return pc.and_(pc.is_null(labels), pc.is_null(edits))
     return pc.or_(pc.is_null(labels), possible(labels, declared))
 
 
 def possible(values: pa.Array, declared: ModelYaml) -> pa.Array:
-    """Which values are among those that a task may answer; blank ones are refused by the limits of
-    some fields. What is open is known by the task alone."""
-    outputs = [value for value in task_of(declared.task).outputs or () if value.strip()]
+    """Which values a task surely may answer. None is blank: the limits of some fields refuse those,
+    and leave it to this to tell."""
+    task = task_of(declared.task)
+    if task.outputs is None:
+        return pc.and_(is_visible(values), is_short(values, task.longest))
+    outputs = [value for value in task.outputs if value.strip()]
     return pc.is_in(values, value_set=pa.array(outputs, pa.string()))
 
 
@@ -189,8 +230,8 @@ class ReadableRepo:
 
 # By topic, in the order in which they are checked: what follows a declared model may ask for it.
 RULES: Mapping[str, tuple[Rule, ...]] = {
-    Inference.TOPIC: (DeclaredModel(), PossibleOutput(), Timely()),
-    Feedback.TOPIC: (DeclaredModel(), PossibleCorrection(), Timely()),
+    Inference.TOPIC: (DeclaredModel(), Short("input"), PossibleOutput(), Timely()),
+    Feedback.TOPIC: (DeclaredModel(), PossibleCorrection(), Short("reason"), Timely()),
     Model.TOPIC: (ReadableRepo(),),
 }
 
@@ -210,20 +251,24 @@ class Masked:
 
     Attributes:
         may_be_kept: whether the model lets it be stored at all; null takes its place where not.
+        is_text: whether it is one; the word of a closed set stays as it is.
     """
 
     field: str
     may_be_kept: Callable[[ModelYaml], bool] = lambda _: True
+    is_text: Callable[[ModelYaml], bool] = lambda _: True
 
     def one(self, event: Fields, context: Context) -> Any:
-        text, model = event[self.field], event["model"]
-        if text is None or not self.may_be_kept(context.models[model]):
+        text, declared = event[self.field], context.models[event["model"]]
+        if text is None or not self.may_be_kept(declared):
             return None
-        return context.maskers[model].text(text)
+        return context.maskers[declared.model].text(text) if self.is_text(declared) else text
 
     def all(self, columns: Columns) -> pa.Array:
         values = columns[self.field]
         for declared, own in columns.by_model:
+            if not self.is_text(declared):
+                continue
             if self.may_be_kept(declared):
                 masker = columns.context.maskers[declared.model]
                 found = masker.column(values.filter(pa.array(own)))
@@ -250,7 +295,8 @@ class Hashed:
 # By topic, then by field.
 CHANGES: Mapping[str, Mapping[str, Change]] = {
     Inference.TOPIC: {
-        "input": Masked("input", lambda model: model.data.keep_text),
+        "input": Masked("input", may_be_kept=lambda model: model.data.keep_text),
+        "output": Masked("output", is_text=writes),
         "subject": Hashed("subject"),
     },
     Feedback.TOPIC: {"edited": Masked("edited"), "reason": Masked("reason")},

@@ -9,7 +9,13 @@ from functools import partial
 from driftgate.batches import Batch
 from driftgate.bus import Position
 from driftgate.codec import Codec
-from driftgate.dead_letters import BAD_TIME, UNKNOWN_LABEL, UNKNOWN_MODEL, UNKNOWN_SCHEMA
+from driftgate.dead_letters import (
+    BAD_FORMAT,
+    BAD_TIME,
+    UNKNOWN_LABEL,
+    UNKNOWN_MODEL,
+    UNKNOWN_SCHEMA,
+)
 from driftgate.errors import BadInput
 from driftgate.events import HOUR_MS, Model
 from driftgate.schemas import Schemas
@@ -26,7 +32,7 @@ from services.ingest_logger.schema_evolution import add_columns
 from services.ingest_logger.ticks import Ticks
 
 # What is unknown for one of these reasons may have become known a moment ago.
-MAY_BE_NEW = frozenset({UNKNOWN_MODEL, UNKNOWN_LABEL, UNKNOWN_SCHEMA})
+MAY_BE_NEW = frozenset({UNKNOWN_MODEL, UNKNOWN_LABEL, UNKNOWN_SCHEMA, BAD_FORMAT})
 
 
 class Catalog:

@@ -108,7 +108,9 @@ class Client:
             time: when the request was made, ms since 1970; now, as the system's clock tells it,
                 when left out.
             more: further fields of subject `inference`; `input=None` sends the text's hash alone.
-                For the version that `route` names, `report` knows them.
+                Of a written answer `tokens_in`, `tokens_out`, `finish_reason` (stop, length or
+                cancelled), `first_token_ms`, `logprob` (mean of its tokens) and `prompt`. For the
+                version that `route` names, `report` knows digest, base and task.
 
         Raises:
             BadInput: a field cannot be used; names it, its value and what was expected.
@@ -204,6 +206,8 @@ class Client:
         same id twice is the same feedback.
 
         Args:
+            edited: what was used instead of the answer. One that equals the answer says that it
+                was right.
             kind: rating, edit, correction (a label by a user) or review (one by a reviewer);
                 follows from the others when left out.
             time: when the feedback was given, ms since 1970; now, as the system's clock tells it,
@@ -211,13 +215,16 @@ class Client:
             more: further fields of subject `feedback`.
 
         Raises:
-            BadInput: a field cannot be used, or none or several of label, rating and edited are
-                given.
+            BadInput: a field cannot be used, none or several of label, rating and edited are given,
+                or the edit is blank.
         """
         given = {"label": label, "rating": rating, "edited": edited}
         told = [name for name, value in given.items() if value is not None]
         if len(told) != 1:
             raise BadInput(EMPTY, "feedback", told, "one of label, rating and edited")
+        if edited is not None:
+            limits.check_text("edited", edited)
+            limits.NotBlank().check("edited", edited)
         label_kind = "review" if reviewer else "correction"
         kinds = {"label": label_kind, "rating": "rating", "edited": "edit"}
         said = {"kind": kinds[told[0]] if kind is None else kind, "reason": reason, **given}

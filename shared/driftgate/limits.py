@@ -16,7 +16,7 @@ from fastavro.validation import ValidationError, validate
 
 from driftgate.dead_letters import BAD_NUMBER, BAD_TIME, EMPTY, MALFORMED, TOO_LARGE
 from driftgate.errors import BadInput, nearest, shown
-from driftgate.events import DAY_MS, HOUR_MS, Feedback, Inference
+from driftgate.events import DAY_MS, HOUR_MS, Feedback, Inference, Outcome
 from driftgate.model_repo import Data
 from driftgate.schemas import Version
 
@@ -44,11 +44,16 @@ class Within:
     high: float = math.inf
 
     def check(self, field: str, value: float) -> None:
-        if not self.low <= value <= self.high or value == math.inf:
-            wanted = f"a finite number of at least {self.low}"
-            if self.high < math.inf:
-                wanted = f"a number from {self.low} to {self.high}"
-            raise BadInput(BAD_NUMBER, field, value, wanted)
+        if not (self.low <= value <= self.high and math.isfinite(value)):
+            raise BadInput(BAD_NUMBER, field, value, self.wanted)
+
+    @property
+    def wanted(self) -> str:
+        if self.high == math.inf:
+            return f"a finite number of at least {self.low}"
+        if self.low == -math.inf:
+            return f"a finite number of at most {self.high}"
+        return f"a number from {self.low} to {self.high}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,18 @@ class Finite:
 
 
 @dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of these words."""
+
+    words: tuple[str, ...]
+
+    def check(self, field: str, value: str) -> None:
+        if value not in self.words:
+            wanted = f"one of {', '.join(map(repr, self.words))}"
+            raise BadInput(MALFORMED, field, value, wanted)
+
+
+@dataclass(frozen=True, slots=True)
 class FiniteValues:
     """A map to finite numbers."""
 
@@ -78,7 +95,10 @@ class FiniteValues:
             Finite().check(f"{field}.{name}", number)
 
 
-Rule = NotBlank | Within | Chance | Finite | FiniteValues
+Rule = NotBlank | Within | Chance | Finite | OneOf | FiniteValues
+
+# Why a written answer ended; empty where nothing is written.
+FINISHED = ("", "stop", "length", "cancelled")
 
 # By topic, then by field. A null passes.
 RULES: Mapping[str, Mapping[str, Rule]] = {
@@ -93,6 +113,11 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "latency_ms": Within(0),
         "cost": Within(0),
         "tokens": Within(0),
+        "tokens_in": Within(0),
+        "tokens_out": Within(0),
+        "finish_reason": OneOf(FINISHED),
+        "first_token_ms": Within(0),
+        "logprob": Within(-math.inf, 0),
         "epoch": Within(0),
         "version": Within(1),
         "features": FiniteValues(),
@@ -106,6 +131,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "metric": NotBlank(),
         "value": Finite(),
     },
+    Outcome.TOPIC: {"edit_distance": Within(0, 1)},
 }
 
 # By kind of feedback, what it says: all fields of one of these sets. A retraction says enough by
@@ -120,8 +146,8 @@ SAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 
 
 def check(topic: str, event: Mapping[str, Any]) -> None:
-    """Holds an event of `inferences` or `feedback`, of the right types, to its rules. A field that
-    has a default may be left out.
+    """Holds an event of the right types to the rules of its topic, one of `RULES`. A field that has
+    a default may be left out.
 
     Raises:
         BadInput: names the field, its value and what was expected.
@@ -145,6 +171,15 @@ def check_kind(feedback: Mapping[str, Any]) -> None:
     if all(missing):
         wanted = ", or ".join(" and ".join(way) for way in ways)
         raise BadInput(EMPTY, missing[0][0], None, f"{wanted}, since kind is {feedback['kind']}")
+
+
+def check_length(field: str, text: str | None, longest: int | None) -> None:
+    """
+    Raises:
+        BadInput: a text has more characters than its task takes.
+    """
+    if text is not None and longest is not None and len(text) > longest:
+        raise BadInput(TOO_LARGE, field, text, f"at most {longest:,} characters")
 
 
 def check_size(key: bytes | None, value: bytes | None) -> None:

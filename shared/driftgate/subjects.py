@@ -10,14 +10,25 @@ from functools import lru_cache
 import pyarrow as pa
 
 HEX_DIGITS = 32
+SHORT = 4
 
 
 @lru_cache(maxsize=100_000)
 def subject_hash(key: bytes, subject: str) -> str:
     """32 hex digits: the first half of HMAC-SHA256 (RFC 2104) of the id under the key."""
+    return hmac_of(key, subject)[:HEX_DIGITS]
+
+
+def short_hash(key: bytes, value: str) -> str:
+    """4 hex digits of the same, of any value: they tell it from another one in the same text, and
+    too many values share them to tell whose it is."""
+    return hmac_of(key, value)[:SHORT]
+
+
+def hmac_of(key: bytes, value: str) -> str:
     hashed = keyed(key).copy()
-    hashed.update(subject.encode())
-    return hashed.hexdigest()[:HEX_DIGITS]
+    hashed.update(value.encode())
+    return hashed.hexdigest()
 
 
 @lru_cache(maxsize=8)

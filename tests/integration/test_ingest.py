@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from ingesting import (
+    JSON,
     Harness,
     declaration,
     feedback,
@@ -18,8 +21,10 @@ from ingesting import (
     set_clock,
     start_here,
     whole,
+    writing_yaml,
 )
 
+from driftgate import edits
 from driftgate.artifacts import Artifacts
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
@@ -154,3 +159,36 @@ def test_feedback_meets_its_answer_over_kafka(world: Harness, model: str) -> Non
         model=model,
     )
     assert known == {"answers": 60, "known": 40}
+
+
+def test_a_phone_number_has_one_placeholder_in_input_answer_edit_and_outcome(
+    world: Harness, model: str, tmp_path: Path
+) -> None:
+    """The edit replaces one of two numbers, so it counts as one."""
+    writer = f"{model}-writes"
+    repo = declaration(tmp_path / "writer", world.artifacts, writing_yaml(writer, JSON))
+    world.send("models", repo)
+    asked = "I am at +49 30 1234567, not at 030/7654321."
+    said = {"team": "delivery", "phone": "030 7654321", "note": "late:\n+49-30-1234567"}
+    right = said | {"phone": "+49 30 1234567"}
+    base = {"model": writer, "time": NOW}
+    world.send(
+        "inferences",
+        inference(f"{model}-w", **base, input=asked, output=json.dumps(said), logprob=-0.25),
+    )
+    edit = {"kind": "edit", "label": None, "edited": json.dumps(right), "reason": "+49 301234567"}
+    world.send("feedback", feedback(f"{model}-w", **base, **edit))
+    world.settle()
+    (row,) = world.rows("inferences", where=f"model = '{writer}'")
+    (told,) = world.rows("feedback", where=f"model = '{writer}'")
+    (found,) = world.rows("outcomes", where=f"model = '{writer}'")
+    placeholder = told["reason"]
+    assert re.fullmatch(r"\[PHONE-[0-9a-f]{4}\]", placeholder)
+    answer, edited = json.loads(row["output"]), json.loads(told["edited"])
+    assert row["input"] == f"I am at {placeholder}, not at {answer['phone']}."
+    assert answer["note"] == edited["note"] == f"late:\n{placeholder}"
+    assert answer["phone"] != edited["phone"] == placeholder
+    assert (row["logprob"], row["tokens_out"]) == (-0.25, 0)
+    assert (found["output"], found["edited"]) == (row["output"], told["edited"])
+    assert (found["was_correct"], found["changed"]) == (False, {"phone": "changed"})
+    assert found["edit_distance"] == edits.of_json(row["output"], told["edited"]).distance > 0

@@ -75,6 +75,17 @@ def test_further_fields_of_the_subject_are_sent(bus: MemoryBus, client: Client) 
     assert len(answer["input_hash"]) == 64
 
 
+def test_a_written_answer_and_its_edit_arrive_as_events(bus: MemoryBus, client: Client) -> None:
+    told = {"tokens_in": 31, "tokens_out": 12, "finish_reason": "stop", "first_token_ms": 41.5}
+    told |= {"logprob": -0.25, "prompt": "ab" * 32, "task": "text-generation"}
+    request = client.inference("m", 3, "Late again!", "Sorry for that.", **told)
+    client.feedback("m", request, edited="We are sorry for that.")
+    (answer,) = sent(bus, "inferences")
+    (said,) = sent(bus, "feedback")
+    assert {name: answer[name] for name in told} == told
+    assert (said["kind"], said["edited"]) == ("edit", "We are sorry for that.")
+
+
 def test_the_same_feedback_sent_again_keeps_its_id(bus: MemoryBus, client: Client) -> None:
     assert client.feedback("m", "r", rating=1, feedback_id="f") == "f"
     assert client.feedback("m", "r", rating=1, feedback_id="f") == "f"
@@ -119,6 +130,12 @@ def test_a_metric_that_ingestion_would_refuse_is_refused_at_the_call(
         ({"features": {"words": float("-inf")}}, ["features.words", "-inf", "finite"]),
         ({"propensity": 2.0}, ["propensity", "2.0"]),
         ({"tokens": -1}, ["tokens", "-1"]),
+        ({"tokens_in": -1}, ["tokens_in", "-1", "at least 0"]),
+        ({"tokens_out": -1}, ["tokens_out", "-1", "at least 0"]),
+        ({"finish_reason": "eos"}, ["finish_reason", "'eos'", "'stop', 'length', 'cancelled'"]),
+        ({"first_token_ms": float("nan")}, ["first_token_ms", "nan", "at least 0"]),
+        ({"logprob": 0.1}, ["logprob", "0.1", "a finite number of at most 0"]),
+        ({"logprob": float("-inf")}, ["logprob", "-inf", "a finite number of at most 0"]),
         ({"text": " "}, ["input", "' '", "not blank"]),
         ({"text": 7}, ["input", "7", "a text"]),
         ({"text": "\ud83d, cut"}, ["input", "character 0 is a lone surrogate"]),
@@ -164,6 +181,8 @@ def test_an_answer_that_ingestion_would_refuse_is_refused_at_the_call(
         ({"label": "a", "feedback_id": ""}, ["feedback_id", "not blank"]),
         ({"label": "a", "request_id": None}, ["request_id", "None", "a text"]),
         ({"edited": "\udc00"}, ["edited", "surrogate"]),
+        ({"edited": " "}, ["edited", "' '", "not blank"]),
+        ({"edited": 7}, ["edited", "7", "a text"]),
         ({"label": "a", "reason": "\ud83d"}, ["reason", "surrogate"]),
         ({"label": "a", "time": NOW + 27 * 3_600_000}, ["time", "ahead_hours"]),
     ],

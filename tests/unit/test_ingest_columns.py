@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from ingesting import NOON, context, feedback, inference, later, model_yaml
+from ingesting import JSON, NOON, TEXTS, context, feedback, inference, later, model_yaml, writing
 
 from driftgate.batches import Batch
 from driftgate.bus import Position
 from driftgate.codec import Codec
 from driftgate.model_repo import parse
-from services.ingest_logger import columns, decoding, rules
+from services.ingest_logger import columns, decoding
 from services.ingest_logger.columns import ValidatedBatch, one_by_one, validate_batch
 from services.ingest_logger.rows import Table
 from services.ingest_logger.rules import Context
@@ -24,14 +24,17 @@ CONTEXT = context(
     {
         "triage": parse(model_yaml()),
         "secret": parse(model_yaml("secret", keep_text=False)),
+        "writer": writing("writer", TEXTS),
+        "extract": writing("extract", JSON),
     },
     {"sha256:bad": "it is not stored"},
 )
 NUMBERS = [0.0, 1.0, 0.5, -0.1, 1.1, float("nan"), float("inf"), -float("inf"), 1e308, -0.0]
-TEXTS = ["mail ana@example.com, 4111 1111 1111 1111", "", " ", "\n\t", "\u00a0", "\u2003", "x"]
-TEXTS += ["¿dónde?", "包裹", "\u200b", "a\x00b", "\x1c", "!"]
+WORDS = ["mail ana@example.com, 4111 1111 1111 1111", "", " ", "\n\t", "\u00a0", "\u2003", "x"]
+WORDS += ["¿dónde?", "包裹", "\u200b", "a\x00b", "\x1c", "!"]
 TIMES = [NOON, 0, -1, later(1), later(2), later(-399), later(-401), 2**62, -(2**62), NOON + 1]
 MAPS = [{}, {"a": 1.0}, {"a": float("nan")}, {"a": 1.0, "b": float("inf")}, {"é": -2.0, "b": 0.0}]
+ANSWERS = [*WORDS, "a" * 50_000, "é" * 50_001, '{"team": "ana@example.com"}', '{"team": 1}']
 LABELS = ["billing", "refund", "", "refnud", " delivery"]
 
 
@@ -43,23 +46,29 @@ def chosen(chance: random.Random, event: dict[str, Any], changes: dict[str, list
 
 
 def an_inference(chance: random.Random, number: int) -> dict[str, Any]:
-    event = inference(f"r{number}", model=chance.choice(["triage", "triage", "secret"]))
+    model = chance.choice(["triage", "triage", "secret", "writer", "extract"])
+    event = inference(f"r{number}", model=model)
     return chosen(
         chance,
         event,
         {
-            "request_id": TEXTS,
+            "request_id": WORDS,
             "model": ["triag", ""],
             "version": [0, -1, 1, 2**31 - 1],
             "role": ["live", "shadow"],
-            "input": [*TEXTS, None],
-            "input_hash": TEXTS,
+            "input": [*ANSWERS, None],
+            "input_hash": WORDS,
             "features": MAPS,
             "slices": [{}, {"language": "es", "plan": ""}],
-            "output": LABELS,
+            "output": [*LABELS, *ANSWERS],
             "confidence": [*NUMBERS, None],
             "latency_ms": NUMBERS,
             "tokens": [-1, 0, 2**31 - 1],
+            "tokens_in": [-1, 0, 2**31 - 1],
+            "tokens_out": [-1, 0, 2**31 - 1],
+            "finish_reason": ["stop", "length", "cancelled", "", "eos", "Stop"],
+            "first_token_ms": [*NUMBERS, None],
+            "logprob": [*NUMBERS, -1.5, None],
             "cost": NUMBERS,
             "subject": [None, "", "p1", "é"],
             "epoch": [-1, 0, 2**62],
@@ -70,23 +79,26 @@ def an_inference(chance: random.Random, number: int) -> dict[str, Any]:
 
 
 def a_feedback(chance: random.Random, number: int) -> dict[str, Any]:
-    event = feedback(f"r{number}", feedback_id=f"f{number}")
+    model = chance.choice(["triage", "triage", "writer", "extract"])
+    event = feedback(f"r{number}", feedback_id=f"f{number}", model=model)
+    if model != "triage":
+        event |= {"kind": "rating", "label": None, "rating": 0.0}
     return chosen(
         chance,
         event,
         {
-            "feedback_id": TEXTS,
-            "request_id": TEXTS,
+            "feedback_id": WORDS,
+            "request_id": WORDS,
             "model": ["triag", "secret"],
             "kind": ["rating", "correction", "edit", "review", "metric", "retraction"],
             "rating": [*NUMBERS, None],
             "label": [*LABELS, None],
-            "edited": [*TEXTS, None],
-            "reason": [*TEXTS, None],
+            "edited": [*ANSWERS, None],
+            "reason": [*ANSWERS, None],
             "reviewer": [None, "ana"],
             "propensity": [*NUMBERS, 0.03, None],
             "picked": [None, "disagreement"],
-            "metric": [*TEXTS, "resolved", None],
+            "metric": [*WORDS, "resolved", None],
             "value": [*NUMBERS, None],
             "retracts": [None, "f1"],
             "time": TIMES,
@@ -113,12 +125,14 @@ def an_outcome(chance: random.Random, number: int) -> dict[str, Any]:
         "time": NOON,
     }
     changes = {"version": [0, 2**31 - 1], "time": TIMES, "was_correct": [None, False]}
-    return chosen(chance, event, changes | {"confidence": NUMBERS, "slices": [{}, {"a": "b"}]})
+    changes |= {"confidence": NUMBERS, "slices": [{}, {"a": "b"}]}
+    changes |= {"edit_distance": [*NUMBERS, None], "changed": [{}, {"team": "changed"}]}
+    return chosen(chance, event, changes)
 
 
 def a_model(chance: random.Random, number: int) -> dict[str, Any]:
     event = {"model": f"m{number}", "repo_hash": "", "repo_uri": "sha256:good", "actor": "ana"}
-    changes = {"model": TEXTS, "repo_uri": ["sha256:bad", ""], "time": TIMES}
+    changes = {"model": WORDS, "repo_uri": ["sha256:bad", ""], "time": TIMES}
     return chosen(chance, event | {"time": NOON}, changes)
 
 
@@ -187,15 +201,27 @@ def test_ten_thousand_random_records_come_out_the_same_both_ways(
     assert 1000 < len(by_column.rows) < 9999
 
 
-def test_good_records_take_the_fast_way(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("topic", "event"),
+    [
+        ("inferences", inference(input="¿dónde?")),
+        ("inferences", inference(model="writer", output="¿?", logprob=-0.3, finish_reason="stop")),
+        ("inferences", inference(model="extract", output="no JSON", first_token_ms=9.0)),
+        ("feedback", feedback(edited="x")),
+        ("feedback", feedback(model="writer", kind="rating", label=None, rating=1.0)),
+    ],
+)
+def test_good_records_take_the_fast_way(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch, topic: str, event: dict[str, Any]
+) -> None:
     def slow(*_: Any) -> Any:
         raise AssertionError("record by record")
 
-    values = [codec.encode("inferences", inference(f"r{n}", input="¿dónde?")) for n in range(50)]
+    values = [codec.encode(topic, event)] * 50
     with monkeypatch.context() as patched:
         patched.setattr(columns, "validate_record", slow)
         validated = validate_batch(
-            batch(codec, "inferences", values), Table.of("inferences", codec), codec, CONTEXT
+            batch(codec, topic, values), Table.of(topic, codec), codec, CONTEXT
         )
     assert len(validated.rows) == 50
 
@@ -250,16 +276,3 @@ def test_maps_in_blocks_with_sizes_as_other_languages_write_them(codec: Codec) -
 def test_maps_in_which_a_key_comes_twice_are_not_sure(keys: list[str], good: list[bool]) -> None:
     maps = pa.array([[(k, 1.0) for k in row] for row in keys], pa.map_(pa.string(), pa.float64()))
     assert columns.has_unique_keys(maps).tolist() == good
-
-
-def test_a_correction_is_looked_at_where_any_text_may_be_answered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Such a task may refuse an edited response, of which the label says nothing."""
-
-    class Open:
-        outputs = None
-
-    monkeypatch.setattr(rules, "task_of", lambda declared: Open)
-    fields = {"model": pa.array(["triage"] * 2), "label": pa.array([None, "x"])}
-    assert not rules.PossibleCorrection().sure(rules.Columns(fields, CONTEXT)).any()

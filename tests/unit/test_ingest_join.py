@@ -48,6 +48,17 @@ def test_an_edit_tells_how_far_it_lies_and_what_of_json_it_changed() -> None:
     assert (found.was_correct, found.edit_distance, found.changed) == (False, None, {})
 
 
+def test_an_edit_that_changes_nothing_is_right_whatever_placeholders_do_to_the_format() -> None:
+    schema = '{"properties": {"phone": {"type": "string", "pattern": "^[+0-9 ]+$"}}}'
+    declared = {"output": "json", "schema": {"file": "ticket.json", "text": schema}}
+    task = TextGeneration.of(Declared.model_validate({"kind": "text-generation"} | declared))
+    stored = '{"phone": "[PHONE-3fa2]"}'
+    for edited, correct in ((stored, True), (stored.replace("3fa2", "3fa3"), False)):
+        given = feedback(kind="edit", label=None, edited=edited)
+        found = join.outcome(given, inference(output=stored), task)
+        assert (found.was_correct, found.edit_distance == 0) == (correct, correct)
+
+
 def test_what_measures_or_takes_back_says_nothing_of_right_or_wrong() -> None:
     for kind in ("metric", "retraction"):
         (found,) = outcomes([feedback(kind=kind, label="delivery")], [inference()], new)

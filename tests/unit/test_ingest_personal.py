@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +17,16 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from driftgate.model_repo import Mask
-from driftgate.personal.masking import PLACEHOLDER, Masker, emails
-from driftgate.personal.patterns import EMAIL, MARKS
+from driftgate.personal.masking import Masker, emails
+from driftgate.personal.patterns import BLOCK, BLOCKS, EMAIL
+from driftgate.personal.placeholders import PLAIN
 from driftgate.subjects import subject_hash, subject_hashes
 
 TESTS = Path(__file__).resolve().parents[1]
 DOC = TESTS.parent / "docs" / "personal-data.md"
 NAMES = ["Anna Müller", "García", "O'Neil", "李雷"]
 MASKER = Masker.of(Mask(names=NAMES))
+KEYED = Masker.of(Mask(names=NAMES), b"key")
 CHECK_DIGITS = {"CARD", "IBAN"}
 
 
@@ -75,10 +79,10 @@ def scores() -> dict[str, tuple[int, float, float]]:
     wanted, found, right = Counter[str](), Counter[str](), Counter[str]()
     for case in CASES:
         got = MASKER.text(case.text)
-        wanted.update(PLACEHOLDER.findall(case.masked))
-        found.update(PLACEHOLDER.findall(got))
+        wanted.update(PLAIN.findall(case.masked))
+        found.update(PLAIN.findall(got))
         if got == case.masked:
-            right.update(PLACEHOLDER.findall(got))
+            right.update(PLAIN.findall(got))
     return {kind: (n, right[kind] / n, right[kind] / found[kind]) for kind, n in wanted.items()}
 
 
@@ -106,36 +110,42 @@ CHARS = st.text(st.sampled_from("0123456789 .-/()+:@aAbfz[]'=\n,€"), max_size=
 MESSAGES = st.lists(PIECES | FRAGMENT | CHARS | st.text(max_size=8), max_size=6).map("".join)
 
 
-@given(MESSAGES)
+NAMED = st.dictionaries(MESSAGES, MESSAGES | st.lists(MESSAGES, max_size=2), max_size=3)
+AS_JSON = st.builds(json.dumps, NAMED, ensure_ascii=st.booleans())
+
+
+@given(MESSAGES | AS_JSON)
 @settings(max_examples=400, deadline=None)
 def test_masking_twice_is_masking_once(text: str) -> None:
-    once = MASKER.text(text)
-    assert MASKER.text(once) == once
+    for masker in (MASKER, KEYED):
+        once = masker.text(text)
+        assert masker.text(once) == once
 
 
-AROUND_AT = st.text(st.sampled_from("@@ ab.-_%+'1é\n\t" + MARKS["phone"]), max_size=30)
+AROUND_AT = st.text(st.sampled_from("@@ ab.-_%+'1é\n\t" + chr(BLOCKS["phone"].start)), max_size=30)
 
 
 @given(MESSAGES | AROUND_AT)
 @settings(max_examples=1000, deadline=None)
 def test_addresses_are_found_as_their_pattern_finds_them(text: str) -> None:
-    assert emails(text) == EMAIL.sub(MARKS["email"], text)
+    assert emails(text, "<{}>".format) == EMAIL.sub(r"<\g<0>>", text)
 
 
-@given(st.lists(MESSAGES | st.none(), max_size=8), st.booleans())
+@given(st.lists(MESSAGES | AS_JSON | st.none(), max_size=8), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_a_column_is_masked_as_its_texts_are(texts: list[str | None], chunked: bool) -> None:
     values = pa.array(texts, pa.string())
     column = pa.chunked_array([values[:3], values[3:]]) if chunked else values
-    wanted = [None if text is None else MASKER.text(text) for text in texts]
-    masked = MASKER.column(column)
-    assert masked.to_pylist() == wanted
-    assert masked.type == column.type
+    for masker in (MASKER, KEYED):
+        wanted = [None if text is None else masker.text(text) for text in texts]
+        masked = masker.column(column)
+        assert masked.to_pylist() == wanted
+        assert masked.type == column.type
 
 
 def test_the_search_by_column_misses_no_text_of_the_table_and_no_kind_of_it() -> None:
     for search in MASKER.searches:
-        changed = [search.mark(text) != text for text in TEXTS]
+        changed = [search.mark(text, lambda _: "") != text for text in TEXTS]
         possible = pc.match_substring_regex(pa.array(TEXTS), search.possible).to_pylist()
         assert [t for t, c, p in zip(TEXTS, changed, possible, strict=True) if c and not p] == []
 
@@ -155,9 +165,63 @@ a|1|1 |a.|a'|a@|@a.|a:|:|0:|1.|(|+1|eyJ-|eyJaaaaaaaa.|sk-|key=|password=|passwor
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", HOSTILE.strip().replace("\n", "|").split("|"))
 def test_a_hostile_text_of_100_kb_takes_time_in_proportion(piece: str) -> None:
-    """A second or less; a pattern that is worse than linear would run into the time limit."""
+    """Some seconds at most; a pattern that is worse than linear would run into the time limit."""
     text = piece * (100_000 // len(piece)) + "!"
-    assert len(MASKER.text(text)) > 0
+    for masker in (MASKER, KEYED):
+        assert len(masker.text(text)) > 0
+
+
+# ---------------------------------------------------------------- one placeholder for one value
+
+
+@given(MESSAGES)
+@settings(max_examples=300, deadline=None)
+def test_a_key_changes_how_findings_are_written_and_not_what_is_found(text: str) -> None:
+    assert re.sub(r"-[0-9a-f]{4}\]", "]", KEYED.text(text)) == MASKER.text(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("+49 30 1234567", "+49-30/123 45 67"),
+        ("Ana@Example.org", "ana@example.org"),
+        ("DE89 3704 0044 0532 0130 00", "de89370400440532013000"),
+        ("4111 1111 1111 1111", "4111111111111111"),
+        ("Anna Müller", "ANNA MU\u0308LLER"),
+    ],
+)
+def test_a_value_has_one_placeholder_however_it_is_written(one: str, other: str) -> None:
+    found = KEYED.text(f"reach {one} soon")
+    assert found != f"reach {one} soon"
+    assert KEYED.text(f"reach {other} soon") == found
+
+
+def test_two_values_of_a_kind_differ_and_so_do_two_keys() -> None:
+    one, other = KEYED.text("+49 30 1234567"), KEYED.text("+49 30 1234568")
+    assert one != other
+    assert re.fullmatch(r"\[PHONE-[0-9a-f]{4}\]", one)
+    assert Masker.of(Mask(), b"other").text("+49 30 1234567") not in (one, other)
+    assert KEYED.text("password: Geheim12") != KEYED.text("password: geheim12")
+
+
+def test_what_is_beyond_a_block_of_one_kind_gets_the_plain_placeholder() -> None:
+    text = " ".join(f"u{n}@example.org" for n in range(BLOCK + 5))
+    masked = KEYED.text(text)
+    assert "@" not in masked
+    assert "[EMAIL]" in masked.split()
+    assert KEYED.text(masked) == masked
+
+
+def test_json_is_masked_by_its_values_and_stays_json() -> None:
+    said = {"note": "call\n+49 30 1234567", "card": 4111111111111111, "n": 2, "ok": True}
+    assert json.loads(KEYED.text(json.dumps(said))) == {
+        "note": "call\n" + KEYED.text("+49 30 1234567"),
+        "card": KEYED.text("4111 1111 1111 1111"),
+        "n": 2,
+        "ok": True,
+    }
+    untouched = '{"team":  "billing", "at": 2.0}'
+    assert KEYED.text(untouched) == untouched
 
 
 # ---------------------------------------------------------------- what model.yaml says

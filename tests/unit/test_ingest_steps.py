@@ -15,8 +15,10 @@ import fastavro
 import pytest
 from ingesting import (
     DEADLINE_S,
+    JSON,
     KEY,
     NOON,
+    TEXTS,
     Harness,
     behind,
     declaration,
@@ -28,12 +30,14 @@ from ingesting import (
     outcome,
     tick,
     whole,
+    writing_yaml,
 )
 
 from driftgate.batches import Batch
 from driftgate.bus import Position
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
+from driftgate.edits import distance
 from driftgate.errors import BusUnavailable, StoreUnavailable
 from driftgate.events import DAY_MS
 from driftgate.machine_clock import machine_ms
@@ -139,6 +143,62 @@ def test_an_outcome_is_stored_with_how_it_was_obtained(world: Harness) -> None:
     assert {name: found["f2"][name] for name in measured} == measured
     assert found["f3"]["retracts"] == "f2"
     assert [found[each]["was_correct"] for each in ("f-r1", "f2", "f3")] == [False, None, None]
+
+
+def test_an_answer_that_was_accepted_with_its_phone_number_was_not_edited(
+    world: Harness, tmp_path: Path
+) -> None:
+    repo = declaration(tmp_path / "writer", world.artifacts, writing_yaml("writer", TEXTS))
+    world.send("models", repo)
+    answer = "Please call +49 30 1234567 today."
+    told = {"tokens_in": 20, "tokens_out": 9, "finish_reason": "stop", "prompt": "ab" * 32}
+    told |= {"first_token_ms": 12.5, "logprob": -0.5}
+    world.send("inferences", inference(model="writer", output=answer, **told))
+    for name, edited in {
+        "same": answer,
+        "grouped": answer.replace("30 1234567", "30 123-4567"),
+        "other": answer.replace("4567", "4568"),
+    }.items():
+        edit = {"kind": "edit", "label": None, "edited": edited}
+        world.send("feedback", feedback(model="writer", feedback_id=name, **edit))
+    world.settle()
+    (row,) = world.rows("inferences")
+    assert {name: row[name] for name in told} == told
+    found = {row["outcome_id"]: row for row in world.rows("outcomes")}
+    assert [found[name]["edit_distance"] for name in ("same", "grouped")] == [0, 0]
+    assert [found[name]["was_correct"] for name in ("same", "grouped", "other")] == [1, 1, 0]
+    other = found["other"]
+    assert other["edit_distance"] == distance(row["output"], other["edited"]) > 0
+    assert "1234" not in row["output"] + other["edited"]
+    pairs = world.store.query("SELECT outcome_id, prompt, edit_distance FROM training_pairs")
+    assert {(pair["outcome_id"], pair["prompt"]) for pair in pairs} == {
+        (name, told["prompt"]) for name in found
+    }
+
+
+def test_bad_edits_are_dead_letters_and_the_others_go_on(world: Harness, tmp_path: Path) -> None:
+    repo = declaration(tmp_path / "extract", world.artifacts, writing_yaml("extract", JSON))
+    world.send("models", repo)
+    world.send("inferences", inference(model="extract", output='{"team": "billing", "n": 1}'))
+    for name, edited in {
+        "blank": " ",
+        "long": '"' + "x" * 100_000 + '"',
+        "no-json": "{team: billing}",
+        "no-ticket": '{"n": 1}',
+        "good": '{"n": 2, "team": "billing"}',
+    }.items():
+        edit = {"kind": "edit", "label": None, "edited": edited}
+        world.send("feedback", feedback(model="extract", feedback_id=name, **edit))
+    world.settle()
+    assert world.dead() == [
+        ("feedback", reason) for reason in ("empty", "too_large", "bad_format", "bad_format")
+    ]
+    (row,) = world.rows("outcomes")
+    assert (row["outcome_id"], row["was_correct"], row["changed"]) == (
+        "good",
+        False,
+        {"n": "changed"},
+    )
 
 
 def test_feedback_is_about_the_live_answer_that_was_stored_first(world: Harness) -> None:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from ingesting import NOON, context, feedback, inference, later, model_yaml
+from ingesting import (
+    JSON,
+    NOON,
+    TEXTS,
+    context,
+    feedback,
+    inference,
+    later,
+    model_yaml,
+    outcome,
+    writing,
+)
 
 from driftgate.bus import Record
 from driftgate.codec import Codec
@@ -16,7 +28,18 @@ from services.ingest_logger.rows import Table
 from services.ingest_logger.rules import Context
 from services.ingest_logger.validate import Dead, Skipped, Stored, validate_record
 
-CONTEXT = context({"triage": parse(model_yaml())})
+CONTEXT = context(
+    {
+        "triage": parse(model_yaml()),
+        "writer": writing("writer", TEXTS),
+        "extract": writing("extract", JSON),
+    }
+)
+LONG = "é" * 100_000
+
+
+def edit(model: str, edited: str | None, **changes: Any) -> dict[str, Any]:
+    return feedback(model=model, kind="edit", label=None, edited=edited) | changes
 
 
 def result(codec: Codec, topic: str, value: bytes | None, context: Context = CONTEXT) -> Any:
@@ -43,6 +66,15 @@ def refusal(
         (inference(latency_ms=-1.0), "bad_number", ["latency_ms"]),
         (inference(tokens=-1), "bad_number", ["tokens"]),
         (inference(version=0), "bad_number", ["version", "at least 1"]),
+        (inference(tokens_in=-1), "bad_number", ["tokens_in", "-1", "at least 0"]),
+        (inference(tokens_out=-1), "bad_number", ["tokens_out", "-1", "at least 0"]),
+        (inference(logprob=0.5), "bad_number", ["logprob", "0.5", "at most 0"]),
+        (inference(logprob=float("-inf")), "bad_number", ["logprob", "-inf", "finite"]),
+        (inference(first_token_ms=-1.0), "bad_number", ["first_token_ms", "-1.0"]),
+        (inference(finish_reason="eos"), "malformed", ["finish_reason", "'eos'", "'length'"]),
+        (inference(model="writer", output=" "), "empty", ["output", "' '", "not blank"]),
+        (inference(model="writer", output=LONG), "too_large", ["output", "50,000 characters"]),
+        (inference(model="writer", input=LONG), "too_large", ["input", "50,000 characters"]),
         (inference(features={"words": float("nan")}), "bad_number", ["features.words"]),
         (inference(input=""), "empty", ["input", "''", "not blank"]),
         (inference(input=" \n"), "empty", ["input"]),
@@ -84,6 +116,12 @@ def test_a_bad_inference_is_refused_with_field_value_and_expectation(
         (feedback(request_id=" "), "empty", ["request_id"]),
         (feedback(model="other"), "unknown_model", ["model", "'other'"]),
         (feedback(time=0), "bad_time", ["time", "1970-01-01"]),
+        (edit("writer", ""), "empty", ["edited", "''", "some text"]),
+        (edit("writer", LONG), "too_large", ["edited", "50,000 characters"]),
+        (edit("writer", "x", reason=LONG), "too_large", ["reason", "50,000 characters"]),
+        (edit("writer", "x", label="refund"), "unknown_label", ["label", "'refund'", "edited"]),
+        (edit("extract", "{'team': 1}"), "bad_format", ["edited", "ticket.json", "not JSON"]),
+        (edit("extract", '{"team": 7}'), "bad_format", ["edited", "ticket.json", "team"]),
     ],
 )
 def test_bad_feedback_is_refused_with_field_value_and_expectation(
@@ -110,6 +148,37 @@ def test_feedback_that_says_what_its_kind_is_about_is_stored(
     found = result(codec, "feedback", codec.encode("feedback", event))
     assert isinstance(found, Stored)
     assert {name: found.row[name] for name in event} == event
+
+
+def test_a_placeholder_says_the_same_value_in_input_output_edit_and_reason(codec: Codec) -> None:
+    asked = inference(
+        model="writer", input="Call +49 30 1234567", output="We call +49-30-1234567 or 030 7654321"
+    )
+    told = edit("writer", "We call +49 30 1234567.", reason="not 030 7654321")
+    answer = result(codec, "inferences", codec.encode("inferences", asked)).row
+    said = result(codec, "feedback", codec.encode("feedback", told)).row
+    one, other = re.findall(r"\[PHONE-[0-9a-f]{4}\]", answer["output"])
+    assert one != other
+    assert (answer["input"], answer["output"]) == (f"Call {one}", f"We call {one} or {other}")
+    assert (said["edited"], said["reason"]) == (f"We call {one}.", f"not {other}")
+    assert answer["input_hash"] == asked["input_hash"]
+
+
+def test_a_classifier_keeps_its_placeholders_and_its_labels(codec: Codec) -> None:
+    named = "call 030 1234567"
+    own = context({"triage": parse(model_yaml(labels=[named, "other"]))})
+    asked = inference(input="Call 030 1234567", output=named)
+    row = result(codec, "inferences", codec.encode("inferences", asked), own).row
+    assert (row["input"], row["output"]) == ("Call [PHONE]", named)
+    told = feedback(label=named, edited="030 1234567", reason="030 1234567")
+    row = result(codec, "feedback", codec.encode("feedback", told), own).row
+    assert (row["label"], row["edited"], row["reason"]) == (named, "[PHONE]", "[PHONE]")
+
+
+def test_a_distance_that_is_none_is_refused(codec: Codec) -> None:
+    given = outcome(feedback(), inference()) | {"edit_distance": 1.5}
+    error = refusal(codec, "outcomes", given)
+    assert (error.reason, error.field, error.value) == ("bad_number", "edit_distance", 1.5)
 
 
 def test_unreadable_bytes_are_refused(codec: Codec) -> None:

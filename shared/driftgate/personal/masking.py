@@ -24,11 +24,12 @@ import pyarrow.compute as pc
 
 from driftgate.model_repo import Mask
 from driftgate.personal import check_digits, patterns
-from driftgate.personal.patterns import MARKS
+from driftgate.personal.json_values import in_values
+from driftgate.personal.patterns import BLOCKS
+from driftgate.personal.placeholders import Placeholders, standing
 
-PLACEHOLDER = re.compile(r"\[(" + "|".join(kind.upper() for kind in MARKS) + r")\]")
-TO_PLACEHOLDER = {mark: f"[{kind.upper()}]" for kind, mark in MARKS.items()}
-MARK = re.compile(f"[{''.join(MARKS.values())}]")
+# The character that stands for a value that was found.
+Put = Callable[[str], str]
 CUE_LENGTH = 60
 # RE2 looks for the first letters of names: with whole ones it falls from 6 million rows/s to 40,000
 # at 300 names, when its automaton outgrows its memory.
@@ -40,11 +41,13 @@ class Search:
     """How one kind is found.
 
     Attributes:
-        mark: puts the kind's character in the place of each finding.
+        kind: a key of `patterns.BLOCKS`.
+        mark: puts a character in the place of each finding.
         possible: RE2 that matches every text in which there can be one.
     """
 
-    mark: Callable[[str], str]
+    kind: str
+    mark: Callable[[str, Put], str]
     possible: str
 
 
@@ -53,25 +56,40 @@ class Masker:
     """Masks what a model repo's `data.mask` names. Each search sees what those before it left."""
 
     searches: tuple[Search, ...]
+    placeholders: Placeholders
 
     @classmethod
-    def of(cls, mask: Mask) -> Self:
+    def of(cls, mask: Mask, key: bytes | None = None) -> Self:
+        """With a key, each value has a placeholder of its own; see `Placeholders`."""
         found: dict[str, Search] = {kind: SEARCHES[kind] for kind in mask.kinds}
         if mask.names:
             found["name"] = search_of(mask.names)
-        return cls(tuple(found[kind] for kind in MARKS if kind in found))
+        return cls(tuple(found[kind] for kind in BLOCKS if kind in found), Placeholders(key))
 
     @property
     def possible(self) -> str:
         """RE2 that matches every text that `text` changes, and few others."""
-        return "|".join(dict.fromkeys(search.possible for search in self.searches))
+        searches = [search.possible for search in self.searches]
+        escaped = [r"\\"] if self.placeholders.key is not None else []
+        return "|".join(dict.fromkeys(searches + escaped))
 
     def text(self, value: str) -> str:
-        """The text with each finding as [EMAIL], [PHONE], [CARD], [IBAN], [IP], [KEY] or [NAME].
+        """The text with each finding as [EMAIL], [PHONE], [CARD], [IBAN], [IP], [KEY] or [NAME];
+        with a key as [EMAIL-91b0] …
 
         Takes time in proportion to the length; changes nothing in a text that was masked before.
         """
-        return masked(value, self.searches)
+        return self._masked(value, self.searches)
+
+    def _masked(self, value: str, searches: Iterable[Search]) -> str:
+        """With the searches that can find anything in it. With a key, JSON stays JSON as far as its
+        values hold what is found."""
+        if self.placeholders.key is not None:
+            all_of_it = partial(masked, searches=self.searches, placeholders=self.placeholders)
+            found = in_values(value, all_of_it)
+            if found != value:
+                value, searches = found, self.searches
+        return masked(value, searches, self.placeholders)
 
     def column(self, values: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
         """`text` of each of these strings; null stays null."""
@@ -85,21 +103,31 @@ class Masker:
             return values
         hits = [pc.match_substring_regex(rows, s.possible).to_pylist() for s in self.searches]
         texts = [
-            masked(value, compress(self.searches, hit))
+            self._masked(value, compress(self.searches, hit))
             for value, hit in zip(rows.to_pylist(), zip(*hits, strict=True), strict=True)
         ]
         return pc.replace_with_mask(values, suspect, pa.array(texts, values.type))
 
 
-def masked(text: str, searches: Iterable[Search]) -> str:
-    if "[" in text:
-        text = PLACEHOLDER.sub(lambda found: MARKS[found[1].lower()], text)
+def masked(text: str, searches: Iterable[Search], placeholders: Placeholders) -> str:
+    at_work = standing(placeholders)
+    text = at_work.hide(text)
     for search in searches:
-        text = search.mark(text)
-    return MARK.sub(lambda found: TO_PLACEHOLDER[found[0]], text)
+        text = search.mark(text, partial(at_work.put, search.kind))
+    return at_work.show(text)
 
 
-def checked(pattern: re.Pattern[str], length: Callable[[str], int], mark: str, text: str) -> str:
+def each(
+    pattern: re.Pattern[str],
+    text: str,
+    put: Put,
+    is_one: Callable[[re.Match[str]], bool] = lambda _: True,
+) -> str:
+    """Marks every match that is one."""
+    return pattern.sub(lambda found: put(found[0]) if is_one(found) else found[0], text)
+
+
+def checked(pattern: re.Pattern[str], length: Callable[[str], int], text: str, put: Put) -> str:
     """Marks what passes a check: `length` tells how much of a match does, 0 if none.
 
     A match that is refused hides no finding that begins inside it.
@@ -110,7 +138,7 @@ def checked(pattern: re.Pattern[str], length: Callable[[str], int], mark: str, t
         size = length(found[0])
         at = found.start() + (size or 1)
         if size:
-            parts += text[kept : found.start()], mark
+            parts += text[kept : found.start()], put(text[found.start() : at])
             kept = at
     return "".join((*parts, text[kept:]))
 
@@ -118,7 +146,7 @@ def checked(pattern: re.Pattern[str], length: Callable[[str], int], mark: str, t
 # ---------------------------------------------------------------- e-mail addresses
 
 
-def emails(text: str) -> str:
+def emails(text: str, put: Put) -> str:
     """As `EMAIL.sub`, which tries every character for the first: none can begin before the last
     space before an @."""
     parts: list[str] = []
@@ -127,7 +155,7 @@ def emails(text: str) -> str:
         found = patterns.EMAIL.search(text, text.rfind(" ", kept, at) + 1 or kept)
         if not found:
             break
-        parts += text[kept : found.start()], MARKS["email"]
+        parts += text[kept : found.start()], put(found[0])
         kept = found.end()
     return "".join((*parts, text[kept:]))
 
@@ -149,24 +177,21 @@ def search_of(names: list[str]) -> Search:
         by_first.setdefault(name[0], []).append(re.escape(name[1:]))
     alternatives = [f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in by_first.items()]
     starts = sorted({re.escape(name[:START]) for name in written})
-    return Search(
-        partial(patterns.whole_words("|".join(alternatives)).sub, MARKS["name"]),
-        f"(?:{'|'.join(starts)})",
-    )
+    pattern = patterns.whole_words("|".join(alternatives))
+    return Search("name", partial(each, pattern), f"(?:{'|'.join(starts)})")
 
 
 # ---------------------------------------------------------------- IP addresses
 
 
-def ips(text: str) -> str:
+def ips(text: str, put: Put) -> str:
     if text.count(":") > 1:
-        text = checked(patterns.IPV6, ipv6, MARKS["ip"], text)
-    return patterns.IPV4.sub(ipv4, text)
+        text = checked(patterns.IPV6, ipv6, text, put)
+    return each(patterns.IPV4, text, put, is_ipv4)
 
 
-def ipv4(found: re.Match[str]) -> str:
-    is_other = before(found, patterns.VERSION) or not is_address(found[0])
-    return found[0] if is_other else MARKS["ip"]
+def is_ipv4(found: re.Match[str]) -> bool:
+    return is_address(found[0]) and not before(found, patterns.VERSION)
 
 
 def ipv6(run: str) -> int:
@@ -189,19 +214,19 @@ def is_address(text: str) -> bool:
 # ---------------------------------------------------------------- phone numbers
 
 
-def phones(text: str) -> str:
-    return patterns.BARE.sub(after_call, patterns.PHONE.sub(not_after_thing, text))
+def phones(text: str, put: Put) -> str:
+    text = each(patterns.PHONE, text, put, is_no_thing)
+    return each(patterns.BARE, text, put, is_called)
 
 
-def not_after_thing(found: re.Match[str]) -> str:
-    """The form of a phone number, unless the word before it says that it numbers an order, …"""
-    is_thing = not found[0].startswith("+") and before(found, patterns.THING)
-    return found[0] if is_thing else MARKS["phone"]
+def is_no_thing(found: re.Match[str]) -> bool:
+    """Unless the word before what looks like a phone number says that it numbers an order, …"""
+    return found[0].startswith("+") or not before(found, patterns.THING)
 
 
-def after_call(found: re.Match[str]) -> str:
-    """Digits in no such form, but after words such as `phone:` or `call me at`."""
-    return MARKS["phone"] if before(found, patterns.CALL) else found[0]
+def is_called(found: re.Match[str]) -> bool:
+    """Whether digits in no such form follow words such as `phone:` or `call me at`."""
+    return before(found, patterns.CALL)
 
 
 def before(found: re.Match[str], words: re.Pattern[str]) -> bool:
@@ -210,12 +235,25 @@ def before(found: re.Match[str], words: re.Pattern[str]) -> bool:
     return bool(words.search(found.string, max(0, start - CUE_LENGTH), start))
 
 
-MARKERS: dict[str, Callable[[str], str]] = {
-    "key": partial(patterns.KEY.sub, rf"\g<before>{MARKS['key']}"),
+# ---------------------------------------------------------------- keys
+
+
+def keys(text: str, put: Put) -> str:
+    """Without the words that announce them."""
+
+    def marked(found: re.Match[str]) -> str:
+        announced = found["before"] or ""
+        return announced + put(found[0].removeprefix(announced))
+
+    return patterns.KEY.sub(marked, text)
+
+
+MARKERS: dict[str, Callable[[str, Put], str]] = {
+    "key": keys,
     "email": emails,
-    "iban": partial(checked, patterns.IBAN, check_digits.iban, MARKS["iban"]),
-    "card": partial(checked, patterns.CARD, check_digits.card, MARKS["card"]),
+    "iban": partial(checked, patterns.IBAN, check_digits.iban),
+    "card": partial(checked, patterns.CARD, check_digits.card),
     "ip": ips,
     "phone": phones,
 }
-SEARCHES = {kind: Search(mark, patterns.PREFILTERS[kind]) for kind, mark in MARKERS.items()}
+SEARCHES = {kind: Search(kind, mark, patterns.PREFILTERS[kind]) for kind, mark in MARKERS.items()}

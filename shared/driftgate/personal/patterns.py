@@ -12,13 +12,21 @@ from __future__ import annotations
 
 import re
 
-# One character for each kind, in the order in which they are looked for. Lone surrogates: no text
-# that is valid UTF-8 holds them.
-MARKS = {
-    kind: chr(0xDC80 + at)
+# What stands for findings while a text is worked on: a block of characters for each kind, in the
+# order in which they are looked for. Lone surrogates: no text that is valid UTF-8 holds them.
+BLOCK = 256
+BLOCKS = {
+    kind: range(0xD800 + at * BLOCK, 0xD800 + (at + 1) * BLOCK)
     for at, kind in enumerate(("key", "email", "name", "iban", "card", "ip", "phone"))
 }
-M = "\udc80-\udc86"
+
+
+def any_of(*blocks: range) -> str:
+    """The characters of blocks that follow each other, for a class of a regular expression."""
+    return f"{chr(blocks[0].start)}-{chr(blocks[-1].stop - 1)}"
+
+
+M = any_of(*BLOCKS.values())
 BEGINS = rf"(?<![0-9A-Za-z{M}])"
 ENDS = rf"(?![0-9A-Za-z{M}])"
 SPACE = " \u00a0\u202f"  # also those that do not break a line
@@ -91,7 +99,7 @@ GAP = rf"[{SPACE}{DASH}./()]"
 SEVEN = rf"[0-9](?:{GAP}{{0,3}}[0-9]){{6}}"
 S = rf"[{SPACE}{DASH}.]"
 # Phone numbers are found last: where a border looks further, only their own mark can come new.
-PHONE_MARK = MARKS["phone"]
+PHONE_MARK = any_of(BLOCKS["phone"])
 APART = rf"[{SPACE}{DASH}]"
 DATE = r"[0-3][0-9](?P<d>[./-])[01][0-9](?P=d)(?:(?:19|20)[0-9]{2}|[0-9]{2})(?!(?P=d)?[0-9])"
 # Groups of three: not an amount, and not the begin of something longer.

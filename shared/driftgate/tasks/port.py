@@ -63,6 +63,8 @@ class Task(Protocol):
         field: what a target is called in stored rows: seed files, datasets, suites.
         strata: what the strata of rows are called in cards.
         outputs: the closed set of what may be answered; None: any text.
+        longest: characters that each text of a request may have, of input, output, edit and reason;
+            None: as many as a record holds.
         taught: what `target` says, as SQL over the columns of table `outcomes`; Nullable(String).
         recipe: by which the trainer's worker trains it (`services.trainer.recipes`).
         limitations: of any version, for its model card.
@@ -81,6 +83,8 @@ class Task(Protocol):
     @property
     def outputs(self) -> tuple[str, ...] | None: ...
     @property
+    def longest(self) -> int | None: ...
+    @property
     def taught(self) -> str: ...
     @property
     def recipe(self) -> str: ...
@@ -98,14 +102,16 @@ class Task(Protocol):
     # ------------------------------------------------------------ answers and feedback
 
     def check_output(self, output: str) -> None:
-        """
+        """Where `outputs` is open this may look at the length alone: ingestion then passes whole
+        columns by it.
+
         Raises:
             BadInput: no version of the model may answer this.
         """
 
     def check_feedback(self, feedback: Feedback) -> None:
-        """Where `outputs` is closed this may look at the label alone: ingestion then passes whole
-        columns by it.
+        """Where `outputs` is closed this may look at the label alone, else at label and edit:
+        ingestion then passes whole columns by it.
 
         Raises:
             BadInput: it corrects to what no version may answer.

@@ -42,6 +42,7 @@ class TextClassification:
     outputs: tuple[str, ...]
 
     kind: ClassVar[str] = "text-classification"
+    longest: ClassVar[None] = None
     field: ClassVar[str] = "label"
     strata: ClassVar[str] = "labels"
     taught: ClassVar[str] = f"coalesce(label, if(rating > {NEUTRAL_RATING}, output, NULL))"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from driftgate.generator.serving import Generator
 
 LONGEST = 50_000
-"""Characters of an output or an edit, some 12,000 tokens. The distance of two texts takes time by
+"""Characters of each text of a request, some 12,000 tokens. The distance of two texts takes time by
 the product of their lengths: 0.15 s for two of these that share nothing."""
 
 LENGTHS = (100, 400, 1_600, 6_400)
@@ -141,6 +141,7 @@ class TextGeneration:
     kind: ClassVar[str] = "text-generation"
     field: ClassVar[str] = "output"
     outputs: ClassVar[None] = None
+    longest: ClassVar[int] = LONGEST
     taught: ClassVar[str] = f"coalesce(edited, if(rating > {NEUTRAL_RATING}, output, NULL))"
     recipe: ClassVar[str] = "sft"
     limitations: ClassVar[str] = (
@@ -205,9 +206,10 @@ class TextGeneration:
         return broken(output, self.declared.json_schema) if self.is_json else None
 
     def was_correct(self, output: str, feedback: Feedback) -> bool | None:
-        """An edit decides: it tells how much was wrong. Without one, a rating does."""
+        """An edit decides: it tells how much was wrong. Without one, a rating does. An edit that
+        changes nothing had the format when it came, whatever placeholders made of it since."""
         if feedback.edited is not None:
-            return self.tolerable(output, feedback.edited)
+            return feedback.edited == output or self.tolerable(output, feedback.edited)
         if feedback.rating is None or feedback.rating == NEUTRAL_RATING:
             return None
         return feedback.rating > NEUTRAL_RATING
