@@ -31,8 +31,10 @@ LOG = log_for("router")
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.delivery.stop(0)  # whatever it still waits for
 
 
 def logged(world: World) -> Tally[tuple[str, str]]:
