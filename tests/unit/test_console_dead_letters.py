@@ -120,6 +120,7 @@ FIELDS = {
     "empty": ("input", "", "a text that is not blank"),
     "unknown_model": ("model", "triag", "did you mean 'triage'?"),
     "unknown_label": ("output", "refnd", "did you mean 'refund'?"),
+    "bad_format": ("edited", "{team: billing}", "JSON"),
     "unknown_request": ("request_id", "r1", "the id of a live inference"),
     "unhandled": ("repo_uri", "sha256:ab", "a readable model repo"),
 }
