@@ -48,5 +48,5 @@ def check_base(repo: ModelRepo) -> None:
 
 def launch_problems(repo: ModelRepo) -> list[str]:
     """Why the launch file beside a model repo, if there is one, cannot lead to a first release."""
-    path = repo.folder / LAUNCH
-    return launch.problems(repo.config, launch.rows_in(path)) if path.is_file() else []
+    path, task = repo.folder / LAUNCH, task_of(repo.config.task)
+    return launch.problems(repo.config, launch.rows_in(path, task.field)) if path.is_file() else []

@@ -40,16 +40,18 @@ def seed_of(path: Path, asked: Asked, repo: ModelRepo, now: int, first: bool) ->
             release of this model; says what to do.
     """
     file = path / launch.LAUNCH if (path / MODEL_YAML).is_file() else path
-    known = launch.reading_of(file)
+    known, task = launch.reading_of(file), task_of(repo.config.task)
     if known is None:
         rows, findings = read_rows(file, asked, now)
     else:
-        rows, findings = launch.rows_in(file), Findings(file.name)
-    kept = learnable(declared_spelling(rows, repo.config.task.labels), repo, findings)
+        rows, findings = launch.rows_in(file, task.field), Findings(file.name)
+    if task.outputs is not None:
+        rows = declared_spelling(rows, task.outputs)
+    kept = learnable(rows, repo, findings)
     hold(repo.config, kept, first)
     found = tuple(findings.lines()) if known is None or findings.left_out else ()
     stored = proposal.masked(kept, repo.config.data.mask)
-    return Seed(launch.lines(stored), known or findings.card(), found)
+    return Seed(launch.lines(stored, task.field), known or findings.card(), found)
 
 
 def read_rows(path: Path, asked: Asked, now: int) -> tuple[list[Row], Findings]:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
 from driftgate.latest_word import RETRACTION, latest
 from driftgate.model_repo import ModelYaml, Monitor
-from driftgate.signals import Answer, Reference, Signal, streams
+from driftgate.signals import Reference, Signal, streams
 from driftgate.slices import ALL
 from driftgate.tasks import Task, task_of
 from services.drift_detector import deduplication, detectors
@@ -395,8 +395,8 @@ def add_settled(
             if what is None:
                 continue
             readings = numbers.setdefault(what.name, (what, []))[1]
-            for time, bad in settled.numbers(slice_name):
-                x = signal.number(Answer("", error=bad))
+            for time, answer in settled.heard(slice_name):
+                x = signal.number(answer)
                 if x is not None:
                     known = time + config.feedback.settled_ms
                     readings.append(Reading(len(readings), x, time, known))

@@ -21,7 +21,8 @@ class Word:
     """What was said of an answer, as far as `driftgate.latest_word` looks at it.
 
     rating: 0 says that the answer was wrong, 1 that it was right, whichever way that was said;
-    None in a retraction.
+    None in a retraction. thumb, edit_distance: the rating and the edit by themselves, as far as
+    they were given.
     """
 
     outcome_id: str
@@ -30,6 +31,8 @@ class Word:
     feedback_time: int
     reviewer: str | None = None
     retracts: str | None = None
+    thumb: float | None = None
+    edit_distance: float | None = None
 
     @property
     def label(self) -> None:
@@ -119,7 +122,13 @@ def of_outcome(event: Outcome, place: tuple[Position, int]) -> Observation | Non
         event.request_id,
         event.version,
         event.time,
-        Answer(event.output, slices=event.slices, error=error),
+        Answer(
+            event.output,
+            slices=event.slices,
+            error=error,
+            rating=event.rating,
+            edit_distance=event.edit_distance,
+        ),
         named(place[0]),
         place[1],
         Word(
@@ -129,6 +138,8 @@ def of_outcome(event: Outcome, place: tuple[Position, int]) -> Observation | Non
             event.feedback_time,
             event.reviewer,
             event.retracts,
+            event.rating,
+            event.edit_distance,
         ),
         event.inference_time,
     )

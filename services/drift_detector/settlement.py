@@ -17,7 +17,7 @@ import mmh3
 
 from driftgate.latest_word import latest
 from driftgate.signals import Answer
-from services.drift_detector.observations import Observation, Word
+from services.drift_detector.observations import NEITHER, Observation, Word
 
 # Answers of so long are settled together, ms.
 WIDTH = 300_000
@@ -28,8 +28,8 @@ COUNTED = 150_000
 WORDS = 100_000
 SEPARATOR = "\x1f"
 
-Numbers = list[tuple[int, float]]
-"""By time of the answer, ms: 1 where it was bad, else 0."""
+SILENT = Answer("", error=0.0, rating=NEITHER, edit_distance=0.0)
+"""What nobody objected to, as far as quality goes: it was used as it is."""
 
 
 @dataclass
@@ -42,9 +42,23 @@ class OnRequest:
     words: list[Word] = field(default_factory=list)
 
     @property
-    def is_bad(self) -> bool:
+    def heard(self) -> Answer:
+        """The answer, as far as the word that counts tells of its quality."""
         found = latest(self.words)
-        return found is not None and found.rating == 0
+        if found is None:
+            return SILENT
+        return Answer(
+            "",
+            error=float(found.rating == 0),
+            rating=NEITHER if found.thumb is None else found.thumb,
+            edit_distance=found.edit_distance or 0.0,
+        )
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it counts as if nobody had said anything."""
+        heard = self.heard
+        return not heard.error and not heard.edit_distance and (heard.rating or 0) >= NEITHER
 
 
 @dataclass
@@ -75,13 +89,14 @@ class Settled:
     answers: dict[str, int]
     bad: Sequence[OnRequest]
 
-    def numbers(self, slice_name: str) -> Numbers:
-        """Those in a slice. Good ones are spread evenly, since nobody kept their times."""
-        bad = [(on.time, 1.0) for on in self.bad if slice_name in split(on.inside)]
+    def heard(self, slice_name: str) -> list[tuple[int, Answer]]:
+        """Those in a slice, by time of the answer, ms. Good ones are spread evenly, since nobody
+        kept their times."""
+        bad = [(on.time, on.heard) for on in self.bad if slice_name in split(on.inside)]
         answers = sum(n for inside, n in self.answers.items() if slice_name in split(inside))
         good = max(0, answers - len(bad))
-        spread = [(self.start + WIDTH * (2 * at + 1) // (2 * good), 0.0) for at in range(good)]
-        return sorted(spread + bad)
+        spread = [(self.start + WIDTH * (2 * at + 1) // (2 * good), SILENT) for at in range(good)]
+        return sorted(spread + bad, key=lambda one: (one[0], one[1].error or 0.0))
 
 
 def split(inside: str) -> list[str]:
@@ -159,7 +174,7 @@ class Unsettled:
             self.words -= sum(len(on.words) for on in bucket.said.values())
             if self.since is None or start < self.since:
                 continue
-            bad = [on for _, on in sorted(bucket.said.items()) if on.is_bad]
+            bad = [on for _, on in sorted(bucket.said.items()) if not on.is_good]
             for version in sorted({*bucket.answers, *(on.version for on in bad)}):
                 own = [on for on in bad if on.version == version]
                 yield Settled(start, version, bucket.answers.get(version, {}), own)

@@ -89,7 +89,7 @@ def reference(
     task = task_of(config.task)
     weights = [weighing.weight(case) for case in held_out.cases]
     counted = [
-        (answer if weighing.on.is_representative else replace(answer, error=None), weight)
+        (answer if weighing.on.is_representative else untold(answer), weight)
         for answer, weight in zip(observed(held_out, answers, task), weights, strict=True)
         if weight is not None
     ]
@@ -101,15 +101,22 @@ def reference(
     )
 
 
+def untold(answer: Answer) -> Answer:
+    """An answer of whose quality nothing is known."""
+    return replace(answer, error=None, edit_distance=None)
+
+
 def observed(held_out: Suite, answers: Answers, task: Task) -> Iterator[Answer]:
     """Held-out cases as if they had been asked live and all corrected."""
     said = outputs(answers)
     for case in held_out.cases:
-        found = answers[case.text]
+        found, output = answers[case.text], said[case.text]
+        edit = None if case.target is None else task.edit(output, case.target)
         yield Answer(
-            output=said[case.text],
+            output=output,
             confidence=found.confidence,
             features=features_of(case.text, found.features),
             slices=case.slices,
             error=float(not task.passes(case, said)),
+            edit_distance=None if edit is None else edit.distance,
         )

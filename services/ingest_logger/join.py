@@ -40,6 +40,9 @@ def outcome(feedback: Row, answer: Row, task: Task | None) -> Outcome:
     takes back."""
     tells = feedback["kind"] in WORDS
     said = Said(feedback["label"], feedback["rating"], feedback["edited"])
+    edit = None
+    if task and tells and said.edited is not None:
+        edit = task.edit(answer["output"], said.edited)
     return Outcome(
         outcome_id=feedback["feedback_id"],
         request_id=answer["request_id"],
@@ -58,6 +61,8 @@ def outcome(feedback: Row, answer: Row, task: Task | None) -> Outcome:
         **{name: feedback.get(name) for name in CARRIED},
         subject=answer["subject"],
         heard=answer["propensity"],
+        edit_distance=edit.distance if edit else None,
+        changed=edit.changed if edit else {},
         time=max(answer["time"], feedback["time"]),
     )
 

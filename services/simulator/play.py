@@ -23,6 +23,7 @@ from driftgate.model_repo import ModelRepo
 from driftgate.router_pb import router_pb2
 from driftgate.runtime.ticker import Ticker
 from driftgate.scaffold import launch
+from driftgate.tasks import task_of
 from services.simulator.feedback_model import (
     AnsweredRequest,
     FeedbackProfile,
@@ -247,7 +248,7 @@ class Player:
 
     def note(self, request: AnsweredRequest) -> None:
         """Notes an answer, and all that will be said of it."""
-        labels, sample = self.repo.config.task.labels, self.repo.config.review
+        labels, sample = task_of(self.repo.config.task).outputs or (), self.repo.config.review
         said = [
             feedback
             for profile in self.users

@@ -23,6 +23,7 @@ from driftgate.health import Log
 from driftgate.model_repo import ModelRepo
 from driftgate.scaffold import launch
 from driftgate.store import Store
+from driftgate.tasks import task_of
 from services.simulator import scoring
 from services.simulator.display import Display
 from services.simulator.facts import Facts, collect
@@ -246,7 +247,7 @@ def check(world: World, repo: ModelRepo) -> None:
         BadConfig: a label of the world is none that the model may answer, or the launch rows cannot
             lead to a first release; says why, and what to do.
     """
-    declared = repo.config.task.labels
+    declared = list(task_of(repo.config.task).outputs or ())
     where = repo.folder / model_repo.MODEL_YAML
     unknown = [label for label in world.labels if label not in declared]
     if unknown:

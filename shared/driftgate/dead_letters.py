@@ -11,6 +11,7 @@ UNKNOWN_SCHEMA = "unknown_schema"  # the schema id is in no registry, or belongs
 TOO_LARGE = "too_large"  # more bytes than a record of this topic may have
 BAD_TIME = "bad_time"  # before the retention or ahead of the clock
 BAD_NUMBER = "bad_number"  # NaN, infinite or out of range
+BAD_FORMAT = "bad_format"  # a text without the form that the task asks for, such as valid JSON
 EMPTY = "empty"  # a text or an id that may not be empty
 UNKNOWN_MODEL = "unknown_model"  # no model repo of that name is in force
 UNKNOWN_LABEL = "unknown_label"  # not among the labels of the model repo
@@ -24,6 +25,7 @@ REASONS = frozenset(
         TOO_LARGE,
         BAD_TIME,
         BAD_NUMBER,
+        BAD_FORMAT,
         EMPTY,
         UNKNOWN_MODEL,
         UNKNOWN_LABEL,

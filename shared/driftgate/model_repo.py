@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from zoneinfo import available_timezones
@@ -29,6 +30,7 @@ from driftgate import signals, suites, yaml_problems
 from driftgate.errors import BadConfig, nearest
 from driftgate.events import HOUR_MS
 from driftgate.feedback_profiles import Counted, Profile, counted, silence_is_right
+from driftgate.repo_file import READ, files_of
 from driftgate.slices import ALL
 from driftgate.suites import FrozenSuite, Part
 from driftgate.tasks import Declared, task_of
@@ -37,6 +39,8 @@ if TYPE_CHECKING:  # `driftgate check` stores nothing, and need not wait for the
     from driftgate.artifacts import Artifacts
 
 MODEL_YAML = "model.yaml"
+MAX_FILE_BYTES = 64_000
+"""Of a prompt or a schema: it goes with every declaration, and a prompt before each input."""
 
 # Ours, and river's that work on a stream of numbers between 0 and 1.
 DetectorName = Literal[
@@ -436,23 +440,49 @@ def declared(folder: Path) -> ModelRepo:
     path = folder / MODEL_YAML
     if not path.is_file():
         raise BadConfig(f"{path} is missing: `driftgate init DIR` writes a complete model repo")
-    return ModelRepo(parse(suites.text_of(path), str(path)), folder)
+    return ModelRepo(parse(suites.text_of(path), str(path), folder), folder)
 
 
-def parse(text: str, where: str = MODEL_YAML) -> ModelYaml:
-    """The typed content of a model.yaml.
+def parse(text: str, where: str = MODEL_YAML, folder: Path | None = None) -> ModelYaml:
+    """The typed content of a model.yaml, and of the files in `folder` that it names.
 
     Raises:
         BadConfig: see `read`.
     """
-    return yaml_problems.read(text, where, ModelYaml)
+    return yaml_problems.read(text, where, ModelYaml, {READ: partial(text_in, folder)})
+
+
+def text_in(folder: Path | None, name: str) -> str:
+    """What stands in a file of a model repo.
+
+    Raises:
+        ValueError: it is not there, not in the repo, too large, no text, or empty.
+    """
+    if folder is None:
+        raise ValueError("expected no file, since there is no folder of a model repo")
+    path = folder / name
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+        if not inside or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError("expected a path in the model repo, relative to its folder")
+        if not path.is_file():
+            raise ValueError(f"is no file, expected one at {path}")
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise ValueError(f"has {size:,} bytes, expected at most {MAX_FILE_BYTES:,}")
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read as UTF-8 text: {error}") from None
+    if not text.strip():
+        raise ValueError("is empty, expected some text")
+    return text.strip("\n")  # which editors add at the end, and no prompt means
 
 
 def publish(folder: Path, artifacts: Artifacts) -> tuple[ModelRepo, str]:
     """Checks a model repo and stores it by its content; returns it with its artifact URI."""
     repo = read(folder)
-    files = [folder / MODEL_YAML, *sorted(p for p in (folder / "evals").rglob("*") if p.is_file())]
-    uri = artifacts.put_folder(folder, files)
+    evals = (path for path in (folder / "evals").rglob("*") if path.is_file())
+    files = {folder / MODEL_YAML, *evals, *(folder / name for name in files_of(repo.config))}
+    uri = artifacts.put_folder(folder, list(files))
     return ModelRepo(repo.config, folder, uri.partition(":")[2]), uri
 
 

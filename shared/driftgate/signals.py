@@ -33,13 +33,21 @@ Reference = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, as far as monitors look at it. `error` is None while nobody knows."""
+    """One answer, as far as monitors look at it.
+
+    Attributes:
+        error: 1 where it was wrong; None while nobody knows.
+        rating: from 0 to 1; None where nobody gave one.
+        edit_distance: of what should have been answered, from 0 to 1; None where nobody wrote that.
+    """
 
     output: str
     confidence: float | None = None
     features: Mapping[str, float] = field(default_factory=dict)
     slices: Mapping[str, str] = field(default_factory=dict)
     error: float | None = None
+    rating: float | None = None
+    edit_distance: float | None = None
 
     def inside(self, slice_name: str) -> bool:
         """Whether it belongs to a slice, `all` or `name=value`."""

@@ -19,6 +19,7 @@ from driftgate.errors import BadConfig, nearest, shown
 from driftgate.perturb import PERTURBATIONS
 
 if TYPE_CHECKING:
+    from driftgate.scorers import Scorer
     from driftgate.tasks.port import Task
 
 Layer = Literal["task", "regression", "probe"]
@@ -64,6 +65,7 @@ class Case:
     """One question with what must be answered: `target`, or the same as to the text `same_as`.
 
     name: `accuracy`, or the kind of probe, such as `invariance:typo`.
+    scorers: what judges this case instead of what the task declares, where its kind has scorers.
     """
 
     layer: Layer
@@ -74,6 +76,7 @@ class Case:
     same_as: str | None = None
     slices: Mapping[str, str] = field(default_factory=dict)
     obtained: Obtained = Obtained()
+    scorers: tuple[Scorer, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -68,20 +69,33 @@ def plain(value: Any) -> Any:
 
 def problem(where: str, raw: Any, error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One line: place, what stands there, what is valid. error: as pydantic lists it."""
-    path = [part for part in error["loc"] if part != "[key]"]
-    place = f"{where}:{line_of(raw, path)}"
-    name = ".".join(str(part) for part in path) or Path(where).name
+    path, _ = place_of(error, model)
+    return f"{where}:{line_of(raw, path)}: {said(error, model, Path(where).name)}"
+
+
+def said(error: Mapping[str, Any], model: type[BaseModel], whole: str) -> str:
+    """A problem without its place. whole: what is wrong where no key is."""
+    path, beside = place_of(error, model)
+    name, value = ".".join(map(str, path)) or whole, shown(plain(error["input"]))
     match error["type"]:
         case "extra_forbidden":
-            return f"{place}: key `{name}` is unknown: {nearest(str(path[-1]), keys(path, model))}"
-        case "missing":
-            return f"{place}: key `{name}` is missing"
+            return f"key `{name}` is unknown: {nearest(str(path[-1]), beside)}"
+        case "missing" | "union_tag_not_found":
+            return f"key `{name}` is missing"
         case "literal_error":
-            expected = error["ctx"]["expected"].replace(" or ", ", ").split(", ")
-            hint = nearest(str(error["input"]), [word.strip("'") for word in expected])
-            return f"{place}: `{name}` is {shown(error['input'])}: {hint}"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{place}: `{name}` is {shown(plain(error['input']))}: {message}"
+            return f"`{name}` is {value}: {nearest_of(error['ctx']['expected'], error['input'])}"
+        case "union_tag_invalid":
+            tag = error["ctx"]["tag"]
+            return f"`{name}` is {shown(tag)}: {nearest_of(error['ctx']['expected_tags'], tag)}"
+        case "model_attributes_type" | "model_type":
+            return f"`{name}` is {value}: expected keys with values"
+    return f"`{name}` is {value}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def nearest_of(expected: str, word: Any) -> str:
+    """A hint at one of the words that pydantic lists as `'a', 'b' or 'c'`."""
+    words = expected.replace(" or ", ", ").split(", ")
+    return nearest(str(word), [each.strip("'") for each in words])
 
 
 def line_of(raw: Any, path: Sequence[Any]) -> int:
@@ -96,21 +110,45 @@ def line_of(raw: Any, path: Sequence[Any]) -> int:
     return int(line)
 
 
-def keys(path: Sequence[Any], model: type[BaseModel]) -> list[str]:
-    """The valid keys beside the last of a path."""
-    part = model
-    for name in path[:-1]:
-        if name in part.model_fields:
-            part = inner_model(part.model_fields[name].annotation) or part
-    return list(part.model_fields)
+def place_of(error: Mapping[str, Any], model: type[BaseModel]) -> tuple[list[Any], list[str]]:
+    """The key path of a problem as it stands in the file, and the valid keys beside its last.
+
+    pydantic also lists the tag by which it chose among several models, which is no key (as in
+    `task.text-generation.stop`), and leaves out the key that the tag should stand under.
+    """
+    path: list[Any] = []
+    choice, beside = [model], model
+    for part in error["loc"]:
+        if part == "[key]":
+            continue
+        chosen = next((each for each in choice if len(choice) > 1 and part in tags(each)), None)
+        if chosen is not None:
+            choice = [chosen]
+            continue
+        path.append(part)
+        if isinstance(part, str) and choice:
+            beside = choice[0]
+            fields = {key(name, field): field for name, field in beside.model_fields.items()}
+            choice = models(fields[part].annotation) if part in fields else choice
+    if error["type"].startswith("union_tag"):
+        path.append(error["ctx"]["discriminator"].strip("'"))
+    return path, [key(name, field) for name, field in beside.model_fields.items()]
 
 
-def inner_model(annotation: Any) -> type[BaseModel] | None:
-    """The model class in an annotation such as `list[Monitor]`."""
+def key(name: str, field: FieldInfo) -> str:
+    """What a field is called in the file."""
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name
+
+
+def tags(model: type[BaseModel]) -> set[Any]:
+    """What tells a model from the others of a union: its fields of one possible value."""
+    values = (get_args(field.annotation) for field in model.model_fields.values())
+    return {each[0] for each in values if len(each) == 1 and isinstance(each[0], str)}
+
+
+def models(annotation: Any) -> list[type[BaseModel]]:
+    """The model classes in an annotation such as `list[Monitor]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        found = inner_model(inner)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in models(inner)]

@@ -327,6 +327,55 @@ def test_ticks_of_a_faster_clock_come_to_the_same() -> None:
     assert sorted(a.event.alert_id for a in alarms) == sorted(a.event.alert_id for a in expected)
 
 
+# ---------------------------------------------------------------- people who edit
+
+
+def writing(profile: str, *values: str) -> ModelYaml:
+    """A model that writes, watched by these values."""
+    task = "task: {kind: text-generation, edit_tolerance: 0.1}\n"
+    feedback = f"feedback: {{profile: [{profile}]}}\n"
+    names = "".join(f"  - {{name: {v}, signal: quality, value: {v}}}\n" for v in values)
+    base = "base: {name: SmolLM2-135M-Instruct}\ngate: {min_accuracy: 0.5}\n"
+    rollout = "rollout: {stages: [{name: full, percent: 100}]}\n"
+    return parse(f"model: {MODEL}\n{task}{base}{feedback}monitors:\n{names}{rollout}")
+
+
+def touching_up(share: float) -> Callable[..., Said]:
+    """Of small edits, which leave an answer right."""
+
+    def people(rng: random.Random, wrong: bool) -> Said:
+        if rng.random() < share:
+            yield {"kind": "edit", "edited": "as it should be", "edit_distance": 0.05}
+
+    return people
+
+
+def rating_down(share: float) -> Callable[..., Said]:
+    def people(rng: random.Random, wrong: bool) -> Said:
+        down = rng.random() < share
+        if down or rng.random() < 0.2:
+            yield {"kind": "rating", "rating": 0.0 if down else 1.0}
+
+    return people
+
+
+def test_more_small_edits_are_found_though_no_answer_is_wrong() -> None:
+    declared = writing("edits", "error", "edit_rate", "edit_distance")
+    steady = traffic(touching_up(0.1), range(60), 0.0, seed=4)
+    assert watch(declared, steady) == []
+    more = traffic(touching_up(0.35), range(30, 60), 0.0, seed=4)
+    alarms = watch(declared, traffic(touching_up(0.1), range(30), 0.0, seed=4) + more)
+    assert {alarm.event.monitor for alarm in alarms} == {"edit_rate"}
+
+
+def test_more_thumbs_down_are_found() -> None:
+    declared = writing("complaints, thumbs", "thumbs_down")
+    before = traffic(rating_down(0.05), range(30), 0.0, seed=4)
+    assert watch(declared, traffic(rating_down(0.05), range(60), 0.0, seed=4)) == []
+    alarms = watch(declared, before + traffic(rating_down(0.2), range(30, 60), 0.0, seed=4))
+    assert {alarm.event.monitor for alarm in alarms} == {"thumbs_down"}
+
+
 def test_many_answers_are_counted_by_a_part_that_says_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -343,9 +392,9 @@ def test_many_answers_are_counted_by_a_part_that_says_the_same(
         assert waiting.add(given, ["all"], 3 * HOUR_MS) == 0
     assert waiting.words < 0.2 * 36_000 * 0.1 * 5
     for settled in waiting.settle(day(2), 3 * HOUR_MS):
-        numbers = settled.numbers("all")
+        numbers = [answer.error for _, answer in settled.heard("all")]
         counted += len(numbers)
-        bad += sum(x for _, x in numbers)
+        bad += sum(filter(None, numbers))
     assert counted < 36_000 * 0.5
     assert bad / counted == pytest.approx(0.1, abs=0.015)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ingesting import TASK, feedback, inference
 
 from driftgate.events import Outcome
+from driftgate.tasks.text_generation import Declared, TextGeneration
 from services.ingest_logger import join
 from services.ingest_logger.rows import Row
 
@@ -33,6 +34,18 @@ def test_the_task_says_whether_an_answer_was_right() -> None:
 def test_of_a_model_that_is_not_declared_any_more_nothing_is_known_to_be_right() -> None:
     (found,) = join.outcomes([feedback(label="refund")], [inference(output="refund")], new, {})
     assert (found.label, found.was_correct) == ("refund", None)
+
+
+def test_an_edit_tells_how_far_it_lies_and_what_of_json_it_changed() -> None:
+    declared = {"kind": "text-generation", "output": "json"}
+    tasks = {inference()["model"]: TextGeneration.of(Declared.model_validate(declared))}
+    answer = inference(output='{"team": "billing", "order": "A-1"}')
+    edit = {"kind": "edit", "label": None, "edited": '{"order": "A-2", "team": "billing"}'}
+    (found,) = join.outcomes([feedback(**edit)], [answer], new, tasks)
+    assert (found.was_correct, found.changed) == (False, {"order": "changed"})
+    assert found.edit_distance == 1 / len('{"order":"A-2","team":"billing"}')
+    (found,) = join.outcomes([feedback(kind="rating", label=None, rating=0)], [answer], new, tasks)
+    assert (found.was_correct, found.edit_distance, found.changed) == (False, None, {})
 
 
 def test_what_measures_or_takes_back_says_nothing_of_right_or_wrong() -> None:

@@ -221,7 +221,7 @@ def config(tmp_path: Path, protected: str = "") -> model_repo.ModelYaml:
         (400, 2, "protected slice language=es has 0 of 400 rows, 0 of them held out"),
         (100, 2, "100 rows, and data.min_rows asks for 150"),
         (200, 2, "of 200 rows (of 200 persons) are held out, and gate.min_cases asks for 80"),
-        (400, 3, "label 'label 2' is not among task.labels"),
+        (400, 3, ": label not declared; correct model.yaml or the rows"),
     ],
 )
 def test_launch_rows_that_cannot_lead_to_a_release_are_told_before_the_training(

@@ -42,6 +42,16 @@ class Inference(AvroRecord):
         propensity: Probability with which routing chose this version for a live answer, 0 to 1.
         refused: Whether the version declined to answer.
         broken: Whether the output has not the format that the task asks for.
+        tokens_in: Tokens read, those of the prompt included; 0 when not counted apart.
+        tokens_out: Tokens written; 0 when not counted apart.
+        finish_reason: Why a written answer ended: stop, length, or cancelled where the client went
+            away; empty for other kinds.
+        first_token_ms: Time from request to the first token of the answer inside the server,
+            milliseconds.
+        logprob: Mean natural log-probability of the tokens that were written, 0 or below; null when
+            not known.
+        prompt: SHA-256 of the system prompt and template that the version was given, hex: the
+            version of the prompt; empty for kinds that have none.
         time: When the request was made. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -69,6 +79,12 @@ class Inference(AvroRecord):
     propensity: float = 1.0
     refused: bool = False
     broken: bool = False
+    tokens_in: int = 0
+    tokens_out: int = 0
+    finish_reason: str = ""
+    first_token_ms: float | None = None
+    logprob: float | None = None
+    prompt: str = ""
     time: int
 
 
@@ -156,6 +172,9 @@ class Outcome(AvroRecord):
         retracts: As in Feedback.
         subject: Subject of the inference, as it is stored; null when there is none.
         heard: Chance with which routing chose the version that gave the live answer, 0 to 1.
+        edit_distance: How far the edit lies from the live answer: normalised edit distance, 0
+            (equal) to 1; null without an edit.
+        changed: Fields of a JSON answer that the edit changed, by path: added, removed or changed.
         time: The later of the two: when the outcome could first be known. Milliseconds since
             1970-01-01 UTC.
     """
@@ -185,6 +204,8 @@ class Outcome(AvroRecord):
     retracts: str | None = None
     subject: str | None = None
     heard: float = 1.0
+    edit_distance: float | None = None
+    changed: Mapping[str, str] = field(default_factory=dict)
     time: int
 
 

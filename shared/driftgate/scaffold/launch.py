@@ -6,18 +6,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driftgate.errors import BadConfig
+from driftgate.errors import BadConfig, shown
 from driftgate.labelled.rows import Row
 from driftgate.model_repo import ModelYaml
 from driftgate.slices import inside
 from driftgate.split import held_out
 from driftgate.suites import MIN_SLICE_CASES, text_of
+from driftgate.tasks import Task, task_of
 
 if TYPE_CHECKING:  # fsspec takes longer than all of `driftgate check`
     from driftgate.artifacts import Artifacts
@@ -30,9 +31,11 @@ MOST_FUTURE = 0.2
 MOST_SEEN = 8
 
 
-def lines(rows: Iterable[Row]) -> bytes:
-    """JSON lines with id, text, label, time (ms), subject and slices."""
-    return b"".join(json.dumps(asdict(row), ensure_ascii=False).encode() + b"\n" for row in rows)
+def lines(rows: Iterable[Row], target: str = "label") -> bytes:
+    """JSON lines with id, text, label or what the task calls its `target`, time (ms), subject and
+    slices."""
+    written = ({target if k == "label" else k: v for k, v in asdict(row).items()} for row in rows)
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in written)
 
 
 def write(folder: Path, rows: Sequence[Row], reading: Mapping[str, Any]) -> Path:
@@ -107,14 +110,7 @@ def problems(config: ModelYaml, rows: Iterable[Row]) -> list[str]:
     found = list(rows)
     share, gate = config.data.test_share, config.gate
     tested = [row for row in found if held_out(person(row), share)]
-    told = []
-    unknown = sorted({row.label for row in found} - set(config.task.labels))
-    if unknown:
-        more = f" and {len(unknown) - 1} others are" if len(unknown) > 1 else " is"
-        told.append(
-            f"label {unknown[0]!r}{more} not among task.labels of model.yaml: add it there, or "
-            "take the rows out"
-        )
+    told = list(unusable(found, task_of(config.task)))
     if len(found) < config.data.min_rows:
         told.append(
             f"{len(found)} rows, and data.min_rows asks for {config.data.min_rows}: add rows, or "
@@ -137,6 +133,20 @@ def problems(config: ModelYaml, rows: Iterable[Row]) -> list[str]:
     return told
 
 
+def unusable(rows: Iterable[Row], task: Task) -> Iterator[str]:
+    """What the trainer would leave out, with the first row of each reason."""
+    reasons: dict[str, list[Row]] = {}
+    for row in rows:
+        if (reason := task.unusable(row.label)) is not None:
+            reasons.setdefault(reason, []).append(row)
+    for reason, found in reasons.items():
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        yield (
+            f"{task.field} {shown(found[0].label)} (row {found[0].id}{more}): {reason}; correct "
+            "model.yaml or the rows, or take them out"
+        )
+
+
 def person(row: Row) -> str:
     """Whom a row is about; a row about nobody stands for itself."""
     return row.subject or row.id or row.text
@@ -153,8 +163,8 @@ def slice_counts(rows: Iterable[Row]) -> Counter[str]:
     return Counter(f"{name}={value}" for row in rows for name, value in row.slices.items())
 
 
-def rows_in(path: Path) -> list[Row]:
-    """The rows of a launch file.
+def rows_in(path: Path, target: str = "label") -> list[Row]:
+    """The rows of a launch file, whose labels stand under the task's name for a `target`.
 
     Raises:
         BadConfig: a line is no such row; names it.
@@ -168,7 +178,7 @@ def rows_in(path: Path) -> list[Row]:
             found.append(
                 Row(
                     str(said["text"]),
-                    str(said["label"]),
+                    str(said[target]),
                     None if said.get("time") is None else int(said["time"]),
                     said.get("subject"),
                     {str(k): str(v) for k, v in (said.get("slices") or {}).items()},
@@ -177,7 +187,7 @@ def rows_in(path: Path) -> list[Row]:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadConfig(
-                f'{path}, line {number}: expected an object with "text" and "label", and "id", '
+                f'{path}, line {number}: expected an object with "text" and "{target}", and "id", '
                 f'"time" (ms), "subject", "slices" if there are any ({error!r}); `driftgate init` '
                 "writes such a file"
             ) from error

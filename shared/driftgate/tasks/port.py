@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
+from driftgate.edits import Edit
 from driftgate.signals import Signal
 from driftgate.suites import Case, Probe
 
 if TYPE_CHECKING:
     from driftgate.engines import Engine
+
+
+NEUTRAL_RATING = 0.5
+"""A better rating calls an answer right, a worse one wrong; this one calls it neither."""
 
 
 class Feedback(Protocol):
@@ -111,6 +116,10 @@ class Task(Protocol):
 
     def target(self, output: str, feedback: Feedback) -> str | None:
         """What the feedback teaches to answer; None: nothing."""
+
+    def edit(self, output: str, edited: str) -> Edit | None:
+        """How far what should have been answered lies from what was; None where that has no
+        degrees."""
 
     def right(self, output: str, target: str) -> bool:
         """Whether an output is as good as the target."""

@@ -11,14 +11,11 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from driftgate.errors import BadConfig, BadInput, nearest, shown
 from driftgate.signals import Answer, Signal
 from driftgate.suites import Case, Part, Probe, Text, text_in
-from driftgate.tasks.port import Example, Feedback
+from driftgate.tasks.port import NEUTRAL_RATING, Example, Feedback
 
 if TYPE_CHECKING:
     from driftgate.bases import BaseRef
     from driftgate.classifier.serving import Classifier
-
-NEUTRAL_RATING = 0.5
-"""A better rating calls an answer right, a worse one wrong; this one calls it neither."""
 
 
 class Declared(Part):
@@ -100,6 +97,9 @@ class TextClassification:
         if feedback.label is not None:
             return feedback.label
         return output if self.was_correct(output, feedback) else None
+
+    def edit(self, output: str, edited: str) -> None:
+        return None
 
     def right(self, output: str, target: str) -> bool:
         return output == target
