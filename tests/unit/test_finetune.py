@@ -13,8 +13,9 @@ from driftgate.classifier.serving import Classifier
 from driftgate.errors import BadConfig, BadInput
 from services.trainer.failures import TrainingFailed
 from services.trainer.finetune import Trained, finetune
-from services.trainer.loop import centroids, plan, rate
+from services.trainer.loop import centroids
 from services.trainer.method import Example, Method
+from services.trainer.schedule import plan, rate
 
 WORDS = {
     "card": ["card", "pin", "chip", "plastic"],
