@@ -19,8 +19,9 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,10 @@ PROMPT = Prompt(
 )
 LIMITS = Limits(512, 64)
 SEED, HELD = 7, 64
+PLAIN, QUICK, OURS = "the Trainer", "the Trainer in bfloat16 with like lengths", "driftgate"
 
 Rows = Sequence[tuple[str, str]]
+Made = dict[str, dict[str, float]]
 
 
 def run(args: list[str]) -> list[Figure]:
@@ -56,28 +59,27 @@ def run(args: list[str]) -> list[Figure]:
     learned, held = rows[: given.pairs], rows[given.pairs :]
     method = Method(epochs=given.epochs, validation_share=0.0)
     sides: dict[str, Callable[[Rows, Method, Path], None]] = {
-        "Trainer": partial(trainer, quick=False),
-        "Trainer, bfloat16, like lengths": partial(trainer, quick=True),
-        "driftgate": ours,
+        PLAIN: partial(trainer, quick=False),
+        QUICK: partial(trainer, quick=True),
+        OURS: ours,
     }
     made = {name: alone(side, learned, held, method) for name, side in sides.items()}
     return list(figures(made, learned, method))
 
 
-def figures(made: dict[str, dict[str, float]], rows: Rows, method: Method) -> Any:
+def figures(made: Made, rows: Rows, method: Method) -> Iterator[Figure]:
     tokens = sum(len(pair.prompt) + len(pair.completion) for pair in pairs(rows)) * method.epochs
     speed = {name: tokens / one["seconds"] for name, one in made.items()}
     yield Figure("pairs, epochs, tokens", f"{len(rows):,}, {method.epochs}, {tokens:,}")
     for name, one in made.items():
         told = f"{speed[name]:,.0f} tokens/s, {one['seconds']:.0f} s, {one['memory']:,.0f} MiB"
         yield Figure(name, f"{told}, validation loss {one['loss']:.4f}")
-    mine, *others = (made["driftgate"], made["Trainer"], made["Trainer, bfloat16, like lengths"])
-    plain, quick = (speed["driftgate"] / speed[name] for name in list(made)[:2])
-    yield Figure("as fast as the Trainer", f"{plain:.1f} ×", "≥ 2 ×", plain >= 2)
-    yield Figure("as fast as the quick one", f"{quick:.1f} ×", "≥ 2 ×", quick >= 2)
-    worst = min(other["loss"] for other in others)
-    no_worse = mine["loss"] <= 1.02 * worst
-    yield Figure("validation loss", f"{mine['loss']:.4f}", f"≤ {worst:.4f} + 2 %", no_worse)
+    for name in (PLAIN, QUICK):
+        times = speed[OURS] / speed[name]
+        yield Figure(f"as fast as {name}", f"{times:.1f} ×", "≥ 2 ×", times >= 2)
+    least = min(made[PLAIN]["loss"], made[QUICK]["loss"])
+    mine = made[OURS]["loss"]
+    yield Figure("validation loss", f"{mine:.4f}", f"≤ {least:.4f} + 2 %", mine <= 1.02 * least)
 
 
 # ---------------------------------------------------------------- the sides
@@ -191,8 +193,7 @@ def messages(count: int) -> Rows:
     assert spec and spec.loader
     world = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(world)
-    found = [
+    return [
         (message.text, json.dumps({"team": message.label, "language": message.language}))
-        for message, _ in zip(world.messages(), range(count), strict=False)
+        for message in islice(world.messages(), count)
     ]
-    return found

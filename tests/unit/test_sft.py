@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,70 +116,68 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("patience", [1, 9])
-def test_a_killed_run_resumes_and_ends_with_the_same_bytes(
-    base: BaseRef, tmp_path: Path, patience: int
-) -> None:
+NOISE = [(f"message {n} of {n * 7919 % 101}", f"{n * 7907 % 97:02}") for n in range(60)]
+"""Targets at random: what is learned by heart helps nowhere else."""
+
+BY_HEART = Method(
+    layers=2, epochs=30, learning_rate=2e-2, batch_size=8, validation_share=0.3, patience=2
+)
+
+
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(base: BaseRef, tmp_path: Path) -> None:
     """Also when its best epoch lies before the kill."""
-    method = Method(
-        layers=1, epochs=6, learning_rate=0.3, batch_size=8, validation_share=0.2, patience=patience
-    )
+    unbroken = train(base, tmp_path / "unbroken", rows=NOISE, method=BY_HEART)
+    best, epochs = int(unbroken.metrics["best_epoch"]), len(unbroken.losses)
+    assert epochs == best + 2
     steps: list[str] = []
 
-    def kill_in_third_epoch(share: float, doing: str) -> None:
-        steps.append(doing)
-        if doing.startswith(f"step {2 * unbroken.steps // len(unbroken.losses) + 1} of"):
+    def kill(share: float, doing: str) -> None:
+        steps.extend([doing] if doing.startswith("step") else [])
+        if len(steps) == (best + 1) * unbroken.steps // epochs + 2:  # in the last epoch
             raise Killed
 
-    unbroken = train(base, tmp_path / "unbroken", method=method)
-    kept = tmp_path / "kept"
-    if len(unbroken.losses) > 2:
-        with pytest.raises(Killed):
-            train(
-                base,
-                tmp_path / "killed",
-                checkpoint=kept,
-                method=method,
-                progress=kill_in_third_epoch,
-            )
-    else:
-        train(base, tmp_path / "ended", checkpoint=kept, method=method)
-    resumed = train(base, tmp_path / "resumed", checkpoint=kept, method=method)
-    assert resumed.metrics["resumed_epochs"] >= 2
+    asked: dict[str, Any] = {"rows": NOISE, "method": BY_HEART, "checkpoint": tmp_path / "kept"}
+    with pytest.raises(Killed):
+        train(base, tmp_path / "killed", progress=kill, **asked)
+    resumed = train(base, tmp_path / "resumed", **asked)
+    assert resumed.metrics["resumed_epochs"] == best + 1
     assert (resumed.losses, resumed.validation) == (unbroken.losses, unbroken.validation)
     assert digest(tmp_path / "resumed") == digest(tmp_path / "unbroken")
 
 
-@pytest.mark.parametrize("changed", [{"seed": 8}, {"rows": ROWS[1:]}, {"limits": Limits(128, 31)}])
-def test_a_checkpoint_counts_for_the_very_same_training_alone(
+def test_a_run_that_stopped_early_does_not_go_on_when_it_is_resumed(
+    base: BaseRef, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    ended = train(base, tmp_path / "ended", rows=NOISE, method=BY_HEART, checkpoint=kept)
+    again = train(base, tmp_path / "again", rows=NOISE, method=BY_HEART, checkpoint=kept)
+    assert len(ended.losses) < 30
+    assert again.metrics["resumed_epochs"] == len(again.losses) == len(ended.losses)
+    assert digest(tmp_path / "again") == digest(tmp_path / "ended")
+
+
+@pytest.mark.parametrize("changed", [{"seed": 8}, {"rows": ROWS[1:]}])
+def test_a_checkpoint_of_another_run_is_passed_over(
     base: BaseRef, tmp_path: Path, changed: dict[str, Any]
 ) -> None:
-    method = Method(layers=1, epochs=1)
-    train(base, tmp_path / "first", checkpoint=tmp_path / "kept", method=method)
-    second = train(
-        base, tmp_path / "second", checkpoint=tmp_path / "kept", method=method, **changed
-    )
-    same = "limits" in changed  # no pair is long enough for them to matter
-    assert second.metrics["resumed_epochs"] == (1 if same else 0)
+    method, kept = replace(METHOD, epochs=1), tmp_path / "kept"
+    train(base, tmp_path / "first", checkpoint=kept, method=method)
+    second = train(base, tmp_path / "second", checkpoint=kept, method=method, **changed)
+    assert second.metrics["resumed_epochs"] == 0
 
 
 def test_the_best_epoch_is_kept_and_a_training_that_gets_worse_stops(
     base: BaseRef, tmp_path: Path
 ) -> None:
-    """Targets at random: what is learned by heart helps nowhere else."""
-    rows = [(f"message {n} of {n * 7919 % 101}", f"{n * 7907 % 97:02}") for n in range(60)]
-    method = Method(
-        layers=2, epochs=30, learning_rate=2e-2, batch_size=8, validation_share=0.3, patience=2
-    )
-    made = train(base, tmp_path / "long", rows=rows, method=method)
+    made = train(base, tmp_path / "v", rows=NOISE, method=BY_HEART)
     best = int(made.metrics["best_epoch"])
     assert best < len(made.losses) == best + 2 < 30
 
-    network = Adapted(load(base, device="cpu"), pairs(base, rows), method)
+    network = Adapted(load(base, device="cpu"), pairs(base, NOISE), BY_HEART)
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    weights = load_file(tmp_path / "long" / "adapter_model.safetensors")
+    weights = load_file(tmp_path / "v" / "adapter_model.safetensors")
     set_peft_model_state_dict(network.model, weights)
     _, held = validated(network.pairs, 0.3)
     with torch.no_grad():

@@ -25,8 +25,8 @@ from services.trainer.sft.network import Adapted
 from services.trainer.sft.pairs import Limits, pairs_of, validated
 from services.trainer.sft.run import Run
 
-LOADED, BEGUN = 0.03, 0.1
-"""Shares of a training: the base is loaded; what lies below the adapter is computed."""
+LOADED = 0.03
+"""The share of a training when the base is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,13 @@ def tune(
         run = Run(network, method)
         signature = signature_of(pairs, method, base, seed, threads)
         done = resume(run, checkpoint, signature) if checkpoint else 0
-        network.keep(lambda share: progress(between(LOADED, BEGUN, share), "reading the pairs"))
+        begun = between(LOADED, 1.0, network.share_kept(method.epochs))
+        network.keep(lambda share: progress(between(LOADED, begun, share), "reading the pairs"))
         lengths = [network.lengths[row] for row in learned]
         steps = method.epochs * -(-len(learned) // method.batch_size)
 
         def told(step: int, loss: float) -> None:
-            share = between(BEGUN, 1.0, step / steps)
+            share = between(begun, 1.0, step / steps)
             progress(share, f"step {step} of {steps}, loss {loss:.3f}")
 
         for epoch in range(done, method.epochs):
