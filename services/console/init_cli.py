@@ -7,6 +7,8 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from driftgate.scaffold.proposal import Proposal, Wanted
     from driftgate.scaffold.writing import Case
 
+
+class Kind(StrEnum):
+    """What a model answers with."""
+
+    CLASSIFICATION = "classification"
+    GENERATION = "generation"
+
+
 SEED = 7
 MOST_SHOWN = 8
 MOST_CHARACTERS = 60
@@ -33,8 +43,12 @@ MOST_CHARACTERS = 60
 def init(
     folder: Path,
     data: Annotated[
-        Path | None, typer.Option(help="labelled text to declare a model for: a file or a folder")
+        Path | None,
+        typer.Option(help="what to declare a model for: labelled text, or pairs as JSON Lines"),
     ] = None,
+    task: Annotated[
+        Kind, typer.Option(help="a label for each text; or a text, learned from pairs")
+    ] = Kind.CLASSIFICATION,
     protect: Annotated[
         str | None,
         typer.Option(help="slice with a bar of its own, such as language=es; none: no slice"),
@@ -49,6 +63,9 @@ def init(
     from driftgate.scaffold import launch, writing
 
     writing.check_free(folder)
+    if task is Kind.GENERATION:
+        generation(folder, data, protect, yes, asked)
+        return
     if data is None:
         reading.refuse_without("--data", asked)
         starter(folder)
@@ -59,20 +76,65 @@ def init(
     for line in labelled.findings.lines():
         say(line)
     show(labelled)
-    asks = sys.stdin.isatty() and not yes
+    asks = asks_first(yes)
     rows = launchable(labelled, newest(labelled, places), now)
     proposal = proposed(rows, wanted(folder, data, labelled, protect), asks)
-    for note in proposal.notes:
+    confirm(folder, proposal.notes, asks)
+    with writing.beside(folder) as partial:
+        writing.write(partial, proposal.declaration, proposal.suite)
+        launch.write(partial, proposal.launch, labelled.findings.card())
+    model, text = proposal.declaration.model, example(proposal.suite)
+    say_next(folder, f"{len(proposal.launch):,} rows", model, text)
+
+
+def generation(
+    folder: Path, data: Path | None, protect: str | None, yes: bool, asked: Asked
+) -> None:
+    """A model that writes, from pairs of inputs and outputs."""
+    from driftgate.labelled import pairs
+    from driftgate.machine_clock import machine_ms
+    from driftgate.model_repo import Mask
+    from driftgate.scaffold import generation, launch, writing
+    from driftgate.scaffold.proposal import slug
+
+    if data is None:
+        raise BadConfig("--task generation: expected --data FILE with pairs, such as pairs.jsonl")
+    found = pairs.read(data, asked)
+    for line in found.findings.lines():
+        say(line)
+    stored = replace(found, rows=generation.masked(found.rows, Mask()))
+    made = generation.propose(stored, slug(folder.resolve().name), protect, machine_ms(), SEED)
+    confirm(folder, made.notes, asks_first(yes))
+    with writing.beside(folder) as partial:
+        generation.write(partial, made)
+        launch.write(partial, made.launch, found.findings.card(), target="output")
+    say_next(folder, f"{len(made.launch):,} pairs", made.model, made.example)
+
+
+def asks_first(yes: bool) -> bool:
+    """Whether somebody is there to ask."""
+    return sys.stdin.isatty() and not yes
+
+
+def confirm(folder: Path, notes: Sequence[str], asks: bool) -> None:
+    """Says what would be written, and why.
+
+    Raises:
+        typer.Exit: it shall not be.
+    """
+    for note in notes:
         say(f"  {note}")
     if asks and not typer.confirm(f"Write {folder}?", default=True):
         say("nothing is written")
         raise typer.Exit(Status.NO)
-    with writing.beside(folder) as partial:
-        writing.write(partial, proposal.declaration, proposal.suite)
-        launch.write(partial, proposal.launch, labelled.findings.card())
-    count = len(proposal.launch)
-    say(f"{folder} is written: model.yaml, evals and {launch.LAUNCH} with {count:,} rows. Next:")
-    for command in next_commands(folder, proposal.declaration.model, example(proposal.suite)):
+
+
+def say_next(folder: Path, launched: str, model: str, text: str) -> None:
+    """What was written, and what to type next."""
+    from driftgate.scaffold.launch import LAUNCH
+
+    say(f"{folder} is written: model.yaml, evals and {LAUNCH} with {launched}. Next:")
+    for command in next_commands(folder, model, text):
         say(f"  {command}")
 
 
@@ -137,8 +199,6 @@ def wanted(folder: Path, data: Path, labelled: Labelled, protect: str | None) ->
 
 def proposed(rows: Sequence[Row], wish: Wanted, asks: bool) -> Proposal:
     """What to write. Where somebody is there to ask, which slice to protect is asked."""
-    from dataclasses import replace
-
     from rich.progress import Progress
 
     from driftgate.scaffold import baseline, proposal
@@ -166,7 +226,7 @@ def proposed(rows: Sequence[Row], wish: Wanted, asks: bool) -> Proposal:
 def example(suite: Sequence[Case]) -> str:
     """The text of a clear case that is easily typed."""
     found = min(suite, key=lambda case: ("'" in case.text or "\n" in case.text, len(case.text)))
-    return " ".join(found.text.split())[:MOST_CHARACTERS]
+    return found.text
 
 
 def next_commands(folder: Path, model: str, text: str) -> list[str]:
@@ -178,6 +238,7 @@ def next_commands(folder: Path, model: str, text: str) -> list[str]:
     begin = program()
     state = Path(os.environ.get("DRIFTGATE_STATE_DIR", HERE))
     up = [] if stack.running(state) else [f"{begin} up"]
+    text = " ".join(text.split())[:MOST_CHARACTERS]
     asked = shlex.quote(text)
     return [
         *up,

@@ -1,5 +1,5 @@
-"""Labelled rows for `retrain --seed`: any file that can be read, checked against the model's
-declaration before anything is trained."""
+"""Labelled rows, or pairs, for `retrain --seed`: any file that can be read, checked against the
+model's declaration before anything is trained."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from driftgate import suites
 from driftgate.errors import BadConfig, nearest
-from driftgate.labelled import labels
+from driftgate.labelled import labels, pairs
 from driftgate.labelled.findings import Findings
 from driftgate.labelled.reading import read
 from driftgate.labelled.rows import Asked, Row
 from driftgate.model_repo import MODEL_YAML, ModelRepo, ModelYaml
-from driftgate.scaffold import launch, proposal
+from driftgate.scaffold import generation, launch, proposal
 from driftgate.split import normalised
 from driftgate.tasks import task_of
 
@@ -42,7 +42,8 @@ def seed_of(path: Path, asked: Asked, repo: ModelRepo, now: int, first: bool) ->
     file = path / launch.LAUNCH if (path / MODEL_YAML).is_file() else path
     known, task = launch.reading_of(file), task_of(repo.config.task)
     if known is None:
-        rows, findings = read_rows(file, asked, now)
+        reads = read_rows if task.outputs is not None else read_pairs
+        rows, findings = reads(file, asked, now)
     else:
         rows, findings = launch.rows_in(file, task.field), Findings(file.name)
     if task.outputs is not None:
@@ -50,7 +51,8 @@ def seed_of(path: Path, asked: Asked, repo: ModelRepo, now: int, first: bool) ->
     kept = learnable(rows, repo, findings)
     hold(repo.config, kept, first)
     found = tuple(findings.lines()) if known is None or findings.left_out else ()
-    stored = proposal.masked(kept, repo.config.data.mask)
+    masked = proposal.masked if task.outputs is not None else generation.masked
+    stored = masked(kept, repo.config.data.mask)
     return Seed(launch.lines(stored, task.field), known or findings.card(), found)
 
 
@@ -59,6 +61,12 @@ def read_rows(path: Path, asked: Asked, now: int) -> tuple[list[Row], Findings]:
     labelled = read(path, asked)
     rows = labelled.rows(launch.until(labelled, now))
     return proposal.identified(rows, now), labelled.findings
+
+
+def read_pairs(path: Path, asked: Asked, now: int) -> tuple[list[Row], Findings]:
+    """The pairs of a file, under ids of their own."""
+    found = pairs.read(path, asked)
+    return proposal.identified(found.rows, now), found.findings
 
 
 def learnable(rows: Sequence[Row], repo: ModelRepo, findings: Findings) -> list[Row]:

@@ -11,7 +11,7 @@ from typing import Literal
 from driftgate.bus import Position
 from driftgate.events import Inference, Outcome
 from driftgate.latest_word import RETRACTION, is_word
-from driftgate.signals import Answer
+from driftgate.signals import LOGPROB, Answer
 
 NEITHER = 0.5
 
@@ -92,10 +92,13 @@ class Observation:
 def of_inference(event: Inference, place: tuple[Position, int]) -> Observation | None:
     """An answer that the app got; None for a shadow's, and for one with a number that is not
     finite, which ingest-logger refuses with a dead letter."""
-    numbers = (event.confidence or 0.0, *event.features.values())
+    features = dict(event.features)
+    if event.logprob is not None:
+        features[LOGPROB] = event.logprob
+    numbers = (event.confidence or 0.0, *features.values())
     if event.role != "live" or not all(map(math.isfinite, numbers)):
         return None
-    answer = Answer(event.output, event.confidence, event.features, event.slices)
+    answer = Answer(event.output, event.confidence, features, event.slices)
     return Observation(
         "answer",
         event.request_id,

@@ -36,7 +36,7 @@ def parsed(text: str) -> Any:
         raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
     if deeper(value, MAX_DEPTH):
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    canonical(value).encode()
+    canonical(value).encode()  # which half of a surrogate pair cannot be
     return value
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.05
 
+LOGPROB = "logprob"
+"""The feature of a written answer that holds the mean log-probability of its tokens."""
+
 Reference = Mapping[str, float]
 """What a version's held-out cases measured; see `driftgate.reference`."""
 

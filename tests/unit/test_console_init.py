@@ -12,6 +12,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,121 @@ def test_a_seed_with_a_label_that_is_not_declared_names_the_nearest(
     rows = [row | {"label": row["label"] + "s"} for row in messages[:300]]
     with pytest.raises(BadConfig, match=r"is not among task.labels: did you mean"):
         seed.seed_of(write(tmp_path / "a.csv", rows), Asked(), repo, NOW, first=True)
+
+
+# ---------------------------------------------------------------- a model that writes
+
+
+def pairs(path: Path, count: int, output: Callable[[int], object], **more: object) -> None:
+    lines = (
+        {"input": f"Order A-{n} has not come.", "output": output(n), "subject": f"c-{n}", **more}
+        for n in range(count)
+    )
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def ticket(n: int) -> dict[str, object]:
+    return {"team": "delivery", "order": {"number": f"A-{n}"}} | ({"late": True} if n % 2 else {})
+
+
+def test_pairs_of_json_become_a_model_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs(Path("pairs.jsonl"), 240, ticket, slices={"language": "en"})
+    with Path("pairs.jsonl").open("a") as file:
+        file.write('{"input": "x"}\n{"input": "y", "output": "Sure!"}\n')
+    status, said = run("init", "m", "--task", "generation", "--data", "pairs.jsonl")
+    assert status == 0, said
+    assert "left out, 1 row: it has no output" in said
+    assert "1 pairs are left out: their output is no JSON" in said
+    task = model_repo.read(Path("m")).config.task
+    assert json.loads(task.json_schema.text) == {
+        "type": "object",
+        "properties": {
+            "team": {"type": "string"},
+            "order": {
+                "type": "object",
+                "properties": {"number": {"type": "string"}},
+                "required": ["number"],
+            },
+            "late": {"type": "boolean"},
+        },
+        "required": ["team", "order"],
+    }
+    launched = [json.loads(line) for line in Path("m/launch.jsonl").read_text().splitlines()]
+    frozen = [
+        json.loads(line) for line in Path("m/evals/regression.jsonl").read_text().splitlines()
+    ]
+    assert len(launched) + len(frozen) == 240
+    assert not {row["text"] for row in launched} & {case["text"] for case in frozen}
+    assert json.loads(launched[0]["output"])["team"] == "delivery"
+    assert run("check", "m") == (0, "m: JSON by schema.json of up to 256 tokens, all well\n")
+
+
+def test_pairs_may_be_the_seed_of_a_model_that_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs(Path("pairs.jsonl"), 240, ticket)
+    assert run("init", "m", "--task", "generation", "--data", "pairs.jsonl")[0] == 0
+    pairs(Path("more.jsonl"), 300, lambda n: {"team": "ann@example.com", "order": {"number": "?"}})
+    repo = model_repo.read(Path("m"))
+    for path, rows in ((Path("more.jsonl"), 270), (Path("m"), 210)):
+        found = seed.seed_of(path, Asked(), repo, NOW, first=True)
+        stored = [json.loads(line) for line in found.rows.splitlines()]
+        assert len(stored) == rows
+        assert {"id", "text", "output", "time"} <= stored[0].keys()
+    more = seed.seed_of(Path("more.jsonl"), Asked(), repo, NOW, first=True)
+    assert b"[EMAIL]" in more.rows and b"ann@" not in more.rows
+    pairs(Path("broken.jsonl"), 300, lambda n: f"Sure, {n}")
+    with pytest.raises(BadConfig, match=r"answer is not JSON by schema\.json"):
+        seed.seed_of(Path("broken.jsonl"), Asked(), repo, NOW, first=True)
+
+
+def test_chats_bring_their_system_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chats = (
+        {
+            "messages": [
+                {"role": "system", "content": "You are kind." if n % 5 else "You are brief."},
+                {"role": "user", "content": f"Where is order A-{n}? I am ann{n}@example.com"},
+                {"role": "assistant", "content": f"Dear ann{n}@example.com, A-{n} is on its way."},
+            ]
+        }
+        for n in range(200)
+    )
+    Path("chats.jsonl").write_text("".join(f"{json.dumps(chat)}\n" for chat in chats))
+    status, said = run("init", "m", "--task", "generation", "--data", "chats.jsonl")
+    assert status == 0, said
+    task = task_of(model_repo.read(Path("m")).config.task)
+    assert (task.prompt.system, task.prompt.user("hi")) == ("You are kind.", "hi")
+    first = json.loads(Path("m/launch.jsonl").read_text().splitlines()[0])
+    assert first["text"].endswith("I am [EMAIL]") and first["output"].startswith("Dear [EMAIL],")
+    assert run("check", "m")[0] == 0
+
+
+GOOD_PAIR = '{"input": "late", "output": "delivery"}\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (GOOD_PAIR, "1 pairs, expected 100 or more"),
+        (GOOD_PAIR + '{"input": "x"}\n', "1 of 2 lines are no pairs, mostly since it has no"),
+        ("", "0 of 0 lines are no pairs"),
+    ],
+)
+def test_pairs_that_are_refused_write_nothing(
+    lines: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pairs.jsonl").write_text(lines)
+    status, said = run("init", "m", "--task", "generation", "--data", "pairs.jsonl")
+    assert status == 2
+    assert says in said
+    assert not Path("m").exists()
+
+
+def test_generation_needs_pairs(tmp_path: Path) -> None:
+    status, said = run("init", str(tmp_path / "m"), "--task", "generation")
+    assert status == 2
+    assert "expected --data FILE with pairs" in said

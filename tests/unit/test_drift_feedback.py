@@ -368,6 +368,15 @@ def test_more_small_edits_are_found_though_no_answer_is_wrong() -> None:
     assert {alarm.event.monitor for alarm in alarms} == {"edit_rate"}
 
 
+def test_the_log_probability_of_an_answer_is_seen() -> None:
+    asked = Inference(
+        request_id="r", model=MODEL, version=1, input_hash="", output="x", logprob=-2.5, time=0
+    )
+    place = (Position("inferences", 0), 1)
+    assert seen(of_inference(asked, place)).answer.features == {"logprob": -2.5}
+    assert of_inference(replace(asked, logprob=float("nan")), place) is None
+
+
 def test_more_thumbs_down_are_found() -> None:
     declared = writing("complaints, thumbs", "thumbs_down")
     before = traffic(rating_down(0.05), range(30), 0.0, seed=4)

@@ -15,13 +15,17 @@ from typer.testing import CliRunner
 
 from driftgate import model_repo, suites
 from driftgate.artifacts import Artifacts
+from driftgate.engines import Prediction
 from driftgate.errors import BadConfig, BadInput
 from driftgate.model_repo import ModelYaml
-from driftgate.scorers import Scorer
+from driftgate.scorers import Contains, Scorer
 from driftgate.signals import Answer, streams
+from driftgate.suites import Case, Suite
 from driftgate.tasks import Said, task_of
 from driftgate.tasks.text_generation import Declared, TextGeneration
 from services.console import cli
+from services.evaluator import exam
+from services.evaluator.weighting import ALIKE, Weighing, even
 
 MODEL_YAML = """\
 model: ticket-extract
@@ -306,6 +310,9 @@ def test_an_output_that_breaks_the_format_is_an_answer_and_never_right(repo: Pat
     task.check_output(output)
     assert task.was_correct(output, Said(edited=RIGHT)) is False
     assert not task.right(output, RIGHT)
+    loose = task.declared.model_copy(update={"scorers": [Contains(name="contains", never=["x"])]})
+    assert TextGeneration.of(loose).right(RIGHT, RIGHT)
+    assert not TextGeneration.of(loose).right(output, RIGHT)
     assert task.unusable(output) == "answer is not JSON by schema.json"
 
 
@@ -373,6 +380,25 @@ def test_each_signal_of_the_kind(
 ) -> None:
     found = streams(value, task_in(repo))
     assert [(signal.name, signal.told(answer, REFERENCE)) for signal in found] == told
+
+
+def test_held_out_pairs_measure_what_monitors_compare_with(repo: Path) -> None:
+    cases = tuple(Case("task", "accuracy", str(n), f"ticket {n}", RIGHT) for n in range(100))
+    wrong = RIGHT.replace("A-1", "A-22")
+    said = [RIGHT] * 50 + [wrong] * 30 + ["Sure!"] * 20
+    answers = {
+        case.text: Prediction(output, None, {"logprob": -0.1}, 3)
+        for case, output in zip(cases, said, strict=True)
+    }
+    found = exam.reference(
+        Suite("task", cases), answers, model_repo.read(repo).config, Weighing(even(cases), ALIKE)
+    )
+    assert found["broken|all"] == 0.2
+    assert found["edit_rate|all"] == 0.5
+    assert 0 < found["edit_distance|all"] < 0.3
+    assert found["cut|low_logprob"] == -0.1
+    assert found["cut|length:short"] == len("Sure!")
+    assert "thumbs_down|all" not in found  # nobody rates held-out answers: live ones are measured
 
 
 # ---------------------------------------------------------------- suites

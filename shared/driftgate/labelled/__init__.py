@@ -11,6 +11,7 @@
     exports       what annotation tools write: Prodigy, Label Studio, doccano, spaCy, chat files
     table         what stands in one file, before anybody knows which column is what
     names, roles  which column is the text, the label, the time, the subject
+    pairs         inputs with what should be answered: JSON Lines, OpenAI's chat format
     slices        which columns part the traffic, over all tables of a folder
     dates         a column of dates as milliseconds
     table_rows    the rows of one table, each taken or left out

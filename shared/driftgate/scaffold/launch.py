@@ -38,9 +38,11 @@ def lines(rows: Iterable[Row], target: str = "label") -> bytes:
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in written)
 
 
-def write(folder: Path, rows: Sequence[Row], reading: Mapping[str, Any]) -> Path:
+def write(
+    folder: Path, rows: Sequence[Row], reading: Mapping[str, Any], target: str = "label"
+) -> Path:
     """Writes the launch file of a model repo, and its card."""
-    path, data = folder / LAUNCH, lines(rows)
+    path, data = folder / LAUNCH, lines(rows, target)
     path.write_bytes(data)
     card = {"file": LAUNCH, "sha256": hashlib.sha256(data).hexdigest(), "reading": reading}
     text = json.dumps(card, ensure_ascii=False, indent=2)

@@ -18,7 +18,7 @@ from driftgate.errors import BadConfig
 from driftgate.model_repo import MODEL_YAML, ModelRepo, read
 from driftgate.suites import PROBES, REGRESSION
 
-WRITTEN = (MODEL_YAML, "evals", "launch.jsonl", "launch.card.json")
+WRITTEN = (MODEL_YAML, "evals", "prompts", "schema.json", "launch.jsonl", "launch.card.json")
 INVARIANCE_TEXTS = 24
 MINIMUM_CASES = 12
 # Changes of a text after which any label should stand, in any language.
@@ -78,17 +78,8 @@ def write(folder: Path, declaration: Declaration, cases: Sequence[Case]) -> Mode
     check_free(folder)
     if not cases:
         raise BadConfig(f"{folder}: a model repo needs some labelled cases for its evals")
-    environment = Environment(
-        loader=PackageLoader("driftgate"),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - YAML
-    )
-    environment.filters["quoted"] = quoted
-    values = asdict(declaration) | {"one_off": str(declaration.frozen_baseline).lower()}
     (folder / "evals").mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_YAML).write_text(
-        environment.get_template("model.yaml.j2").render(values), encoding="utf-8"
-    )
+    (folder / MODEL_YAML).write_text(rendered("model.yaml.j2", declaration), encoding="utf-8")
     (folder / REGRESSION).write_text(regression(cases), encoding="utf-8")
     with (folder / PROBES).open("w", encoding="utf-8") as file:
         file.write(
@@ -96,6 +87,18 @@ def write(folder: Path, declaration: Declaration, cases: Sequence[Case]) -> Mode
         )
         YAML().dump(probes(cases), file)
     return read(folder)
+
+
+def rendered(template: str, declaration: Declaration, **more: Any) -> str:
+    """A model.yaml."""
+    environment = Environment(
+        loader=PackageLoader("driftgate"),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - YAML
+    )
+    environment.filters["quoted"] = quoted
+    one_off = str(declaration.frozen_baseline).lower()
+    return environment.get_template(template).render(asdict(declaration), one_off=one_off, **more)
 
 
 def check_free(folder: Path) -> None:

@@ -26,11 +26,12 @@ from driftgate.edits import Edit
 from driftgate.errors import BadConfig, BadInput, nearest, shown
 from driftgate.generator.prompt import Prompt
 from driftgate.json_text import canonical, fields_of, parsed
+from driftgate.labelled.rows import MAX_TEXT
 from driftgate.repo_file import InRepo, RepoFile
 from driftgate.scorers import Contains, JsonFields, JsonSchema, Length, Refusal, Scorer
 from driftgate.scorers.json_fields import Schema, broken
 from driftgate.scorers.refusal import refuses
-from driftgate.signals import Answer, Signal, Tail
+from driftgate.signals import LOGPROB, Answer, Signal, Tail
 from driftgate.suites import Case, Part, Probe, Text, text_in
 from driftgate.tasks.port import NEUTRAL_RATING, Example, Feedback
 
@@ -47,9 +48,6 @@ LENGTHS = (100, 400, 1_600, 6_400)
 
 NOTHING = "nothing"
 """The stratum of answers without the declared field."""
-
-LOGPROB = "logprob"
-"""The feature of an answer that holds the mean log-probability of its tokens."""
 
 
 def fits(template: RepoFile) -> RepoFile:
@@ -250,14 +248,14 @@ class TextGeneration:
         return output if self.was_correct(output, feedback) else None
 
     def right(self, output: str, target: str) -> bool:
-        return self.reaches(output, target, self.scorers)
+        return self.meets(output, target, self.scorers)
 
-    def reaches(self, output: str, target: str, scorers: Collection[Scorer]) -> bool:
-        """Whether an output reaches the bar of every scorer; without any, whether `target` would be
-        a tolerable edit of it."""
+    def meets(self, output: str, target: str, scorers: Collection[Scorer]) -> bool:
+        """Whether an output has the format and reaches the bar of every scorer; without scorers,
+        whether `target` would be a tolerable edit of it."""
         if not scorers:
             return self.tolerable(output, target)
-        return all(scorer.score(output, target) >= scorer.min for scorer in scorers)
+        return self.broken(output) is None and reached(output, target, scorers)
 
     # ------------------------------------------------------------ rows to learn from
 
@@ -317,7 +315,7 @@ class TextGeneration:
                 Signal("length:short", "output", characters, Tail("below", 0.1)),
             ),
             "low_logprob": (Signal("low_logprob", "output", logprob, Tail("below", 0.2)),),
-            "edit_rate": (Signal("edit_rate", "quality", edited),),
+            "edit_rate": (Signal("edit_rate", "quality", was_edited),),
             "edit_distance": (Signal("edit_distance", "quality", edit_distance),),
             "thumbs_down": (Signal("thumbs_down", "quality", thumbs_down),),
         }
@@ -326,8 +324,8 @@ class TextGeneration:
 
     def case(self, asked: Case, row: Mapping[str, Any], where: str) -> Case:
         """A row may name scorers of its own, which judge it instead of the task's."""
-        if len(asked.text) > LONGEST:
-            length = f"{len(asked.text):,} characters, expected at most {LONGEST:,}"
+        if len(asked.text) > MAX_TEXT:
+            length = f"{len(asked.text):,} characters, expected at most {MAX_TEXT:,}"
             raise BadConfig(f"{where}: `text` has {length}")
         target = text_in(row, self.field, where)
         if (wrong := self.unusable(target)) is not None:
@@ -340,7 +338,9 @@ class TextGeneration:
         output = outputs[case.text]
         if case.same_as is not None:
             return self.right(output, outputs[case.same_as])
-        return self.reaches(output, case.target or "", case.scorers or self.scorers)
+        if case.target is None:  # a probe: a model of JSON may decline in words
+            return reached(output, "", case.scorers)
+        return self.meets(output, case.target, case.scorers or self.scorers)
 
     @property
     def probes(self) -> Mapping[str, Probe]:
@@ -404,7 +404,7 @@ def logprob(answer: Answer) -> float | None:
     return answer.features.get(LOGPROB)
 
 
-def edited(answer: Answer) -> float | None:
+def was_edited(answer: Answer) -> float | None:
     return None if answer.edit_distance is None else float(answer.edit_distance > 0)
 
 
@@ -417,6 +417,11 @@ def thumbs_down(answer: Answer) -> float | None:
 
 
 # ---------------------------------------------------------------- scorers and probes
+
+
+def reached(output: str, target: str, scorers: Iterable[Scorer]) -> bool:
+    """Whether an output reaches the bar of every scorer."""
+    return all(scorer.score(output, target) >= scorer.min for scorer in scorers)
 
 
 def with_schema(scorers: Iterable[Scorer], declared: Declared) -> tuple[Scorer, ...]:
