@@ -1,8 +1,8 @@
 """What the tokens before have left behind, and attention to it, one answer at a time.
 
-Every answer keeps keys and values of its own, at its own length. Nothing is padded or moved when
-answers join and leave a batch, and what an answer attends to is computed in the same way whoever
-writes beside it.
+A batch is one row of tokens: a piece of each answer after the other. Every answer keeps keys and
+values of its own, at its own length. Nothing is moved when answers join and leave, and what an
+answer attends to is computed in the same way whoever is beside it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,35 @@ class Cache:
         kept = self._layers.get(layer)
         if kept is None:
             pair, heads, _, dim = new.shape
-            # Memory that is never written is never given by the system.
+            # The system gives no memory for what is never written.
             kept = self._layers[layer] = new.new_empty(pair, heads, self.capacity, dim)
         end = self.length + new.shape[2]
         kept[:, :, self.length : end] = new
         return kept[:, :, :end]
+
+
+class Pieces:
+    """Which tokens of a batch belong to whom: so many of each cache, one after the other. Tokens
+    beyond are padding."""
+
+    def __init__(self, caches: Sequence[Cache], counts: Sequence[int]) -> None:
+        self.caches = caches
+        self.counts = counts
+        self._masks: dict[tuple[int, int, int | None], Tensor] = {}
+
+    def mask(self, piece: int, groups: int, window: int | None, device: torch.device) -> Tensor:
+        """Which tokens each of a piece sees, as often as heads share a key: [groups · tokens,
+        length]. The same in all layers."""
+        key = (piece, groups, window)
+        if key not in self._masks:
+            length = self.caches[piece].length + self.counts[piece]
+            own = torch.arange(length - self.counts[piece], length, device=device)[:, None]
+            other = torch.arange(length, device=device)
+            seen = other <= own
+            if window is not None:
+                seen &= other > own - window
+            self._masks[key] = seen.repeat(groups, 1)
+        return self._masks[key]
 
 
 def attend(
@@ -53,73 +77,59 @@ def attend(
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    caches: Sequence[Cache] = (),
+    pieces: Pieces | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention of each row to its own cache, as `transformers` asks for it.
+    """Causal attention of each piece to its own cache, as `transformers` asks for it.
 
     Args:
-        query: [rows, heads, tokens, dim]; `key` and `value` the same, with as many heads or fewer.
-        caches: one a row. Rows beyond are padding, and get zeros.
+        query: [1, heads, tokens, dim]; `key` and `value` the same, with as many heads or fewer.
 
     Returns:
-        [rows, tokens, heads, dim].
+        [1, tokens, heads, dim]; zeros where there is padding.
     """
-    new = torch.stack((key, value), 1)
-    found = query.new_zeros(query.shape).transpose(1, 2).contiguous()
-    for row, cache in enumerate(caches):
-        keys, values = cache.extended(module.layer_idx, new[row])
-        found[row] = _causal(query[row], keys, values, scaling, sliding_window, softcap)
+    if pieces is None:
+        raise TypeError(f"{type(module).__name__} does not say which tokens belong to whom")
+    _, heads, tokens, dim = query.shape
+    shared = key.shape[1]
+    groups = heads // shared
+    new = torch.cat((key, value))
+    found = query.new_zeros(1, tokens, heads, dim)
+    start = 0
+    for piece, (cache, count) in enumerate(zip(pieces.caches, pieces.counts, strict=True)):
+        end = start + count
+        kept = cache.extended(module.layer_idx, new[:, :, start:end])
+        mask = None
+        if count > 1:
+            mask = pieces.mask(piece, groups, sliding_window, query.device)
+        elif sliding_window is not None:
+            kept = kept[:, :, -sliding_window:]
+        # The heads that share a key become one head with more tokens, so that no key is copied.
+        grouped = query[:, :, start:end].reshape(1, shared, groups * count, dim)
+        part = _attention(grouped, kept[:1], kept[1:], mask, scaling, softcap)
+        found[0, start:end] = part.view(heads, count, dim).transpose(0, 1)
+        start = end
     return found, None
 
 
-def _causal(
+def _attention(
     query: Tensor,
     keys: Tensor,
     values: Tensor,
+    mask: Tensor | None,
     scaling: float | None,
-    window: int | None,
-    softcap: float | None,
+    cap: float | None,
 ) -> Tensor:
-    """The last tokens [heads, tokens, dim] attend to all [key heads, length, dim] up to their own.
-    Returns [tokens, heads, dim]."""
-    heads, tokens, dim = query.shape
-    shared, length, _ = keys.shape
-    if tokens == 1:
-        if window is not None:
-            keys, values = keys[:, -window:], values[:, -window:]
-        mask = None
-    else:
-        mask = _mask(tokens, length, window, query.device)
-    # The heads that share a key become one head with more tokens, so that no key is copied.
-    grouped = query.reshape(1, shared, heads // shared * tokens, dim)
-    if mask is not None:
-        mask = mask.repeat(heads // shared, 1)
-    if softcap is None:
-        found = functional.scaled_dot_product_attention(
-            grouped, keys[None], values[None], attn_mask=mask, scale=scaling
+    if cap is None:
+        return functional.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, scale=scaling
         )
-    else:
-        found = _softcapped(grouped, keys, values, mask, scaling or dim**-0.5, softcap)
-    return found.view(heads, tokens, dim).transpose(0, 1)
-
-
-def _softcapped(
-    query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scaling: float, cap: float
-) -> Tensor:
-    """With scores held below a cap (Gemma 2)."""
-    scores = cap * torch.tanh(query.float() @ keys.float().transpose(1, 2) * scaling / cap)
+    # Scores are held below a cap (Gemma 2).
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = cap * torch.tanh(query.float() @ keys.float().transpose(2, 3) * scale / cap)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     return (scores.softmax(-1) @ values.float()).to(query.dtype)
-
-
-def _mask(tokens: int, length: int, window: int | None, device: torch.device) -> Tensor:
-    """Which of all tokens each of the last ones sees: [tokens, length]."""
-    own = torch.arange(length - tokens, length, device=device)[:, None]
-    other = torch.arange(length, device=device)
-    seen = other <= own
-    return seen if window is None else seen & (other > own - window)
 
 
 AttentionInterface.register(NAME, attend)

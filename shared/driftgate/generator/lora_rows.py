@@ -35,20 +35,20 @@ class LoraRows:
         self._rank = 0
         self._maps: dict[str, _Map] = {}
         self._columns = slice(0, 0)
-        self._own: Tensor | None = None
+        self._others: Tensor | None = None
 
-    def use(self, adapters: Sequence[Adapter], rows: int) -> None:
-        """Which adapter each row of the next products has; rows beyond have none. One adapter alone
-        may stand for all rows, of whatever number."""
+    def use(self, adapters: Sequence[Adapter], counts: Sequence[int], tokens: int) -> None:
+        """Which adapter each of the next `tokens` has: `counts` of them the one, and so on. Those
+        beyond may have any."""
         slots = self._placed(adapters)
-        if len(adapters) == 1 and rows == 1:
-            self._columns, self._own = self._columns_of(slots[0], slots[0]), None
-            return
-        self._columns = self._columns_of(0, max(slots))
-        numbers = torch.tensor([*slots, *[-1] * (rows - len(slots))])
-        held = torch.arange(self._columns.stop) // max(1, self._rank)
-        own = numbers[:, None] == held
-        self._own = own.logical_not().to(self._network.device)
+        first, last = min(slots), max(slots)
+        self._columns = self._columns_of(first, last)
+        self._others = None
+        if first < last:
+            own = torch.tensor(slots + slots[-1:])
+            own = own.repeat_interleave(torch.tensor([*counts, tokens - sum(counts)]))
+            held = torch.arange(first, last + 1).repeat_interleave(self._rank)
+            self._others = (own[:, None] != held).to(self._network.device)
 
     def _columns_of(self, first: int, last: int) -> slice:
         return slice(first * self._rank, (last + 1) * self._rank)
@@ -100,9 +100,9 @@ class LoraRows:
             held = self._maps[name]
             x = given[0].view(-1, given[0].shape[-1])
             low = functional.linear(x, held.a[self._columns])
-            if self._own is not None:
+            if self._others is not None:
                 # Not a product with zero, which would let another version's infinity through.
-                low.masked_fill_(self._own, 0)
+                low.masked_fill_(self._others, 0)
             found.view(-1, found.shape[-1]).addmm_(low, held.b[self._columns])
             return found
 

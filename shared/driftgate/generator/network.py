@@ -9,36 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from driftgate.bases import BaseRef
 from driftgate.errors import BadConfig
-from driftgate.frozen import device_of
 from driftgate.generator import attention
 from driftgate.generator.adapter import Adapter, read
-from driftgate.generator.attention import Cache
+from driftgate.generator.attention import Cache, Pieces
 from driftgate.generator.base import load
 from driftgate.generator.lora_rows import LoraRows
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-TILE = 16
-"""Rows that a product in bfloat16 is padded to. One row takes the processor as long as 16, and the
-same kernel sums the numbers of a row in the same order whatever the others hold."""
+WRITES, READS = 16, 64
+"""Tokens that a batch in bfloat16 has at least. The same kernel then sums the numbers of a token in
+the same order, whatever else is in the batch; and one token takes a processor with AMX as long as
+16."""
 
 CLOSE = 0.02
 """How far the logits of two ways to compute one network may lie apart, of their greatest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """An answer whose next token is wanted. token: its last one."""
+class Piece:
+    """The next tokens of one answer, which its cache does not hold yet."""
 
-    token: int
+    tokens: Sequence[int]
     cache: Cache
     adapter: Adapter
 
@@ -60,7 +61,6 @@ class Network:
         config = self._model.config.get_text_config()
         self.vocabulary = int(config.vocab_size)
         self.positions = int(getattr(config, "max_position_embeddings", None) or 2**31)
-        self._tile = TILE if self._model.dtype == torch.bfloat16 else 1
 
     def adapter(self, folder: Path) -> Adapter:
         """A version's adapter.
@@ -70,46 +70,58 @@ class Network:
         """
         return read(folder, self._base, self._model, self._model.dtype)
 
-    @torch.inference_mode()
-    def read(self, tokens: Sequence[int], cache: Cache, adapter: Adapter) -> Tensor:
-        """Appends tokens of a prompt to a cache. What comes after the last: logits [vocabulary]."""
-        self._lora.use([adapter], 1)
-        return self._logits([list(tokens)], [cache])[0]
+    def read(self, pieces: Sequence[Piece]) -> Tensor:
+        """Appends pieces of prompts to their caches: logits [pieces, vocabulary] of what comes
+        after each."""
+        return self._logits(pieces, READS)
+
+    def write(self, pieces: Sequence[Piece]) -> Tensor:
+        """As `read`, for pieces of one token."""
+        return self._logits(pieces, WRITES)
 
     @torch.inference_mode()
-    def write(self, rows: Sequence[Row]) -> Tensor:
-        """Appends each row's token to its cache. What comes after it: logits [rows, vocabulary]."""
-        padded = -(-len(rows) // self._tile) * self._tile
-        self._lora.use([row.adapter for row in rows], padded)
-        tokens = [[row.token] for row in rows] + [[0]] * (padded - len(rows))
-        return self._logits(tokens, [row.cache for row in rows])[: len(rows)]
-
-    def _logits(self, tokens: list[list[int]], caches: Sequence[Cache]) -> Tensor:
-        """Of the last token of each row."""
-        ids = torch.tensor(tokens, device=self._model.device)
-        done = [cache.length for cache in caches] + [0] * (len(tokens) - len(caches))
-        positions = torch.tensor(done)[:, None] + torch.arange(ids.shape[1])
+    def _logits(self, pieces: Sequence[Piece], least: int) -> Tensor:
+        counts = [len(piece.tokens) for piece in pieces]
+        spare = self._padding(sum(counts), least)
+        tokens = [token for piece in pieces for token in piece.tokens] + [0] * spare
+        positions = [
+            at
+            for piece, count in zip(pieces, counts, strict=True)
+            for at in range(piece.cache.length, piece.cache.length + count)
+        ]
+        lasts = [at - 1 for at in accumulate(counts)]
+        lasts += lasts[-1:] * self._padding(len(lasts), WRITES)
+        self._lora.use([piece.adapter for piece in pieces], counts, len(tokens))
         found = self._model(
-            input_ids=ids,
-            position_ids=positions.to(ids.device),
+            input_ids=self._row(tokens)[None],
+            position_ids=self._row(positions + [0] * spare)[None],
             use_cache=False,
-            logits_to_keep=1,
-            caches=caches,
+            logits_to_keep=self._row(lasts),
+            pieces=Pieces([piece.cache for piece in pieces], counts),
         )
-        for cache in caches:
-            cache.length += ids.shape[1]
-        return found.logits[:, -1].float()
+        for piece, count in zip(pieces, counts, strict=True):
+            piece.cache.length += count
+        return found.logits[0, : len(pieces)].float()
+
+    def _padding(self, count: int, least: int) -> int:
+        """How much of it `count` tokens get."""
+        if self._model.dtype != torch.bfloat16:
+            return 0
+        return max(least - count, -count % WRITES)
+
+    def _row(self, numbers: Sequence[int]) -> Tensor:
+        return torch.tensor(numbers, device=self._model.device)
 
     @torch.inference_mode()
     def _require_ours(self, usual: str) -> None:
         """Read in pieces by our attention, a text has the logits that `transformers` computes."""
         ids = list(range(1, 9))
-        theirs = self._model(input_ids=torch.tensor([ids], device=self._model.device)).logits[0, -1]
+        theirs = self._model(input_ids=self._row(ids)[None]).logits[0, -1]
         self._model.set_attn_implementation(attention.NAME)
         cache = Cache(len(ids))
         try:
             for piece in (ids[:4], ids[4:7], ids[7:]):
-                ours = self.read(piece, cache, {})
+                ours = self.read([Piece(piece, cache, {})])[0]
             apart = float((ours - theirs).abs().max() / theirs.abs().max())
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise self._not_ours(usual, f"{type(error).__name__}: {error}") from error
@@ -133,6 +145,3 @@ def precision_of(precision: Precision, device: str) -> torch.dtype:
     flags = torch.cpu.get_capabilities()
     native = flags.get("avx512_bf16") or flags.get("amx_bf16")
     return torch.bfloat16 if native else torch.float32
-
-
-__all__ = ["Network", "Precision", "Row", "device_of", "precision_of"]

@@ -5,11 +5,10 @@ leaves it when its answer ends. `step` does one piece of work, so that its calle
 and cancellations in between: it reads a part of the prompts that wait, or writes one token of every
 open answer, in turns, so that neither a long prompt nor many answers hold up the other.
 
-The same question gets the same answer whatever else is in the batch: prompts are read one by one,
-in pieces of a fixed size, attention is computed for each answer alone, and products in bfloat16
-have the same shape for one row and for 16. Two exceptions, both where the likeliest two tokens are
-equal but for rounding: in fp32 a product of another number of rows may round the last bit
-otherwise, and so may, in bfloat16, one of more than 16 rows.
+The same question gets the same answer whatever else is in the batch: prompts are read in pieces of
+a fixed size, attention is computed for each answer alone, and products in bfloat16 are padded to
+sizes at which the processor sums in one order. In fp32 it may sum in another order for fewer than
+16 tokens, so that the likelier of two tokens may change where both are equal but for the last bit.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from driftgate.frozen import device_of
 from driftgate.generator.adapter import Adapter
 from driftgate.generator.attention import Cache
 from driftgate.generator.chat import Chat
-from driftgate.generator.network import Network, Precision, Row
+from driftgate.generator.network import Network, Piece, Precision
 from driftgate.generator.prompt import Prompt
-from driftgate.generator.question import Answer, Finish, Question, Sampling, Written
+from driftgate.generator.question import Answer, Finish, Question, Written
 from driftgate.generator.sampling import drawn
 from driftgate.generator.streaming import settled
 
@@ -44,8 +43,8 @@ OPEN = 16
 QUEUE = 64
 """Questions that may wait beside them."""
 
-PIECE = 256
-"""Tokens of prompts read in one step: some 0.1 s for a base of 135 M parameters on one core."""
+READ = 256
+"""Tokens of prompts read in one step: some 0.2 s for a base of 135 M parameters on one core."""
 
 PLAIN = Prompt(system=None, template="{text}")
 
@@ -72,6 +71,13 @@ class _Open:
     @property
     def unread(self) -> bool:
         return self.read < len(self.question.prompt)
+
+    def show(self, text: str) -> str:
+        """What of the text was not shown yet. Tokenizers with bytes for rare characters read a row
+        of them anew with each byte, so that a text may become shorter until it is whole."""
+        added = text[len(self.shown) :]
+        self.shown += added
+        return added
 
 
 class Generator:
@@ -185,7 +191,7 @@ class Generator:
 
     # ------------------------------------------------------------ whole answers
 
-    def answers(self, questions: Sequence[Question]) -> list[Answer | BadInput | Corrupt]:
+    def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
         """Whole answers, in the order of the questions, or why there is none. What others have open
         is written meanwhile, and told by the next `step`.
 
@@ -193,22 +199,26 @@ class Generator:
             BadConfig: a version is not resident.
         """
         found: dict[int, Answer | Terminal] = {}
-        left, places = deque(enumerate(questions)), dict[int, int]()
+        places: dict[int, int] = {}
         others: list[Written] = []
-        while left or len(found) < len(questions):
-            while left and len(self._waiting) < self._queue:
-                place, question = left.popleft()
+        left = deque(enumerate(questions))
+        while len(found) < len(questions):
+            while left:
+                place, question = left[0]
                 try:
                     places[self.open(question)] = place
+                except QueueFull:
+                    break
                 except BadInput as error:
                     found[place] = error
+                left.popleft()
             for one in self.step():
                 if one.handle not in places:
                     others.append(one)
-                elif one.answer or one.error:
-                    found[places[one.handle]] = one.answer or one.error  # type: ignore[assignment]
+                elif ended := one.answer or one.error:
+                    found[places[one.handle]] = ended
         self._kept = others
-        return [found[place] for place in range(len(questions))]  # type: ignore[misc]
+        return [found[place] for place in range(len(questions))]
 
     def predict_many(self, asked: Mapping[str, Sequence[str]]) -> dict[str, list[Prediction]]:
         """Each version's answers to its texts by the base's own chat template, without a prompt of
@@ -245,25 +255,26 @@ class Generator:
         return [self._ended(one, "cancelled") for one in ended]
 
     def _read(self, unread: Sequence[_Open]) -> list[Written]:
-        """A piece of the first prompt, and of the next ones as long as they are short."""
-        found = []
-        tokens = 0
+        """A piece of the first prompt, and of the next ones as long as there is room."""
+        pieces: list[tuple[_Open, Piece]] = []
+        room = READ
         for one in unread:
-            piece = one.question.prompt[one.read : one.read + PIECE]
-            if tokens and tokens + len(piece) > PIECE:
+            tokens = one.question.prompt[one.read : one.read + READ]
+            if len(tokens) > room:
                 break
-            tokens += len(piece)
-            logits = self._network.read(piece, one.cache, one.adapter)
-            one.read += len(piece)
-            if not one.unread:
-                found += self._chosen([one], logits[None])
-        return found
+            room -= len(tokens)
+            pieces.append((one, Piece(tokens, one.cache, one.adapter)))
+        logits = self._network.read([piece for _, piece in pieces])
+        for one, piece in pieces:
+            one.read += len(piece.tokens)
+        done = [row for row, (one, _) in enumerate(pieces) if not one.unread]
+        return self._chosen([pieces[row][0] for row in done], logits[done])
 
     def _write(self, writing: Sequence[_Open]) -> list[Written]:
         if not writing:
             return []
-        rows = [Row(one.tokens[-1], one.cache, one.adapter) for one in writing]
-        return self._chosen(writing, self._network.write(rows))
+        pieces = [Piece(one.tokens[-1:], one.cache, one.adapter) for one in writing]
+        return self._chosen(writing, self._network.write(pieces))
 
     def _chosen(self, ones: Sequence[_Open], logits: Tensor) -> list[Written]:
         """The next token of each, from logits [answers, vocabulary]."""
@@ -295,21 +306,19 @@ class Generator:
         text, stopped = settled(self.chat.text(one.tokens), sampling.stop)
         if stopped or full:
             return self._ended(one, "stop" if stopped else "length")
-        added = text[len(one.shown) :]
-        one.shown = text if added else one.shown
-        return Written(one.handle, added)
+        return Written(one.handle, one.show(text))
 
     def _ended(self, one: _Open, reason: Finish) -> Written:
         text, _ = settled(self.chat.text(one.tokens), one.question.sampling.stop, ended=True)
-        count = len(one.tokens)
+        added, count = one.show(text), len(one.tokens)
         answer = Answer(
-            text=text,
+            text=one.shown,
             finish_reason=reason,
             tokens_in=len(one.question.prompt),
             tokens_out=count,
             mean_log_probability=one.log_probability / count if count else None,
         )
-        return Written(one.handle, text[len(one.shown) :], answer)
+        return Written(one.handle, added, answer)
 
 
 def predicted(answer: Answer | Terminal) -> Prediction:
