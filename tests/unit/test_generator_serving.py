@@ -16,10 +16,12 @@ from tiny_llama import SHAPES, tiny_llama, tiny_lm
 from driftgate.bases import BaseRef, resolve
 from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.generator.base import load
+from driftgate.generator.chat import Chat
 from driftgate.generator.network import Piece
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Sampling
 from driftgate.generator.serving import READ, Generator
+from driftgate.generator.streaming import settled
 
 TEXTS = ("Where is my order?", "paid twice " * 30, "¿Dónde está? 😡", "no")
 ADAPTERS: dict[str, dict[str, Any]] = {
@@ -37,6 +39,16 @@ def adapted(base: BaseRef, folder: Path) -> dict[str, Path]:
         name: tiny_adapter(folder / name, base, seed, **changed)
         for seed, (name, changed) in enumerate(ADAPTERS.items())
     }
+
+
+def piecewise(chat: Chat, tokens: list[int]) -> str:
+    """The text of tokens that come one by one. Bytes that are no character, as random networks
+    write them, may read otherwise in one piece."""
+    shown = ""
+    for end in range(1, len(tokens) + 1):
+        text, _ = settled(chat.text(tokens[:end]), ())
+        shown += text[len(shown) :]
+    return shown
 
 
 def by_peft(
