@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftgate.bases import BaseRef
+from driftgate.generator.adapter import sealed
 from driftgate.generator.base import adaptable, load
 from driftgate.generator.chat import Chat
 from driftgate.generator.prompt import Prompt
@@ -98,6 +99,7 @@ def tune(
                 save_checkpoint(run, checkpoint, signature)
         run.take_best()
         write_adapter(network.model, out, base)
+        sealed(out, base)
     progress(1.0, "trained")
     return Trained(
         steps=run.step,
