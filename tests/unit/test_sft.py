@@ -15,6 +15,8 @@ from driftgate.errors import BadConfig, BadInput
 from driftgate.generator.base import load
 from driftgate.generator.chat import Chat
 from driftgate.generator.prompt import Prompt
+from driftgate.generator.question import Question
+from driftgate.generator.serving import Generator
 from services.trainer.failures import TrainingFailed
 from services.trainer.sft import network as networks
 from services.trainer.sft.method import Method
@@ -55,6 +57,13 @@ def train(base: BaseRef, out: Path, **changed: Any) -> Trained:
     return tune(base=base, out=out, **settings)
 
 
+def test_a_version_names_its_base(base: BaseRef, tmp_path: Path) -> None:
+    train(base, tmp_path / "v", method=replace(METHOD, epochs=1))
+    other = resolve(str(tiny_llama(tmp_path / "other", seed=1)))
+    with pytest.raises(BadConfig, match="serve it on its own base"):
+        Generator(other, device="cpu").load("v", tmp_path / "v")
+
+
 def digest(folder: Path) -> dict[str, str]:
     return {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest()
@@ -77,7 +86,7 @@ def answered(model: Any, chat: Chat, text: str) -> str:
 # ---------------------------------------------------------------- what is learned
 
 
-def test_a_version_answers_as_it_was_taught_when_peft_loads_it(
+def test_a_version_answers_as_it_was_taught_by_peft_and_by_the_engine(
     base: BaseRef, tmp_path: Path
 ) -> None:
     from peft import PeftModel
@@ -97,8 +106,13 @@ def test_a_version_answers_as_it_was_taught_when_peft_loads_it(
     chat, untaught = Chat.of(base), load(base, device="cpu")
     assert answered(untaught, chat, "the lamp is broken") != '{"team": "repairs"}'
     taught = PeftModel.from_pretrained(untaught, tmp_path / "v")
+    engine = Generator(base, device="cpu")
+    engine.load("v", tmp_path / "v")
     for word, team in TEAMS.items():
-        assert answered(taught, chat, f"it is {word} again") == f'{{"team": "{team}"}}'
+        text, expected = f"it is {word} again", f'{{"team": "{team}"}}'
+        assert answered(taught, chat, text) == expected
+        (written,) = engine.answers([Question("v", engine.prompt(PROMPT, text))])
+        assert written.text == expected
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert told[-1] == (1.0, "trained")
     assert any("step 3 of" in doing and "loss" in doing for _, doing in told)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from driftgate.bases import BaseRef, same_base
@@ -45,9 +45,10 @@ Adapter = Mapping[str, LowRank]
 
 
 def sealed(folder: Path, base: BaseRef) -> None:
-    """Writes the base's digest into the tensors' file, so that no other base serves it."""
-    tensors = load_file(folder / ADAPTER)
-    save_file(tensors, folder / ADAPTER, metadata={"format": "pt", BASE: base.digest})
+    """Writes the base's digest into the tensors' file, so that no other base serves it. It is the
+    only entry of the metadata: several would be written in ever another order."""
+    sealed_bytes = save(load_file(folder / ADAPTER), metadata={BASE: base.digest})
+    (folder / ADAPTER).write_bytes(sealed_bytes)
 
 
 def read(folder: Path, base: BaseRef, network: Any, dtype: torch.dtype) -> Adapter:
