@@ -4,7 +4,7 @@ is imported when it begins."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,14 +88,8 @@ def sft(job: Job, out: Path, progress: Progress) -> Trained:
         progress=progress,
         checkpoint=Path(job.checkpoint),
     )
-    return Trained(
-        base.digest,
-        trained.steps,
-        rounded(trained.losses),
-        trained.metrics,
-        rounded(trained.validation),
-        trained.left_out,
-    )
+    losses, validation = rounded(trained.losses), rounded(trained.validation)
+    return replace(trained, losses=losses, validation=validation)
 
 
 def rounded(losses: Iterable[float]) -> tuple[float, ...]:

@@ -18,12 +18,13 @@ from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Question
 from driftgate.generator.serving import Generator
 from services.trainer.failures import TrainingFailed
+from services.trainer.recipes import Trained
 from services.trainer.sft import network as networks
 from services.trainer.sft.method import Method
 from services.trainer.sft.network import Adapted
 from services.trainer.sft.packing import Layout, seen
 from services.trainer.sft.pairs import Limits, Pair, pairs_of, shared_prefix, validated
-from services.trainer.sft.tune import Trained, tune
+from services.trainer.sft.tune import tune
 
 TEAMS = {"paid": "billing", "late": "parcels", "broken": "repairs"}
 ROWS = [
@@ -336,7 +337,7 @@ def test_passes_take_every_pair_once_and_stay_small(base: BaseRef) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(networks, "TOKENS", {"cpu": 150})
         parts = list(network.passes(rows))
-    assert [row for part in parts for row in part] == rows
+    assert sorted(row for part in parts for row in part) == rows
     tokens = [network.prefix + sum(network.own[row] for row in part) for part in parts]
     assert max(tokens) <= 150 < tokens[0] + network.own[parts[1][0]]
 
@@ -362,6 +363,23 @@ def test_pairs_that_are_too_long_are_counted_and_the_others_learned(base: BaseRe
         "prompt is longer than max_input_tokens (128)": 1,
         "answer is longer than max_new_tokens (32)": 2,
     }
+
+
+def test_a_pair_that_the_template_refuses_stops_no_other(
+    base: BaseRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = Chat.of(base)
+    written = chat.completion
+
+    def refuses(text: str) -> list[int]:
+        if text == "odd":
+            raise BadConfig("the chat template does not append it")
+        return written(text)
+
+    monkeypatch.setattr(chat, "completion", refuses)
+    found, left_out = pairs_of([("a", "odd"), ("b", "even")], chat, PROMPT, LIMITS)
+    assert [pair.text for pair in found] == ["b"]
+    assert left_out == {"the base's chat template does not render it": 1}
 
 
 def test_nothing_but_pairs_that_are_too_long_is_said_so(base: BaseRef, tmp_path: Path) -> None:

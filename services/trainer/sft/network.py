@@ -75,10 +75,11 @@ class Adapted:
         )
 
     def passes(self, rows: Sequence[int]) -> Iterator[list[int]]:
-        """Rows in as many parts as memory asks for."""
+        """Rows in as many parts as memory asks for, each of like lengths, so that attention hardly
+        pads."""
         part: list[int] = []
         tokens = self.prefix
-        for row in rows:
+        for row in sorted(rows, key=self.lengths.__getitem__):
             if part and tokens + self.own[row] > TOKENS[self.device.type]:
                 yield part
                 part, tokens = [], self.prefix
@@ -131,7 +132,7 @@ class Adapted:
             return
         room = KEPT_BYTES // (4 * self._network.config.get_text_config().hidden_size)
         done = 0
-        for rows in self.passes(sorted(range(len(self.pairs)), key=self.lengths.__getitem__)):
+        for rows in self.passes(range(len(self.pairs))):
             room -= sum(self.own[row] for row in rows)
             if room < 0:
                 return

@@ -5,9 +5,11 @@ beginning and what stands before them in their own pair, so that each gets what 
 (prefix sharing: Juravsky et al. 2024, https://arxiv.org/abs/2402.05099). Gradients with respect to
 the beginning add up over the pairs, as they should.
 
-Pairs of nearly one length share a step, so that attention, which alone pads, hardly does. Measured
-on one core with AMX, SmolLM2-135M, pairs of 72 tokens that share 30, without what lies below the
-adapter: 1,950 tokens/s; 1,550 as padded batches of like lengths; 1,370 packed without sharing.
+Measured on one core with AMX, SmolLM2-135M, pairs of 72 tokens that share 30, without what lies
+below the adapter: 1,950 tokens/s; 1,550 as padded batches of like lengths; 1,370 packed without
+sharing. Since attention alone pads, the pairs of a step may differ in length, and drawing them at
+random learns better: a validation loss of 0.804 against 0.835 with pairs of like lengths (means of
+three seeds, 128 pairs, 3 epochs), at 7 % more time.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from driftgate.dead_letters import UNHANDLED
-from driftgate.errors import BadInput
+from driftgate.errors import BadConfig, BadInput
 from driftgate.split import draw, normalised
 
 if TYPE_CHECKING:
@@ -41,14 +41,18 @@ def pairs_of(
     rows: Iterable[tuple[str, str]], chat: Chat, prompt: Prompt, limits: Limits
 ) -> tuple[list[Pair], Mapping[str, int]]:
     """Pairs of rows (text, target), and how many rows were left out why: the version could neither
-    be asked what is too long nor answer it.
+    be asked what is too long nor answer it, and some templates refuse some texts.
 
     Raises:
         BadInput: no row is left.
     """
     found, left_out = [], Counter[str]()
     for text, target in rows:
-        pair = pair_of(text, target, chat, prompt)
+        try:
+            pair = pair_of(text, target, chat, prompt)
+        except BadConfig:
+            left_out["the base's chat template does not render it"] += 1
+            continue
         if len(pair.prompt) > limits.max_input_tokens:
             left_out[f"prompt is longer than max_input_tokens ({limits.max_input_tokens})"] += 1
         elif len(pair.completion) > limits.max_new_tokens:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 from driftgate.bases import BaseRef
@@ -20,7 +19,8 @@ from driftgate.generator.prompt import Prompt
 from services.trainer.checkpoint import resume, save_checkpoint, signature_of
 from services.trainer.deterministic import deterministic
 from services.trainer.lora import write_adapter
-from services.trainer.schedule import plan
+from services.trainer.recipes import Progress, Trained
+from services.trainer.schedule import dealt
 from services.trainer.sft.method import Method
 from services.trainer.sft.network import Adapted
 from services.trainer.sft.pairs import Limits, pairs_of, validated
@@ -28,22 +28,6 @@ from services.trainer.sft.run import Run
 
 LOADED = 0.03
 """The share of a training when the base is loaded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run made. losses, validation: of each epoch. left_out: rows by reason.
-
-    metrics: `examples`, `validated`, `tokens` of one epoch, `answer_tokens` of them, `best_epoch`,
-    `cpu_seconds`, `peak_memory_mb` of the process so far, `resumed_epochs` taken over from a
-    checkpoint.
-    """
-
-    steps: int
-    losses: tuple[float, ...]
-    validation: tuple[float, ...]
-    left_out: Mapping[str, int]
-    metrics: dict[str, float]
 
 
 def tune(
@@ -56,7 +40,7 @@ def tune(
     *,
     seed: int,
     threads: int = 1,
-    progress: Callable[[float, str], None],
+    progress: Progress,
     checkpoint: Path | None = None,
     device: str = "auto",
 ) -> Trained:
@@ -65,6 +49,10 @@ def tune(
     `progress` is told the share done, 0 to 1, and what is being done. With a `checkpoint` folder,
     a run that was killed goes on after its last finished epoch and ends with the same bytes; a
     checkpoint of any other run is passed over.
+
+    Metrics: `examples`, `validated`, `tokens` of one epoch, `answer_tokens` of them, `best_epoch`,
+    `cpu_seconds`, `peak_memory_mb` of the process so far, `resumed_epochs` taken over from a
+    checkpoint.
 
     Raises:
         BadInput: no pair is short enough.
@@ -83,7 +71,6 @@ def tune(
         done = resume(run, checkpoint, signature) if checkpoint else 0
         begun = between(LOADED, 1.0, network.share_kept(method.epochs))
         network.keep(lambda share: progress(between(LOADED, begun, share), "reading the pairs"))
-        lengths = [network.lengths[row] for row in learned]
         steps = method.epochs * -(-len(learned) // method.batch_size)
 
         def told(step: int, loss: float) -> None:
@@ -93,7 +80,7 @@ def tune(
         for epoch in range(done, method.epochs):
             if run.over:
                 break
-            batches = plan(lengths, method.batch_size, seed, epoch)
+            batches = dealt(len(learned), method.batch_size, seed, epoch)
             run.epoch([[learned[at] for at in batch] for batch in batches], held, told)
             if checkpoint:
                 save_checkpoint(run, checkpoint, signature)
@@ -102,6 +89,7 @@ def tune(
         sealed(out, base)
     progress(1.0, "trained")
     return Trained(
+        base_digest=base.digest,
         steps=run.step,
         losses=tuple(run.losses),
         validation=tuple(run.validation),
