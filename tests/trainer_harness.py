@@ -93,7 +93,7 @@ rollout: {stages: [{name: full, percent: 100}]}
 class Harness(MemoryHarness):
     """What a trainer needs, in a folder of its own."""
 
-    def __init__(self, folder: Path, workers: Any) -> None:
+    def __init__(self, folder: Path, workers: Any, model_yaml: str = MODEL_YAML) -> None:
         super().__init__(Codec.load(ROOT / "schemas"))
         self.store = Store.in_process()
         migrate(self.store, ROOT / "schemas" / "store")
@@ -104,6 +104,7 @@ class Harness(MemoryHarness):
         self.settings = Settings(state_dir=folder, ray="local")
         self.health = Health("trainer")
         self.workers = workers
+        self.model_yaml = model_yaml
         self.declare(folder / "repo")
 
     def trainer(self) -> Trainer:
@@ -121,7 +122,7 @@ class Harness(MemoryHarness):
         """`more`: lines at the end of model.yaml."""
         labels = ", ".join(sorted({message["label"] for message in messages()}))
         (folder / "evals").mkdir(parents=True)
-        (folder / "model.yaml").write_text(MODEL_YAML.replace("LABELS", labels) + more)
+        (folder / "model.yaml").write_text(self.model_yaml.replace("LABELS", labels) + more)
         (folder / "evals" / "regression.jsonl").write_text("")
         (folder / "evals" / "probes.yaml").write_text("")
         repo, uri = model_repo.publish(folder, self.artifacts)

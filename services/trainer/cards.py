@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from services.trainer.dataset import front_matter, stamp
 from services.trainer.worker import Done
 
 
-def model_card(candidate: Candidate, config: ModelYaml, task: Task, told: Mapping[str, Any]) -> str:
+def model_card(
+    candidate: Candidate, config: ModelYaml, task: Task, told: Mapping[str, Any], done: Done
+) -> str:
     """A Hugging Face README: YAML metadata, then words. `told` is the dataset card."""
     learned, tested = (told[side].get(task.strata, {}) for side in ("train", "test"))
     name, base = f"{candidate.model}@{candidate.version}", config.base.name
@@ -48,7 +50,8 @@ def model_card(candidate: Candidate, config: ModelYaml, task: Task, told: Mappin
         f"{method.seed}; recipe {task.recipe}\n"
         f"- adapter: `{candidate.adapter_uri}`\n"
         f"- dataset: `{candidate.dataset_uri}`, {candidate.train_rows} rows learned from, "
-        f"{candidate.test_rows} held out\n"
+        f"{candidate.test_rows} held out{left_out(done)}\n"
+        f"- training: {course(done)}\n"
         f"- run: `{candidate.run_uri}`\n"
         f"- model repo: `{candidate.repo_hash}`\n"
         f"- rolled back to: {before}\n\n"
@@ -56,6 +59,24 @@ def model_card(candidate: Candidate, config: ModelYaml, task: Task, told: Mappin
         "## Results\n\nNot yet judged. The verdict of this version holds every axis and slice.\n\n"
         f"## Limitations\n\n{task.limitations}\n"
     )
+
+
+def course(done: Done) -> str:
+    """How a training went, epoch by epoch."""
+    said = f"{done.steps} steps, loss {series(done.losses)}"
+    if not done.validation:
+        return said
+    best = 1 + min(range(len(done.validation)), key=done.validation.__getitem__)
+    return f"{said}; on rows held back from it {series(done.validation)}: epoch {best} was kept"
+
+
+def series(losses: Iterable[float]) -> str:
+    return ", ".join(f"{loss:.3g}" for loss in losses)
+
+
+def left_out(done: Done) -> str:
+    """What the recipe could not learn, as the end of a sentence."""
+    return "".join(f"; left out: {count}, {why}" for why, count in sorted(done.left_out.items()))
 
 
 def run_manifest(
@@ -78,6 +99,8 @@ def run_manifest(
         "cost": 0.0,
         "steps": done.steps,
         "losses": list(done.losses),
+        "validation": list(done.validation),
+        "left_out": dict(done.left_out),
         "metrics": dict(done.metrics),
         "inputs": {
             "base": candidate.base_digest,

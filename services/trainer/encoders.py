@@ -17,7 +17,7 @@ from driftgate.classifier import bert
 from driftgate.classifier.base import load, tokenizer
 from driftgate.classifier.plain import masked_mean, mean_pooled
 from driftgate.classifier.serving import chunks
-from driftgate.lora_targets import linear_maps
+from services.trainer.lora import with_adapter
 from services.trainer.merged import merge_products, product_dtype
 from services.trainer.method import Example, Method
 
@@ -58,7 +58,7 @@ class TopLayers:
         self._first = max(0, len(self._base.layers) - method.layers)
         fits = 4 * model.config.hidden_size * sum(self.lengths) <= CACHE_BYTES
         self._kept = self._below(range(len(ids))) if fits else None
-        self.model = _with_adapter(model, method)
+        self.model = with_adapter(model, "FEATURE_EXTRACTION", method)
         merge_products(self.model, dtype)
         self._layers = self.model.base_model.model.encoder.layer[self._first :]
 
@@ -109,7 +109,7 @@ class WholeNetwork:
     def __init__(self, model: Any, ids: list[list[int]], method: Method) -> None:
         self._ids = ids
         self.lengths = [len(text) for text in ids]
-        self.model = _with_adapter(model, method)
+        self.model = with_adapter(model, "FEATURE_EXTRACTION", method)
 
     @torch.no_grad()
     def bare(self) -> Tensor:
@@ -123,24 +123,6 @@ class WholeNetwork:
     def pooled(self, rows: Sequence[int]) -> Tensor:
         """See `Encoder`."""
         return mean_pooled(self.model, [self._ids[row] for row in rows])
-
-
-def _with_adapter(model: Any, method: Method) -> Any:
-    from peft import LoraConfig, TaskType, get_peft_model
-
-    config = LoraConfig(
-        task_type=TaskType.FEATURE_EXTRACTION,
-        r=method.r,
-        lora_alpha=method.alpha,
-        lora_dropout=0.0,
-        target_modules=linear_maps(model, method.layers),
-    )
-    adapted = get_peft_model(model, config)
-    for module in adapted.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    # In training mode, since bitsandbytes repacks weights for inference in the other.
-    return adapted.train()
 
 
 def _typed(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from driftgate.bases import BaseRef
 from driftgate.classifier.adaptable import adaptable
+from driftgate.classifier.folder import Head, write_head
 from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
 from driftgate.errors import BadInput
-from services.trainer.adapter_folder import write_version
 from services.trainer.checkpoint import resume, save_checkpoint, signature_of
+from services.trainer.deterministic import deterministic
 from services.trainer.encoders import encoder_of
-from services.trainer.loop import Run, plan
+from services.trainer.loop import Run
+from services.trainer.lora import write_adapter
 from services.trainer.method import Example, Method
+from services.trainer.schedule import plan
 
 Progress = Callable[[float, str], None]
 
@@ -71,7 +71,7 @@ def finetune(
     started, cpu_started = time.perf_counter(), time.process_time()
     labels = _labels(examples)
     adaptable(base)
-    with _deterministic(seed, threads):
+    with deterministic(seed, threads):
         progress(0.0, "loading the base")
         encoder = encoder_of(examples, method, base, device)
         progress(0.05, "reading the examples")
@@ -83,7 +83,8 @@ def finetune(
             run.epoch(plan(encoder.lengths, method.batch_size, seed, epoch))
             if checkpoint:
                 save_checkpoint(run, checkpoint, signature)
-        write_version(run, out, base)
+        write_adapter(encoder.model, out, base)
+        write_head(out, Head(labels, run.prototypes, method.scale), base)
     progress(1.0, "trained")
     return Trained(
         folder=out,
@@ -110,18 +111,3 @@ def _labels(examples: Sequence[Example]) -> tuple[str, ...]:
         if not 0 < example.weight < float("inf"):
             raise BadInput(BAD_NUMBER, f"examples[{number}].weight", example.weight, "above zero")
     return labels
-
-
-@contextmanager
-def _deterministic(seed: int, threads: int) -> Iterator[None]:
-    """Seeded draws, deterministic algorithms, a set number of threads; undone afterwards."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before[0])
-            torch.use_deterministic_algorithms(before[1])

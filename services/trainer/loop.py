@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from services.trainer.encoders import Encoder
-from services.trainer.failures import TrainingFailed
 from services.trainer.method import Example, Method
-
-WARM_UP = 0.1
-"""Share of the steps over which the learning rate rises."""
-
-
-def plan(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """One epoch's batches: texts of nearly one length together, so that hardly a token is padding.
-
-    Which of the texts of one length share a batch, and the order of the batches, are drawn anew
-    for each epoch.
-    """
-    draw = torch.Generator().manual_seed((seed << 16) + epoch)
-    tie = torch.rand(len(lengths), generator=draw).tolist()
-    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], tie[row]))
-    batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-    return [batches[at] for at in torch.randperm(len(batches), generator=draw).tolist()]
-
-
-def rate(step: int, steps: int) -> float:
-    """The learning rate's factor: a line up over the first tenth of the steps, then a line down."""
-    warm = max(1, round(WARM_UP * steps))
-    return min((step + 1) / warm, (steps - step) / max(1, steps - warm + 1))
+from services.trainer.schedule import finite, rate
 
 
 def centroids(pooled: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -72,6 +50,21 @@ class Run:
         """All that is trained, in a fixed order."""
         return [*self.adapter, self.prototypes]
 
+    @property
+    def kept(self) -> list[Tensor]:
+        """See `checkpoint.Resumable`."""
+        return []
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """See `checkpoint.Resumable`."""
+        return {"step": self.step, "losses": self.losses}
+
+    def resume(self, state: Mapping[str, Any]) -> int:
+        """See `checkpoint.Resumable`."""
+        self.step, self.losses = state["step"], state["losses"]
+        return len(self.losses)
+
     def epoch(self, batches: Sequence[Sequence[int]]) -> None:
         """One pass over the examples.
 
@@ -104,10 +97,4 @@ class Run:
         return (each * self.weights[at]).mean()
 
     def _finite(self, value: float) -> float:
-        if math.isfinite(value):
-            return value
-        raise TrainingFailed(
-            f"the training diverged: {value} in epoch {len(self.losses) + 1}, step "
-            f"{self.step + 1}; lower method.learning_rate ({self.method.learning_rate:g} now), "
-            "or check the base's weights"
-        )
+        return finite(value, len(self.losses) + 1, self.step + 1, self.method.learning_rate)

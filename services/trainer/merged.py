@@ -9,11 +9,13 @@ MiniLM, batches of 32 short texts: 1.13 times as fast as `peft` in fp32, 1.86 ti
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 class _Merged(torch.autograd.Function):
@@ -24,7 +26,7 @@ class _Merged(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         weight: Tensor,
-        bias: Tensor,
+        bias: Tensor | None,
         a: Tensor,
         b: Tensor,
         scaling: float,
@@ -34,7 +36,8 @@ class _Merged(torch.autograd.Function):
         rows = x.reshape(-1, x.shape[-1]).to(dtype)
         ctx.save_for_backward(rows, merged, a, b)
         ctx.scaling, ctx.shape = scaling, x.shape
-        return (rows @ merged.T).float().add_(bias).view(*x.shape[:-1], -1)
+        y = (rows @ merged.T).float()
+        return (y if bias is None else y.add_(bias)).view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -53,6 +56,19 @@ def merge_products(model: Any, dtype: torch.dtype) -> None:
     for module in model.modules():
         if isinstance(module, Linear):
             module.forward = partial(_forward, module, dtype)
+
+
+def frozen_products(modules: Iterable[Any], dtype: torch.dtype) -> None:
+    """Let linear maps that are not trained compute in `dtype`, in which their weights are then
+    held. A weight that is shared with another module stays there as it is."""
+    for module in modules:
+        module.weight = torch.nn.Parameter(module.weight.to(dtype), requires_grad=False)
+        module.forward = partial(_frozen, module)
+
+
+def _frozen(module: Any, x: Tensor) -> Tensor:
+    y = functional.linear(x.to(module.weight.dtype), module.weight).float()
+    return y if module.bias is None else y + module.bias
 
 
 def _forward(module: Any, dtype: torch.dtype, x: Tensor) -> Tensor:

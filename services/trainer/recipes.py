@@ -3,8 +3,8 @@ is imported when it begins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a recipe says of the version that it wrote."""
+    """What a recipe says of the version that it wrote.
+
+    losses, validation: of each epoch; validation on examples that were not learned from, where the
+    recipe holds some back. left_out: examples that could not be learned, by reason.
+    """
 
     base_digest: str
     steps: int
     losses: tuple[float, ...]
     metrics: Mapping[str, float]
+    validation: tuple[float, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 Progress = Callable[[float, str], None]
@@ -52,8 +58,42 @@ def classifier(job: Job, out: Path, progress: Progress) -> Trained:
         progress=progress,
         checkpoint=Path(job.checkpoint),
     )
-    losses = tuple(round(loss, 4) for loss in trained.losses)
-    return Trained(base.digest, trained.steps, losses, trained.metrics)
+    return Trained(base.digest, trained.steps, rounded(trained.losses), trained.metrics)
 
 
-RECIPES: Mapping[str, Recipe] = {"classifier": classifier}
+def sft(job: Job, out: Path, progress: Progress) -> Trained:
+    """An adapter of a causal language model, tuned on pairs.
+
+    Raises:
+        BadConfig: as `classifier`.
+        BadInput: no pair is short enough.
+        TrainingFailed: it diverged.
+    """
+    from driftgate.bases import pinned
+    from driftgate.generator.prompt import Prompt
+    from services.trainer.sft.method import Method
+    from services.trainer.sft.pairs import Limits
+    from services.trainer.sft.tune import tune
+
+    base, told = pinned(job.base, job.base_sha256 or ""), job.task
+    trained = tune(
+        job.examples,
+        Prompt(told["system"], told["template"]),
+        Limits(told["max_input_tokens"], told["max_new_tokens"]),
+        Method(**job.method),
+        base,
+        out,
+        seed=job.seed,
+        threads=job.threads,
+        progress=progress,
+        checkpoint=Path(job.checkpoint),
+    )
+    losses, validation = rounded(trained.losses), rounded(trained.validation)
+    return replace(trained, losses=losses, validation=validation)
+
+
+def rounded(losses: Iterable[float]) -> tuple[float, ...]:
+    return tuple(round(loss, 4) for loss in losses)
+
+
+RECIPES: Mapping[str, Recipe] = {"classifier": classifier, "sft": sft}

@@ -88,6 +88,7 @@ class TrainingRequest:
             recipe=self.task.recipe,
             examples=tuple((row.text, row.target) for row in train),
             method={**method, "r": config.method.rank},
+            task=self.task.told,
             base=config.base.name,
             base_sha256=config.base.sha256,
             seed=config.method.seed,

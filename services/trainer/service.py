@@ -209,7 +209,7 @@ class Trainer:
         )
         manifest = cards.run_manifest(candidate, config, done, started, ended)
         candidate = replace(candidate, run_uri=self.artifacts.put_json(manifest))
-        card = cards.model_card(candidate, config, request.task, told)
+        card = cards.model_card(candidate, config, request.task, told, done)
         candidate = replace(candidate, model_card_uri=self.artifacts.put(card.encode()))
         return record(request, pool, candidate, told, done, against)
 
@@ -346,23 +346,26 @@ def record(
                 "adapter_digest": candidate.adapter_digest,
                 "parent": request.parent,
                 "losses": list(done.losses),
-                **{key: told[key] for key in ("train", "test", "left_out", "split")},
+                "validation": list(done.validation),
+                **{key: told[key] for key in ("train", "test", "split")},
+                "left_out": {**told["left_out"], **done.left_out},
                 "feedback_warnings": list(against),
             },
-            "words": summary(candidate, request.task, told, against),
+            "words": summary(candidate, request.task, told, done, against),
         },
     }
 
 
 def summary(
-    candidate: Candidate, task: Task, told: Mapping[str, Any], against: Sequence[str]
+    candidate: Candidate, task: Task, told: Mapping[str, Any], done: Done, against: Sequence[str]
 ) -> str:
     """The decision, for people."""
     train, split = told["train"], told["split"]
     drill = f", with a rehearsed fault ({candidate.drill})" if candidate.drill else ""
     strata = f"{len(train[task.strata])} {task.strata}"
     warned = f"; feedback is not as declared: {'; '.join(against)}" if against else ""
-    left_out = ", ".join(f"{count} {why}" for why, count in sorted(told["left_out"].items()))
+    reasons = sorted({**told["left_out"], **done.left_out}.items())
+    left_out = ", ".join(f"{count} {why}" for why, count in reasons)
     return (
         f"{candidate.model}@{candidate.version} was trained for {candidate.reason}{drill} "
         f"on {train['rows']} rows ({split['replayed']} replayed) of {strata}, "

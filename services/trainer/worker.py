@@ -8,7 +8,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ PACKAGES = ("numpy", "peft", "ray", "safetensors", "tokenizers", "torch", "trans
 @dataclass(frozen=True, slots=True)
 class Job:
     """One training. recipe: one of `recipes.RECIPES`. examples: (text, target). method: as the
-    recipe understands it. checkpoint: a folder that outlives the worker."""
+    recipe understands it. task: what it has to know of the task (`Task.told`). checkpoint: a folder
+    that outlives the worker."""
 
     recipe: str
     examples: tuple[tuple[str, str], ...]
     method: Mapping[str, Any]
+    task: Mapping[str, Any]
     base: str
     base_sha256: str | None
     seed: int
@@ -37,7 +39,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a training made: the files of the adapter folder, by name, and how it went."""
+    """What a training made: the files of the adapter folder, by name, and how it went (see
+    `recipes.Trained`)."""
 
     files: Mapping[str, bytes]
     base_digest: str
@@ -45,6 +48,8 @@ class Done:
     losses: tuple[float, ...]
     metrics: Mapping[str, float]
     machine: Mapping[str, Any]
+    validation: tuple[float, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,8 @@ class Worker:
             losses=made.losses,
             metrics=made.metrics,
             machine=machine(job.threads),
+            validation=made.validation,
+            left_out=made.left_out,
         )
 
     def _told(self, share: float, doing: str) -> None:

@@ -10,6 +10,9 @@ from threading import Lock
 from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
+from driftgate.errors import Terminal
+from driftgate.generator.prompt import Prompt
+from driftgate.generator.question import Answer, Question, Written
 from driftgate.tasks import kind_of
 
 
@@ -58,6 +61,44 @@ class Engine(Protocol):
         self, asked: Mapping[str, Sequence[str]]
     ) -> Mapping[str, Sequence[Prediction]]:
         """Each version's answers to its texts, in their order.
+
+        Raises:
+            BadConfig: a version is not resident.
+        """
+
+
+class Writer(Engine, Protocol):
+    """An engine that writes, token by token, many answers at once."""
+
+    def prompt(self, prompt: Prompt, text: str) -> tuple[int, ...]:
+        """An input as a question has it. Any thread may ask.
+
+        Raises:
+            BadConfig: the base's chat template refuses the texts.
+        """
+
+    def open(self, question: Question) -> int:
+        """A handle for the answer that the next steps write.
+
+        Raises:
+            BadConfig: the version is not resident.
+            BadInput: the prompt is empty or too long.
+            QueueFull: as many questions wait as may.
+        """
+
+    def cancel(self, handle: int) -> None:
+        """The next step ends the answer; one that has ended is no error."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has anything to do."""
+
+    def step(self) -> list[Written]:
+        """One piece of work: what it added to which answers. Nothing where nothing is open."""
+
+    def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
+        """Whole answers, in the order of the questions, or why there is none. What others have open
+        is written meanwhile, and told by the next `step`.
 
         Raises:
             BadConfig: a version is not resident.

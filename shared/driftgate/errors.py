@@ -8,6 +8,7 @@ DriftgateError
 │   ├── ArtifactsUnavailable
 │   ├── RegistryUnavailable
 │   ├── RouterUnavailable
+│   ├── QueueFull    as many requests wait as may
 │   ├── NotRunning
 │   └── NotInTime    what was ordered is not done yet
 └── Terminal         trying again gives the same answer
@@ -65,6 +66,10 @@ class RegistryUnavailable(Retriable):
 
 class RouterUnavailable(Retriable):
     """The router did not answer in time, or serves no version of the model yet."""
+
+
+class QueueFull(Retriable):
+    """As many requests wait as may; there is room when one is done."""
 
 
 class NotRunning(Retriable):

@@ -65,7 +65,8 @@ class Base(Part):
 
 
 class Method(Part):
-    """How an adapter is trained."""
+    """How an adapter is trained. Defaults are those for labels; a task may have others
+    (`Task.method`)."""
 
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
@@ -76,6 +77,14 @@ class Method(Part):
     batch_size: Positive = 32
     label_smoothing: Share = 0.05
     seed: int = 7
+
+
+def fitting(method: Method, info: ValidationInfo) -> Method:
+    """The method with the task's own defaults for what it does not name."""
+    if "task" not in info.data:  # which is refused already
+        return method
+    given, defaults = method.model_fields_set, task_of(info.data["task"]).method
+    return method.model_copy(update={k: v for k, v in defaults.items() if k not in given})
 
 
 MaskKind = Literal["email", "phone", "card", "iban", "ip", "key"]
@@ -380,7 +389,7 @@ class ModelYaml(Part):
     out_of_scope: str = Field("", description="what it must not be used for, for the model card")
     task: Declared
     base: Base
-    method: Method = Method()
+    method: Annotated[Method, AfterValidator(fitting)] = Field(Method(), validate_default=True)
     data: Data = Data()
     feedback: Feedback = Feedback()
     review: Review = Review()

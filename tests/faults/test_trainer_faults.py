@@ -266,7 +266,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def job(checkpoint: Path, **changed: Any) -> Job:
     texts = [(f"{word} number {n}", word) for word in ("card", "money") for n in range(20)]
     method = {"layers": 1, "epochs": 2, "r": 4}
-    given: dict[str, Any] = {"recipe": "classifier", "base": "all-MiniLM-L6-v2"}
+    given: dict[str, Any] = {"recipe": "classifier", "base": "all-MiniLM-L6-v2", "task": {}}
     given |= {"seed": 7, "threads": 1, "examples": tuple(texts), "method": method}
     given |= {"checkpoint": str(checkpoint), "base_sha256": None}
     return Job(**given | changed)

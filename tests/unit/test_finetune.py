@@ -13,8 +13,9 @@ from driftgate.classifier.serving import Classifier
 from driftgate.errors import BadConfig, BadInput
 from services.trainer.failures import TrainingFailed
 from services.trainer.finetune import Trained, finetune
-from services.trainer.loop import centroids, plan, rate
+from services.trainer.loop import centroids
 from services.trainer.method import Example, Method
+from services.trainer.schedule import dealt, plan, rate
 
 WORDS = {
     "card": ["card", "pin", "chip", "plastic"],
@@ -196,6 +197,14 @@ def test_plan_takes_every_example_once_and_hardly_pads() -> None:
     assert padded < 1.06 * sum(lengths)
     assert batches == plan(lengths, 32, seed=1, epoch=0)
     assert batches != plan(lengths, 32, seed=1, epoch=1)
+
+
+def test_dealt_batches_take_every_example_once() -> None:
+    batches = dealt(50, 16, seed=1, epoch=0)
+    assert sorted(row for batch in batches for row in batch) == list(range(50))
+    assert [len(batch) for batch in batches] == [16, 16, 16, 2]
+    assert batches == dealt(50, 16, seed=1, epoch=0)
+    assert batches != dealt(50, 16, seed=1, epoch=1)
 
 
 def test_rate_rises_then_falls_and_stays_positive() -> None:

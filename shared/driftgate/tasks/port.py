@@ -67,6 +67,8 @@ class Task(Protocol):
             None: as many as a record holds.
         taught: what `target` says, as SQL over the columns of table `outcomes`; Nullable(String).
         recipe: by which the trainer's worker trains it (`services.trainer.recipes`).
+        method: what model.yaml's `method` says where it says nothing, if not the same as for all.
+        told: what the recipe has to know of the task, as JSON.
         limitations: of any version, for its model card.
         signals: by what a monitor's `value` says, the streams that are the task's own.
         probes: by name, the kinds of probe that are the task's own.
@@ -88,6 +90,10 @@ class Task(Protocol):
     def taught(self) -> str: ...
     @property
     def recipe(self) -> str: ...
+    @property
+    def method(self) -> Mapping[str, Any]: ...
+    @property
+    def told(self) -> Mapping[str, Any]: ...
     @property
     def limitations(self) -> str: ...
     @property

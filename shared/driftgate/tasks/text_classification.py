@@ -47,6 +47,8 @@ class TextClassification:
     strata: ClassVar[str] = "labels"
     taught: ClassVar[str] = f"coalesce(label, if(rating > {NEUTRAL_RATING}, output, NULL))"
     recipe: ClassVar[str] = "classifier"
+    method: ClassVar[Mapping[str, Any]] = {}
+    told: ClassVar[Mapping[str, Any]] = {}
     limitations: ClassVar[str] = (
         "It chooses one of the labels above for any text, also for one that fits none. Labels come "
         "from feedback, which is partly wrong. Labels with few rows are known badly. Texts are cut "

@@ -144,6 +144,13 @@ class TextGeneration:
     longest: ClassVar[int] = LONGEST
     taught: ClassVar[str] = f"coalesce(edited, if(rating > {NEUTRAL_RATING}, output, NULL))"
     recipe: ClassVar[str] = "sft"
+    method: ClassVar[Mapping[str, Any]] = {
+        "layers": 8,
+        "epochs": 3,
+        "learning_rate": 5e-4,
+        "batch_size": 16,
+        "label_smoothing": 0.0,
+    }
     limitations: ClassVar[str] = (
         "It writes what is likely, which may be wrong and reads well all the same. It learned from "
         "answers that people edited or accepted, which are partly wrong. What nobody edited it "
@@ -172,6 +179,16 @@ class TextGeneration:
         """What an input becomes."""
         system, template = self.declared.system, self.declared.template
         return Prompt(system.text if system else None, template.text if template else "{text}")
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What it is asked with, and how much it may read and write."""
+        return {
+            "system": self.prompt.system,
+            "template": self.prompt.template,
+            "max_input_tokens": self.declared.max_input_tokens,
+            "max_new_tokens": self.declared.max_new_tokens,
+        }
 
     @property
     def is_json(self) -> bool:

@@ -1,0 +1,147 @@
+"""A writer without a network: the next character follows from the version and the text so far."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from driftgate.engines import Prediction
+from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull, Terminal
+from driftgate.generator.prompt import Prompt
+from driftgate.generator.question import Answer, Finish, Question, Written
+from driftgate.generator.streaming import settled
+
+ALPHABET = "etaoin shrdlu\né😀"
+CHANCE = 1 / len(ALPHABET)
+
+
+@dataclass
+class Begun:
+    question: Question
+    text: str = ""
+    shown: str = ""
+    cancelled: bool = False
+
+
+class FakeWriter:
+    """Keeps `driftgate.engines.Writer`. A token is a character; `base` is what adapters name as
+    theirs."""
+
+    def __init__(self, base: str, places: int = 16, queue: int = 64) -> None:
+        self._base, self._places, self._queue = base, places, queue
+        self._versions: set[str] = set()
+        self._begun: dict[int, Begun] = {}
+        self._handles = 0
+        self._kept: list[Written] = []
+
+    def load(self, name: str, folder: Path) -> None:
+        try:
+            json.loads((folder / "adapter_config.json").read_text("utf-8"))
+            with safe_open(folder / "adapter_model.safetensors", framework="np") as file:
+                base = (file.metadata() or {}).get("base_sha256")
+        except (OSError, ValueError, SafetensorError) as error:
+            raise Corrupt(f"version {folder}: {error}") from error
+        if base != self._base:
+            raise BadConfig(f"version {folder}: trained on base {base}")
+        self._versions.add(name)
+
+    def unload(self, name: str) -> None:
+        self._versions.discard(name)
+
+    def resident(self) -> frozenset[str]:
+        return frozenset(self._versions)
+
+    def prompt(self, prompt: Prompt, text: str) -> tuple[int, ...]:
+        return tuple(map(ord, f"{prompt.system or ''}\n{prompt.user(text)}\n"))
+
+    def open(self, question: Question) -> int:
+        if question.version not in self._versions:
+            raise BadConfig(f"version {question.version} is not resident")
+        count, limit = len(question.prompt), question.sampling.max_input_tokens
+        if not 0 < count <= limit:
+            raise BadInput("too_large", "prompt", f"{count} tokens", f"1 to {limit} tokens")
+        if len(self._begun) >= self._places + self._queue:
+            raise QueueFull("ask again later")
+        self._handles += 1
+        self._begun[self._handles] = Begun(question)
+        return self._handles
+
+    def cancel(self, handle: int) -> None:
+        if handle in self._begun:
+            self._begun[handle].cancelled = True
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._begun or self._kept)
+
+    def step(self) -> list[Written]:
+        kept, self._kept = self._kept, []
+        ended = [h for h, one in self._begun.items() if one.cancelled]
+        found = kept + [self._ended(handle, "cancelled") for handle in ended]
+        for handle in list(self._begun)[: self._places]:
+            found.append(self._next(handle))
+        return found
+
+    def _next(self, handle: int) -> Written:
+        one = self._begun[handle]
+        sampling, question = one.question.sampling, one.question
+        seed = question.seed if sampling.temperature else 0
+        told = json.dumps([question.version, question.prompt, one.text, seed])
+        one.text += ALPHABET[hashlib.sha256(told.encode()).digest()[0] % len(ALPHABET)]
+        text, stopped = settled(one.text, sampling.stop)
+        if stopped or len(one.text) == sampling.max_new_tokens:
+            return self._ended(handle, "stop" if stopped else "length")
+        added, one.shown = text[len(one.shown) :], text
+        return Written(handle, added)
+
+    def _ended(self, handle: int, reason: Finish) -> Written:
+        one = self._begun.pop(handle)
+        text, _ = settled(one.text, one.question.sampling.stop, ended=True)
+        count = len(one.text)
+        mean = math.log(CHANCE) if count else None
+        answer = Answer(text, reason, len(one.question.prompt), count, mean)
+        return Written(handle, text[len(one.shown) :], answer)
+
+    def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
+        found: dict[int, Answer | Terminal] = {}
+        places: dict[int, int] = {}
+        others: list[Written] = []
+        left = deque(enumerate(questions))
+        while len(found) < len(questions):
+            while left:
+                place, question = left[0]
+                try:
+                    places[self.open(question)] = place
+                except QueueFull:
+                    break
+                except BadInput as error:
+                    found[place] = error
+                left.popleft()
+            for one in self.step():
+                if one.handle not in places:
+                    others.append(one)
+                elif ended := one.answer or one.error:
+                    found[places[one.handle]] = ended
+        self._kept = others
+        return [found[place] for place in range(len(questions))]
+
+    def predict_many(
+        self, asked: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, Sequence[Prediction]]:
+        made = {}
+        for name, texts in asked.items():
+            plain = Prompt(None, "{text}")
+            answers = self.answers([Question(name, self.prompt(plain, text)) for text in texts])
+            made[name] = [
+                Prediction(a.text, CHANCE, {}, a.tokens_in + a.tokens_out)
+                for a in answers
+                if isinstance(a, Answer)
+            ]
+        return made
