@@ -8,7 +8,7 @@ versions as long as these are few (16 of rank 16 read as much memory as a base o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,17 +24,21 @@ class _Map:
     def __init__(self, module: Any, slots: int, rank: int, like: Tensor) -> None:
         self.a = like.new_zeros(slots * rank, module.in_features)
         self.b = like.new_zeros(slots * rank, module.out_features)
+        self.use(slice(0))
+
+    def use(self, columns: slice) -> None:
+        """The slots that the next products take."""
+        self.used = (self.a[columns], self.b[columns])
 
 
 class LoraRows:
-    """The adapters that a network computes with, in slots; hooks add what the rows' own give."""
+    """The adapters that a network computes with, in slots."""
 
     def __init__(self, network: Any, slots: int) -> None:
         self._network = network
         self._slots: list[Adapter | None] = [None] * slots
         self._rank = 0
         self._maps: dict[str, _Map] = {}
-        self._columns = slice(0, 0)
         self._others: Tensor | None = None
 
     def use(self, adapters: Sequence[Adapter], counts: Sequence[int], tokens: int) -> None:
@@ -42,7 +46,9 @@ class LoraRows:
         beyond may have any."""
         slots = self._placed(adapters)
         first, last = min(slots), max(slots)
-        self._columns = self._columns_of(first, last)
+        columns = self._columns_of(first, last)
+        for held in self._maps.values():
+            held.use(columns)
         self._others = None
         if first < last:
             own = torch.tensor(slots + slots[-1:])
@@ -79,7 +85,7 @@ class LoraRows:
         for name in {**self._maps, **adapter}:
             module = self._network.get_submodule(name)
             if name not in self._maps:
-                module.register_forward_hook(self._hook(name))
+                module.forward = self._adapted(name, module.forward)
             like = next(iter(adapter.values())).a
             held = self._maps[name] = _Map(module, len(self._slots), rank, like)
             for slot, other in enumerate(self._slots):
@@ -95,15 +101,17 @@ class LoraRows:
         if low is not None:
             a[:used], b[:used] = low.a, low.b
 
-    def _hook(self, name: str) -> Any:
-        def add(module: Any, given: tuple[Tensor], found: Tensor) -> Tensor:
-            held = self._maps[name]
-            x = given[0].view(-1, given[0].shape[-1])
-            low = functional.linear(x, held.a[self._columns])
+    def _adapted(self, name: str, plain: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """The forward of a linear map, in place of its `plain` one."""
+
+        def forward(x: Tensor) -> Tensor:
+            found = plain(x)
+            a, b = self._maps[name].used
+            low = functional.linear(x.view(-1, x.shape[-1]), a)
             if self._others is not None:
                 # Not a product with zero, which would let another version's infinity through.
                 low.masked_fill_(self._others, 0)
-            found.view(-1, found.shape[-1]).addmm_(low, held.b[self._columns])
+            found.view(-1, found.shape[-1]).addmm_(low, b)
             return found
 
-        return add
+        return forward
