@@ -1,9 +1,10 @@
 """Adapters of several versions in one batch, each on its own rows.
 
-The base's product is computed once for all rows. The low-rank parts of all versions at hand stand
-side by side in one matrix, so that two more products serve any mixture: `x @ A.T`, from which each
-row keeps the columns of its own version, and from there `@ B`. That is far quicker than a loop over
-versions as long as these are few (16 of rank 16 read as much memory as a base of 135 M parameters).
+The base's product is computed once for all tokens. The low-rank parts of the versions at hand stand
+side by side in one matrix, so that two more products serve any mixture: `x @ A.T`, of which each
+token keeps the columns of its own version, and from there `@ B`. For few versions that is far
+quicker than a loop over them: with eight of rank 16 on all linear maps of SmolLM2-135M, 16 tokens
+take 101 ms of one core, with one 90, without any 71.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from driftgate.generator.adapter import Adapter
 
 
 class _Map:
-    """The low-rank parts of one linear map, a slot a version."""
+    """The low-rank parts of one linear map. A slot is `LoraRows._width` columns, a version's."""
 
-    def __init__(self, module: Any, slots: int, rank: int, like: Tensor) -> None:
-        self.a = like.new_zeros(slots * rank, module.in_features)
-        self.b = like.new_zeros(slots * rank, module.out_features)
+    def __init__(self, module: Any, columns: int, like: Tensor) -> None:
+        # The system gives no memory for slots that are never filled.
+        self.a = like.new_empty(columns, module.in_features)
+        self.b = like.new_empty(columns, module.out_features)
         self.use(slice(0))
 
     def use(self, columns: slice) -> None:
@@ -37,7 +39,7 @@ class LoraRows:
     def __init__(self, network: Any, slots: int) -> None:
         self._network = network
         self._slots: list[Adapter | None] = [None] * slots
-        self._rank = 0
+        self._width = 0
         self._maps: dict[str, _Map] = {}
         self._others: Tensor | None = None
 
@@ -53,14 +55,15 @@ class LoraRows:
         if first < last:
             own = torch.tensor(slots + slots[-1:])
             own = own.repeat_interleave(torch.tensor([*counts, tokens - sum(counts)]))
-            held = torch.arange(first, last + 1).repeat_interleave(self._rank)
+            held = torch.arange(first, last + 1).repeat_interleave(self._width)
             self._others = (own[:, None] != held).to(self._network.device)
 
     def _columns_of(self, first: int, last: int) -> slice:
-        return slice(first * self._rank, (last + 1) * self._rank)
+        return slice(first * self._width, (last + 1) * self._width)
 
     def _placed(self, adapters: Sequence[Adapter]) -> list[int]:
-        """The slot of each; those that have none yet take the first that none of these needs."""
+        """The slot of each; those that have none yet take the first that none of these needs, so
+        that every slot below one in use has been filled."""
         wanted = {id(adapter): adapter for adapter in adapters}
         at = {id(held): slot for slot, held in enumerate(self._slots) if id(held) in wanted}
         free = [slot for slot, held in enumerate(self._slots) if id(held) not in wanted]
@@ -73,21 +76,23 @@ class LoraRows:
     def _put(self, slot: int, adapter: Adapter) -> None:
         self._slots[slot] = adapter
         rank = max((len(low.a) for low in adapter.values()), default=0)
-        if rank > self._rank or adapter.keys() - self._maps.keys():
-            self._grow(max(rank, self._rank), adapter)
+        # Of other widths than powers of two, kernels in bfloat16 round by how many slots there are.
+        width = 1 << (rank - 1).bit_length() if rank else 0
+        if width > self._width or adapter.keys() - self._maps.keys():
+            self._grow(max(width, self._width), adapter)
             return
         for name, held in self._maps.items():
             self._fill(held, slot, adapter, name)
 
-    def _grow(self, rank: int, adapter: Adapter) -> None:
+    def _grow(self, width: int, adapter: Adapter) -> None:
         """Room for a higher rank or for maps that none before has adapted."""
-        self._rank = rank
+        self._width = width
         for name in {**self._maps, **adapter}:
             module = self._network.get_submodule(name)
             if name not in self._maps:
                 module.forward = self._adapted(name, module.forward)
             like = next(iter(adapter.values())).a
-            held = self._maps[name] = _Map(module, len(self._slots), rank, like)
+            held = self._maps[name] = _Map(module, len(self._slots) * width, like)
             for slot, other in enumerate(self._slots):
                 if other is not None:
                     self._fill(held, slot, other, name)
@@ -107,7 +112,7 @@ class LoraRows:
         def forward(x: Tensor) -> Tensor:
             found = plain(x)
             a, b = self._maps[name].used
-            low = functional.linear(x.view(-1, x.shape[-1]), a)
+            low = functional.linear(x.reshape(-1, x.shape[-1]), a)
             if self._others is not None:
                 # Not a product with zero, which would let another version's infinity through.
                 low.masked_fill_(self._others, 0)
