@@ -3,8 +3,8 @@ adapter of each row by name. 16 questions over 8 random LoRA adapters (rank 16, 
 SmolLM2-135M-Instruct, greedily, as many tokens for each; both in the precision that this processor
 multiplies faster, `generate` in one batch of equal prompts, its best case. The two take turns.
 
-Time to first token: 16 clients that each ask anew as soon as they are answered, against one alone.
-What one process can tell apart is the processor's time; its clock runs for both by turns."""
+Time to first token: 16 clients that each ask anew as soon as they are answered, against one request
+at a time."""
 
 from __future__ import annotations
 
@@ -166,15 +166,15 @@ def closed_loop(
     asked: dict[int, tuple[Question, int, float]] = {}
     times: list[float] = []
 
-    def ask(client: Question, number: int) -> None:
+    def ask(client: Question, number: int) -> int:
         length = draw.randint(client.sampling.max_new_tokens // 4, client.sampling.max_new_tokens)
         question = Question(client.version, client.prompt, Sampling(max_new_tokens=length))
         begun = time.perf_counter()
-        asked[engine.open(question)] = (client, number, begun)
+        handle = engine.open(question)
+        asked[handle] = (client, number, begun)
+        return handle
 
-    for client in clients:
-        ask(client, 1)
-    waiting = set(asked)
+    waiting = {ask(client, 1) for client in clients}
     while engine.busy:
         for one in engine.step():
             client, number, begun = asked[one.handle]
@@ -183,6 +183,5 @@ def closed_loop(
                 if number > 1 or each == 1:
                     times.append(time.perf_counter() - begun)
             if one.answer and number < each:
-                ask(client, number + 1)
-                waiting.add(max(asked))
+                waiting.add(ask(client, number + 1))
     return times

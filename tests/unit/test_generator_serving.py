@@ -165,15 +165,14 @@ def dictate(monkeypatch: pytest.MonkeyPatch, engine: Generator, tokens: list[int
     """The network writes these tokens, whatever it is asked."""
     network = engine._network
 
-    def certain(pieces: list[Piece]) -> torch.Tensor:
-        logits = torch.zeros(len(pieces), network.vocabulary)
-        for row, piece in enumerate(pieces):
-            logits[row, tokens[piece.cache.length]] = 1e3
-            piece.cache.length += 1
+    def certain(piece: Piece) -> torch.Tensor:
+        logits = torch.zeros(network.vocabulary)
+        logits[tokens[piece.cache.length]] = 1e3
+        piece.cache.length += 1
         return logits
 
     monkeypatch.setattr(network, "read", certain)
-    monkeypatch.setattr(network, "write", certain)
+    monkeypatch.setattr(network, "write", lambda pieces: torch.stack([*map(certain, pieces)]))
 
 
 def test_a_long_prompt_does_not_hold_up_open_answers(

@@ -21,17 +21,19 @@ STOPS = st.lists(st.text("ab\n😀", min_size=1, max_size=4), max_size=3)
 
 @given(LETTERS, STOPS)
 def test_what_is_shown_only_grows_and_holds_no_stop_string(text: str, stop: list[str]) -> None:
-    first = min((at for at in map(text.find, stop) if at >= 0), default=len(text))
+    """By single characters, so that the stop string that is whole first ends the text."""
     shown = ""
     for end in range(len(text) + 1):
         now, stopped = settled(text[:end], stop)
         assert now.startswith(shown)
-        assert text[:first].startswith(now)
+        assert text.startswith(now)
+        assert not any(one in now for one in stop)
         shown = now
         if stopped:
-            break
-    whole, _ = settled(text[:end], stop, ended=True)
-    assert whole == text[:first]
+            assert any(text[len(now) : end].startswith(one) for one in stop)
+            return
+    assert not any(one in text for one in stop)
+    assert settled(text, stop, ended=True) == (text, False)
 
 
 def test_half_a_character_is_not_shown_nor_what_stands_before_a_stop_string_in_it() -> None:

@@ -51,8 +51,8 @@ def sealed(folder: Path, base: BaseRef) -> None:
     (folder / ADAPTER).write_bytes(sealed_bytes)
 
 
-def read(folder: Path, base: BaseRef, network: Any, dtype: torch.dtype) -> Adapter:
-    """An adapter of the network that `base` holds, in the precision that it is computed in.
+def read(folder: Path, base: BaseRef, network: Any) -> Adapter:
+    """An adapter of the network of `base`, where that is and in the precision that it computes in.
 
     Raises:
         Corrupt: a file is missing or unreadable, its tensors do not fit each other, or a number is
@@ -75,11 +75,15 @@ def read(folder: Path, base: BaseRef, network: Any, dtype: torch.dtype) -> Adapt
         if a is None or b is None or a.dim() != 2 or b.dim() != 2 or len(a) != b.shape[1]:
             raise Corrupt(f"version {folder}: A and B of {name} do not fit together in {ADAPTER}")
         _require_fit(folder, base, network, name.removeprefix(PREFIX), (len(b), a.shape[1]))
-        low = LowRank(a.to(dtype).contiguous(), (scaling * b.float().T).to(dtype).contiguous())
+        low = LowRank(_placed(network, a.float()), _placed(network, scaling * b.float().T))
         if not bool(low.a.isfinite().all() and low.b.isfinite().all()):
-            raise Corrupt(f"version {folder}: {name} holds numbers that {dtype} cannot")
+            raise Corrupt(f"version {folder}: {name} has numbers too large for {network.dtype}")
         maps[name.removeprefix(PREFIX)] = low
     return maps
+
+
+def _placed(network: Any, tensor: Tensor) -> Tensor:
+    return tensor.to(network.device, network.dtype).contiguous()
 
 
 def _require_plain(folder: Path, config: Any) -> None:

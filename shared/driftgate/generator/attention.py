@@ -32,16 +32,18 @@ class Cache:
         self.capacity = capacity
         self._layers: dict[int, Tensor] = {}
 
-    def extended(self, layer: int, new: Tensor) -> Tensor:
-        """Appends keys and values [2, heads, tokens, dim] of one layer; all of them, as a view."""
+    def extended(self, layer: int, new: Tensor) -> tuple[Tensor, Tensor]:
+        """Appends to one layer: `new` holds keys and values, [2, 1, heads, tokens, dim]. All of its
+        keys and values, views of [1, heads, length, dim]."""
         kept = self._layers.get(layer)
+        count = new.shape[3]
         if kept is None:
-            pair, heads, _, dim = new.shape
             # The system gives no memory for what is never written.
-            kept = self._layers[layer] = new.new_empty(pair, heads, self.capacity, dim)
-        end = self.length + new.shape[2]
-        kept[:, :, self.length : end] = new
-        return kept[:, :, :end]
+            shape = (*new.shape[:3], self.capacity, new.shape[4])
+            kept = self._layers[layer] = new.new_empty(shape)
+        kept.narrow(3, self.length, count).copy_(new)
+        keys, values = kept.narrow(3, 0, self.length + count).unbind()
+        return keys, values
 
 
 class Pieces:
@@ -93,23 +95,23 @@ def attend(
     _, heads, tokens, dim = query.shape
     shared = key.shape[1]
     groups = heads // shared
-    new = torch.cat((key, value))
-    found = query.new_zeros(1, tokens, heads, dim)
-    start = 0
+    sizes = [*pieces.counts, tokens - sum(pieces.counts)]
+    # Few calls for each piece: most hold one token, which takes less time than a call.
+    *queries, padding = query.split(sizes, 2)
+    news = torch.stack((key, value)).split(sizes, 3)
+    found = []
     for piece, (cache, count) in enumerate(zip(pieces.caches, pieces.counts, strict=True)):
-        end = start + count
-        kept = cache.extended(module.layer_idx, new[:, :, start:end])
+        keys, values = cache.extended(module.layer_idx, news[piece])
         mask = None
         if count > 1:
             mask = pieces.mask(piece, groups, sliding_window, query.device)
         elif sliding_window is not None:
-            kept = kept[:, :, -sliding_window:]
+            keys, values = keys[:, :, -sliding_window:], values[:, :, -sliding_window:]
         # The heads that share a key become one head with more tokens, so that no key is copied.
-        grouped = query[:, :, start:end].reshape(1, shared, groups * count, dim)
-        part = _attention(grouped, kept[:1], kept[1:], mask, scaling, softcap)
-        found[0, start:end] = part.view(heads, count, dim).transpose(0, 1)
-        start = end
-    return found, None
+        grouped = queries[piece].reshape(1, shared, groups * count, dim)
+        part = _attention(grouped, keys, values, mask, scaling, softcap)
+        found.append(part.view(1, heads, count, dim))
+    return torch.cat([*found, torch.zeros_like(padding)], 2).transpose(1, 2), None
 
 
 def _attention(

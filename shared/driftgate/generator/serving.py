@@ -5,10 +5,11 @@ leaves it when its answer ends. `step` does one piece of work, so that its calle
 and cancellations in between: it reads a part of the prompts that wait, or writes one token of every
 open answer, in turns, so that neither a long prompt nor many answers hold up the other.
 
-The same question gets the same answer whatever else is in the batch: prompts are read in pieces of
-a fixed size, attention is computed for each answer alone, and products in bfloat16 are padded to
-sizes at which the processor sums in one order. In fp32 it may sum in another order for fewer than
-16 tokens, so that the likelier of two tokens may change where both are equal but for the last bit.
+The same question gets the same answer whatever else is in the batch: prompts are read one by one,
+in pieces of a fixed size, attention is computed for each answer alone, and in bfloat16 batches of
+up to 16 answers are computed as one of 16, to the same bits. Fp32 is not padded, since that would
+take one answer twice its time: there the order of sums, and so the last bit, depends on how many
+are written together, and the likelier of two tokens may change where all but that bit is equal.
 """
 
 from __future__ import annotations
@@ -256,19 +257,18 @@ class Generator:
 
     def _read(self, unread: Sequence[_Open]) -> list[Written]:
         """A piece of the first prompt, and of the next ones as long as there is room."""
-        pieces: list[tuple[_Open, Piece]] = []
+        found: list[Written] = []
         room = READ
         for one in unread:
             tokens = one.question.prompt[one.read : one.read + READ]
-            if len(tokens) > room:
-                break
             room -= len(tokens)
-            pieces.append((one, Piece(tokens, one.cache, one.adapter)))
-        logits = self._network.read([piece for _, piece in pieces])
-        for one, piece in pieces:
-            one.read += len(piece.tokens)
-        done = [row for row, (one, _) in enumerate(pieces) if not one.unread]
-        return self._chosen([pieces[row][0] for row in done], logits[done])
+            if room < 0:
+                break
+            logits = self._network.read(Piece(tokens, one.cache, one.adapter))
+            one.read += len(tokens)
+            if not one.unread:
+                found += self._chosen([one], logits[None])
+        return found
 
     def _write(self, writing: Sequence[_Open]) -> list[Written]:
         if not writing:
