@@ -54,8 +54,8 @@ class Adapted:
         self._packs = self._agrees()
 
     def _quick_products(self, dtype: torch.dtype) -> None:
-        """Frozen maps that are no full-precision ones, as those in 4 bits, stay as they are."""
-        if dtype == torch.float32:
+        """On a CPU. Maps in 4 bits stay as they are."""
+        if self.device.type != "cpu":
             return
         merge_products(self.model, dtype)
         frozen = [m for layer in self._below for m in layer.modules() if type(m) is nn.Linear]
