@@ -18,6 +18,7 @@ from driftgate.errors import BadConfig, BadInput, Corrupt
 from driftgate.generator.base import load
 from driftgate.generator.chat import Chat
 from driftgate.generator.network import Piece
+from driftgate.generator.packed import pack
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Sampling
 from driftgate.generator.serving import READ, Generator
@@ -173,6 +174,19 @@ def dictate(monkeypatch: pytest.MonkeyPatch, engine: Generator, tokens: list[int
 
     monkeypatch.setattr(network, "read", certain)
     monkeypatch.setattr(network, "write", lambda pieces: torch.stack([*map(certain, pieces)]))
+
+
+@pytest.mark.parametrize("shape", ["llama", "qwen2"])  # without biases, and with
+def test_packed_weights_give_the_same_products(shape: str, tmp_path: Path) -> None:
+    network = load(resolve(str(tiny_lm(tmp_path, shape))), device="cpu").to(torch.bfloat16)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Linear) and module.bias is not None:
+            torch.nn.init.normal_(module.bias)
+    ids = torch.arange(40)[None]
+    with torch.inference_mode():
+        plain = network(input_ids=ids).logits
+        pack(network)
+        torch.testing.assert_close(network(input_ids=ids).logits, plain)
 
 
 def test_a_long_prompt_does_not_hold_up_open_answers(
