@@ -15,6 +15,7 @@ from tiny_llama import SHAPES, tiny_llama, tiny_lm
 
 from driftgate.bases import BaseRef, resolve
 from driftgate.errors import BadConfig, BadInput, Corrupt
+from driftgate.generator.attention import Cache
 from driftgate.generator.base import load
 from driftgate.generator.chat import Chat
 from driftgate.generator.network import Piece
@@ -174,6 +175,18 @@ def dictate(monkeypatch: pytest.MonkeyPatch, engine: Generator, tokens: list[int
 
     monkeypatch.setattr(network, "read", certain)
     monkeypatch.setattr(network, "write", lambda pieces: torch.stack([*map(certain, pieces)]))
+
+
+def test_in_bfloat16_far_positions_are_told_apart(tmp_path: Path) -> None:
+    # Larger weights than at the start of a training make attention look at single tokens.
+    base = resolve(str(tiny_llama(tmp_path / "sharp", initializer_range=0.2)))
+    found = []
+    for precision in ("fp32", "bf16"):
+        engine = ready(base, {}, precision=precision)
+        cache = Cache(1500)
+        found.append(engine._network.read(Piece([*range(5, 505)] * 3, cache, {})))
+    exact, rounded = found
+    assert float((exact - rounded).norm() / exact.norm()) < 0.05
 
 
 @pytest.mark.parametrize("shape", ["llama", "qwen2"])  # without biases, and with

@@ -59,7 +59,8 @@ class Network:
         usual = self._model.config._attn_implementation
         self._lora = LoraRows(self._model, slots)
         self._require_ours(usual)
-        self._model.to(precision_of(precision, device))
+        for weight in self._model.parameters():  # not buffers: positions need the bits of fp32
+            weight.data = weight.data.to(precision_of(precision, device))
         if device == "cpu" and self._model.dtype == torch.bfloat16:
             pack(self._model)
         config = self._model.config.get_text_config()
