@@ -15,9 +15,11 @@ from tiny_llama import SHAPES, tiny_llama, tiny_lm
 
 from driftgate.bases import BaseRef, resolve
 from driftgate.errors import BadConfig, BadInput, Corrupt
+from driftgate.generator.attention import Cache
 from driftgate.generator.base import load
 from driftgate.generator.chat import Chat
 from driftgate.generator.network import Piece
+from driftgate.generator.packed import pack
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Sampling
 from driftgate.generator.serving import READ, Generator
@@ -173,6 +175,31 @@ def dictate(monkeypatch: pytest.MonkeyPatch, engine: Generator, tokens: list[int
 
     monkeypatch.setattr(network, "read", certain)
     monkeypatch.setattr(network, "write", lambda pieces: torch.stack([*map(certain, pieces)]))
+
+
+def test_in_bfloat16_far_positions_are_told_apart(tmp_path: Path) -> None:
+    # Larger weights than at the start of a training make attention look at single tokens.
+    base = resolve(str(tiny_llama(tmp_path / "sharp", initializer_range=0.2)))
+    found = []
+    for precision in ("fp32", "bf16"):
+        engine = ready(base, {}, precision=precision)
+        cache = Cache(1500)
+        found.append(engine._network.read(Piece([*range(5, 505)] * 3, cache, {})))
+    exact, rounded = found
+    assert float((exact - rounded).norm() / exact.norm()) < 0.05
+
+
+@pytest.mark.parametrize("shape", ["llama", "qwen2"])  # without biases, and with
+def test_packed_weights_give_the_same_products(shape: str, tmp_path: Path) -> None:
+    network = load(resolve(str(tiny_lm(tmp_path, shape))), device="cpu").to(torch.bfloat16)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Linear) and module.bias is not None:
+            torch.nn.init.normal_(module.bias)
+    ids = torch.arange(40)[None]
+    with torch.inference_mode():
+        plain = network(input_ids=ids).logits
+        pack(network)
+        torch.testing.assert_close(network(input_ids=ids).logits, plain)
 
 
 def test_a_long_prompt_does_not_hold_up_open_answers(

@@ -2,9 +2,8 @@
 
 The base's product is computed once for all tokens. The low-rank parts of the versions at hand stand
 side by side in one matrix, so that two more products serve any mixture: `x @ A.T`, of which each
-token keeps the columns of its own version, and from there `@ B`. For few versions that is far
-quicker than a loop over them: with eight of rank 16 on all linear maps of SmolLM2-135M, 16 tokens
-take 101 ms of one core, with one 90, without any 71.
+token keeps the columns of its own version, and from there `@ B`. With eight versions of rank 16 on
+all linear maps of SmolLM2-135M, 16 tokens take 86 ms of one core, with one version 70, without 55.
 """
 
 from __future__ import annotations

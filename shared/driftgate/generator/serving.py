@@ -54,8 +54,8 @@ PLAIN = Prompt(system=None, template="{text}")
 class _Open:
     """A question and what has been written so far.
 
-    read: tokens of the prompt that are in the cache. surprise: the sum of the log-probabilities of
-    the tokens. shown: what was handed out of the text.
+    read: tokens of the prompt that are in the cache. tokens: written. log_probability: of all of
+    these together. shown: what was handed out of the text.
     """
 
     handle: int
