@@ -43,6 +43,7 @@ NOT_RUN = {
     "make bench NAME=canary-judge": "writes into bench/RESULTS.md",
     "DRIFTGATE_KAFKA_PORT=9192 make up": "the same as `make up`, on another port",
     ".venv/bin/driftgate up --clock world --state .driftgate/demo": "needs what a demo left",
+    "driftgate init DIR --task generation --data pairs.jsonl": "the pairs are the reader's own",
     "DRIFTGATE_SUBJECT_KEY=… driftgate subject support-triage c-17": "the key is the reader's own",
 }
 # A world of four weeks is too short for the loop to hold for sure; that it is played is the test.

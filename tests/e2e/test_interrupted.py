@@ -13,7 +13,7 @@ import pytest
 from processes import working_in
 
 pytestmark = [pytest.mark.stack, pytest.mark.long]
-STACK_TEST = Path(__file__).parents[1] / "integration" / "test_local_stack.py"
+STACK_TEST = Path(__file__).parents[1] / "integration" / "test_promoter.py"  # takes a minute
 DEADLINE_S = 120
 
 
