@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull, Terminal
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Finish, Question, Written
 from driftgate.generator.streaming import settled
+from driftgate.generator.whole_answers import whole_answers
 
 ALPHABET = "etaoin shrdlu\né😀"
 CHANCE = 1 / len(ALPHABET)
@@ -110,27 +110,8 @@ class FakeWriter:
         return Written(handle, text[len(one.shown) :], answer)
 
     def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
-        found: dict[int, Answer | Terminal] = {}
-        places: dict[int, int] = {}
-        others: list[Written] = []
-        left = deque(enumerate(questions))
-        while len(found) < len(questions):
-            while left:
-                place, question = left[0]
-                try:
-                    places[self.open(question)] = place
-                except QueueFull:
-                    break
-                except BadInput as error:
-                    found[place] = error
-                left.popleft()
-            for one in self.step():
-                if one.handle not in places:
-                    others.append(one)
-                elif ended := one.answer or one.error:
-                    found[places[one.handle]] = ended
-        self._kept = others
-        return [found[place] for place in range(len(questions))]
+        found, self._kept = whole_answers(self, questions)
+        return found
 
     def predict_many(
         self, asked: Mapping[str, Sequence[str]]

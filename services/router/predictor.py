@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from driftgate import metrics
-from driftgate.errors import Retriable
+from driftgate.errors import QueueFull
 from driftgate.health import Log
 from driftgate.routing import NotServed
 from services.router.answer_log import AnswerLog
@@ -41,10 +41,6 @@ Found = Answered | NotServed | VersionFailed
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-class QueueFull(Retriable):
-    """More requests wait than can be answered soon."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,13 +11,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from driftgate import metrics
-from driftgate.errors import BadInput, DriftgateError, Retriable
+from driftgate.errors import BadInput, DriftgateError, QueueFull, Retriable
 from driftgate.limits import check_words
 from driftgate.machine_clock import machine_ms
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.routing import Arm, NotReady, NotServed, champion_of, choose, pick
 from driftgate.runtime import Clock
-from services.router.predictor import Predictor, QueueFull
+from services.router.predictor import Predictor
 from services.router.requests import Request, check
 from services.router.snapshot import Served
 from services.router.versions import Versions

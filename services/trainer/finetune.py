@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +24,8 @@ from services.trainer.encoders import encoder_of
 from services.trainer.loop import Run
 from services.trainer.lora import write_adapter
 from services.trainer.method import Example, Method
+from services.trainer.recipes import Progress
 from services.trainer.schedule import plan
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Finish, Question, Written
 from driftgate.generator.sampling import drawn
 from driftgate.generator.streaming import settled
+from driftgate.generator.whole_answers import whole_answers
 
 OPEN = 16
 """Answers written at once: a product in bfloat16 takes as long for one row as for 16."""
@@ -199,27 +200,8 @@ class Generator:
         Raises:
             BadConfig: a version is not resident.
         """
-        found: dict[int, Answer | Terminal] = {}
-        places: dict[int, int] = {}
-        others: list[Written] = []
-        left = deque(enumerate(questions))
-        while len(found) < len(questions):
-            while left:
-                place, question = left[0]
-                try:
-                    places[self.open(question)] = place
-                except QueueFull:
-                    break
-                except BadInput as error:
-                    found[place] = error
-                left.popleft()
-            for one in self.step():
-                if one.handle not in places:
-                    others.append(one)
-                elif ended := one.answer or one.error:
-                    found[places[one.handle]] = ended
-        self._kept = others
-        return [found[place] for place in range(len(questions))]
+        found, self._kept = whole_answers(self, questions)
+        return found
 
     def predict_many(self, asked: Mapping[str, Sequence[str]]) -> dict[str, list[Prediction]]:
         """Each version's answers to its texts by the base's own chat template, without a prompt of

@@ -1,0 +1,44 @@
+"""Questions to an engine that writes, until each has its whole answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from driftgate.errors import BadInput, QueueFull, Terminal
+from driftgate.generator.question import Answer, Question, Written
+
+if TYPE_CHECKING:
+    from driftgate.engines import Writer
+
+
+def whole_answers(
+    writer: Writer, questions: Sequence[Question]
+) -> tuple[list[Answer | Terminal], list[Written]]:
+    """Each answer, in the order of the questions, or why there is none; and what was written
+    meanwhile of answers that others have open.
+
+    Raises:
+        BadConfig: a version is not resident.
+    """
+    found: dict[int, Answer | Terminal] = {}
+    places: dict[int, int] = {}
+    others: list[Written] = []
+    left = deque(enumerate(questions))
+    while len(found) < len(questions):
+        while left:
+            place, question = left[0]
+            try:
+                places[writer.open(question)] = place
+            except QueueFull:
+                break
+            except BadInput as error:
+                found[place] = error
+            left.popleft()
+        for one in writer.step():
+            if one.handle not in places:
+                others.append(one)
+            elif ended := one.answer or one.error:
+                found[places[one.handle]] = ended
+    return [found[place] for place in range(len(questions))], others
