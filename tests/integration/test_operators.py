@@ -67,7 +67,7 @@ def test_an_operator_sees_a_rollout_and_ends_it_once(
     looks = f"http://127.0.0.1:{port}/looks"
     monkeypatch.setattr(rollout_cli, "looks_url", lambda _: looks)
     until(lambda: "soak: 0.5 of 1 days passed" in types("rollout").stdout)
-    assert set(health.body(looks)) == {M}
+    assert M in health.body(looks)
 
     first, again = types("abort --command-id night-1"), types("abort --command-id night-1")
     assert (first.exit_code, again.exit_code) == (0, 0)
