@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from driftgate.edits import Edit
+from driftgate.generator.prompt import Prompt
 from driftgate.signals import Signal
 from driftgate.suites import Case, Probe
 
@@ -70,6 +71,7 @@ class Task(Protocol):
         method: what model.yaml's `method` says where it says nothing, if not the same as for all.
         told: what the recipe has to know of the task, as JSON.
         limitations: of any version, for its model card.
+        prompt: what an input becomes before a version sees it; None: the text alone.
         signals: by what a monitor's `value` says, the streams that are the task's own.
         probes: by name, the kinds of probe that are the task's own.
     """
@@ -96,6 +98,8 @@ class Task(Protocol):
     def told(self) -> Mapping[str, Any]: ...
     @property
     def limitations(self) -> str: ...
+    @property
+    def prompt(self) -> Prompt | None: ...
     @property
     def signals(self) -> Mapping[str, tuple[Signal, ...]]: ...
     @property

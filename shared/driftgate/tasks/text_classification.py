@@ -49,6 +49,7 @@ class TextClassification:
     recipe: ClassVar[str] = "classifier"
     method: ClassVar[Mapping[str, Any]] = {}
     told: ClassVar[Mapping[str, Any]] = {}
+    prompt: ClassVar[None] = None
     limitations: ClassVar[str] = (
         "It chooses one of the labels above for any text, also for one that fits none. Labels come "
         "from feedback, which is partly wrong. Labels with few rows are known badly. Texts are cut "
