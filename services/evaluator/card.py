@@ -12,7 +12,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from services.evaluator.gate import Axis, GateResult, tidy
+from services.evaluator.axis import Axis, tidy
+from services.evaluator.gate import GateResult
 from services.evaluator.tables import table
 
 FRONT_MATTER = re.compile(r"\A---\n(?P<meta>.*?)^---\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)

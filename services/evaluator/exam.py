@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from driftgate.engines import Prediction
 from driftgate.features import features_of
@@ -12,9 +12,10 @@ from driftgate.model_repo import ModelYaml
 from driftgate.reference import measure
 from driftgate.signals import Answer, Reference
 from driftgate.slices import ALL
-from driftgate.suites import Case, Suite
+from driftgate.suites import Case, Layer, Suite
 from driftgate.tasks import Task, task_of
 from services.evaluator.gate import Tally
+from services.evaluator.graded import STEPS, Fate, Graded, columns
 from services.evaluator.weighting import Weighing
 
 Answers = Mapping[str, Prediction]
@@ -23,13 +24,16 @@ Answers = Mapping[str, Prediction]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One case and its fate. before: what the champion answered; None without one."""
+    """One case and its fate. before: what the champion answered; None without one. scores: how good
+    the answers are, by scorer; empty where they are right or wrong and nothing else."""
 
     case: Case
     answer: str
     right: bool
     answer_before: str | None
     right_before: bool | None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    scores_before: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lost(self) -> bool:
@@ -50,6 +54,8 @@ def results(
             right=task.passes(case, now),
             answer_before=None if before is None else before[case.text],
             right_before=None if before is None else task.passes(case, before),
+            scores=task.scores(case, now),
+            scores_before={} if before is None else task.scores(case, before),
         )
         for suite in suites
         for case in suite.cases
@@ -78,6 +84,38 @@ def tallies(found: Sequence[Result], weighing: Weighing) -> list[Tally]:
         Tally(layer, name, dict(slices), right, before, cases, weight)
         for (layer, name, slices, right, before, weight), cases in sorted(counts.items(), key=repr)
     ]
+
+
+def graded(found: Sequence[Result], weighing: Weighing) -> list[Graded]:
+    """Cases of held-out and frozen suites with their scores, by layer, slices and weight; none
+    where the task has no scores."""
+    layers: dict[Layer, list[Result]] = defaultdict(list)
+    for result in found:
+        if result.case.layer != "probe":
+            layers[result.case.layer].append(result)
+    return [
+        stratum
+        for layer, results in layers.items()
+        if any(result.scores for result in results)
+        for stratum in strata(layer, results, weighing)
+    ]
+
+
+def strata(layer: Layer, found: Sequence[Result], weighing: Weighing) -> Iterator[Graded]:
+    names = list(dict.fromkeys(name for result in found for name in result.scores))
+    counts: dict[tuple[tuple[tuple[str, str], ...], float], Counter[Fate]] = defaultdict(Counter)
+    for r in found:
+        weight = weighing.weight(r.case)
+        if weight is not None:
+            fate = r.right, r.right_before, steps(r.scores, names), steps(r.scores_before, names)
+            counts[tuple(sorted(r.case.slices.items())), weight][fate] += 1
+    for (slices, weight), fates in sorted(counts.items()):
+        yield columns(layer, dict(slices), weight, names, fates)
+
+
+def steps(scores: Mapping[str, float], names: Sequence[str]) -> tuple[int | None, ...]:
+    """Scores in thousandths, in the order of the scorers' names."""
+    return tuple(round(scores[name] * STEPS) if name in scores else None for name in names)
 
 
 def reference(

@@ -10,7 +10,7 @@ A gate has two dangers: it lets harm through, or it stops for chance what harms 
   cases that is the usual test of non-inferiority; with few it still stops an equal candidate no
   more often than alpha. The whole and all slices are one family, calibrated by sign-flipping, so
   that together they stop an equal candidate in a share alpha, of which protected slices have the
-  larger part.
+  larger part. Where a task grades its answers, the mean of each scorer is judged so too (`graded`).
 - *Too few cases* to tell are neither pass nor fail; but what fails elsewhere, fails. A suite
   without any case is such a lack too, unless model.yaml waives it, which the verdict then says.
 - *Without a champion* the bars alone decide.
@@ -23,13 +23,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from driftgate.model_repo import Gate, SliceBar
 from driftgate.shares import wilson
 from driftgate.slices import ALL, inside
 from driftgate.suites import ACCURACY, FILES, MIN_SLICE_CASES, FrozenSuite, Layer
+from services.evaluator import graded as grades
+from services.evaluator.axis import Axis
+from services.evaluator.graded import Graded, Table
 from services.evaluator.statistics import Family, Pairs, detectable, family, no_worse
 from services.evaluator.weighting import ALIKE, MeasuredOn
 
@@ -43,9 +46,6 @@ MOST_SEEN = 12
 """So many slices of the data are named where a protected one is not among them."""
 
 ROUNDING = 1e-9
-
-SIGNIFICANT = 6
-"""Digits of a number that is told."""
 
 Result = Literal["pass", "fail", "insufficient"]
 
@@ -71,45 +71,6 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
-    """One judged number: the fields of the verdict's schema. short: there are too few cases.
-    of_traffic: it stands for all answers, as far as its suite is about them."""
-
-    layer: Layer
-    name: str
-    slice: str
-    cases: int
-    value: float
-    low: float
-    high: float
-    champion: float | None = None
-    difference: float | None = None
-    p_value: float | None = None
-    threshold: float | None = None
-    passed: bool = True
-    summary: str = ""
-    short: bool = False
-    of_traffic: bool = True
-
-    @property
-    def waived(self) -> bool:
-        """Whether it stands for a suite that model.yaml lets the gate do without."""
-        return self.passed and not self.cases
-
-    @property
-    def title(self) -> str:
-        """Such as `task accuracy in language=es`."""
-        return f"{self.layer} {self.name}" + ("" if self.slice == ALL else f" in {self.slice}")
-
-    def event(self) -> dict[str, Any]:
-        """As the verdict's schema has it."""
-        told = {name: tidy(value) for name, value in asdict(self).items()}
-        del told["short"], told["of_traffic"]
-        told["words"] = told.pop("summary")
-        return told
-
-
-@dataclass(frozen=True, slots=True)
 class GateResult:
     """What the gate says, and why. measured_on: what held-out cases stand for, where there is
     something to say."""
@@ -120,15 +81,22 @@ class GateResult:
     measured_on: str = ""
 
 
-def judge(tallies: Iterable[Tally], gate: Gate, on: MeasuredOn = ALIKE) -> GateResult:
-    """The verdict on a candidate. The order of `tallies` does not matter. `on`: what the held-out
-    cases among them stand for."""
+def judge(
+    tallies: Iterable[Tally], gate: Gate, on: MeasuredOn = ALIKE, graded: Sequence[Graded] = ()
+) -> GateResult:
+    """The verdict on a candidate. The order of `tallies` and `graded` does not matter.
+
+    Args:
+        on: what the held-out cases among `tallies` stand for.
+        graded: the same cases of held-out and frozen suites with their scores, where there are any.
+    """
     layers: dict[str, list[Tally]] = defaultdict(list)
     for tally in sorted(tallies, key=lambda t: sorted(t.slices.items())):
         layers[tally.layer].append(tally)
+    tables = grades.tables(graded)
     axes = (
-        *task(layers["task"], gate, on),
-        *regression(layers["regression"], gate),
+        *task(layers["task"], gate, on, tables.get("task")),
+        *regression(layers["regression"], gate, tables.get("regression")),
         *probes(layers["probe"], gate),
     )
     stopping = [axis for axis in axes if not axis.passed]
@@ -144,18 +112,24 @@ def judge(tallies: Iterable[Tally], gate: Gate, on: MeasuredOn = ALIKE) -> GateR
     )
 
 
-def task(tallies: Sequence[Tally], gate: Gate, on: MeasuredOn) -> list[Axis]:
-    """Accuracy on held-out cases: of all, of the protected slices, of every large enough one."""
+def task(tallies: Sequence[Tally], gate: Gate, on: MeasuredOn, table: Table | None) -> list[Axis]:
+    """Accuracy on held-out cases: of all, of the protected slices, of every large enough one. And
+    the mean of each scorer in them."""
     counts = {name: Counts.of(tallies, name) for name in judged_slices(tallies, gate)}
     if counts[ALL].cases < gate.min_cases:
         return [measured(counts[ALL].too_few("task", ALL, gate.min_cases), on)]
-    tests = harm_tests(tallies, list(counts), gate)
+    tests = harm_tests(tallies, list(counts), gate, table)
+    of_accuracy = tests.get(ACCURACY)
     seen = sorted(slice_sizes(tallies))
     axes = [
-        measured(accuracy(name, found, gate, tests, on), on) if found.cases else unseen(name, seen)
+        measured(accuracy(name, found, gate, of_accuracy, on), on)
+        if found.cases
+        else unseen(name, seen)
         for name, found in counts.items()
     ]
-    return axes if tests is None else [*axes, measured(negative_flips(counts[ALL]), on)]
+    flips = [negative_flips(counts[ALL])] if tests else []
+    scored = grades.task_axes(table, list(counts), gate, tests) if table else []
+    return [*axes, *(measured(axis, on) for axis in (*flips, *scored))]
 
 
 def measured(axis: Axis, on: MeasuredOn) -> Axis:
@@ -203,7 +177,7 @@ def negative_flips(counts: Counts) -> Axis:
     return Axis("task", NEGATIVE_FLIPS, ALL, counts.cases, rate, low, high, summary=summary)
 
 
-def regression(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
+def regression(tallies: Sequence[Tally], gate: Gate, table: Table | None) -> list[Axis]:
     """The frozen suite: at its bar, and not further below the champion than its margin."""
     if not tallies:
         return [no_cases("regression", "regression", gate)]
@@ -217,6 +191,7 @@ def regression(tallies: Sequence[Tally], gate: Gate) -> list[Axis]:
             Counts.of(tallies, name).axis("regression", ACCURACY, name)
             for name in large_slices(tallies)
         ),
+        *(grades.regression_axes(table, large_slices(tallies), gate) if table else ()),
     ]
 
 
@@ -344,26 +319,32 @@ def slice_sizes(tallies: Iterable[Tally]) -> Counter[str]:
     return sizes
 
 
-def harm_tests(tallies: Sequence[Tally], slices: Sequence[str], gate: Gate) -> Family | None:
-    """Tests of harm in these slices as one family; None without a champion."""
+def harm_tests(
+    tallies: Sequence[Tally], slices: Sequence[str], gate: Gate, table: Table | None
+) -> Mapping[str, Family]:
+    """Tests of harm in these slices as one family, by what is measured; none without a champion."""
     if any(tally.before is None for tally in tallies):
-        return None
+        return {}
+    weights = {name: PROTECTED_WEIGHT if name in gate.protected else 1.0 for name in slices}
+    if table is not None:
+        return grades.harm_tests(table, slices, weights, gate)
     strata: dict[tuple[tuple[tuple[str, str], ...], float], list[Tally]] = defaultdict(list)
     for tally in tallies:
         if tally.right != tally.before:  # only those tell
             strata[tuple(sorted(tally.slices.items())), tally.weight].append(tally)
     grouped = list(strata.values())
     counts = [Counts.of(found, ALL) for found in grouped]
-    return family(
+    found = family(
         [Pairs(found.cases, found.won, found.lost) for found in counts],
         {
             name: [row for row, found in enumerate(grouped) if found[0].inside(name)]
             for name in slices
         },
-        {name: PROTECTED_WEIGHT if name in gate.protected else 1.0 for name in slices},
+        weights,
         gate.alpha,
         [weight for _, weight in strata],
     )
+    return {ACCURACY: found}
 
 
 def in_words(result: Result, axes: Sequence[Axis], first: bool) -> str:
@@ -372,8 +353,3 @@ def in_words(result: Result, axes: Sequence[Axis], first: bool) -> str:
     told = "; ".join(f"{axis.title} {axis.summary}" for axis in axes[:MOST_WORDS])
     more = f"; and {len(axes) - MOST_WORDS} more" if len(axes) > MOST_WORDS else ""
     return f"{verb}{', without a champion to compare with' if first else ''}: {told}{more}"
-
-
-def tidy(value: Any) -> Any:
-    """Floats at the digits that are told."""
-    return float(f"{value:.{SIGNIFICANT}g}") if isinstance(value, float) else value

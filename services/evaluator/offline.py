@@ -70,7 +70,8 @@ def examine(
     config = repo.config
     rows = weighting.Dataset()
     weighing = weighting.weigh(held_out.cases, config.feedback, rows, config.gate)
-    return judge(exam.tallies(results, weighing), config.gate, weighing.on), results
+    tallies, graded = exam.tallies(results, weighing), exam.graded(results, weighing)
+    return judge(tallies, config.gate, weighing.on, graded), results
 
 
 def show(verdict: GateResult, rows: Path | None) -> None:

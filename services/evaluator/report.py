@@ -17,9 +17,10 @@ from typing import Any
 from junitparser import Error, Failure, TestCase, TestSuite
 
 from driftgate.suites import ACCURACY
+from services.evaluator.axis import Axis, tidy
 from services.evaluator.card import About, completed
 from services.evaluator.exam import Result
-from services.evaluator.gate import Axis, GateResult, tidy
+from services.evaluator.gate import GateResult
 from services.evaluator.tables import table
 from services.evaluator.weighting import Weighing
 

@@ -27,9 +27,10 @@ from driftgate.suites import Suite
 from driftgate.tasks import Task, task_of
 from driftgate.topology import EVALUATOR
 from services.evaluator import exam, report, weighting
+from services.evaluator.axis import tidy
 from services.evaluator.card import About
 from services.evaluator.exam import Answers
-from services.evaluator.gate import GateResult, judge, tidy
+from services.evaluator.gate import GateResult, judge
 from services.evaluator.prediction_cache import PredictionCache, Predictor, Version
 from services.evaluator.progress import Progress
 
@@ -119,7 +120,8 @@ class Evaluator:
         about_rows = weighting.dataset(card_of(dataset), config.feedback)
         weighing = weighting.weigh(held_out.cases, config.feedback, about_rows, config.gate)
         tallies = exam.tallies(results, weighing)
-        verdict = judge(tallies, config.gate, weighing.on)
+        graded = exam.graded(results, weighing)
+        verdict = judge(tallies, config.gate, weighing.on, graded)
         measured = exam.reference(held_out, answers, config, weighing)
         reference = {name: tidy(value) for name, value in measured.items()}
         about = About(
@@ -143,6 +145,7 @@ class Evaluator:
             "gate": config.gate.model_dump(),
             "tallies": [asdict(tally) for tally in tallies],
             "measured_on": asdict(weighing.on),
+            **({"graded": [asdict(stratum) for stratum in graded]} if graded else {}),
         }
         return {
             "verdict": told.as_dict(),

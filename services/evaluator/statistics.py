@@ -1,4 +1,5 @@
-"""Intervals and paired tests on right and wrong answers. Pure, and repeatable by a fixed seed.
+"""Intervals and paired tests on right and wrong answers, and on scores. Pure, and repeatable by a
+fixed seed.
 
 *Wins* are cases that the candidate alone got right, *losses* those that the champion alone did.
 Cases that both got right or both got wrong tell nothing about which of the two is better.
@@ -13,12 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from driftgate.shares import wilson
+
 FLIPS = 4999
 """Sign-flipped worlds: p-values down to 0.0002, with a standard error of 0.003 at 0.05."""
 
 SEED = 20100
 ROUNDING = 1e-12
 POWER = 0.8
+
+BLOCK = 2048
+"""Rows whose signs are flipped at once: 80 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +145,102 @@ def family(
         return signed(balance, discordant @ heavy**2)
 
     observed, smallest = harm(losses) / shares, (harm(coins) / shares).min(axis=1)
-    as_small = (smallest[:, None] <= observed[None, :] + ROUNDING).sum(axis=0)
+    return calibrated(dict(zip(members, observed, strict=True)), smallest, weights, alpha)
+
+
+def calibrated(
+    observed: Mapping[str, float], smallest: np.ndarray, weights: Mapping[str, float], alpha: float
+) -> Family:
+    """P-values that hold for the whole family.
+
+    Args:
+        observed: p-values of the slices, divided by their weights. smallest: in each flipped world,
+            the smallest of those of the whole family.
+    """
+    as_small = (smallest[:, None] <= np.array(list(observed.values())) + ROUNDING).sum(axis=0)
     critical = float(np.quantile(smallest, alpha, method="lower"))
     return Family(
-        adjusted=dict(zip(members, ((1 + as_small) / (1 + FLIPS)).tolist(), strict=True)),
-        critical={name: min(alpha, critical * weights[name]) for name in members},
+        adjusted=dict(zip(observed, ((1 + as_small) / (1 + FLIPS)).tolist(), strict=True)),
+        critical={name: min(alpha, critical * weights[name]) for name in observed},
     )
+
+
+def families(
+    differences: Mapping[str, np.ndarray],
+    cases: np.ndarray,
+    case_weights: np.ndarray,
+    members: Mapping[str, Sequence[int]],
+    weights: Mapping[str, float],
+    alpha: float,
+) -> dict[str, Family]:
+    """Harm by several measures in many overlapping slices, all of them one family: see `family`.
+
+    Were the two versions alike, what one said to a case might as well have been said by the other.
+    So the signs of all differences of a case are flipped together, and measures that agree, as
+    being right and a high score do, share their part of alpha instead of halving it.
+
+    Args:
+        differences: by measure, candidate less champion in the cases of each row, which are alike;
+            0 where a case has no such score. Each has the shape of `cases`.
+        cases: of each row, integers. case_weights: of each of them.
+        members: for each slice, the rows that make it up.
+    """
+    belongs = np.zeros((len(cases), len(members)))
+    for column, rows in enumerate(members.values()):
+        belongs[list(rows), column] = 1
+    heavy = np.hstack([belongs * (case_weights * d)[:, None] for d in differences.values()])
+    squares = cases @ heavy**2
+    shares = np.tile([weights[name] for name in members], len(differences))
+    random = np.random.default_rng(SEED)
+    balance = np.zeros((FLIPS, heavy.shape[1]))
+    for at in range(0, len(cases), BLOCK):
+        block = cases[at : at + BLOCK]
+        balance += (block - 2.0 * random.binomial(block, 0.5, (FLIPS, len(block)))) @ heavy[
+            at : at + BLOCK
+        ]
+    smallest = (signed(balance, squares) / shares).min(axis=1)
+    observed = (signed(cases @ heavy, squares) / shares).reshape(len(differences), len(members))
+    return {
+        measure: calibrated(dict(zip(members, found, strict=True)), smallest, weights, alpha)
+        for measure, found in zip(differences, observed, strict=True)
+    }
+
+
+def mean_interval(mean: float, variance: float, cases: float) -> tuple[float, float]:
+    """95 % interval of the mean of scores between 0 and 1: Wilson's, of as many right and wrong
+    cases as tell as much. Of scores that are 0 or 1 it is Wilson's itself, and of those that hardly
+    vary it is no narrower than so many cases can show (at most the square of their number).
+
+    Args:
+        variance: mean square of the deviations. cases: as many of equal weight as tell as much.
+    """
+    if cases <= 0:
+        return 0.0, 1.0
+    most = mean * (1 - mean)
+    spread = max(variance / most, 1 / cases) if most > ROUNDING else 1.0
+    equal = cases / min(spread, 1.0)
+    return wilson(mean * equal, equal)
+
+
+def no_worse_mean(difference: float, error: float, cases: float, margin: float) -> float:
+    """P-value of "worse by `margin` or more" for a paired difference of means with this standard
+    error: Student's t, one-sided."""
+    if cases <= 1:
+        return 1.0
+    if error <= ROUNDING:
+        return 0.0 if difference + margin > ROUNDING else 1.0
+    return float(stats.t.sf((difference + margin) / error, cases - 1))
 
 
 def detectable(pairs: Pairs, alpha: float) -> float:
     """Smallest loss that a test at `alpha` finds with a chance of 80 %, 0 to 1 (Connor 1987,
     https://doi.org/10.2307/2531961). A loss needs as many discordant pairs at the least."""
+    spread = math.sqrt(pairs.discordant / pairs.cases / pairs.cases)
+    return detectable_mean(spread, pairs.cases, alpha)
+
+
+def detectable_mean(spread: float, cases: float, alpha: float) -> float:
+    """As `detectable`. spread: standard error of the difference, were the versions alike."""
     alpha = min(max(alpha, 1e-6), 0.5)
     z = float(stats.norm.isf(alpha) + stats.norm.ppf(POWER))
-    by_spread = z * math.sqrt(pairs.discordant / pairs.cases / pairs.cases)
-    return min(1.0, max(by_spread, z**2 / pairs.cases))
+    return min(1.0, max(z * spread, z**2 / cases))

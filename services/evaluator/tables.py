@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.evaluator.gate import Axis
+from services.evaluator.axis import Axis
 
 COLUMNS = ("layer", "what", "slice", "cases", "value", "95 %", "champion", "wanted", "")
 

@@ -13,8 +13,9 @@ from driftgate.events import DAY_MS
 from driftgate.model_repo import Feedback, Gate, SliceBar
 from driftgate.suites import SILENCE, Case, Obtained
 from services.evaluator import exam
+from services.evaluator.axis import Axis
 from services.evaluator.exam import Result
-from services.evaluator.gate import Axis, GateResult, judge
+from services.evaluator.gate import GateResult, judge
 from services.evaluator.weighting import Dataset, Weighing, weigh
 
 NOW = 1_767_571_200_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections import Counter
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 
 from driftgate.model_repo import Gate, SliceBar
-from services.evaluator.gate import Axis, GateResult, Tally, judge
+from services.evaluator.axis import Axis
+from services.evaluator.gate import GateResult, Tally, judge
 
 SEEDS = 60
 GATE = Gate.model_validate(
@@ -245,3 +248,10 @@ def test_the_cases_of_a_waived_suite_are_judged_all_the_same() -> None:
 
 def test_a_lacking_suite_hides_no_failure() -> None:
     assert judge(cases("task", "accuracy", 150, 150), UNWAIVED).result == "fail"
+
+
+def test_verdicts_on_labels_stay_as_they_were_given() -> None:
+    """Byte by byte: who replays an old audit gets what it says."""
+    verdict = judge(held_out(7, {"language=es": 0.2}), UNPROTECTED)
+    told = json.dumps([axis.event() for axis in verdict.axes], sort_keys=True) + verdict.summary
+    assert hashlib.sha256(told.encode()).hexdigest()[:16] == "c94ff8ff02153e70"

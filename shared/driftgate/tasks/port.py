@@ -186,6 +186,10 @@ class Task(Protocol):
     def passes(self, case: Case, outputs: Mapping[str, str]) -> bool:
         """Whether the outputs, by text, are as the case asks."""
 
+    def scores(self, case: Case, outputs: Mapping[str, str]) -> Mapping[str, float]:
+        """How good the output of a case with a target is, by name from 0 to 1; empty where it is
+        right or wrong and nothing between."""
+
     # ------------------------------------------------------------ serving
 
     def answers(

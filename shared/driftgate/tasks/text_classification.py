@@ -148,6 +148,9 @@ class TextClassification:
         wanted = case.target if case.same_as is None else outputs[case.same_as]
         return outputs[case.text] == wanted
 
+    def scores(self, case: Case, outputs: Mapping[str, str]) -> Mapping[str, float]:
+        return {}
+
     def answers(
         self, engine: Predictor, asked: Mapping[str, Sequence[str]]
     ) -> Mapping[str, Sequence[Prediction]]:

@@ -7,6 +7,7 @@ never right. An edit or a target that breaks it would be learned, and is refused
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -50,6 +51,9 @@ LENGTHS = (100, 400, 1_600, 6_400)
 
 TRIED = 8
 """Tokens that a version writes before it may serve."""
+
+SIMILARITY = "edit similarity"
+"""The score of answers where no scorer is declared."""
 
 NOTHING = "nothing"
 """The stratum of answers without the declared field."""
@@ -356,6 +360,19 @@ class TextGeneration:
             return reached(output, "", case.scorers)
         return self.meets(output, case.target, case.scorers or self.scorers)
 
+    def scores(self, case: Case, outputs: Mapping[str, str]) -> Mapping[str, float]:
+        """By the scorers that judge the case; without any, how little of the output an edit to the
+        target would change."""
+        if case.target is None:
+            return {}
+        output, scorers = outputs[case.text], case.scorers or self.scorers
+        if not scorers:
+            return {SIMILARITY: 1 - self.edit(output, case.target).distance}
+        return {
+            name: scorer.score(output, case.target)
+            for name, scorer in zip(names_of(scorers), scorers, strict=True)
+        }
+
     @property
     def probes(self) -> Mapping[str, Probe]:
         return {
@@ -480,6 +497,17 @@ def thumbs_down(answer: Answer) -> float | None:
 def reached(output: str, target: str, scorers: Iterable[Scorer]) -> bool:
     """Whether an output reaches the bar of every scorer."""
     return all(scorer.score(output, target) >= scorer.min for scorer in scorers)
+
+
+def names_of(scorers: Iterable[Scorer]) -> list[str]:
+    """The name of each; that of a second one of a kind, such as `contains 2`, with its number."""
+    seen: Counter[str] = Counter()
+    names = []
+    for scorer in scorers:
+        seen[scorer.name] += 1
+        count = seen[scorer.name]
+        names.append(scorer.name if count == 1 else f"{scorer.name} {count}")
+    return names
 
 
 def with_schema(scorers: Iterable[Scorer], declared: Declared) -> tuple[Scorer, ...]:
