@@ -389,7 +389,7 @@ def test_a_scale_that_is_none_is_refused(tmp_path: Path, asked: str) -> None:
 
 
 def test_a_name_that_no_score_has_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match="--rating thumb: no score has this name; .*'thumbs'"):
+    with pytest.raises(BadConfig, match=r"--rating thumb: no score has this name; .*'thumbs'"):
         of(tmp_path, observation(), score(), ratings=["thumb"])
 
 

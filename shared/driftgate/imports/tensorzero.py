@@ -20,7 +20,7 @@ from driftgate.imports.json_cells import as_text, loaded
 from driftgate.imports.records import Placed, Record
 from driftgate.imports.scores import Score, number, words
 from driftgate.labelled.findings import Findings
-from driftgate.labelled.pairs import REPEATED, LeftOut
+from driftgate.labelled.pairs import LeftOut
 
 INFERENCES = ("ChatInference", "JsonInference")
 FEEDBACK = ("DemonstrationFeedback", "BooleanMetricFeedback", "FloatMetricFeedback")
@@ -30,6 +30,7 @@ COMMENT = "it is a comment, which says neither what is right nor how good an ans
 NO_UUID = "its id is no UUID"
 MEDIA = "a message holds something else than text"
 NO_OUTPUT = "it has no output"
+REPEATED = "it repeats an earlier id"
 SEVERAL = "it is about an episode of several inferences"
 TIMELESS = "its id is no UUIDv7, so it has no time"
 
