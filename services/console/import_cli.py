@@ -95,7 +95,7 @@ def openai(path: Path, encoding: Encoding = None, *, wanted: Wanted) -> None:
     from driftgate.imports import openai, records
     from driftgate.labelled.findings import Findings
 
-    findings = Findings(path.name)
+    findings = Findings(path.resolve().name)
     history = openai.read(counted(records.read(path, findings, encoding)), findings)
     bring(history, findings, wanted)
 
@@ -114,7 +114,7 @@ def langfuse(
     from driftgate.imports import langfuse, records
     from driftgate.labelled.findings import Findings
 
-    findings = Findings(path.name)
+    findings = Findings(path.resolve().name)
     rows = counted(records.read(path, findings, encoding))
     history = langfuse.read(rows, wanted.ratings, slice or (), findings)
     bring(history, findings, wanted)
@@ -149,7 +149,7 @@ def tensorzero(
     else:
         if where:
             raise BadConfig(f"--where {where}: expected with the URL of a ClickHouse, not a file")
-        findings = Findings(Path(source).name)
+        findings = Findings(Path(source).resolve().name)
         rows = records.read(Path(source), findings, encoding)
     history = tensorzero.read(
         counted(rows), function, wanted.ratings, subject, slice or (), findings
@@ -165,7 +165,9 @@ def counted(rows: Iterable[Placed]) -> Iterator[Placed]:
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("records"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
         yield from progress.track(rows)
 
 
@@ -175,9 +177,12 @@ def bring(history: History, findings: Findings, wanted: Wanted) -> None:
     Raises:
         BadConfig: nothing can be taken, or a file to write is there already.
     """
-    from driftgate.imports.history import pairs
+    from driftgate.imports.history import pairs, summary
     from driftgate.labelled.findings import Findings
 
+    if wanted.events is not None and wanted.model is None:
+        raise BadConfig(f"--events {wanted.events}: add --model NAME, whose events they are")
+    findings.notes.insert(0, summary(history))
     for line in findings.lines():
         say(line)
     if not history.answers and not history.examples:
@@ -187,13 +192,12 @@ def bring(history: History, findings: Findings, wanted: Wanted) -> None:
     write_pairs(made, wanted)
     for line in found.lines():
         say(line)
-    if wanted.model is None:
-        if wanted.events is not None:
-            raise BadConfig(f"--events {wanted.events}: add --model NAME, whose events they are")
-        if history.answers:
-            say("events: none; --model NAME sends answers and feedback as events of that model")
-        return
-    send(history, wanted)
+    if not history.answers:
+        say("events: none, since no model gave an answer")
+    elif wanted.model is not None:
+        send(history, wanted)
+    else:
+        say("events: none; --model NAME sends answers and feedback as events of that model")
 
 
 def write_pairs(made: Iterable[Pair], wanted: Wanted) -> None:
@@ -225,6 +229,7 @@ def send(history: History, wanted: Wanted) -> None:
     from driftgate.client import Client
     from driftgate.labelled.findings import Findings
     from driftgate.model_repo import Data
+    from driftgate.tasks import task_of
     from services.console.import_events import Sender
 
     findings = Findings(f"events of {wanted.model}")
@@ -233,9 +238,15 @@ def send(history: History, wanted: Wanted) -> None:
     with destination(wanted) as (found, declared, bus):
         data = declared.data if declared else Data()
         client = Client(schemas=found.schemas, registry=found.registry, data=data, bus=bus)
-        with client, Progress(*columns, console=console, transient=True) as progress:
+        with (
+            client,
+            Progress(
+                *columns, console=console, transient=True, disable=not console.is_terminal
+            ) as progress,
+        ):
             bar = progress.add_task("events", total=total)
-            sender = Sender(client, str(wanted.model), wanted.version, declared, findings)
+            task = task_of(declared.task) if declared else None
+            sender = Sender(client, str(wanted.model), wanted.version, task, findings)
             sender.send(history, lambda: progress.advance(bar))
     for line in findings.lines():
         say(line)

@@ -19,9 +19,8 @@ from driftgate.events import Fields
 from driftgate.imports.history import Answer, History, Word
 from driftgate.labelled.findings import Findings
 from driftgate.limits import check_length
-from driftgate.model_repo import ModelYaml
-from driftgate.tasks import Said, Task, task_of
-from driftgate.tasks.text_generation import LONGEST, TextGeneration
+from driftgate.tasks import Said, Task
+from driftgate.tasks.text_generation import TextGeneration
 
 ANSWER_REFUSED = "its answer was left out"
 
@@ -31,13 +30,14 @@ class Sender:
     """Sends answers with their feedback.
 
     Attributes:
-        declared: the model in force; None where it is not known, then its rules are not checked.
+        task: what the model does, as it is declared; None where that is not known: then it writes,
+            and any text will do.
     """
 
     client: Client
     model: str
     version: int
-    declared: ModelYaml | None
+    task: Task | None
     findings: Findings
     _causes: dict[tuple[str, str], str] = field(default_factory=dict)
     _sent: set[str] = field(default_factory=set)
@@ -73,12 +73,10 @@ class Sender:
             self.findings.kept += 1
 
     def _answer(self, answer: Answer) -> None:
-        task = self._task
-        check_length("input", answer.text, task.longest if task else LONGEST)
-        if task:
-            task.check_output(answer.output)
-        else:
-            check_length("output", answer.output, LONGEST)
+        check_length("input", answer.text, self._longest)
+        check_length("output", answer.output, self._longest)
+        if self.task:
+            self.task.check_output(answer.output)
         self.client.inference(
             self.model,
             self.version,
@@ -88,42 +86,30 @@ class Sender:
             subject=answer.subject,
             slices=answer.slices,
             time=answer.time,
-            task=task.kind if task else TextGeneration.kind,
+            task=self.task.kind if self.task else TextGeneration.kind,
             **answer.more,
         )
         self._sent.add(answer.id)
 
     def _word(self, word: Word) -> None:
+        about: dict[str, Any] = {"feedback_id": word.id, "time": word.time}
         if word.metric is not None and word.value is not None:
-            self.client.metric(
-                self.model,
-                word.answer,
-                word.metric,
-                word.value,
-                feedback_id=word.id,
-                time=word.time,
-            )
+            self.client.metric(self.model, word.answer, word.metric, word.value, **about)
             return
-        task = self._task
-        closed = task is not None and task.outputs is not None
-        corrected = {"label" if closed else "edited": word.edited}
-        if task:
-            task.check_feedback(Said(corrected.get("label"), word.rating, corrected.get("edited")))
-        check_length("edited", word.edited, task.longest if task else LONGEST)
-        check_length("reason", word.reason, task.longest if task else LONGEST)
-        self.client.feedback(
-            self.model,
-            word.answer,
-            rating=word.rating,
-            reason=word.reason,
-            feedback_id=word.id,
-            time=word.time,
-            **corrected,
-        )
+        # Where answers are words of a closed set, what should have been answered is a label.
+        closed = self.task is not None and self.task.outputs is not None
+        said = Said(None, word.rating, word.edited)
+        if closed:
+            said = Said(word.edited, word.rating, None)
+        check_length("edited", said.edited, self._longest)
+        check_length("reason", word.reason, self._longest)
+        if self.task:
+            self.task.check_feedback(said)
+        self.client.feedback(self.model, word.answer, **said._asdict(), reason=word.reason, **about)
 
     @property
-    def _task(self) -> Task | None:
-        return task_of(self.declared.task) if self.declared else None
+    def _longest(self) -> int | None:
+        return self.task.longest if self.task else TextGeneration.longest
 
 
 # ---------------------------------------------------------------- where events go

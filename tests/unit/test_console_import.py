@@ -10,10 +10,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from driftgate.client import Client
+from driftgate.codec import Codec
+from driftgate.imports.history import Answer, History, Word
 from driftgate.labelled import pairs
+from driftgate.labelled.findings import Findings
 from driftgate.labelled.rows import Asked
 from driftgate.machine_clock import machine_ms
+from driftgate.tasks.text_classification import TextClassification
 from services.console import cli
+from services.console.import_events import Sender, without_kafka
 
 Command = Callable[..., Result]
 
@@ -112,6 +118,41 @@ def test_what_ingestion_would_refuse_is_counted_and_nothing_else_stops(command: 
         ("same", None),
         (None, "same"),
     ]
+
+
+def test_a_model_of_labels_is_told_labels(codec: Codec) -> None:
+    bus, findings = without_kafka(codec), Findings("")
+    answers = [
+        Answer("r1", "Where is it?", "billing", "line 1"),
+        Answer("r2", "Where is it?", "a word of its own", "line 2"),
+    ]
+    words = [
+        Word("f1", "r1", "line 3", edited="delivery"),
+        Word("f2", "r1", "line 4", edited="nobody's"),
+        Word("f3", "r1", "line 5", rating=0.0, reason="wrong team"),
+        Word("f4", "r1", "line 6", metric="minutes", value=3.0),
+    ]
+    with Client(bus=bus) as client:
+        task = TextClassification(("billing", "delivery"))
+        Sender(client, "triage", 1, task, findings).send(History(answers, words), lambda: None)
+    found = [codec.decode(r.topic, r.value) for r in bus.read_all(["inferences", "feedback"])]
+    said = {event.get("feedback_id", event["request_id"]): event for event in found}
+    assert set(said) == {"r1", "f1", "f3", "f4"}
+    assert said["r1"]["task"] == "text-classification"
+    assert (said["f1"]["kind"], said["f1"]["label"]) == ("correction", "delivery")
+    assert (said["f3"]["rating"], said["f3"]["reason"]) == (0.0, "wrong team")
+    assert (said["f4"]["metric"], said["f4"]["value"]) == ("minutes", 3.0)
+    places = [place for one in findings.left_out.values() for place in one.places]
+    assert places == ["line 2", "line 4"]
+
+
+def test_pairs_become_a_model_repo(command: Command, tmp_path: Path) -> None:
+    rows = [preference(f"Where is {n}?", f"{n} comes.", "Dunno.") for n in range(120)]
+    assert command("openai", written(*rows)).exit_code == 0
+    words = ["init", "replies", "--task", "generation", "--data", "pairs.jsonl", "--yes"]
+    said = CliRunner().invoke(cli.app, words)
+    assert said.exit_code == 0, said.output
+    assert (tmp_path / "replies" / "model.yaml").is_file()
 
 
 def test_a_dry_run_counts_and_writes_nothing(command: Command) -> None:

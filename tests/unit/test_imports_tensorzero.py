@@ -43,7 +43,7 @@ def test_an_inference_with_its_demonstration_and_thumb(tmp_path: Path) -> None:
     edit, rating = history.words
     assert (edit.edited, edit.time) == ("It comes today.", BEGIN + 60_000)
     assert (rating.answer, rating.rating) == (uuid7(1), 1.0)
-    assert (findings.rows, findings.kept, findings.left_out) == (3, 1, {})
+    assert (findings.rows, findings.kept, findings.left_out) == (3, 3, {})
 
 
 def test_a_json_function_answers_what_the_model_wrote(tmp_path: Path) -> None:

@@ -100,6 +100,18 @@ class History:
     examples: Sequence[Pair] = ()
 
 
+SAID = {"edited": "edit", "rating": "rating", "metric": "metric"}
+
+
+def summary(history: History) -> str:
+    """What was found, in words."""
+    counts = {"answer": len(history.answers), "example": len(history.examples)}
+    for name, word in SAID.items():
+        counts[word] = sum(getattr(one, name) is not None for one in history.words)
+    told = [f"{n:,} {name}{'s' if n != 1 else ''}" for name, n in counts.items() if n]
+    return ", ".join(told) or "nothing is found"
+
+
 # ---------------------------------------------------------------- pairs
 
 
@@ -229,7 +241,7 @@ def seconds_or_less(value: Any) -> int | None:
     """A number in the unit in which it is plausible, as ms; None for what is no such number."""
     try:
         number = float(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return next(
         (int(number * ms) for low, high, ms in UNITS.values() if low <= number < high), None

@@ -102,9 +102,9 @@ def read(
         else:
             edits += [one] if isinstance(one, Word) else []
             numbers += [one] if isinstance(one, Score) else []
-    findings.kept = len(answers)
-    told = [*edits, *words(numbers, ratings, findings)]
-    return History(answers, about_answers(told, answers, findings))
+    said_of = about_answers([*edits, *words(numbers, ratings, findings)], answers, findings)
+    findings.kept = len(answers) + sum(word.id in export.scores for word in said_of)
+    return History(answers, said_of)
 
 
 # ---------------------------------------------------------------- what each record is
@@ -268,7 +268,11 @@ def slices_of(item: Item, trace: Item | None, names: Sequence[str]) -> dict[str,
 
 
 def measured(item: Item, begin: int | None) -> Iterator[tuple[str, Any]]:
-    """Further fields of an inference. Times come from the moments: their unit is not told."""
+    """Further fields of an inference. Times come from the moments: their unit is not told.
+
+    Raises:
+        LeftOut
+    """
     for name, when in (("latency_ms", "end_time"), ("first_token_ms", "completion_start_time")):
         end = moment(item.get(when))
         if end is not None and begin is not None:
@@ -276,11 +280,11 @@ def measured(item: Item, begin: int | None) -> Iterator[tuple[str, Any]]:
     usage = loaded(item.get("usage_details", "usage"))
     if isinstance(usage, Mapping):
         for name, key in (("tokens_in", "input"), ("tokens_out", "output")):
-            if isinstance(usage.get(key), int | float):
-                yield name, int(usage[key])
+            if usage.get(key) is not None:
+                yield name, int(number(usage[key], f"usage {key!r}"))
     cost = item.get("total_cost", "calculated_total_cost")
     if cost is not None:
-        yield "cost", number(cost)
+        yield "cost", number(cost, "cost")
 
 
 # ---------------------------------------------------------------- scores
@@ -304,7 +308,7 @@ def said(item: Item, by_trace: Mapping[str, Sequence[str]]) -> Word | Score:
         edited = as_text(item.get("long_string_value", "string_value", "value") or "")
         return Word(own, about, item.place, time, edited=edited, reason=reason)
     if kind in WORDED:
-        raise LeftOut(NO_NUMBER)
+        raise LeftOut(NO_NUMBER.format("score"))
     value, by_model = number(item.get("value")), item.get("source") == BY_MODEL
     return Score(own, about, str(item.get("name")), value, item.place, time, reason, by_model)
 

@@ -58,7 +58,7 @@ def read(records: Iterable[Placed], findings: Findings) -> History:
     if lost:
         findings.notes.append(f"of {lost:,} chats with weights, pairs are without earlier turns")
     if found:
-        findings.notes.append(f"{len(found):,} examples of no model's answer: launch data alone")
+        findings.notes.append("no model gave the answers of examples: they are launch data alone")
     return History(answers, about_answers(words, answers, findings), found)
 
 

@@ -18,7 +18,7 @@ from driftgate.labelled.findings import Findings
 from driftgate.labelled.pairs import LeftOut
 
 NONE = "none"
-NO_NUMBER = "its score is no number"
+NO_NUMBER = "its {} is no number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class Scale:
         return found
 
 
-def number(value: Any) -> float:
-    """Of a number, a truth value, or a text that is one.
+def number(value: Any, what: str = "score") -> float:
+    """Of a number, a truth value, or a text that is one. what: for the cause.
 
     Raises:
         LeftOut
@@ -66,10 +66,10 @@ def number(value: Any) -> float:
         return float(value.lower() == "true")
     try:
         found = float(value)
-    except (ValueError, TypeError):
-        raise LeftOut(NO_NUMBER) from None
+    except (ValueError, TypeError, OverflowError):
+        raise LeftOut(NO_NUMBER.format(what)) from None
     if not isfinite(found):
-        raise LeftOut(NO_NUMBER)
+        raise LeftOut(NO_NUMBER.format(what))
     return found
 
 

@@ -66,13 +66,14 @@ def read(
     rows = sorted_out(records, findings)
     rows.inferences = of_function(rows.inferences, function, findings)
     answers = list(answered(rows, subject, slices, findings))
-    findings.kept = len(answers)
     episodes: dict[str, list[str]] = defaultdict(list)
     for own, (_, row) in rows.inferences.items():
         episodes[str(row.get("episode_id"))].append(own)
     said = list(demonstrated(rows, findings))
     said += words(list(measured(rows, episodes, findings)), ratings, findings)
-    return History(answers, about_answers(said, answers, findings))
+    said = about_answers(said, answers, findings)
+    findings.kept = len(answers) + len(said)
+    return History(answers, said)
 
 
 # ---------------------------------------------------------------- what each row is
@@ -182,7 +183,7 @@ def answer_of(own: str, place: str, row: Record, subject: str, slices: Sequence[
 def timed(row: Record) -> Iterator[tuple[str, float]]:
     for name, column in (("latency_ms", "processing_time_ms"), ("first_token_ms", "ttft_ms")):
         if row.get(column) not in (None, ""):
-            yield name, float(row[column])
+            yield name, number(row[column], column)
 
 
 def asked_of(given: Any) -> Asked:
