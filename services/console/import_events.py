@@ -14,7 +14,7 @@ from driftgate.bus import Bus
 from driftgate.bus_memory import MemoryBus
 from driftgate.client import Client
 from driftgate.codec import Codec
-from driftgate.errors import BadInput
+from driftgate.errors import BadConfig, BadInput
 from driftgate.events import Fields
 from driftgate.imports.history import Answer, History, Word
 from driftgate.labelled.findings import Findings
@@ -152,11 +152,20 @@ def without_kafka(codec: Codec) -> Bus:
 
 @contextmanager
 def event_file(path: Path) -> Iterator[Callable[[str, Fields], None]]:
-    """Writes a JSON object a line: topic and event. The file appears once all is written."""
+    """Writes a JSON object a line: topic and event. The file appears once all is written.
+
+    Raises:
+        BadConfig: it is there.
+    """
+    if path.exists():
+        raise BadConfig(f"{path} exists: name another file by --events")
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        yield lambda topic, event: line(file, topic, event)
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield lambda topic, event: line(file, topic, event)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def line(file: TextIO, topic: str, event: Fields) -> None:

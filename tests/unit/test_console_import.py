@@ -183,6 +183,7 @@ def test_a_file_that_is_there_is_left_alone_unless_it_is_the_same(command: Comma
         (["openai", "train.jsonl", "--model", "m"], 3, "Kafka does not answer"),
         (["tensorzero", "train.jsonl", "--where", "true"], 2, "expected with the URL"),
         (["tensorzero", "http://ana:secret@127.0.0.1:1/tz"], 3, "http://127.0.0.1:1/tz does not"),
+        (["tensorzero", "http://127.0.0.1:1/tz?password=secret"], 3, "127.0.0.1:1/tz does not"),
     ],
 )
 def test_errors_say_what_to_do(command: Command, words: list[str], status: int, said: str) -> None:
@@ -205,4 +206,12 @@ def test_where_an_import_ends_halfway_no_file_of_events_appears(
     monkeypatch.setattr(Client, "feedback", broken)
     path = written(preference("Where?", "It comes.", "Dunno."))
     assert command("openai", path, "--model", "m", "--events", "e.jsonl").exit_code == 70
-    assert not Path("e.jsonl").exists()
+    assert sorted(file.name for file in Path().iterdir()) == ["pairs.jsonl", "train.jsonl"]
+
+
+def test_a_file_of_events_that_is_there_is_left_alone(command: Command) -> None:
+    Path("e.jsonl").write_text("mine\n")
+    path = written(preference("Where?", "It comes.", "Dunno."))
+    said = command("openai", path, "--model", "m", "--events", "e.jsonl")
+    assert (said.exit_code, Path("e.jsonl").read_text()) == (2, "mine\n")
+    assert "e.jsonl exists: name another file by --events" in said.output

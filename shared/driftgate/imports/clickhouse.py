@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import requests
 
-from driftgate.errors import BadConfig, StoreRefused, StoreUnavailable
-from driftgate.imports.records import Placed
+from driftgate.errors import BadConfig, Retriable, StoreRefused
+from driftgate.imports.records import Placed, record_of
 from driftgate.imports.tensorzero import FEEDBACK, INFERENCES
+from driftgate.labelled.encoding import BROKEN
 from driftgate.labelled.findings import Findings
 from driftgate.store import RETRIABLE_CODES
 
@@ -31,7 +31,7 @@ def read(url: str, where: str, findings: Findings) -> Iterator[Placed]:
 
     Raises:
         BadConfig: no table of inferences is there.
-        StoreUnavailable, StoreRefused
+        Retriable, StoreRefused
     """
     found = 0
     for table in (*INFERENCES, *FEEDBACK):
@@ -43,7 +43,11 @@ def read(url: str, where: str, findings: Findings) -> Iterator[Placed]:
         found += table in INFERENCES
         for number, row in enumerate(rows, 1):
             findings.rows += 1
-            yield f"{table}, row {number}", json.loads(row)
+            place, record = f"{table}, row {number}", record_of(row.decode("utf-8", BROKEN))
+            if isinstance(record, str):
+                findings.leave_out(record, place)
+            else:
+                yield place, record
     if not found:
         raise BadConfig(
             f"{without_password(url)}: expected TensorZero's tables {' and '.join(INFERENCES)}; "
@@ -56,7 +60,7 @@ def selected(url: str, sql: str) -> Iterator[bytes] | None:
     the query is done: what fails on the way has a status and is no broken line.
 
     Raises:
-        StoreUnavailable, StoreRefused
+        Retriable, StoreRefused
     """
     parts = urlsplit(url)
     settings = {name: values[-1] for name, values in parse_qs(parts.query).items()}
@@ -75,21 +79,21 @@ def selected(url: str, sql: str) -> Iterator[bytes] | None:
             return lines(answer)
         code = int(answer.headers.get("X-ClickHouse-Exception-Code", 0))
         words = answer.text.strip()[:500]
-    except requests.RequestException as error:
-        raise StoreUnavailable(f"{without_password(url)} does not answer: {error}") from error
+    except requests.RequestException as error:  # its words hold the URL with the password
+        raise Retriable(f"{without_password(url)} does not answer") from error
     if code == UNKNOWN_TABLE or "UNKNOWN_TABLE" in words:
         return None
     message = f"{without_password(url)}: {words}"
-    raise (StoreUnavailable(message) if code in RETRIABLE_CODES else StoreRefused(code, message))
+    raise (Retriable(message) if code in RETRIABLE_CODES else StoreRefused(code, message))
 
 
 def lines(answer: requests.Response) -> Iterator[bytes]:
-    """Raises: StoreUnavailable"""
+    """Raises: Retriable"""
     try:
         with answer:
             yield from (line for line in answer.iter_lines(1 << 20, delimiter=b"\n") if line)
     except requests.RequestException as error:
-        raise StoreUnavailable(f"the connection broke while rows were read: {error}") from error
+        raise Retriable("the connection broke while rows were read: try again") from error
 
 
 def without_password(url: str) -> str:

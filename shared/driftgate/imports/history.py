@@ -21,6 +21,10 @@ WRONG_TIME = "its time lies before 1970 or after 2100"
 NOT_IMPORTED = "it is about an answer that is not imported"
 EMPTY_EDIT = "its edit is empty"
 
+# What is known of an answer.
+EDITED, RATED = "edited", "rated as good"
+BAD, SILENT = "not rated as good", "that nobody judged"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -138,10 +142,6 @@ def pairs(history: History, unjudged: bool, findings: Findings) -> list[Pair]:
     if counts[SILENT] and not unjudged:
         findings.notes.append("answers that nobody judged are no pairs; --unjudged takes them")
     return sorted(kept, key=lambda pair: (pair.time or 0, pair.id))
-
-
-EDITED, RATED = "edited", "rated as good"
-BAD, SILENT = "not rated as good", "that nobody judged"
 
 
 def judged(edit: Word | None, rating: Word | None) -> str:

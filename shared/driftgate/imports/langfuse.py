@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from driftgate.imports.chats import TOOLS, Asked, question, turn_of, turns_of
@@ -46,6 +47,7 @@ LISTS = {
 }
 
 
+@lru_cache(maxsize=10_000)
 def key_of(name: str) -> str:
     """`userId` as `user_id`."""
     return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()

@@ -111,7 +111,8 @@ def parsed(text: str) -> Any:
 def of_csv(text: str) -> Iterator[tuple[str, Record | str]]:
     """Delimited by commas; the first line is the header."""
     reader = csv.reader(lines(text))
-    header, begin = next(reader), reader.line_num + 1
+    header = next(reader, [])
+    begin = reader.line_num + 1
     for row in reader:
         where, begin = f"line {begin}", reader.line_num + 1
         if row:
