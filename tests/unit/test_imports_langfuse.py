@@ -200,6 +200,7 @@ def test_a_trace_that_was_downloaded_holds_its_observations_and_scores(tmp_path:
         "input": "Where is it?",
         "output": "On its way.",
         "observations": [
+            observation(id=None),
             observation(trace_id="t-1", user_id=None),
             observation("o-2", trace_id="t-1", type="SPAN"),
         ],
@@ -210,7 +211,7 @@ def test_a_trace_that_was_downloaded_holds_its_observations_and_scores(tmp_path:
     history, findings = read(path)
     (answer,), (word,) = history.answers, history.words
     assert (answer.id, answer.subject, word.answer) == ("o-1", "c-17", "o-1")
-    assert causes(findings) == {"it is no generation but of type SPAN": 1}
+    assert causes(findings) == {"it has no id": 1, "it is no generation but of type SPAN": 1}
 
 
 def test_of_several_generations_the_traces_own_answer_counts(tmp_path: Path) -> None:

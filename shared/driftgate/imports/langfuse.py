@@ -32,18 +32,8 @@ SEVERAL = "its score is about a trace of several answers"
 FAILED = "it ended in an error"
 # What may be a list beside the scores in a row of the observations' or traces' table.
 LISTS = {
-    *(
-        "input",
-        "output",
-        "metadata",
-        "tags",
-        "trace_tags",
-        "comments",
-        "tool_calls",
-        "tool_call_names",
-        "tool_definitions",
-    ),
-    *("observations", "scores", "available_tools"),
+    *("input", "output", "metadata", "tags", "trace_tags", "comments", "observations", "scores"),
+    *("tool_calls", "tool_call_names", "tool_definitions"),
 }
 
 
@@ -55,7 +45,8 @@ def key_of(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A trace or observation. fields: under the names of the blob storage."""
+    """A trace, observation or score. fields: under the names of the blob storage; own: under those
+    of the record."""
 
     place: str
     fields: Mapping[str, Any]
@@ -116,34 +107,40 @@ def sorted_out(records: Iterable[Placed], findings: Findings) -> Export:
     """Of rows with one id, as later files update earlier ones, the last counts."""
     export = Export()
     for place, record in records:
-        try:
-            take(place, record, export)
-        except LeftOut as cause:
-            findings.leave_out(str(cause), place)
+        for one, trace in inside(record):
+            try:
+                take(place, one, trace, export)
+            except LeftOut as cause:
+                findings.leave_out(str(cause), place)
     if export.repeated:
         findings.notes.append(f"{export.repeated:,} records repeat an id: the last of each counts")
     return export
 
 
-def take(place: str, record: Record, export: Export, trace: str = "") -> None:
-    """Raises: LeftOut"""
+def inside(record: Record) -> Iterator[tuple[Record, str]]:
+    """A record, and those that stand in it, with the id of their trace."""
     whole = record.get("trace")
-    if isinstance(whole, Mapping):
+    if isinstance(whole, Mapping):  # a trace beside what belongs to it
         record = {**whole, **{name: value for name, value in record.items() if name != "trace"}}
+    yield record, ""
+    trace = record.get("trace_id") or record.get("traceId") or record.get("id")
+    for name in ("observations", "scores"):
+        inner = loaded(record.get(name))
+        for one in inner if isinstance(inner, list) else ():
+            if isinstance(one, Mapping):  # an API that lists traces has ids alone here
+                yield one, str(trace)
+
+
+def take(place: str, record: Record, trace: str, export: Export) -> None:
+    """Raises: LeftOut"""
     fields = {key_of(name): value for name, value in record.items()}
     if trace and not fields.get("trace_id"):
         fields["trace_id"] = trace
-    kept = kind_of(fields, export)
-    own = fields.get("id")
+    kept, own = kind_of(fields, export), fields.get("id")
     if own in (None, ""):
         raise LeftOut(NO_ID)
     export.repeated += str(own) in kept
     kept[str(own)] = Item(place, fields, record)
-    for name in ("observations", "scores"):
-        inner = loaded(fields.get(name))
-        for one in inner if isinstance(inner, list) else ():
-            if isinstance(one, Mapping):  # an API that lists traces has ids alone here
-                take(place, one, export, str(fields.get("trace_id") or own))
 
 
 def kind_of(fields: Mapping[str, Any], export: Export) -> dict[str, Item]:
