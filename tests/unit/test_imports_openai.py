@@ -240,6 +240,30 @@ def test_what_is_written_is_read_as_launch_data(tmp_path: Path) -> None:
     assert {row.id for row in found.rows} == {pair.id for pair in made}
 
 
+def test_places_count_blank_lines(tmp_path: Path) -> None:
+    history, findings = read(written(tmp_path, "", " ", GOOD, "", "{"))
+    assert [pair.place for pair in history.examples] == ["train.jsonl, line 3"]
+    assert causes(findings) == {"is not JSON": (1, ["train.jsonl, line 5"])}
+
+
+def test_an_encoding_that_was_guessed_is_told(tmp_path: Path) -> None:
+    words = ["Où est ma commande, s'il vous plaît ?", "Elle a été expédiée, désolé du délai."]
+    rows = [chat(message("user", words[0]), message("assistant", words[1])) for _ in range(3)]
+    history, findings = read(written(tmp_path, *rows, encoding="cp1252"))
+    assert history.examples[0].output == words[1]
+    assert any("by its letters; --encoding says otherwise" in note for note in findings.notes)
+
+
+def test_of_a_folder_the_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    (tmp_path / "a.jsonl").write_bytes(b"")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 cut off")
+    history, findings = read(tmp_path)
+    assert len(history.examples) == 1
+    said = [note.partition(": ")[2] for note in findings.notes if note.startswith("not read")]
+    assert [note.partition(":")[0] for note in said] == ["a.jsonl", "b.parquet"]
+
+
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text("\n")

@@ -30,42 +30,60 @@ WIDTH = "it has another number of fields than the header"
 
 
 def read(path: Path, findings: Findings, encoding: str | None = None) -> Iterator[Placed]:
-    """Every record of a file, of a folder, or of an archive. What is none is counted.
+    """Every record of a file, of a folder, or of an archive. What is none is counted; of several
+    files, those that cannot be read are named.
 
     Raises:
-        BadConfig: there is nothing to read, or a file is not of a kind that is read.
+        BadConfig: there is nothing to read, or the only file is not of a kind that is read.
     """
     contents, _ = files.contents(path)
     for content in contents:
-        if content.fault:
-            raise BadConfig(content.fault)
-        for place, record in placed(content, encoding):
-            findings.rows += 1
-            if isinstance(record, Mapping):
-                yield place, record
-            else:
-                findings.leave_out(record, place)
+        try:
+            yield from records(content, findings, encoding)
+        except BadConfig as error:
+            if len(contents) == 1:
+                raise
+            findings.notes.append(f"not read: {error}")
 
 
-def placed(content: Content, encoding: str | None) -> Iterator[tuple[str, Record | str]]:
-    """Records, or why they are none.
+def records(content: Content, findings: Findings, encoding: str | None) -> Iterator[Placed]:
+    """
+    Raises:
+        BadConfig
+    """
+    if content.fault:
+        raise BadConfig(content.fault)
+    for where, record in numbered(content, findings, encoding):
+        findings.rows += 1
+        place = f"{content.name}, {where}"
+        if isinstance(record, Mapping):
+            yield place, record
+        else:
+            findings.leave_out(record, place)
+
+
+def numbered(
+    content: Content, findings: Findings, encoding: str | None
+) -> Iterator[tuple[str, Record | str]]:
+    """Records, or why they are none, by line or row.
 
     Raises:
         BadConfig
     """
-    name = content.name
     if not content.data.strip():
-        raise BadConfig(f"{name}: the file is empty; expected records")
-    found: Iterator[tuple[str, Record | str]]
+        raise BadConfig(f"{content.name}: the file is empty; expected records")
     if content.data.startswith(b"PAR1"):
-        found = of_parquet(content)
-    else:
-        text = decode(content.data, name, encoding).text.lstrip(BLANKS)
-        found = of_json(text) if text.startswith(("{", "[")) else of_csv(text)
-    return ((f"{name}, {where}", record) for where, record in found)
+        return of_parquet(content)
+    decoded = decode(content.data, content.name, encoding)
+    if decoded.guess:
+        findings.notes.append(
+            f"{content.name}: read as {decoded.guess}, by its letters; --encoding says otherwise"
+        )
+    text = decoded.text.removeprefix("\ufeff")
+    return of_json(text) if text.lstrip(BLANKS).startswith(("{", "[")) else of_csv(text)
 
 
-def of_parquet(content: Content) -> Iterator[tuple[str, Record]]:
+def of_parquet(content: Content) -> Iterator[tuple[str, Record | str]]:
     try:
         table = pq.ParquetFile(io.BytesIO(content.data))
         number = 0
@@ -111,7 +129,7 @@ def parsed(text: str) -> Any:
 def of_csv(text: str) -> Iterator[tuple[str, Record | str]]:
     """Delimited by commas; the first line is the header."""
     reader = csv.reader(lines(text))
-    header = next(reader, [])
+    header: list[str] = next(filter(None, reader), [])
     begin = reader.line_num + 1
     for row in reader:
         where, begin = f"line {begin}", reader.line_num + 1
