@@ -53,7 +53,7 @@ def completed(card: str, about: About, verdict: GateResult) -> str:
 
 def result(axis: Axis, about: About) -> dict[str, Any]:
     """One axis as an entry of `model-index`."""
-    held_out = axis.layer == "task"
+    held_out, metric = axis.layer == "task", axis.name if axis.graded else "accuracy"
     return {
         "task": {"type": about.task},
         "dataset": {
@@ -63,5 +63,5 @@ def result(axis: Axis, about: About) -> dict[str, Any]:
             "split": "test",
             "revision": about.dataset if held_out else about.repo_hash,
         },
-        "metrics": [{"type": "accuracy", "name": axis.title, "value": tidy(axis.value)}],
+        "metrics": [{"type": metric, "name": axis.title, "value": tidy(axis.value)}],
     }

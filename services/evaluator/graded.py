@@ -111,7 +111,8 @@ class Table:
 
     @cached_property
     def scorers(self) -> list[str]:
-        return list(dict.fromkeys(name for stratum in self.strata for name in stratum.scores))
+        """By name: JSON of an audit may have them in another order than model.yaml."""
+        return sorted({name for stratum in self.strata for name in stratum.scores})
 
     def inside(self, slice_name: str) -> np.ndarray:
         """Which rows belong to a slice."""

@@ -9,6 +9,7 @@ README.md     the model card, completed with the results
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from io import BytesIO
@@ -16,16 +17,25 @@ from typing import Any
 
 from junitparser import Error, Failure, TestCase, TestSuite
 
-from driftgate.suites import ACCURACY
+from driftgate.slices import inside
+from driftgate.suites import ACCURACY, Case
+from driftgate.tasks import kind_of
 from services.evaluator.axis import Axis, tidy
 from services.evaluator.card import About, completed
+from services.evaluator.differences import difference
 from services.evaluator.exam import Result
 from services.evaluator.gate import GateResult
-from services.evaluator.tables import table
+from services.evaluator.tables import measure, table
 from services.evaluator.weighting import Weighing
 
 MOST_LOST = 40
 """So many lost cases are shown in words; report.json holds them all."""
+
+MOST_WORSE = 10
+"""And so many whose score fell."""
+
+MOST_SHOWN = 600
+"""Characters of a text that are shown in words."""
 
 
 def files(
@@ -83,7 +93,13 @@ def case_json(result: Result, weighing: Weighing) -> dict[str, Any]:
         "right": result.right,
         "champion_answer": result.answer_before,
         "champion_right": result.right_before,
+        **({"scores": rounded(result.scores)} if result.scores else {}),
+        **({"champion_scores": rounded(result.scores_before)} if result.scores_before else {}),
     }
+
+
+def rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: tidy(score) for name, score in scores.items()}
 
 
 def as_words(about: About, verdict: GateResult, found: Sequence[Result]) -> str:
@@ -97,7 +113,7 @@ def as_words(about: About, verdict: GateResult, found: Sequence[Result]) -> str:
         "## All axes",
         table(verdict.axes),
         *([f"Held-out cases: {verdict.measured_on}."] if verdict.measured_on else []),
-        *lost_cases(found),
+        *(lost_texts(found) if kind_of(about.task).writes else lost_cases(found)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -116,6 +132,65 @@ def lost_cases(found: Sequence[Result]) -> list[str]:
     return [f"## Lost: {len(lost)} cases", "\n".join(head + rows), *more]
 
 
+def lost_texts(found: Sequence[Result]) -> list[str]:
+    """The written answers that the champion had right, and those that it had better, as sections
+    with what was answered, what was wanted, and how the two differ."""
+    lost = [result for result in found if result.lost]
+    worse = sorted((r for r in found if not r.lost and fall(r) > 0), key=fall, reverse=True)
+    return [
+        *section(f"Lost: {len(lost)} cases", lost, MOST_LOST),
+        *section(f"Worse, though not lost: {len(worse)} cases", worse, MOST_WORSE),
+    ]
+
+
+def section(title: str, results: Sequence[Result], most: int) -> list[str]:
+    if not results:
+        return []
+    more = [f"{len(results) - most} more in report.json."] if len(results) > most else []
+    return [f"## {title}", *map(as_text, results[:most]), *more]
+
+
+def fall(result: Result, scorer: str | None = None) -> float:
+    """How much lower the candidate's score is than the champion's; without a scorer, the most that
+    any of them fell."""
+    now, before = result.scores, result.scores_before
+    names = [name for name in now if name in before and scorer in (None, name)]
+    return max((before[name] - now[name] for name in names), default=0.0)
+
+
+def as_text(result: Result) -> str:
+    """One case as Markdown."""
+    case, wanted = result.case, result.case.target
+    scored = [
+        f"- {name}: champion {before:.3f}, candidate {result.scores[name]:.3f}"
+        for name, before in result.scores_before.items()
+        if name in result.scores
+    ]
+    parts = [
+        f"### {case.layer} {case.name}: {case.id}",
+        *(["\n".join(scored)] if scored else []),
+        *(fenced("Wanted", wanted) if wanted is not None else []),
+        *fenced("Champion", result.answer_before or ""),
+        *fenced("Candidate", result.answer),
+    ]
+    if wanted is not None and (told := difference(result.answer, wanted)):
+        parts += fenced("Difference of the candidate", told)
+    return "\n\n".join(parts)
+
+
+def fenced(title: str, text: str) -> list[str]:
+    """A text as it stands, in a fence that is longer than any in it."""
+    text = shortened(text)
+    marks = max((len(found) for found in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, marks + 1)
+    return [f"{title}:", f"{fence}\n{text}\n{fence}"]
+
+
+def shortened(text: str) -> str:
+    left = len(text) - MOST_SHOWN
+    return text if left <= 0 else f"{text[:MOST_SHOWN]}… and {left:,} more characters"
+
+
 def as_junit(name: str, verdict: GateResult, found: Sequence[Result]) -> bytes:
     """JUnit's XML as CI systems read it. What is too short to judge is an error, not a failure."""
     suite = TestSuite(name)
@@ -126,7 +201,7 @@ def as_junit(name: str, verdict: GateResult, found: Sequence[Result]) -> bytes:
 
 
 def junit_case(axis: Axis, found: Sequence[Result]) -> TestCase:
-    case = TestCase(printable(f"{axis.name} [{axis.slice}]"), axis.layer)
+    case = TestCase(printable(f"{measure(axis)} [{axis.slice}]"), axis.layer)
     if axis.passed:
         case.system_out = axis.summary
     else:
@@ -142,16 +217,33 @@ def printable(text: str) -> str:
 
 def wrong_cases(axis: Axis, found: Sequence[Result]) -> list[str]:
     """The wrong answers behind an axis, a line each."""
-    name, _, value = axis.slice.partition("=")
+    behind = [r for r in found if r.case.layer == axis.layer and inside(r.case.slices, axis.slice)]
+    if axis.graded:
+        fallen = [r for r in behind if fall(r, axis.name) > 0]
+        fallen.sort(key=lambda r: fall(r, axis.name), reverse=True)
+        return [
+            f"{r.case.id}: {axis.name} {r.scores[axis.name]:.3f}, champion "
+            f"{r.scores_before[axis.name]:.3f}: answered {one_line(r.answer)}, wanted "
+            f"{one_line(r.case.target or '')}"
+            for r in fallen[:MOST_LOST]
+        ]
     wrong = [
         r
-        for r in found
-        if not r.right
-        and r.case.layer == axis.layer
-        and (axis.name == ACCURACY or r.case.name.partition(":")[0] == axis.name)
-        and (not value or r.case.slices.get(name) == value)
+        for r in behind
+        if not r.right and (axis.name == ACCURACY or r.case.name.partition(":")[0] == axis.name)
     ]
     return [
-        f"{r.case.id}: answered {r.answer}, wanted {r.case.target or 'the same as unchanged'}"
+        f"{r.case.id}: answered {one_line(r.answer)}, wanted {one_line(wanted(r.case))}"
         for r in wrong[:MOST_LOST]
     ]
+
+
+def wanted(case: Case) -> str:
+    """What had to be answered, in words."""
+    if case.target is None and case.scorers:
+        return " and ".join(dict.fromkeys(scorer.name for scorer in case.scorers))
+    return case.target or "the same as unchanged"
+
+
+def one_line(text: str) -> str:
+    return " ⏎ ".join(shortened(text).splitlines())

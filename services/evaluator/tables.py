@@ -19,7 +19,7 @@ def cells(axis: Axis) -> tuple[str, ...]:
     """One axis as text, in the order of `COLUMNS`; in brackets what is not of traffic."""
     return (
         axis.layer,
-        axis.name,
+        measure(axis),
         axis.slice,
         str(axis.cases),
         f"{axis.value:.3f}" if axis.of_traffic else f"({axis.value:.3f})",
@@ -28,6 +28,11 @@ def cells(axis: Axis) -> tuple[str, ...]:
         "" if axis.threshold is None else f"{axis.threshold:.3f}",
         fate(axis),
     )
+
+
+def measure(axis: Axis) -> str:
+    """What a number is: a share by its name, or the mean of a score."""
+    return f"mean {axis.name}" if axis.graded else axis.name
 
 
 def fate(axis: Axis) -> str:

@@ -426,6 +426,22 @@ def test_a_row_may_be_judged_by_scorers_of_its_own(repo: Path) -> None:
         assert task.passes(case, {case.text: output}) is passes
 
 
+def test_a_case_is_graded_by_each_scorer_that_judges_it(repo: Path) -> None:
+    own = [{"name": "contains", "phrases": ["A-1"]}, {"name": "contains", "never": ["sales"]}]
+    regression(repo, {"text": "x", "output": RIGHT}, {"text": "y", "output": RIGHT, "scorers": own})
+    task = task_in(repo)
+    (theirs, ours), probes = (suite.cases for suite in suites.frozen(repo, task))
+    half = '{"team": "billing", "order": {"number": "A-2"}}'
+    assert task.scores(theirs, {"x": half}) == {"json-schema": 1.0, "json-fields": 0.5}
+    assert task.scores(ours, {"y": "A-1"}) == {"contains": 1.0, "contains 2": 1.0}
+    assert all(task.scores(case, {}) == {} for case in probes)
+
+
+def test_without_scorers_the_grade_is_how_little_an_edit_would_change() -> None:
+    case = Case("task", "accuracy", "1", "x", "abcd")
+    assert generation().scores(case, {"x": "abcx"}) == {"edit similarity": 0.75}
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [
