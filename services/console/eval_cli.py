@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from driftgate import config
 from services.console.terminal import reports_errors
 
 
@@ -40,4 +41,5 @@ def evaluate(
     """
     from services.evaluator import offline  # brings torch along
 
-    raise typer.Exit(offline.run(model_repo, adapter, champion, test, junit))
+    status = offline.run(model_repo, adapter, champion, test, junit, config.load())
+    raise typer.Exit(status)

@@ -16,7 +16,8 @@ SIGNIFICANT = 6
 class Axis:
     """One judged number: the fields of the verdict's schema. short: there are too few cases.
     of_traffic: it stands for all answers, as far as its suite is about them. graded: a mean of
-    scores, not a share of right answers."""
+    scores, not a share of right answers. advice: of a number that never decides, what it says in a
+    word or two."""
 
     layer: Layer
     name: str
@@ -34,11 +35,12 @@ class Axis:
     short: bool = False
     of_traffic: bool = True
     graded: bool = False
+    advice: str = ""
 
     @property
     def waived(self) -> bool:
         """Whether it stands for a suite that model.yaml lets the gate do without."""
-        return self.passed and not self.cases
+        return self.passed and not self.cases and not self.advice
 
     @property
     def title(self) -> str:
@@ -48,7 +50,8 @@ class Axis:
     def event(self) -> dict[str, Any]:
         """As the verdict's schema has it."""
         told = {name: tidy(value) for name, value in asdict(self).items()}
-        del told["short"], told["of_traffic"], told["graded"]
+        for name in ("short", "of_traffic", "graded", "advice"):
+            del told[name]
         told["words"] = told.pop("summary")
         return told
 

@@ -34,12 +34,13 @@ class About:
 
 
 def completed(card: str, about: About, verdict: GateResult) -> str:
-    """A card with its results filled in. What does not stand for the model's answers is no result
-    of its own; the table tells it with what it was measured on."""
+    """A card with its results filled in. What does not stand for the model's answers, and what a
+    model judge says, is no result of its own; the table tells it."""
     found = FRONT_MATTER.match(card)
     yaml = YAML()
     meta = yaml.load(found["meta"]) if found else {}
-    results = [result(axis, about) for axis in verdict.axes if axis.cases and axis.of_traffic]
+    told = [a for a in verdict.axes if a.cases and a.of_traffic and not a.advice]
+    results = [result(axis, about) for axis in told]
     meta["model-index"] = [{"name": about.name, "results": results}]
     out = StringIO()
     yaml.dump(meta, out)

@@ -96,13 +96,15 @@ def graded(found: Sequence[Result], weighing: Weighing) -> list[Graded]:
     return [
         stratum
         for layer, results in layers.items()
-        if any(result.scores for result in results)
-        for stratum in strata(layer, results, weighing)
+        if (names := list(dict.fromkeys(name for result in results for name in result.scores)))
+        for stratum in strata(layer, results, names, weighing)
     ]
 
 
-def strata(layer: Layer, found: Sequence[Result], weighing: Weighing) -> Iterator[Graded]:
-    names = list(dict.fromkeys(name for result in found for name in result.scores))
+def strata(
+    layer: Layer, found: Sequence[Result], names: Sequence[str], weighing: Weighing
+) -> Iterator[Graded]:
+    """Cases of one layer with their scores of these names."""
     counts: dict[tuple[tuple[tuple[str, str], ...], float], Counter[Fate]] = defaultdict(Counter)
     for r in found:
         weight = weighing.weight(r.case)

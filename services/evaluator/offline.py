@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from driftgate import suites
+from driftgate.config import Settings
 from driftgate.engines import Engines
 from driftgate.errors import DriftgateError
 from driftgate.model_repo import read
 from driftgate.suites import Suite
 from driftgate.tasks import task_of
-from services.evaluator import exam, weighting
+from services.evaluator import exam, judging, weighting
 from services.evaluator.gate import GateResult, judge
+from services.evaluator.judge_endpoint import JudgeEndpoint, advice
 from services.evaluator.report import as_junit
 from services.evaluator.tables import COLUMNS, cells
 
@@ -24,13 +26,22 @@ COLOURS = {"pass": "green", "fail": "red", "insufficient": "yellow"}
 
 
 def run(
-    model_repo: Path, adapter: Path, champion: Path | None, test: Path | None, junit: Path | None
+    model_repo: Path,
+    adapter: Path,
+    champion: Path | None,
+    test: Path | None,
+    junit: Path | None,
+    settings: Settings,
 ) -> int:
     """Prints the table and the verdict, and returns the exit status: 0 it passes; 1 it fails;
-    2 there is too little evidence, or what was given cannot be used."""
+    2 there is too little evidence, or what was given cannot be used.
+
+    Args:
+        settings: how model judges are reached.
+    """
     rows = test or held_out_beside(adapter)
     try:
-        verdict, results = examine(model_repo, adapter, champion, rows)
+        verdict, results = examine(model_repo, adapter, champion, rows, settings)
         if junit:
             junit.parent.mkdir(parents=True, exist_ok=True)
             junit.write_bytes(as_junit(adapter.name, verdict, results))
@@ -48,7 +59,11 @@ def held_out_beside(adapter: Path) -> Path | None:
 
 
 def examine(
-    folder: Path, adapter: Path, champion: Path | None, test: Path | None
+    folder: Path,
+    adapter: Path,
+    champion: Path | None,
+    test: Path | None,
+    settings: Settings,
 ) -> tuple[GateResult, list[exam.Result]]:
     """The verdict, and every case with its fate.
 
@@ -71,7 +86,10 @@ def examine(
     rows = weighting.Dataset()
     weighing = weighting.weigh(held_out.cases, config.feedback, rows, config.gate)
     tallies, graded = exam.tallies(results, weighing), exam.graded(results, weighing)
-    return judge(tallies, config.gate, weighing.on, graded), results
+    verdict = judge(tallies, config.gate, weighing.on, graded)
+    endpoint = JudgeEndpoint(settings.judge_url, settings.judge_token, artifacts=None)
+    judged, results = advice(endpoint, task, results, weighing)
+    return judging.advised(verdict, judged, tallies, config.gate, weighing.on), results
 
 
 def show(verdict: GateResult, rows: Path | None) -> None:

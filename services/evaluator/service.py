@@ -26,13 +26,16 @@ from driftgate.runtime import AuditDraft, Effect, Handler, Service, Views
 from driftgate.suites import Suite
 from driftgate.tasks import Task, task_of
 from driftgate.topology import EVALUATOR
-from services.evaluator import exam, report, weighting
+from services.evaluator import exam, judging, report, weighting
 from services.evaluator.axis import tidy
 from services.evaluator.card import About
-from services.evaluator.exam import Answers
+from services.evaluator.exam import Answers, Result
 from services.evaluator.gate import GateResult, judge
+from services.evaluator.judge_endpoint import LIMITS, JudgeEndpoint, Limits, advice
+from services.evaluator.judging import Judged
 from services.evaluator.prediction_cache import PredictionCache, Predictor, Version
 from services.evaluator.progress import Progress
+from services.evaluator.weighting import Weighing
 
 CARD = "card.json"
 """Of a dataset, what it is; beside the rows."""
@@ -53,6 +56,7 @@ class Evaluator:
     predictor: Predictor
     log: Log
     health: Health
+    judge_limits: Limits = LIMITS
 
     def service(self) -> Service:
         return Service(
@@ -122,6 +126,8 @@ class Evaluator:
         tallies = exam.tallies(results, weighing)
         graded = exam.graded(results, weighing)
         verdict = judge(tallies, config.gate, weighing.on, graded)
+        judged, results = self.judged(named(event.model, candidate), task, results, weighing)
+        verdict = judging.advised(verdict, judged, tallies, config.gate, weighing.on)
         measured = exam.reference(held_out, answers, config, weighing)
         reference = {name: tidy(value) for name, value in measured.items()}
         about = About(
@@ -146,6 +152,7 @@ class Evaluator:
             "tallies": [asdict(tally) for tally in tallies],
             "measured_on": asdict(weighing.on),
             **({"graded": [asdict(stratum) for stratum in graded]} if graded else {}),
+            **({"judged": [asdict(each) for each in judged]} if judged else {}),
         }
         return {
             "verdict": told.as_dict(),
@@ -171,6 +178,19 @@ class Evaluator:
             for version, answers in zip(versions, found, strict=True):
                 answers.update(cache.answers(version, suite.texts, task, told))
         return found[0], found[1] if champion else None
+
+    def judged(
+        self, name: str, task: Task, results: list[Result], weighing: Weighing
+    ) -> tuple[list[Judged], list[Result]]:
+        """What model judges say of what was answered, and the cases with it."""
+        if not task.judges:
+            return [], results
+        self.health.heartbeat(activity=f"judging {name}: model judge", progress=None, eta=None)
+        settings = self.settings
+        endpoint = JudgeEndpoint(
+            settings.judge_url, settings.judge_token, self.artifacts, self.judge_limits
+        )
+        return advice(endpoint, task, results, weighing)
 
     def folder(self, name: str) -> Path:
         """Where fetched artifacts are kept."""

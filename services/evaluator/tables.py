@@ -37,6 +37,8 @@ def measure(axis: Axis) -> str:
 
 def fate(axis: Axis) -> str:
     """What an axis says, in one word."""
+    if axis.advice:
+        return axis.advice
     if axis.short:
         return "too few"
     if axis.waived:

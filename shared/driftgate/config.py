@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     subject_key: SecretStr = Field(
         SecretStr(""), description="secret that persons' ids are hashed with before they are stored"
     )
+    judge_url: str = Field(
+        "", description="server of model judges, https://host/v1, where model.yaml names none"
+    )
+    judge_token: SecretStr = Field(SecretStr(""), description="bearer token of that server")
     dead_letter_limit: float = Field(
         0.5, gt=0, le=1, description="share of dead letters in a partition that stops ingestion"
     )

@@ -117,12 +117,12 @@ def test_ci_is_told_by_the_exit_status(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     good, spoilt, junit = versions["good"], versions["spoilt"], tmp_path / "j" / "u.xml"
-    assert offline.run(repo, good, None, test_rows, None) == 0
+    assert offline.run(repo, good, None, test_rows, None, Settings()) == 0
     assert "without a champion" in capsys.readouterr().out
-    assert offline.run(repo, spoilt, good, test_rows, junit) == 1
+    assert offline.run(repo, spoilt, good, test_rows, junit, Settings()) == 1
     assert "task accuracy in language=es" in " ".join(capsys.readouterr().out.split())
     assert int(ET.parse(junit).getroot().get("failures", "0")) >= 1
-    assert offline.run(repo, good, None, None, None) == 2
+    assert offline.run(repo, good, None, None, None, Settings()) == 2
     assert "--test" in capsys.readouterr().out
 
 
@@ -131,10 +131,12 @@ def test_rows_beside_the_adapter_are_the_held_out_ones(
 ) -> None:
     exported = Path(shutil.copytree(versions["good"], tmp_path / "exported"))
     shutil.copy(test_rows, exported / "test.jsonl")
-    assert offline.run(repo, exported, None, None, None) == 0
+    assert offline.run(repo, exported, None, None, None, Settings()) == 0
     few = tmp_path / "few.jsonl"
     few.write_text(lines(ROWS[:5]))
-    assert offline.run(repo, exported, None, few, None) == 2  # those that are named count
+    assert (
+        offline.run(repo, exported, None, few, None, Settings()) == 2
+    )  # those that are named count
 
 
 def test_what_cannot_be_used_is_said_in_one_line(
@@ -144,11 +146,11 @@ def test_what_cannot_be_used_is_said_in_one_line(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert offline.run(repo, tmp_path, None, None, None) == 2
+    assert offline.run(repo, tmp_path, None, None, None, Settings()) == 2
     assert "labels.json" in capsys.readouterr().err
-    assert offline.run(tmp_path / "gone", tmp_path, None, None, None) == 2
+    assert offline.run(tmp_path / "gone", tmp_path, None, None, None, Settings()) == 2
     assert "model.yaml is missing" in capsys.readouterr().err
-    assert offline.run(repo, versions["good"], None, test_rows, tmp_path) == 2
+    assert offline.run(repo, versions["good"], None, test_rows, tmp_path, Settings()) == 2
     assert str(tmp_path) in capsys.readouterr().err
 
 

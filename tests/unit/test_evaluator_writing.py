@@ -327,7 +327,7 @@ def test_ci_runs_the_same_gate(
     exported = Path(shutil.copytree(world.versions[1], tmp_path / "exported"))
     shutil.copy(world.rows, exported / "test.jsonl")
     junit = tmp_path / "junit.xml"
-    assert offline.run(world.repo, exported, None, None, None) == 0, capsys.readouterr()
-    assert offline.run(world.repo, world.versions[2], exported, world.rows, junit) == 1
+    assert offline.run(world.repo, exported, None, None, None, Settings()) == 0, capsys.readouterr()
+    assert offline.run(world.repo, world.versions[2], exported, world.rows, junit, Settings()) == 1
     assert f"mean {SCORE}" in " ".join(capsys.readouterr().out.split())
     assert f"mean {SCORE} [language=es]" in junit.read_text()

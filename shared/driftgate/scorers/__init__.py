@@ -16,11 +16,15 @@ A model declares them under `task.scorers` in model.yaml, each with its bar:
       - {name: json-fields, fields: [team, order.number], min: 0.9}
       - {name: json-schema}
 
-One more is a class with a `score` in a module here, and its name in `Scorer`.
+A judge, a model that is asked, stands beside them in model.yaml; it is shown and never decides.
+
+One more scorer is a class with a `score` in a module here, and its name in `Scorer`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
@@ -28,6 +32,7 @@ from pydantic import Field
 from driftgate.scorers.equal import Exact, Normalised
 from driftgate.scorers.holding import Contains, Regex
 from driftgate.scorers.json_fields import JsonFields, JsonSchema
+from driftgate.scorers.judge import Judge
 from driftgate.scorers.length import Length
 from driftgate.scorers.overlap import TokenF1
 from driftgate.scorers.refusal import Refusal
@@ -37,15 +42,28 @@ __all__ = [
     "Exact",
     "JsonFields",
     "JsonSchema",
+    "Judge",
     "Length",
     "Normalised",
     "Refusal",
     "Regex",
     "Scorer",
+    "ScorerOrJudge",
     "TokenF1",
+    "names_of",
 ]
 
-Scorer = Annotated[
-    Exact | Normalised | Contains | Regex | TokenF1 | Length | Refusal | JsonSchema | JsonFields,
-    Field(discriminator="name"),
-]
+Pure = Exact | Normalised | Contains | Regex | TokenF1 | Length | Refusal | JsonSchema | JsonFields
+Scorer = Annotated[Pure, Field(discriminator="name")]
+ScorerOrJudge = Annotated[Pure | Judge, Field(discriminator="name")]
+
+
+def names_of(scorers: Iterable[Scorer | Judge]) -> list[str]:
+    """The name of each; that of a second one of a kind, such as `contains 2`, with its number."""
+    seen: Counter[str] = Counter()
+    names = []
+    for scorer in scorers:
+        seen[scorer.name] += 1
+        count = seen[scorer.name]
+        names.append(scorer.name if count == 1 else f"{scorer.name} {count}")
+    return names

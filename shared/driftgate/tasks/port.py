@@ -13,6 +13,7 @@ from driftgate.suites import Case, Probe
 if TYPE_CHECKING:
     from driftgate.engines import Engine, Prediction
     from driftgate.generator.question import Sampling
+    from driftgate.scorers import Judge
 
 
 NEUTRAL_RATING = 0.5
@@ -80,6 +81,8 @@ class Task(Protocol):
         sampling: how an answer is written; None: it is chosen.
         prompt: what an input becomes before a version sees it; None: the text alone.
         signals: by what a monitor's `value` says, the streams that are the task's own.
+        judges: models that are asked how good an answer is; what they say is shown and decides
+            nothing.
         probes: by name, the kinds of probe that are the task's own.
     """
 
@@ -113,6 +116,8 @@ class Task(Protocol):
     def sampling(self) -> Sampling | None: ...
     @property
     def prompt(self) -> Prompt | None: ...
+    @property
+    def judges(self) -> tuple[Judge, ...]: ...
     @property
     def signals(self) -> Mapping[str, tuple[Signal, ...]]: ...
     @property

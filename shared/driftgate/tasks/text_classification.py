@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from driftgate.bases import BaseRef
     from driftgate.classifier.serving import Classifier
     from driftgate.engines import Prediction, Predictor
+    from driftgate.scorers import Judge
 
 
 class Declared(Part):
@@ -54,6 +55,7 @@ class TextClassification:
     asked_with: ClassVar[str] = ""
     sampling: ClassVar[None] = None
     prompt: ClassVar[None] = None
+    judges: ClassVar[tuple[Judge, ...]] = ()
     limitations: ClassVar[str] = (
         "It chooses one of the labels above for any text, also for one that fits none. Labels come "
         "from feedback, which is partly wrong. Labels with few rows are known badly. Texts are cut "

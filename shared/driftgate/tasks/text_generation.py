@@ -7,7 +7,6 @@ never right. An edit or a target that breaks it would be learned, and is refused
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -29,7 +28,17 @@ from driftgate.generator.prompt import Prompt
 from driftgate.json_text import canonical, fields_of, parsed
 from driftgate.labelled.rows import MAX_TEXT
 from driftgate.repo_file import InRepo, RepoFile
-from driftgate.scorers import Contains, JsonFields, JsonSchema, Length, Refusal, Scorer
+from driftgate.scorers import (
+    Contains,
+    JsonFields,
+    JsonSchema,
+    Judge,
+    Length,
+    Refusal,
+    Scorer,
+    ScorerOrJudge,
+    names_of,
+)
 from driftgate.scorers.json_fields import Schema, broken
 from driftgate.scorers.refusal import refuses
 from driftgate.signals import LOGPROB, Answer, Signal, Tail
@@ -86,7 +95,7 @@ class Declared(Part):
         validation_alias=AliasChoices("schema", "json_schema"),
         description="file with the JSON Schema of outputs",
     )
-    scorers: list[Scorer] = Field(
+    scorers: list[ScorerOrJudge] = Field(
         [], description="an output is right when all reach their bar; []: as an edit would be"
     )
     edit_tolerance: float = Field(
@@ -146,6 +155,7 @@ class TextGeneration:
 
     declared: Declared
     scorers: tuple[Scorer, ...]
+    judges: tuple[Judge, ...]
 
     kind: ClassVar[str] = "text-generation"
     field: ClassVar[str] = "output"
@@ -169,7 +179,9 @@ class TextGeneration:
 
     @classmethod
     def of(cls, declared: Declared) -> TextGeneration:
-        return cls(declared, with_schema(declared.scorers, declared))
+        scorers = [each for each in declared.scorers if not isinstance(each, Judge)]
+        judges = tuple(each for each in declared.scorers if isinstance(each, Judge))
+        return cls(declared, with_schema(scorers, declared), judges)
 
     @property
     def summary(self) -> str:
@@ -497,17 +509,6 @@ def thumbs_down(answer: Answer) -> float | None:
 def reached(output: str, target: str, scorers: Iterable[Scorer]) -> bool:
     """Whether an output reaches the bar of every scorer."""
     return all(scorer.score(output, target) >= scorer.min for scorer in scorers)
-
-
-def names_of(scorers: Iterable[Scorer]) -> list[str]:
-    """The name of each; that of a second one of a kind, such as `contains 2`, with its number."""
-    seen: Counter[str] = Counter()
-    names = []
-    for scorer in scorers:
-        seen[scorer.name] += 1
-        count = seen[scorer.name]
-        names.append(scorer.name if count == 1 else f"{scorer.name} {count}")
-    return names
 
 
 def with_schema(scorers: Iterable[Scorer], declared: Declared) -> tuple[Scorer, ...]:
