@@ -38,8 +38,8 @@ class Limits(NamedTuple):
     """
 
     seconds: float = 30.0
-    attempts: int = 3
-    pause: float = 1.0
+    attempts: int = 4
+    pause: float = 2.0
     at_once: int = 8
     total_seconds: float = 600.0
     failures: int = 24

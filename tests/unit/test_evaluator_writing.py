@@ -7,7 +7,7 @@ import json
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from memory_harness import MemoryHarness
 from ruamel.yaml import YAML
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from stand_in_judge import serving
 from tiny_adapters import tiny_adapter
 from tiny_llama import tiny_llama
 
@@ -41,6 +42,7 @@ from services.evaluator.weighting import MeasuredOn
 
 MODEL = "writes"
 TOLERANCE = 0.4
+TOKEN = "sk-very-secret"
 SCORE = "edit similarity"
 MODEL_YAML = """
 model: writes
@@ -164,7 +166,7 @@ def is_right(answer: str, wanted: str) -> bool:
 
 
 class Harness(MemoryHarness):
-    def __init__(self, folder: Path, world: World) -> None:
+    def __init__(self, folder: Path, world: World, **settings: Any) -> None:
         super().__init__(Codec.load(Path(__file__).parents[2] / "schemas"))
         self.artifacts = Artifacts(f"file://{folder / 'artifacts'}")
         self.world, self.health = world, Health("evaluator")
@@ -172,7 +174,7 @@ class Harness(MemoryHarness):
         rows = {"test.jsonl": self.artifacts.put(world.rows.read_bytes())}
         self.dataset_uri = self.artifacts.put_json(rows)
         self.evaluator = Evaluator(
-            settings=Settings(state_dir=folder / "state"),
+            settings=Settings(state_dir=folder / "state", **settings),
             artifacts=self.artifacts,
             predictor=WarmEngines(self.artifacts, folder / "adapters", Engines()),
             log=log_for("evaluator"),
@@ -331,3 +333,34 @@ def test_ci_runs_the_same_gate(
     assert offline.run(world.repo, world.versions[2], exported, world.rows, junit, Settings()) == 1
     assert f"mean {SCORE}" in " ".join(capsys.readouterr().out.split())
     assert f"mean {SCORE} [language=es]" in junit.read_text()
+
+
+def test_a_model_judge_is_shown_beside_the_verdict_and_its_token_nowhere(
+    world: World, tmp_path: Path
+) -> None:
+    repo = Path(shutil.copytree(world.repo, tmp_path / "repo"))
+    (repo / "rubric.md").write_text("Say the same.")
+    judge = "  scorers: [{name: judge, model: j, rubric: rubric.md}]\n"
+    declared = (repo / "model.yaml").read_text()
+    (repo / "model.yaml").write_text(declared.replace("  edit_tol", f"{judge}  edit_tol"))
+
+    def score(question: dict[str, str], _: int) -> str:
+        return json.dumps({"score": float(question["output"] == question["target"])})
+
+    with serving(score) as server:
+        told = {"judge_url": server.url, "judge_token": TOKEN}
+        harness = Harness(tmp_path, replace(world, repo=repo), **told)
+        second = harness.judge(harness.candidate(1, world.versions[2], None))
+        asked = len(server.bodies)
+        report = json.loads(harness.report(second, "report.json"))
+    judged, agreement = axis(second, "task", "judge"), axis(second, "task", "judge agreement")
+    assert second.result == "fail" and "judge" not in second.words
+    rows = [json.loads(line) for line in world.rows.read_text().splitlines()]
+    same = sum(world.said[2][row["text"]] == row["output"] for row in rows)
+    assert (judged.cases, judged.value, judged.passed) == (100, pytest.approx(same / 100), True)
+    assert (agreement.cases, agreement.passed) == (0, True)  # nobody edited these rows
+    assert 100 <= asked <= 130
+    assert {case["scores"]["judge"] for case in report["cases"] if "scores" in case} == {0.0, 1.0}
+    kept = [p for p in (tmp_path / "artifacts").rglob("*") if p.is_file()]
+    assert kept and not any(TOKEN.encode() in p.read_bytes() for p in kept)
+    assert not any(TOKEN in str(entry) for entry in harness.read("audit"))

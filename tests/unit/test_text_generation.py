@@ -437,6 +437,27 @@ def test_a_case_is_graded_by_each_scorer_that_judges_it(repo: Path) -> None:
     assert all(task.scores(case, {}) == {} for case in probes)
 
 
+def test_a_judge_stands_beside_scorers_and_its_rubric_travels_with_the_repo(repo: Path) -> None:
+    judge = "    - {name: judge, model: j, rubric: rubric.md, min: 0.7}\n"
+    change(repo / "model.yaml", "base:", f"{judge}base:")
+    with pytest.raises(BadConfig, match=r"scorers.2.rubric` is 'rubric.md'"):
+        model_repo.read(repo)
+    write(repo / "rubric.md", "Polite.")
+    published, _ = model_repo.publish(repo, Artifacts("memory://judged"))
+    task = task_of(ModelYaml.model_validate(published.config.model_dump()).task)
+    assert [(each.min, each.rubric.text) for each in task.judges] == [(0.7, "Polite.")]
+    change(repo / "model.yaml", "name: judge, ", "name: jugde, ")
+    with pytest.raises(BadConfig, match="did you mean 'judge'"):
+        model_repo.read(repo)
+
+
+def test_a_row_of_a_suite_has_no_judge_of_its_own(repo: Path) -> None:
+    own = [{"name": "judge", "model": "j", "rubric": "rubric.md"}]
+    regression(repo, {"text": "x", "output": RIGHT, "scorers": own})
+    with pytest.raises(BadConfig, match=r"regression.jsonl:1: `scorers.0.name` is 'judge'"):
+        model_repo.read(repo)
+
+
 def test_without_scorers_the_grade_is_how_little_an_edit_would_change() -> None:
     case = Case("task", "accuracy", "1", "x", "abcd")
     assert generation().scores(case, {"x": "abcx"}) == {"edit similarity": 0.75}
