@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from driftgate import config
 from services.console.terminal import reports_errors
+
+JUDGES = f"{config.PREFIX}JUDGE_"
 
 
 @reports_errors
@@ -41,5 +44,7 @@ def evaluate(
     """
     from services.evaluator import offline  # brings torch along
 
-    status = offline.run(model_repo, adapter, champion, test, junit, config.load())
+    # CI may hold variables of a stack, which mean nothing here.
+    judges = {name: value for name, value in os.environ.items() if name.startswith(JUDGES)}
+    status = offline.run(model_repo, adapter, champion, test, junit, config.load(judges))
     raise typer.Exit(status)

@@ -265,7 +265,7 @@ def regression_axes(table: Table, slices: Sequence[str], gate: Gate) -> list[Axi
     axes = []
     for scorer in table.scorers:
         whole = Means.of(table, scorer)
-        bar = None if whole.champion is None else whole.champion - gate.regression.margin
+        bar = None if whole.champion is None else max(0.0, whole.champion - gate.regression.margin)
         axes.append(whole.axis("regression", scorer, ALL, bar))
         for name in slices:
             means = Means.of(table, scorer, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import httpx
@@ -101,8 +101,11 @@ class JudgeEndpoint:
 def advice(
     endpoint: JudgeEndpoint, task: Task, found: Sequence[Result], weighing: Weighing
 ) -> tuple[list[Judged], list[Result]]:
-    """What the task's judges say, and the cases with it."""
+    """What the task's judges say, and the cases with it. They share the time that there is."""
     told, shown = [], list(found)
+    limits = endpoint.limits
+    share = limits._replace(total_seconds=limits.total_seconds / max(1, len(task.judges)))
+    endpoint = replace(endpoint, limits=share)
     for name, judge in zip(names_of(task.judges), task.judges, strict=True):
         said = endpoint.judgements(judge, judging.questions(found))
         told.append(judging.judged(name, judge, found, said, weighing))
@@ -127,13 +130,10 @@ class Run:
     async def ask(self, questions: Sequence[Question]) -> None:
         limits = self.endpoint.limits
         turns = asyncio.Semaphore(limits.at_once)
-        token = self.endpoint.token.get_secret_value()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(headers=headers, timeout=limits.seconds) as client:
+        async with httpx.AsyncClient(timeout=limits.seconds) as client:
             try:
-                async with asyncio.timeout(limits.total_seconds), asyncio.TaskGroup() as group:
-                    for question in questions:
-                        group.create_task(self.judged(client, question, turns))
+                async with asyncio.timeout(limits.total_seconds):
+                    await asyncio.gather(*(self.judged(client, q, turns) for q in questions))
             except TimeoutError:
                 for question in questions:
                     self.found.setdefault(question, NO_TIME)
@@ -177,17 +177,21 @@ class Run:
         try:
             async with asyncio.timeout(self.endpoint.limits.seconds):
                 reply = await self.reply(client, question)
-            return judging.score_in(reply)
-        except TimeoutError:
+        except (TimeoutError, httpx.TimeoutException):
             raise Failed("timeout", again=True) from None
-        except httpx.HTTPError as error:
-            raise Failed(f"no reply ({type(error).__name__})", again=True) from None
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            again = isinstance(error, httpx.HTTPError)
+            raise Failed(f"no reply ({type(error).__name__})", again) from None
+        try:
+            return judging.score_in(reply)
         except ValueError as error:
             raise Failed(str(error), again=True) from None
 
     async def reply(self, client: httpx.AsyncClient, question: Question) -> bytes:
+        token = self.endpoint.token.get_secret_value()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         body = judging.request(self.judge, question)
-        async with client.stream("POST", self.url, json=body) as response:
+        async with client.stream("POST", self.url, json=body, headers=headers) as response:
             if response.status_code != 200:
                 again = response.status_code in TRY_AGAIN
                 raise Failed(f"HTTP {response.status_code}", again)

@@ -80,7 +80,7 @@ def score_in(reply: bytes) -> float:
     """
     try:
         content = json.loads(reply)["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         raise ValueError("no reply as OpenAI's API has it") from None
     try:
         score = parsed(content)["score"]
@@ -223,6 +223,7 @@ def axes(judged: Judged, slices: Sequence[str], gate: Gate, on: MeasuredOn) -> l
 def layer_axes(
     judged: Judged, layer: Layer, table: Table, slices: Sequence[str], gate: Gate
 ) -> list[Axis]:
+    """Of one layer: its means, or that too few of its cases have a judgement."""
     cases, whole = int(table.cases.sum()), Means.of(table, judged.name)
     if whole.cases < LEAST_JUDGED * cases or not cases:
         return [not_judged(judged, layer, whole, cases)]
@@ -250,6 +251,7 @@ def not_judged(judged: Judged, layer: Layer, means: Means, cases: int) -> Axis:
 
 
 def harm(name: str, table: Table, slices: Sequence[str], gate: Gate) -> dict[str, float]:
+    """P-values by slice, of a family apart from the gate's, whose alpha they leave alone."""
     gains = np.nan_to_num(table.scores(name) - table.champion(name))
     members = {each: np.flatnonzero(table.inside(each)).tolist() for each in slices}
     even = dict.fromkeys(slices, 1.0)
@@ -279,7 +281,7 @@ def agreement_axis(judged: Judged) -> Axis:
     ]
     name = f"{judged.name} agreement"
     if not pairs:
-        summary = "of no held-out case people said anything: what the judge is worth is unknown"
+        summary = "people said nothing of held-out cases: what the judge is worth is unknown"
         return Axis(
             "task", name, ALL, 0, 0.0, 0.0, 1.0,
             summary=summary, of_traffic=False, advice=NOT_MEASURED,
@@ -288,7 +290,7 @@ def agreement_axis(judged: Judged) -> Axis:
     low, high = wilson(found.same, len(pairs))
     share = found.same / len(pairs)
     summary = (
-        f"says of {share:.3f} of {len(pairs)} answers what people say ({low:.3f} to {high:.3f})"
+        f"says what people say of {share:.3f} of {len(pairs)} answers ({low:.3f} to {high:.3f})"
     )
     by_chance = found.kappa is None or found.low is None or found.low <= 0
     if found.kappa is not None:

@@ -16,8 +16,10 @@ from driftgate.model_repo import read
 from driftgate.suites import Suite
 from driftgate.tasks import task_of
 from services.evaluator import exam, judging, weighting
+from services.evaluator.axis import Axis
 from services.evaluator.gate import GateResult, judge
 from services.evaluator.judge_endpoint import JudgeEndpoint, advice
+from services.evaluator.judging import WARNS
 from services.evaluator.report import as_junit
 from services.evaluator.tables import COLUMNS, cells
 
@@ -97,13 +99,18 @@ def show(verdict: GateResult, rows: Path | None) -> None:
     console = Console()
     table = Table(*COLUMNS)
     for axis in verdict.axes:
-        style = None if axis.passed else "yellow" if axis.short else "red"
-        table.add_row(*cells(axis), style=style)
+        table.add_row(*cells(axis), style=colour_of(axis))
     console.print(table)
     colour = COLOURS[verdict.result]
     console.print(f"[bold {colour}]{verdict.result}[/]: it ", end="")
     console.print(verdict.summary, markup=False, highlight=False)
     console.print(rested_on(rows), markup=False, highlight=False, soft_wrap=True)
+
+
+def colour_of(axis: Axis) -> str | None:
+    if not axis.passed:
+        return "yellow" if axis.short else "red"
+    return "yellow" if axis.advice == WARNS else None
 
 
 def rested_on(rows: Path | None) -> str:

@@ -112,6 +112,15 @@ def test_what_cannot_be_used_is_status_2_not_a_failed_gate(
     assert says in " ".join(result.stderr.split())
 
 
+def test_only_variables_of_judges_matter(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRIFTGATE_KAFKA_PORT", "of a stack")
+    assert ask(home, str(home / "good")).exit_code == 0
+    monkeypatch.setenv("DRIFTGATE_JUDGE_TOKN", "x")
+    result = ask(home, str(home / "good"))
+    assert result.exit_code != 0
+    assert "did you mean 'DRIFTGATE_JUDGE_TOKEN'" in " ".join(result.stderr.split())
+
+
 def test_every_option_is_in_the_help() -> None:
     app = typer.Typer()
     app.command()(eval_cli.evaluate)

@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from stand_in_judge import DRIP, HANG, Reply, serving
 
 from driftgate.artifacts import Artifacts
+from driftgate.errors import StoreUnavailable
 from driftgate.model_repo import Gate
 from driftgate.scorers import Judge
 from driftgate.suites import SILENCE, Case, Obtained
@@ -90,6 +91,7 @@ def test_a_judge_is_asked_with_rubric_and_token_and_once(tmp_path: Path) -> None
         (said(7), "score is no number from 0 to 1", 2),
         (said("1"), "score is no number from 0 to 1", 2),
         (said(True), "score is no number from 0 to 1", 2),
+        (b"[" * 200_000, "no reply as OpenAI's API has it", 2),
         (b" " * 2_000_000, "reply is too large", 1),
     ],
 )
@@ -109,8 +111,26 @@ def test_no_server_and_no_address_are_told() -> None:
         gone = server.url
     (why,) = endpoint(gone).judgements(declared(), [QUESTION]).values()
     assert why == "no reply (ConnectError)"
+    assert endpoint("http://host:x").judgements(declared(), [QUESTION]) == {
+        QUESTION: "no reply (InvalidURL)"
+    }
     (why,) = endpoint("").judgements(declared(), [QUESTION]).values()
     assert "DRIFTGATE_JUDGE_URL" in str(why)
+
+
+def test_a_token_that_no_header_holds_is_told_without_it() -> None:
+    with serving(lambda question, _: said(1)) as server:
+        odd = replace(endpoint(server.url), token=SecretStr("sk-é"))
+        assert odd.judgements(declared(), [QUESTION]) == {QUESTION: "no reply (UnicodeEncodeError)"}
+
+
+def test_a_store_that_is_away_is_an_outage_not_a_missing_judgement(tmp_path: Path) -> None:
+    class Away(Artifacts):
+        def set_ref(self, name: str, value: Any) -> Any:
+            raise StoreUnavailable("the artifact store is away")
+
+    with serving(lambda question, _: said(1)) as server, pytest.raises(StoreUnavailable):
+        endpoint(server.url, Away(f"file://{tmp_path}")).judgements(declared(), [QUESTION])
 
 
 def test_a_server_that_always_fails_is_given_up() -> None:
