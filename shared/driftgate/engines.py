@@ -10,7 +10,7 @@ from threading import Lock
 from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
-from driftgate.errors import BadConfig, Terminal
+from driftgate.errors import BadConfig, DriftgateError
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Written
 from driftgate.tasks import kind_of
@@ -97,7 +97,7 @@ class Writer(Engine, Protocol):
     def step(self) -> list[Written]:
         """One piece of work: what it added to which answers. Nothing where nothing is open."""
 
-    def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
+    def answers(self, questions: Sequence[Question]) -> list[Answer | DriftgateError]:
         """Whole answers, in the order of the questions, or why there is none. What others have open
         is written meanwhile, and told by the next `step`.
 

@@ -27,7 +27,7 @@ from torch import Tensor
 from driftgate.bases import BaseRef
 from driftgate.dead_letters import EMPTY, MALFORMED, TOO_LARGE
 from driftgate.engines import Prediction
-from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull, Terminal
+from driftgate.errors import BadConfig, BadInput, Corrupt, DriftgateError, QueueFull
 from driftgate.frozen import device_of
 from driftgate.generator.adapter import Adapter
 from driftgate.generator.attention import Cache
@@ -37,7 +37,7 @@ from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Finish, Question, Written
 from driftgate.generator.sampling import drawn
 from driftgate.generator.streaming import settled
-from driftgate.generator.whole_answers import whole_answers
+from driftgate.generator.whole_answers import predictions, whole_answers
 
 OPEN = 16
 """Answers written at once: a product in bfloat16 takes as long for one row as for 16."""
@@ -47,8 +47,6 @@ QUEUE = 64
 
 READ = 256
 """Tokens of prompts read in one step: some 0.2 s for a base of 135 M parameters on one core."""
-
-PLAIN = Prompt(system=None, template="{text}")
 
 
 @dataclass
@@ -193,7 +191,7 @@ class Generator:
 
     # ------------------------------------------------------------ whole answers
 
-    def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
+    def answers(self, questions: Sequence[Question]) -> list[Answer | DriftgateError]:
         """Whole answers, in the order of the questions, or why there is none. What others have open
         is written meanwhile, and told by the next `step`.
 
@@ -211,9 +209,7 @@ class Generator:
             BadConfig: a version is not resident.
             BadInput: a text is too long.
         """
-        pairs = [(name, text) for name, texts in asked.items() for text in texts]
-        answers = iter(self.answers([Question(n, self.prompt(PLAIN, text)) for n, text in pairs]))
-        return {name: [predicted(next(answers)) for _ in texts] for name, texts in asked.items()}
+        return predictions(self, asked)
 
     # ------------------------------------------------------------ one step
 
@@ -301,21 +297,3 @@ class Generator:
             mean_log_probability=one.log_probability / count if count else None,
         )
         return Written(one.handle, added, answer)
-
-
-def predicted(answer: Answer | Terminal) -> Prediction:
-    """A whole answer as all engines give it; its confidence is the geometric mean of the
-    probabilities of its tokens.
-
-    Raises:
-        Terminal: there is none.
-    """
-    if isinstance(answer, Terminal):
-        raise answer
-    mean = answer.mean_log_probability or 0.0
-    return Prediction(
-        output=answer.text,
-        confidence=math.exp(mean),
-        features={"logprob": mean},
-        tokens=answer.tokens_in + answer.tokens_out,
-    )

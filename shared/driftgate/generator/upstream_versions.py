@@ -1,0 +1,141 @@
+"""Which versions a server serves by their names, and the proof that it does.
+
+Each is loaded under its digest and then proven (`driftgate.generator.probe`), once before it
+answers and again at intervals. One that is no longer what it was answers nobody from then on; it is
+loaded anew until it is proven again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from driftgate.errors import BadConfig, DriftgateError, UpstreamUnavailable, WrongAdapter
+from driftgate.generator.probe import Record, difference
+from driftgate.generator.upstream_api import Api, NotLoaded
+from driftgate.generator.upstream_messages import Served
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Version:
+    """One that shall be served.
+
+    record: what proves it; None until an answer was taken for that of a version without one.
+    wrong: what the last proof found; empty where it held.
+    """
+
+    folder: Path
+    record: Record | None
+    wrong: str = "it was not proven yet"
+
+
+class Versions:
+    """Those of one server. All but `wrong` is for its event loop alone."""
+
+    def __init__(self, api: Api, tokens: tuple[int, ...]) -> None:
+        """
+        Args:
+            tokens: what versions without a record are asked.
+        """
+        self._api, self._tokens = api, tokens
+        self._wanted: dict[str, Version] = {}
+        self._turn = asyncio.Lock()
+
+    def wrong(self, name: str) -> str:
+        """Why a version cannot answer; empty: it can. Any thread may ask."""
+        version = self._wanted.get(name)
+        return version.wrong if version else "it is not loaded"
+
+    async def base(self) -> Served:
+        """
+        Raises:
+            BadConfig: the server lists none.
+        """
+        bases = [one for one in await self._api.models() if one.parent is None]
+        if not bases:
+            raise BadConfig("upstream: it lists no model without a parent, which would be the base")
+        return bases[0]
+
+    async def load(self, name: str, folder: Path, record: Record | None) -> None:
+        """
+        Raises:
+            WrongAdapter: what answers under the name is not this version. It is unloaded.
+            BadConfig, UpstreamUnavailable: it cannot be loaded or asked.
+        """
+        async with self._turn:
+            version = Version(folder, record)
+            await self._made(name, version)
+            self._wanted[name] = version
+
+    async def unload(self, name: str) -> None:
+        async with self._turn:
+            if self._wanted.pop(name, None):
+                try:
+                    await self._api.unload(name)
+                except UpstreamUnavailable as error:  # there it stays, and costs memory
+                    log.warning("version not unloaded", version=name, error=str(error))
+
+    async def restore(self, name: str) -> None:
+        """Loads a version again that the server does not know any more.
+
+        Raises:
+            NotLoaded: it is not to be served.
+            WrongAdapter, BadConfig, UpstreamUnavailable: as `load`.
+        """
+        async with self._turn:
+            version = self._wanted.get(name)
+            if version is None:
+                raise NotLoaded(f"version {name} is not loaded")
+            await self._made(name, version)
+
+    async def watch(self, seconds: float) -> None:
+        """Proves all versions again, at intervals, for ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            for name in list(self._wanted):
+                async with self._turn:
+                    await self._proven_again(name)
+
+    async def _proven_again(self, name: str) -> None:
+        version = self._wanted.get(name)
+        if version is None:
+            return
+        try:
+            if version.wrong:  # as it is at present, the server has no right one
+                await self._api.unload(name)
+            await self._made(name, version)
+        except (WrongAdapter, BadConfig) as error:
+            log.error("version not proven", version=name, error=str(error))
+        except DriftgateError as error:  # its questions get errors of their own
+            log.warning("upstream not asked", version=name, error=str(error))
+
+    async def _made(self, name: str, version: Version) -> None:
+        await self._api.load(name, version.folder)
+        try:
+            await self._prove(name, version)
+        except WrongAdapter as error:
+            version.wrong = str(error)
+            await self._api.unload(name)
+            raise
+
+    async def _prove(self, name: str, version: Version) -> None:
+        tokens = version.record.tokens if version.record else self._tokens
+        base = await self._api.scores((await self.base()).name, tokens)
+        found = Record(tokens, base, await self._api.scores(name, tokens))
+        known = {
+            other: one.record
+            for other, one in self._wanted.items()
+            if other != name and one.record and not one.wrong
+        }
+        if why := difference(version.record, found, known):
+            raise WrongAdapter(
+                f"upstream: what it serves as version {name} is not that version: {why}. Expected "
+                f"the adapter of {version.folder}; ask again, and start the server anew if it stays"
+            )
+        version.record = version.record or found
+        version.wrong = ""
