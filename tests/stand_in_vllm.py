@@ -12,13 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
 from starlette.routing import Route
 
 from driftgate.bases import BaseRef
@@ -30,6 +36,16 @@ from driftgate.generator.question import Sampling
 from driftgate.generator.sampling import drawn
 from driftgate.generator.streaming import REPLACEMENT, settled
 
+Fault = Literal[
+    "hangs", "hangs midway", "answers 500", "answers HTML", "breaks off", "ends early",
+    "says an error", "talks rubbish", "no logprobs",
+]  # fmt: skip
+
+MIDWAY = {
+    "says an error": 'data: {"error": {"message": "CUDA out of memory", "code": 500}}\n\n',
+    "talks rubbish": 'data: {"choices": [{"text"\n\n',
+}
+
 NEEDED = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 """What a client must say, or vLLM samples as the base's generation_config.json says."""
 
@@ -40,8 +56,7 @@ class StandInVllm:
 
     token: wanted of every client; empty: none is.
     serves: whose folder's adapter answers under a name in place of its own; None: the base does.
-    failing: status of all completions; hanging: they never answer; breaks_after: pieces after which
-    an answer's connection ends; garbled: a line of rubbish in place of each piece.
+    faults: what goes wrong with the answers under a name.
     open: answers under way. asked: paths, in their order.
     """
 
@@ -50,10 +65,7 @@ class StandInVllm:
     served_as: str = "the-base"
     positions: int = 2048
     serves: dict[str, Path | None] = field(default_factory=dict)
-    failing: int = 0
-    hanging: bool = False
-    breaks_after: int | None = None
-    garbled: str = ""
+    faults: dict[str, Fault] = field(default_factory=dict)
     open: int = 0
     asked: list[str] = field(default_factory=list)
     url: str = ""
@@ -105,10 +117,13 @@ class StandInVllm:
     async def complete(self, request: Request) -> Response:
         body = await request.json()
         adapter = self.adapter(body["model"])
-        if self.hanging:
+        fault = self.faults.get(body["model"])
+        if fault == "hangs":
             await asyncio.Event().wait()
-        if self.failing:
-            return refused(self.failing, "EngineCore encountered an issue.")
+        if fault == "answers 500":
+            return refused(500, "EngineCore encountered an issue.")
+        if fault == "answers HTML":
+            return HTMLResponse("<h1>It works!</h1>")
         if adapter is None:
             return refused(404, f"The model `{body['model']}` does not exist.")
         if len(body["prompt"]) + body["max_tokens"] > self.positions:
@@ -133,11 +148,19 @@ class StandInVllm:
 
     async def lines(self, body: dict[str, Any], adapter: Adapter) -> AsyncIterator[str]:
         self.open += 1
+        fault = self.faults.get(body["model"])
         try:
             for count, choice in enumerate(self.choices(body, adapter)):
-                if count == self.breaks_after:
-                    raise ConnectionError("as it was told to")
-                yield self.garbled or f"data: {json.dumps({'choices': [choice]})}\n\n"
+                if fault and fault != "no logprobs" and count == 3:
+                    if fault == "breaks off":
+                        raise ConnectionError(fault)
+                    yield MIDWAY.get(fault, "")
+                    if fault == "hangs midway":
+                        await asyncio.Event().wait()
+                    return
+                if fault == "no logprobs":
+                    del choice["logprobs"]
+                yield f"data: {json.dumps({'choices': [choice]})}\n\n"
                 await asyncio.sleep(0)
             yield "data: [DONE]\n\n"
         finally:

@@ -7,13 +7,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
+
+from pydantic import SecretStr
 
 from driftgate.errors import BadConfig, DriftgateError
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Written
-from driftgate.tasks import kind_of
+from driftgate.tasks import Task, kind_of
 from driftgate.tasks.text_generation import TextGeneration
 
 
@@ -113,9 +115,13 @@ class Engines:
 
     Attributes:
         threads: of each engine.
+        upstreams: by the names of bases of models that write, the server that computes them.
+        token: what it is shown.
     """
 
     threads: int = 1
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    token: SecretStr = field(default_factory=lambda: SecretStr(""))
     _made: WeakValueDictionary[tuple[str, Hashable], Engine] = field(
         default_factory=WeakValueDictionary
     )
@@ -140,5 +146,13 @@ class Engines:
         with self._making:
             engine = self._made.get((task, found))
             if engine is None:
-                engine = self._made[task, found] = kind.engine(found, self.threads)
+                engine = self._made[task, found] = self._engine(kind, found)
             return engine
+
+    def _engine(self, kind: type[Task], base: Any) -> Engine:
+        url = self.upstreams.get(base.name)
+        if url is None or kind is not TextGeneration:
+            return kind.engine(base, self.threads)
+        from driftgate.generator.upstream import Upstream
+
+        return Upstream(base, url, self.token)

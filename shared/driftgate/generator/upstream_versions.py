@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from driftgate.errors import BadConfig, DriftgateError, UpstreamUnavailable, WrongAdapter
-from driftgate.generator.probe import Record, difference
+from driftgate.generator.probe import Known, Record, difference
 from driftgate.generator.upstream_api import Api, NotLoaded
 from driftgate.generator.upstream_messages import Served
 
@@ -26,11 +26,13 @@ class Version:
     """One that shall be served.
 
     record: what proves it; None until an answer was taken for that of a version without one.
+    said: what the server said when it was proven last.
     wrong: what the last proof found; empty where it held.
     """
 
     folder: Path
     record: Record | None
+    said: Record | None = None
     wrong: str = "it was not proven yet"
 
 
@@ -126,16 +128,15 @@ class Versions:
     async def _prove(self, name: str, version: Version) -> None:
         tokens = version.record.tokens if version.record else self._tokens
         base = await self._api.scores((await self.base()).name, tokens)
-        found = Record(tokens, base, await self._api.scores(name, tokens))
+        said = Record(tokens, base, await self._api.scores(name, tokens))
         known = {
-            other: one.record
+            other: Known(one.record, one.said)
             for other, one in self._wanted.items()
-            if other != name and one.record and not one.wrong
+            if other != name and one.record and one.said
         }
-        if why := difference(version.record, found, known):
+        if why := difference(version.record, said, known):
             raise WrongAdapter(
                 f"upstream: what it serves as version {name} is not that version: {why}. Expected "
                 f"the adapter of {version.folder}; ask again, and start the server anew if it stays"
             )
-        version.record = version.record or found
-        version.wrong = ""
+        version.record, version.said, version.wrong = version.record or said, said, ""
