@@ -7,7 +7,7 @@ import asyncio
 import json
 import random
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,7 @@ MIDWAY = {
     "talks rubbish": 'data: {"choices": [{"text"\n\n',
 }
 
-NEEDED = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+NEEDED = {"stream": True, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 """What a client must say, or vLLM samples as the base's generation_config.json says."""
 
 
@@ -75,7 +75,7 @@ class StandInVllm:
         self.network = Network(self.base, "cpu", "fp32", slots=16)
         self.adapters: dict[str, Path] = {}
         self.read: dict[Path | None, Adapter] = {None: {}}
-        self.scores: dict[tuple[int, tuple[int, ...]], list[float | None]] = {}
+        self.probes: dict[tuple[int, str], list[dict[str, Any]]] = {}
 
     # ------------------------------------------------------------ adapters
 
@@ -128,29 +128,14 @@ class StandInVllm:
             return refused(404, f"The model `{body['model']}` does not exist.")
         if len(body["prompt"]) + body["max_tokens"] > self.positions:
             return refused(400, "This model's maximum context length is exceeded.")
-        if body.get("stream"):
-            assert NEEDED.items() <= body.items()
-            lines = self.lines(body, adapter)
-            return StreamingResponse(lines, media_type="text/event-stream")
-        assert body["echo"]
-        return JSONResponse(self.echoed(body["prompt"], adapter))
-
-    def echoed(self, tokens: Sequence[int], adapter: Adapter) -> dict[str, Any]:
-        """Log-probabilities of a prompt and of the likeliest token after it; those of an adapter
-        are computed once."""
-        values = self.scores.setdefault((id(adapter), tuple(tokens)), [None])
-        cache = Cache(len(tokens) + 1)
-        while len(values) <= len(tokens):
-            token, *after = tokens[len(values) - 1 : len(values) + 1]
-            found = torch.log_softmax(self.network.read(Piece([token], cache, adapter)), 0)
-            values.append(float(found[after[0]] if after else found.max()))
-        return {"choices": [{"index": 0, "text": "", "logprobs": {"token_logprobs": values}}]}
+        assert NEEDED.items() <= body.items()
+        return StreamingResponse(self.lines(body, adapter), media_type="text/event-stream")
 
     async def lines(self, body: dict[str, Any], adapter: Adapter) -> AsyncIterator[str]:
         self.open += 1
         fault = self.faults.get(body["model"])
         try:
-            for count, choice in enumerate(self.choices(body, adapter)):
+            for count, choice in enumerate(self.known_choices(body, adapter)):
                 if fault and fault != "no logprobs" and count == 3:
                     if fault == "breaks off":
                         raise ConnectionError(fault)
@@ -166,6 +151,15 @@ class StandInVllm:
         finally:
             self.open -= 1
 
+    def known_choices(self, body: dict[str, Any], adapter: Adapter) -> Iterable[dict[str, Any]]:
+        """Probes come again and again, and are computed once."""
+        if "logit_bias" not in body:
+            return self.choices(body, adapter)
+        asked = (id(adapter), json.dumps(body | {"model": ""}))
+        if asked not in self.probes:
+            self.probes[asked] = list(self.choices(body, adapter))
+        return [dict(choice) for choice in self.probes[asked]]
+
     def choices(self, body: dict[str, Any], adapter: Adapter) -> Iterator[dict[str, Any]]:
         """One token of an answer after the other, as vLLM streams them."""
         sampling = Sampling(temperature=body["temperature"], top_p=body["top_p"])
@@ -178,6 +172,8 @@ class StandInVllm:
             token = int(logits.argmax())
             if sampling.temperature:
                 token = drawn(logits, sampling, chances.random())
+            for forced in body.get("logit_bias", ()):
+                token = int(forced)
             ids.append(token)
             unread = [token]
             ended = token in body["stop_token_ids"]

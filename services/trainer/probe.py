@@ -3,7 +3,7 @@ serves it elsewhere can prove that it is this one (`driftgate.generator.probe`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,24 @@ import torch
 
 from driftgate.bases import BaseRef
 from driftgate.generator.chat import Chat
-from driftgate.generator.probe import Record, probe_tokens, write_record
+from driftgate.generator.probe import Probe, Record, probe_of, write_record
 
 
 def write_probe(model: Any, out: Path, base: BaseRef) -> None:
     """model: the trained `peft` model of `base`. out: the folder of the version."""
-    tokens = probe_tokens(Chat.of(base))
-    adapted = _scores(model, tokens)
+    probe = probe_of(Chat.of(base))
+    adapted = _scores(model, probe)
     with _without_adapter(model):
-        alone = _scores(model, tokens)
-    write_record(out, Record(tokens, alone, adapted))
+        alone = _scores(model, probe)
+    write_record(out, Record(*probe, alone, adapted))
 
 
 @torch.no_grad()
-def _scores(model: Any, tokens: Sequence[int]) -> tuple[float, ...]:
-    """Log-probabilities of `tokens[1:]`."""
-    ids = torch.tensor([tokens], device=model.device)
-    logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
-    return tuple(logits.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0].tolist())
+def _scores(model: Any, probe: Probe) -> tuple[float, ...]:
+    ids = torch.tensor(probe.tokens, device=model.device)
+    at = torch.tensor(probe.places, device=model.device)
+    logits = model(input_ids=ids[None], use_cache=False).logits[0, at - 1].float()
+    return tuple(logits.log_softmax(-1).gather(1, ids[at, None])[:, 0].tolist())
 
 
 @contextmanager

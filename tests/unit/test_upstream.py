@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -125,6 +126,15 @@ def test_adapters_are_named_by_digest_and_unloaded_when_they_answer_nobody_any_m
     until(lambda: not upstream.adapters)
 
 
+def test_an_engine_that_nobody_holds_ends_its_thread(base: BaseRef, upstream: StandInVllm) -> None:
+    before = set(threading.enumerate())
+    engine = Upstream(base, upstream.url)
+    (thread,) = set(threading.enumerate()) - before
+    del engine
+    thread.join(PATIENT)
+    assert not thread.is_alive()
+
+
 def test_a_cancelled_answer_is_not_written_on_by_the_server(
     base: BaseRef, folders: dict[str, Path], upstream: StandInVllm
 ) -> None:
@@ -238,7 +248,9 @@ def test_a_name_that_is_taken_by_another_version_is_noticed_and_taken_back(
     assert engine.resident() == {ONE}
 
 
-@pytest.mark.parametrize("told", ["", "[]", '{"tokens": [1, 2], "base": [-1], "adapted": []}'])
+@pytest.mark.parametrize(
+    "told", ["", "[]", '{"tokens": [1, 2], "places": [1], "base": [-1], "adapted": []}']
+)
 def test_a_damaged_record_is_refused(
     base: BaseRef, folders: dict[str, Path], upstream: StandInVllm, tmp_path: Path, told: str
 ) -> None:
@@ -268,7 +280,7 @@ def test_a_damaged_record_is_refused(
 def test_what_goes_wrong_is_the_error_of_its_own_question(
     base: BaseRef, folders: dict[str, Path], upstream: StandInVllm, fault: Fault, told: str
 ) -> None:
-    engine = Upstream(base, upstream.url, patience=0.5)
+    engine = Upstream(base, upstream.url, patience=3.0)
     for name, folder in folders.items():
         engine.load(name, folder)
     asked = [question(engine, ONE), question(engine, TWO), question(engine, ONE, 1)]

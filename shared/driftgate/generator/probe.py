@@ -1,10 +1,10 @@
 """Does a server that is not ours answer with the version that it was asked for?
 
-A version changes the log-probabilities of a fixed text, each token given those before it. Where it
-was trained, both were computed and stand in its folder, as `probe.json`: those of the base alone
-and those with the adapter. A server is asked for the same two, and their difference, the version's
-effect, is compared with what was recorded. Most of what rounding and quantisation do to the base
-cancels out, so that an effect that was recorded in 4 bits is found again in bfloat16.
+A version changes the log-probabilities of some tokens of a fixed text, each given all tokens before
+it. Where it was trained, both were computed and stand in its folder, as `probe.json`: those of the
+base alone and those with the adapter. A server is asked for the same two, and their difference, the
+version's effect, is compared with what was recorded. Most of what rounding and quantisation do to
+the base cancels out, so that an effect that was recorded in 4 bits is found again in bfloat16.
 
 What is noticed: the base in place of the version (no effect); another adapter, or the adapter on
 another base (another effect); another version that this server serves too, though it be nearly the
@@ -41,6 +41,8 @@ ANSWERED = (
 """Prose, names, numbers and JSON, so that hardly any adapter leaves all of it as it is. Neither
 text ever changes: records would be of another."""
 
+PLACES = 24
+
 APART = 0.6
 """How far, as a share of the recorded effect, the effect found may lie from it. The base alone lies
 1 away, an adapter of another task further. Measured with versions of SmolLM2-135M trained on 160
@@ -53,13 +55,26 @@ FAINT = 0.02
 answers of one server."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Log-probabilities of `tokens[1:]`, in nats: `base` without the adapter, `adapted` with it."""
+class Probe(NamedTuple):
+    """A text, and the places of the tokens in it that are asked for."""
 
     tokens: tuple[int, ...]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Log-probabilities of the tokens at `places`, in nats: `base` without the adapter, `adapted`
+    with it."""
+
+    tokens: tuple[int, ...]
+    places: tuple[int, ...]
     base: tuple[float, ...]
     adapted: tuple[float, ...]
+
+    @property
+    def probe(self) -> Probe:
+        return Probe(self.tokens, self.places)
 
     @property
     def effect(self) -> list[float]:
@@ -73,9 +88,12 @@ class Known(NamedTuple):
     said: Record
 
 
-def probe_tokens(chat: Chat) -> tuple[int, ...]:
-    """The fixed text as its base's template has it."""
-    return (*chat.prompt(None, ASKED), *chat.completion(ANSWERED))
+def probe_of(chat: Chat) -> Probe:
+    """The fixed text as the base's template has it, and `PLACES` of its tokens, evenly spread.
+    Those that end an answer are none of them."""
+    tokens = (*chat.prompt(None, ASKED), *chat.completion(ANSWERED))
+    places = [at for at in range(1, len(tokens)) if tokens[at] not in chat.ends]
+    return Probe(tokens, tuple(places[i * len(places) // PLACES] for i in range(PLACES)))
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -94,20 +112,20 @@ def read_record(folder: Path) -> Record | None:
     """
     try:
         told = json.loads((folder / PROBE).read_text("utf-8"))
-        tokens = tuple(map(int, told["tokens"]))
+        tokens, places = (tuple(map(int, told[which])) for which in ("tokens", "places"))
         base, adapted = (tuple(map(float, told[which])) for which in ("base", "adapted"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Corrupt(f"version {folder}: {PROBE} cannot be read: {error!r}") from error
-    if not len(tokens) - 1 == len(base) == len(adapted) or not all(
-        map(math.isfinite, (*base, *adapted))
-    ):
+    within = all(0 < place < len(tokens) for place in places)
+    finite = all(map(math.isfinite, (*base, *adapted)))
+    if not (within and finite and 0 < len(places) == len(base) == len(adapted)):
         raise Corrupt(
-            f"version {folder}: {PROBE}: expected one finite log-probability for each token after "
-            "the first, without and with the adapter"
+            f"version {folder}: {PROBE}: expected places within the tokens, and a finite "
+            "log-probability for each of them, without and with the adapter"
         )
-    return Record(tokens, base, adapted)
+    return Record(tokens, places, base, adapted)
 
 
 def difference(wanted: Record | None, said: Record, known: Mapping[str, Known]) -> str | None:
@@ -119,9 +137,9 @@ def difference(wanted: Record | None, said: Record, known: Mapping[str, Known]) 
         known: other versions, by what they are called.
 
     >>> base, one, two = (-3.0, -2.0), (-1.0, -2.5), (-3.5, -1.0)
-    >>> wanted, other = Record((5, 6, 7), base, one), Record((5, 6, 7), base, two)
+    >>> wanted, other = (Record((5, 6, 7), (1, 2), base, adapted) for adapted in (one, two))
     >>> difference(wanted, wanted, {"two": Known(other, other)})
-    >>> difference(wanted, Record((5, 6, 7), base, base), {})
+    >>> difference(wanted, Record((5, 6, 7), (1, 2), base, base), {})
     'it answers as the base does'
     >>> difference(wanted, other, {"two": Known(other, other)})
     'it answers as version two does'
@@ -130,7 +148,7 @@ def difference(wanted: Record | None, said: Record, known: Mapping[str, Known]) 
     others = {"the base": (none, none)} | {
         f"version {name}": (other.record.effect, other.said.effect)
         for name, other in known.items()
-        if other.record.tokens == said.tokens
+        if other.record.probe == said.probe
     }
     as_said = {name: apart(effect, other) for name, (_, other) in others.items()}
     nearest = min(as_said, key=as_said.__getitem__)

@@ -36,7 +36,7 @@ from driftgate.errors import (
 )
 from driftgate.generator.adapter import checked
 from driftgate.generator.chat import Chat
-from driftgate.generator.probe import probe_tokens, read_record
+from driftgate.generator.probe import probe_of, read_record
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Finish, Question, Written
 from driftgate.generator.streaming import settled
@@ -55,7 +55,8 @@ PATIENCE = 60.0
 """Seconds without a byte after which a call has failed. A busy server reads a long prompt late."""
 
 PROVEN_SECONDS = 30.0
-"""Between two proofs of a version. Each reads some 150 tokens with it and with the base."""
+"""Between two proofs of a version. Each asks for a token after 24 beginnings of one short text, of
+it and of the base."""
 
 WAIT = 0.01
 """Seconds that a step waits for news, so that its caller neither spins nor waits long to open."""
@@ -124,7 +125,7 @@ class Upstream:
         self._kept: list[Written] = []
         self._news: SimpleQueue[News] = SimpleQueue()
         self._api = Api(url, token, patience, streams=places)
-        self._versions = Versions(self._api, probe_tokens(self.chat))
+        self._versions = Versions(self._api, probe_of(self.chat))
         self._loop = asyncio.new_event_loop()
         Thread(target=_run, args=(self._loop, self._api.close), daemon=True).start()
         weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)

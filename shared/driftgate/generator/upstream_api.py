@@ -1,7 +1,7 @@
 """The calls to an OpenAI-compatible server, with vLLM's two for adapters.
 
     GET  /v1/models                 what is served
-    POST /v1/completions            an answer, streamed; or log-probabilities of a prompt
+    POST /v1/completions            an answer, streamed; or the log-probability of a token
     POST /v1/load_lora_adapter      {"lora_name": …, "lora_path": …}
     POST /v1/unload_lora_adapter    {"lora_name": …}
 
@@ -84,14 +84,17 @@ class Api:
         if response.status_code != MISSING:
             self._require_done(response)
 
-    async def scores(self, model: str, tokens: Sequence[int]) -> tuple[float, ...]:
-        """Log-probabilities of `tokens[1:]`, nats.
+    async def score(self, model: str, before: Sequence[int], token: int) -> float:
+        """The log-probability of a token after others, nats.
 
         Raises:
             NotLoaded: there is no such model.
         """
-        response = await self._post(COMPLETIONS, messages.scoring(model, tokens))
-        return messages.scores(self._json(response), len(tokens))
+        pieces = [piece async for piece in self.stream(messages.scoring(model, before, token))]
+        values = [value for piece in pieces for value in piece.log_probabilities]
+        if len(values) != 1:
+            raise messages.odd(values, "`logprobs` of one token")
+        return values[0]
 
     async def stream(self, body: Mapping[str, Any]) -> AsyncIterator[Piece]:
         """The pieces of an answer, up to its last.

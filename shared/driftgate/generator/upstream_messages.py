@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from driftgate.errors import UpstreamUnavailable, shown
-from driftgate.generator.question import Question
+from driftgate.generator.question import Question, Sampling
 
 DONE = "[DONE]"
 
@@ -75,32 +75,13 @@ def completion(question: Question, room: int, ends: Collection[int]) -> dict[str
     }
 
 
-def scoring(model: str, tokens: Sequence[int]) -> dict[str, Any]:
-    """The body that asks for log-probabilities of the prompt itself."""
-    return {
-        "model": model,
-        "prompt": tokens,
-        "max_tokens": 1,
-        "temperature": 0.0,
-        "logprobs": 1,
-        "echo": True,
-    }
-
-
-def scores(told: Any, count: int) -> tuple[float, ...]:
-    """Log-probabilities of a prompt of `count` tokens, but of the first.
-
-    Raises:
-        UpstreamUnavailable: it is no such answer.
+def scoring(model: str, before: Sequence[int], token: int) -> dict[str, Any]:
+    """The body that asks for the log-probability of a token after others: it is the one that is
+    written, whatever is likelier. vLLM tells what the model gave it before the bias. Not by `echo`,
+    since log-probabilities of prompts with an adapter end some releases of vLLM.
     """
-    try:
-        found = told["choices"][0]["logprobs"]["token_logprobs"][1:count]
-        values = tuple(map(float, found))
-    except (TypeError, ValueError, LookupError) as error:
-        raise odd(told, "log-probabilities of the prompt (`echo` with `logprobs`)") from error
-    if len(values) != count - 1 or not all(map(math.isfinite, values)):
-        raise odd(told, f"{count - 1} finite log-probabilities of the prompt")
-    return values
+    question = Question(model, tuple(before), Sampling(max_new_tokens=1))
+    return completion(question, 1, ()) | {"logit_bias": {str(token): 100}}
 
 
 def piece(line: str) -> Piece | None:

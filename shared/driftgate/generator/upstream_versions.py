@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from driftgate.errors import BadConfig, DriftgateError, UpstreamUnavailable, WrongAdapter
-from driftgate.generator.probe import Known, Record, difference
+from driftgate.generator.probe import Known, Probe, Record, difference
 from driftgate.generator.upstream_api import Api, NotLoaded
 from driftgate.generator.upstream_messages import Served
 
@@ -39,12 +39,12 @@ class Version:
 class Versions:
     """Those of one server. All but `wrong` is for its event loop alone."""
 
-    def __init__(self, api: Api, tokens: tuple[int, ...]) -> None:
+    def __init__(self, api: Api, probe: Probe) -> None:
         """
         Args:
-            tokens: what versions without a record are asked.
+            probe: what versions without a record are asked.
         """
-        self._api, self._tokens = api, tokens
+        self._api, self._probe = api, probe
         self._wanted: dict[str, Version] = {}
         self._turn = asyncio.Lock()
 
@@ -126,9 +126,9 @@ class Versions:
             raise
 
     async def _prove(self, name: str, version: Version) -> None:
-        tokens = version.record.tokens if version.record else self._tokens
-        base = await self._api.scores((await self.base()).name, tokens)
-        said = Record(tokens, base, await self._api.scores(name, tokens))
+        probe = version.record.probe if version.record else self._probe
+        base = (await self.base()).name
+        said = Record(*probe, await self._scores(base, probe), await self._scores(name, probe))
         known = {
             other: Known(one.record, one.said)
             for other, one in self._wanted.items()
@@ -140,3 +140,8 @@ class Versions:
                 f"the adapter of {version.folder}; ask again, and start the server anew if it stays"
             )
         version.record, version.said, version.wrong = version.record or said, said, ""
+
+    async def _scores(self, model: str, probe: Probe) -> tuple[float, ...]:
+        tokens = probe.tokens
+        asked = [self._api.score(model, tokens[:at], tokens[at]) for at in probe.places]
+        return tuple(await asyncio.gather(*asked))
