@@ -43,12 +43,12 @@ text ever changes: records would be of another."""
 
 PLACES = 24
 
-APART = 0.6
+APART = 0.75
 """How far, as a share of the recorded effect, the effect found may lie from it. The base alone lies
 1 away, an adapter of another task further. Measured with versions of SmolLM2-135M trained on 160
-tickets: recorded in bfloat16 and served in fp32 0.07, in bfloat16 by other kernels 0.10 to 0.13;
-recorded in 4 bits (nf4) and served in bfloat16 0.48, where the base itself lies 1.1 nats off.
-Versions of another seed lie 0.14 to 0.22 away, of a quarter more tickets 0.2 to 0.3."""
+tickets in bfloat16: served in fp32 0.10 to 0.14, in bfloat16 by other kernels 0.17 to 0.21; trained
+in 4 bits (nf4) and served in bfloat16 0.55, where the base itself lies 1.0 nats off. Other versions
+lie as near: trained with another seed 0.18 to 0.33, on a quarter more tickets 0.25 to 0.34."""
 
 FAINT = 0.02
 """Nats for each token: what lies within is the same, since rounding makes as much between two
