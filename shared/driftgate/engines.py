@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from pydantic import SecretStr
 
-from driftgate.errors import BadConfig, DriftgateError
+from driftgate.errors import DriftgateError
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Written
 from driftgate.tasks import Task, kind_of
@@ -59,6 +59,10 @@ class Engine(Protocol):
 
     def resident(self) -> frozenset[str]:
         """The versions that can answer now."""
+
+
+class Predictor(Engine, Protocol):
+    """An engine that chooses: it answers whole batches."""
 
     def predict_many(
         self, asked: Mapping[str, Sequence[str]]
@@ -132,16 +136,10 @@ class Engines:
         versions name theirs all the same.
 
         Raises:
-            BadConfig: there is no such kind, or none that is judged and served yet; or the base is
-                not found, or is another one.
+            BadConfig: there is no such kind; or the base is not found, or is another one.
             Corrupt: its bytes are not what they should be.
         """
         kind = kind_of(task)
-        if task == TextGeneration.kind:  # without its prompt it would be another model
-            raise BadConfig(
-                f"task {task}: such models are declared, logged, watched and trained by this "
-                f"release; the gate and the router do not give them their prompt yet"
-            )
         found = kind.base(base, base_digest)
         with self._making:
             engine = self._made.get((task, found))

@@ -336,8 +336,8 @@ def test_the_operator_says_which_bases_are_computed_elsewhere(
     settings = config.load(told)
     assert "abc" not in repr(settings)
     engines = Engines(1, settings.upstream, settings.upstream_token)
-    assert isinstance(engines._engine(TextGeneration, base), Upstream)
-    assert isinstance(Engines()._engine(TextGeneration, base), Generator)
+    assert isinstance(engines.of(TextGeneration.kind, base.name), Upstream)
+    assert isinstance(Engines().of(TextGeneration.kind, base.name), Generator)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from torch import Tensor
 
 from driftgate.bases import BaseRef
 from driftgate.dead_letters import EMPTY, MALFORMED, TOO_LARGE
-from driftgate.engines import Prediction
 from driftgate.errors import BadConfig, BadInput, Corrupt, DriftgateError, QueueFull
 from driftgate.frozen import device_of
 from driftgate.generator.adapter import Adapter
@@ -37,7 +36,7 @@ from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Finish, Question, Written
 from driftgate.generator.sampling import drawn
 from driftgate.generator.streaming import settled
-from driftgate.generator.whole_answers import predictions, whole_answers
+from driftgate.generator.whole_answers import whole_answers
 
 OPEN = 16
 """Answers written at once: a product in bfloat16 takes as long for one row as for 16."""
@@ -200,16 +199,6 @@ class Generator:
         """
         found, self._kept = whole_answers(self, questions)
         return found
-
-    def predict_many(self, asked: Mapping[str, Sequence[str]]) -> dict[str, list[Prediction]]:
-        """Each version's answers to its texts by the base's own chat template, without a prompt of
-        ours, the likeliest token each time.
-
-        Raises:
-            BadConfig: a version is not resident.
-            BadInput: a text is too long.
-        """
-        return predictions(self, asked)
 
     # ------------------------------------------------------------ one step
 

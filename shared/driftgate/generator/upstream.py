@@ -25,7 +25,6 @@ from pydantic import SecretStr
 
 from driftgate.bases import BaseRef, configuration
 from driftgate.dead_letters import EMPTY, TOO_LARGE
-from driftgate.engines import Prediction
 from driftgate.errors import (
     BadConfig,
     BadInput,
@@ -43,7 +42,7 @@ from driftgate.generator.streaming import settled
 from driftgate.generator.upstream_api import Api, NotLoaded
 from driftgate.generator.upstream_messages import Piece, completion, odd
 from driftgate.generator.upstream_versions import Versions
-from driftgate.generator.whole_answers import predictions, whole_answers
+from driftgate.generator.whole_answers import whole_answers
 
 OPEN = 128
 """Answers asked for at once; vLLM takes 256 by default, and others may ask it too."""
@@ -229,10 +228,6 @@ class Upstream:
         """
         found, self._kept = whole_answers(self, questions)
         return found
-
-    def predict_many(self, asked: Mapping[str, Sequence[str]]) -> dict[str, list[Prediction]]:
-        """As `predictions`."""
-        return predictions(self, asked)
 
     # ------------------------------------------------------------ one step
 

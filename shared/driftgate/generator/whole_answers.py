@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from driftgate.engines import Prediction
-from driftgate.errors import BadInput, DriftgateError, QueueFull
-from driftgate.generator.prompt import Prompt
+from driftgate.errors import BadInput, DriftgateError, QueueFull, Retriable
 from driftgate.generator.question import Answer, Question, Written
+from driftgate.signals import LOGPROB
 
 if TYPE_CHECKING:
     from driftgate.engines import Writer
-
-PLAIN = Prompt(system=None, template="{text}")
 
 
 def whole_answers(
@@ -49,32 +47,21 @@ def whole_answers(
     return [found[place] for place in range(len(questions))], others
 
 
-def predictions(writer: Writer, asked: Mapping[str, Sequence[str]]) -> dict[str, list[Prediction]]:
-    """Each version's answers to its texts by the base's own chat template, without a prompt of
-    ours, the likeliest token each time.
-
-    Raises:
-        BadConfig: a version is not resident.
-        DriftgateError: a text has no answer, and why.
-    """
-    pairs = [(name, text) for name, texts in asked.items() for text in texts]
-    answers = iter(writer.answers([Question(n, writer.prompt(PLAIN, text)) for n, text in pairs]))
-    return {name: [predicted(next(answers)) for _ in texts] for name, texts in asked.items()}
-
-
 def predicted(answer: Answer | DriftgateError) -> Prediction:
-    """A whole answer as all engines give it; its confidence is the geometric mean of the
-    probabilities of its tokens.
+    """A whole answer as all engines give it, or an empty one where there is none. Its confidence is
+    the geometric mean of the probabilities of its tokens.
 
     Raises:
-        DriftgateError: there is none.
+        Retriable: there is none yet.
     """
-    if isinstance(answer, DriftgateError):
+    if isinstance(answer, Retriable):
         raise answer
-    mean = answer.mean_log_probability or 0.0
+    if isinstance(answer, DriftgateError):
+        return Prediction("", None, {}, 0)
+    mean = answer.mean_log_probability
     return Prediction(
         output=answer.text,
-        confidence=math.exp(mean),
-        features={"logprob": mean},
+        confidence=None if mean is None else math.exp(mean),
+        features={} if mean is None else {LOGPROB: mean},
         tokens=answer.tokens_in + answer.tokens_out,
     )
