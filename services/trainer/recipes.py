@@ -58,7 +58,7 @@ def classifier(job: Job, out: Path, progress: Progress) -> Trained:
         progress=progress,
         checkpoint=Path(job.checkpoint),
     )
-    return Trained(base.digest, trained.steps, rounded(trained.losses), trained.metrics)
+    return replace(trained, losses=rounded(trained.losses))
 
 
 def sft(job: Job, out: Path, progress: Progress) -> Trained:
