@@ -15,14 +15,12 @@ from pathlib import Path
 from driftgate.bases import BaseRef
 from driftgate.classifier.adaptable import adaptable
 from driftgate.classifier.folder import Head, write_head
-from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
-from driftgate.errors import BadInput
 from services.trainer.checkpoint import resume, save_checkpoint, signature_of
 from services.trainer.deterministic import deterministic
 from services.trainer.encoders import encoder_of
 from services.trainer.loop import Run
 from services.trainer.lora import write_adapter
-from services.trainer.method import Example, Method
+from services.trainer.method import Example, Method, labels_of
 from services.trainer.recipes import Progress, Trained
 from services.trainer.schedule import plan
 
@@ -54,7 +52,7 @@ def finetune(
         TrainingFailed: it diverged.
     """
     cpu_started = time.process_time()
-    labels = _labels(examples)
+    labels = labels_of(examples)
     adaptable(base)
     with deterministic(seed, threads):
         progress(0.0, "loading the base")
@@ -84,13 +82,3 @@ def finetune(
             "resumed_epochs": done,
         },
     )
-
-
-def _labels(examples: Sequence[Example]) -> tuple[str, ...]:
-    labels = tuple(sorted({example.label for example in examples}))
-    if len(labels) < 2:
-        raise BadInput(UNHANDLED, "examples", labels, "examples of at least two labels")
-    for number, example in enumerate(examples):
-        if not 0 < example.weight < float("inf"):
-            raise BadInput(BAD_NUMBER, f"examples[{number}].weight", example.weight, "above zero")
-    return labels
