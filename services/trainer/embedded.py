@@ -15,7 +15,7 @@ from driftgate.codec import digest
 from driftgate.files import write_atomically
 
 PART = 256
-"""Texts: half a second of all-MiniLM-L6-v2 on one core."""
+"""Texts: less than a second of all-MiniLM-L6-v2 on one core."""
 
 
 def embedded(
