@@ -1,8 +1,9 @@
 """The feedback that a world is played with: profiles by name, mixes of them, and what a model repo
 has to declare for them. Pure, except for a mix that is read from a file.
 
-A name is one of `BY_NAME`, or `review`: users say nothing, reviewers look at the random sample. A
-mix is several names with commas between them, or a YAML file with what differs from each:
+A name is one of `BY_NAME` (`edits` for texts alone), or `review`: users say nothing, reviewers look
+at the random sample. A mix is several names with commas between them, or a YAML file with what
+differs from each:
 
     complaints: {share: 0.5, share_right: 0.1}
     thumbs: {}
@@ -38,9 +39,11 @@ BY_NAME: Mapping[str, FeedbackProfile] = {
         FeedbackProfile(share=0.1, thumbs=True, name="thumbs"),
         FeedbackProfile(delay_hours=7 * 24, longest_days=21, name="late"),
         replace(COMPLAINTS, people=50, name="loud-users"),
+        FeedbackProfile(share=0.8, share_right=0.0, name="edits"),
     )
 }
-NAMES = (*BY_NAME, REVIEW)
+NAMES = (*(name for name in BY_NAME if name != EDITS), REVIEW)
+NAMES_OF_TEXTS = (*BY_NAME, REVIEW)
 # Profiles that are another one to whoever declares a model.
 DECLARED_AS: Mapping[str, Profile] = {"late": "labels", "loud-users": "complaints"}
 NUMBERS = [one.name for one in fields(FeedbackProfile) if one.name not in {"name", "thumbs"}]
@@ -88,11 +91,15 @@ class Mix:
 
 
 SHIPPED = Mix((COMPLAINTS,), Review(share=REVIEW_SHARE))
-"""What demos play."""
+WRITTEN = Mix((BY_NAME[EDITS],))
+"""What demos play, of labels and of texts."""
 
 
 def mix_of(
-    asked: str, changed: Mapping[str, float | None] | None = None, where: str = "--profile"
+    asked: str,
+    changed: Mapping[str, float | None] | None = None,
+    where: str = "--profile",
+    written: bool = False,
 ) -> Mix:
     """The mix of some names, or of a YAML file.
 
@@ -100,6 +107,7 @@ def mix_of(
         changed: parameters of all its users' profiles that are others, by the names of
             `FeedbackProfile`; None: as the profile says.
         where: the names stand, for errors.
+        written: the world's answers are texts, which people edit.
 
     Raises:
         BadConfig: a name or a parameter is unknown or impossible; says which are valid.
@@ -111,7 +119,7 @@ def mix_of(
     given = {name: value for name, value in (changed or {}).items() if value is not None}
     users, review = [], None
     for name, differs in wanted.items():
-        known(name, where)
+        known(name, where, written)
         own = parameters(name, differs, where)
         if name == REVIEW:
             review = sample(own, where)
@@ -131,15 +139,16 @@ def in_file(path: Path) -> dict[str, Any]:
     return {str(name): differs for name, differs in found.items()}
 
 
-def known(name: str, where: str) -> None:
+def known(name: str, where: str, written: bool) -> None:
     """Raises: BadConfig."""
-    if name == EDITS:
+    if name == EDITS and not written:
         raise BadConfig(
-            f"{where}: profile 'edits' belongs to generated text, and the models of a world answer "
-            f"with labels, which nobody edits: choose among {', '.join(NAMES)}"
+            f"{where}: profile 'edits' belongs to generated text, and the model of this world "
+            f"answers with labels, which nobody edits: choose among {', '.join(NAMES)}"
         )
-    if name not in NAMES:
-        raise BadConfig(f"{where}: profile {shown(name)}: {nearest(name, list(NAMES))}")
+    valid = NAMES_OF_TEXTS if written else NAMES
+    if name not in valid:
+        raise BadConfig(f"{where}: profile {shown(name)}: {nearest(name, list(valid))}")
 
 
 def parameters(name: str, differs: Any, where: str) -> dict[str, Any]:

@@ -39,8 +39,6 @@ from driftgate.review import drawn
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runtime.service import AuditDraft
 from driftgate.runtime.ticker import Ticker
-from driftgate.scaffold.proposal import Proposal
-from driftgate.scaffold.writing import Declaration
 from driftgate.tasks import task_of
 from services.simulator import demo, session
 from services.simulator.demo import EXAMPLE, Plan, announce, drills
@@ -494,7 +492,7 @@ def test_texts_with_other_line_ends_come_through_a_seed_file(tmp_path: Path) -> 
     artifacts = Artifacts(f"file://{tmp_path}")
     given = replace(world(), launch=(row(SEPARATORS, "refund", -2), row("plain", "refund", -1)))
     task = task_of(model_repo.read(EXAMPLE).config.task)
-    found = seed_rows(artifacts, artifacts.put(seed_file(given, MODEL)), task)
+    found = seed_rows(artifacts, artifacts.put(seed_file(given, MODEL, "label")), task)
     assert [one.text for one in found] == [SEPARATORS, "plain"]
 
 
@@ -610,8 +608,7 @@ def test_a_fault_is_rehearsed_half_way_and_only_where_the_gate_would_see_it() ->
     rows = tuple(row("text", "a" if n % 4 else "b", n) for n in range(100))  # 75 % are a
     shown = io.StringIO()
     for gate, seen in ((0.9, True), (0.6, False)):
-        proposal = Proposal(Declaration("m", ("a", "b"), gate=gate), (), rows, ())
-        assert demo.detectable(proposal, Console(file=shown)) is seen
+        assert demo.detectable(rows, gate, Console(file=shown)) is seen
     assert "no fault is rehearsed" in shown.getvalue()
 
 
