@@ -63,6 +63,12 @@ COMMANDS = (
         MODEL,
         "Lets a stage of the rollout begin that waits for approval.",
     ),
+    Entry(
+        "prompt",
+        "prompt_cli:prompt",
+        MODEL,
+        "Puts a model repo in force, and its prompt at once: for the versions that serve already.",
+    ),
     Entry("pause", "steer_cli:pause", MODEL, "Holds the rollout where it is."),
     Entry("resume", "steer_cli:resume", MODEL, "Lets the rollout go on."),
     Entry(

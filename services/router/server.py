@@ -81,7 +81,7 @@ class Router(router_pb2_grpc.RouterServicer):
             asked.time_ms or now or machine_ms(),
         )
         try:
-            check(request, now, self.served(asked.model).data)
+            check(request, now, self.served(asked.model).repo.data)
             with metrics.PREDICT_SECONDS.labels(request.model).time():
                 answer = await self._predictor.predict(request, asked.wait_for_log)
         except DriftgateError as error:
