@@ -95,8 +95,6 @@ PRODUCTS: dict[str, dict[str, tuple[str, ...]]] = {
     "toaster": {"en": ("toaster",), "es": ("tostadora",), "de": ("Toaster",)},
     "blender": {"en": ("blender",), "es": ("batidora",), "de": ("Mixer",)},
     "vacuum": {"en": ("vacuum", "hoover"), "es": ("aspiradora",), "de": ("Staubsauger",)},
-    "iron": {"en": ("iron",), "es": ("plancha",), "de": ("Bügeleisen",)},
-    "pan": {"en": ("pan", "frying pan"), "es": ("sartén",), "de": ("Pfanne",)},
     "lamp": {"en": ("lamp",), "es": ("lámpara",), "de": ("Lampe",)},
     "chair": {"en": ("chair",), "es": ("silla",), "de": ("Stuhl",)},
     "airfryer": {"en": ("air fryer",), "es": ("freidora de aire",), "de": ("Heißluftfritteuse",)},

@@ -25,7 +25,7 @@ from services.simulator.feedback_model import (
     asker,
     feedback_on,
 )
-from services.simulator.kinds import Labels, Texts
+from services.simulator.kinds import Labels
 from services.simulator.profiles import (
     BY_NAME,
     NAMES,
