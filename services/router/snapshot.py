@@ -9,9 +9,10 @@ from typing import cast
 from driftgate.engines import Base, Engine, Predictor, Writer
 from driftgate.events import Routing
 from driftgate.generator.prompt import Prompt
+from driftgate.generator.question import Sampling
 from driftgate.model_repo import ModelYaml
 from driftgate.routing import Arm, residents_of
-from driftgate.tasks import task_of
+from driftgate.tasks import kind_of, task_of
 
 PLAIN = Prompt(None, "{text}")
 
@@ -42,10 +43,23 @@ class Served:
         return cast(Writer, self.engines[base_of(arm)])
 
     @property
+    def writers(self) -> set[Writer]:
+        """All who write."""
+        engines = self.engines.items()
+        return {cast(Writer, engine) for base, engine in engines if kind_of(base.task).writes}
+
+    @property
     def prompt(self) -> Prompt:
         """What an input becomes. Records of before tell none: there the model repo does."""
         told = self.routing.prompt or task_of(self.repo.task).prompt or PLAIN
         return Prompt(told.system, told.template)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How texts are written."""
+        declared = task_of(self.repo.task).sampling
+        assert declared is not None, "asked of models that write alone"
+        return declared
 
     @property
     def digests(self) -> frozenset[str]:

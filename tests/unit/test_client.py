@@ -147,7 +147,6 @@ def test_a_metric_that_ingestion_would_refuse_is_refused_at_the_call(
         ({"slices": [1]}, ["slices", "[1]", "a map to a text"]),
         ({"request_id": ""}, ["request_id", "''", "not blank"]),
         ({"model": ""}, ["model", "''", "not blank"]),
-        ({"output": ""}, ["output", "''", "not blank"]),
         ({"role": "hidden"}, ["role", "'hidden'", "one of live, shadow"]),
         ({"tokns": 3}, ["tokns", "did you mean 'tokens'"]),
         ({"time": NOW + 2 * DAY_MS}, ["time", "ahead_hours 26"]),

@@ -12,6 +12,7 @@ from driftgate.suites import Case, Probe
 
 if TYPE_CHECKING:
     from driftgate.engines import Engine, Prediction
+    from driftgate.generator.question import Sampling
 
 
 NEUTRAL_RATING = 0.5
@@ -76,6 +77,7 @@ class Task(Protocol):
         limitations: of any version, for its model card.
         writes: whether its engine is a `Writer`.
         asked_with: names all that an answer hangs on beside version and text; empty: nothing.
+        sampling: how an answer is written; None: it is chosen.
         prompt: what an input becomes before a version sees it; None: the text alone.
         signals: by what a monitor's `value` says, the streams that are the task's own.
         probes: by name, the kinds of probe that are the task's own.
@@ -107,6 +109,8 @@ class Task(Protocol):
     def limitations(self) -> str: ...
     @property
     def asked_with(self) -> str: ...
+    @property
+    def sampling(self) -> Sampling | None: ...
     @property
     def prompt(self) -> Prompt | None: ...
     @property

@@ -52,6 +52,7 @@ class TextClassification:
     told: ClassVar[Mapping[str, Any]] = {}
     writes: ClassVar[bool] = False
     asked_with: ClassVar[str] = ""
+    sampling: ClassVar[None] = None
     prompt: ClassVar[None] = None
     limitations: ClassVar[str] = (
         "It chooses one of the labels above for any text, also for one that fits none. Labels come "
