@@ -29,7 +29,7 @@ FIRST_MONDAY = date(2025, 8, 18)
 """Week 1 of the played weeks begins here; the launch weeks end the day before."""
 
 
-SUFFIX, PER_DAY = ".jsonl", 12
+SUFFIX, PER_DAY = ".jsonl", 9
 """How the demo plays it: the ending of the file, and messages a day."""
 
 
@@ -132,7 +132,7 @@ TYPOS, LOWER, BARE, SHORT = 0.015, 0.35, 0.25, 0.12
 
 GREETED, CLOSED, ASIDE = 0.4, 0.3, 0.1
 RETURNING = 0.3
-GROWTH = (0.8, 1.2)
+GROWTH = (0.6, 1.4)
 SEASON_TRAFFIC = 1.3
 WEEKS_OF_CHANGE = 24
 HOURS = (1, 1, 0, 0, 0, 1, 2, 4, 7, 9, 10, 10, 9, 8, 8, 8, 8, 9, 9, 8, 7, 5, 3, 2)
