@@ -45,6 +45,7 @@ from services.simulator.demo import EXAMPLE, Plan, announce, drills
 from services.simulator.facts import Facts
 from services.simulator.feedback_model import LOUD, FeedbackProfile
 from services.simulator.lengths import Calendar
+from services.simulator.lineage import Followed
 from services.simulator.play import (
     LaunchFailedError,
     Player,
@@ -58,7 +59,7 @@ from services.simulator.quiescence import NotQuiescentError
 from services.simulator.reasons import BY_MODEL, reasons
 from services.simulator.report import write_report
 from services.simulator.router_calls import RequestRefusedError, RouterCalls
-from services.simulator.scoring import Result, Told, Week
+from services.simulator.scoring import Gain, Result, Told, Week
 from services.simulator.session import Played, drills_stopped, log_to, played_through
 from services.simulator.world import START, World
 from services.trainer.rows import seed_rows
@@ -576,6 +577,82 @@ def test_the_page_tells_what_could_be_known_how_the_world_was_fitted_and_what_wa
     assert "(60.0% of the wrong and 20.0% of the right ones), reviewers of 3.0%." in page
     assert "<li>version 2 was given up in its rollout: &lt;no&gt; answer</li>" in page
     assert not weeks or "92.5 %" in page
+
+
+EDIT = Followed(
+    *("ticket-extract-003-0001", 1, "where is <it>", '{"team":"repair"}', '{"team":"delivery"}'),
+    *({"team": "changed"}, START, START + DAY_MS, "d" * 64, "sha256:card", 2, START + 8 * DAY_MS),
+)
+
+
+def test_page_and_terminal_of_a_model_that_writes_tell_degrees_format_gain_and_one_edit(
+    tmp_path: Path,
+) -> None:
+    week = Week(1, 90, 0.6, 0.4, 2, loop_grade=0.91, frozen_grade=0.82, well_formed=0.995)
+    result, measures = Result((week,), 0.4, 1, (), 0.2), ("exact match", "field F1")
+    gain = Gain(320, 0.2, 0.15, 0.25)
+    path = tmp_path / "report.html"
+    write_report(
+        path,
+        model_repo.read(demo.example("ticket-extract")).config,
+        world(),
+        result,
+        facts(),
+        held=True,
+        false_alarms=(),
+        causes=(),
+        feedback="edits",
+        told=Told(),
+        measures=measures,
+        gain=gain,
+        followed=EDIT,
+    )
+    page = path.read_text()
+    assert "label has had feedback" not in page
+    for said in ("91.0 %", "82.0 %", "99.5 %", "Exact match and field F1 are counted"):
+        assert said in page
+    assert "on the 320 requests that both answered +15.0 to +25.0 (95 %)" in page
+    story = page.partition("<h2>One edit")[2].partition("</table>")[0]
+    for said in (EDIT.request_id, "where is &lt;it&gt;", "edit of team", "d" * 12, "7.0 days"):
+        assert said in story
+    shown = shown_at_the_end(
+        Played(result, facts(), (), True, measures=measures, gain=gain, followed=EDIT)
+    )
+    assert "field F1 of the one-off" in shown
+    assert "20.0% (95 %: +15.0% to +25.0%)" in shown
+    assert f"one edit followed: request {EDIT.request_id}" in shown
+    assert "label has had feedback" not in shown
+
+
+def test_what_is_wrong_with_a_text_is_edited_and_the_launch_hands_over_outputs(
+    bus: MemoryBus,
+) -> None:
+    def ticket(team: str) -> str:
+        fields = {"product": None, "urgency": "low", "order": None, "amount": None, "date": None}
+        return json.dumps({"language": "en", "team": team} | fields)
+
+    class Writing(Router):
+        def predict(self, request: Any) -> Any:
+            return router_pb2.PredictReply(label=ticket("repair"), version=1)
+
+    day = tuple(row(f"m {n}", ticket(("repair", "billing")[n % 2]), 0) for n in range(20))
+    launched = replace(world(day), launch=(row("m", ticket("advice"), -1),))
+    repo = model_repo.read(demo.example("ticket-extract"))
+    users = (FeedbackProfile(share=1.0, share_right=0.0, wrong=0.0, changed=0.0, name="edits"),)
+    found = Player(
+        *(launched, repo, "sha256:0", bus, CODEC, Artifacts("memory://world"), "r"),
+        users=users,
+        quiescence=Quiescent(),  # type: ignore[arg-type]
+    )
+    with ThreadPoolExecutor(4) as threads:
+        found.ask(0, Writing(), threads)  # type: ignore[arg-type]
+    due = found.ledger.due(START + 60 * DAY_MS)
+    assert {(one.kind, one.edited, one.label) for one in due} == {("edit", ticket("billing"), None)}
+    assert len(due) == 10
+    assert (found.summary(0).right, found.summary(0).known) == (10, 20)
+    assert found.never_named == set()
+    (line,) = seed_file(launched, "m", "output").decode().splitlines()
+    assert json.loads(line)["output"] == ticket("advice")
 
 
 def request(name: str) -> dict[str, Any]:
