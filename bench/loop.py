@@ -100,7 +100,7 @@ def run(args: list[str]) -> list[Figure]:
         Figure(
             "most memory of the stack", f"{peak.most / GIB:.1f} GiB", "≤ 10", peak.most <= 10 * GIB
         ),
-        *(writing(played) if written else ()),
+        *(writing(played, shipped) if written else ()),
         *(Figure("how it went", note) for note in played.notes),
     ]
 
@@ -111,16 +111,24 @@ def interval(gain: Gain | None) -> str:
     return f" (on {gain.requests} requests that both answered {gain.low:+.1%} to {gain.high:+.1%})"
 
 
-def writing(played: Played) -> list[Figure]:
-    """What is asked of answers that are texts."""
+def writing(played: Played, shipped: bool) -> list[Figure]:
+    """What is told of answers that are texts, and asked of the shipped world's."""
     weeks = played.result.weeks
     answers = sum(week.answers for week in weeks)
     last = sum(week.answers for week in weeks[-LAST:])
     formed = sum(week.well_formed * week.answers for week in weeks) / answers
     _, grade = played.measures
     return [
-        Figure("answers, last four weeks", str(last), f"≥ {LEAST_ANSWERS}", last >= LEAST_ANSWERS),
-        Figure("well formed", f"{formed:.2%}", f"≥ {LEAST_FORMED:.0%}", formed >= LEAST_FORMED),
+        Figure(
+            "answers, last four weeks",
+            str(last),
+            *((f"≥ {LEAST_ANSWERS}", last >= LEAST_ANSWERS) if shipped else ()),
+        ),
+        Figure(
+            "well formed",
+            f"{formed:.2%}",
+            *((f"≥ {LEAST_FORMED:.0%}", formed >= LEAST_FORMED) if shipped else ()),
+        ),
         Figure(f"{grade} of the loop, last week", f"{weeks[-1].loop_grade or 0:.1%}"),
         Figure(f"{grade} of the one-off, last week", f"{weeks[-1].frozen_grade or 0:.1%}"),
         Figure("one edit followed", edit_followed(played.followed) if played.followed else "none"),

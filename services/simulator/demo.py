@@ -204,11 +204,12 @@ def prepare_pairs(
     """
     pairs = pair_files.read(data, asked)
     say(pairs.findings.lines(), console)
-    rows, _ = generation.of_one_form(pairs.rows)
+    # As they are stored: an answer is compared with what could be learned.
+    rows, _ = generation.of_one_form(generation.masked(pairs.rows, Mask()))
     if shuffle:
         rows = shuffled_dates(rows, calendar.seed)
     world = world_of(data.stem, rows, calendar)
-    launch = replace(pairs, rows=generation.masked(world.launch, Mask()))
+    launch = replace(pairs, rows=list(world.launch))
     wanted = generation.Wanted(
         model=slug(data.stem),
         purpose=f"Answers as in {data.name}.",

@@ -233,10 +233,17 @@ def test_own_pairs_declare_a_model_that_their_launch_can_lead_to(tmp_path: Path)
         {"input": row.text, "output": row.label, "subject": row.subject, "slices": row.slices}
         for row in pairs(1600, dated=False)
     )
-    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    personal = {
+        "input": "I am ana@example.com",
+        "output": '{"order": "ana@example.com", "team": 7}',
+    }
+    data.write_text("".join(json.dumps(line) + "\n" for line in (*lines, personal)))
     found = demo.prepare_pairs(data, Calendar(), Asked(), Console(quiet=True))
     plan = demo.data_plan(found, tmp_path / "state", None, WRITTEN)
     repo = model_repo.read(plan.repo)
     check(plan.world, repo)
+    everything = [*plan.world.launch, *(row for day in plan.world.days for row in day)]
+    said = {text for row in everything for text in (row.text, row.label)}
+    assert not any("ana@" in text for text in said), "what is right is what could be learned"
     assert isinstance(task_of(repo.config.task), TextGeneration)
     assert (repo.config.feedback.profile, repo.config.rollout.one_off) == (["edits"], True)
