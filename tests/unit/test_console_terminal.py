@@ -316,12 +316,12 @@ def test_pairs_are_played_against_a_model_repo_that_writes_as_it_declares(
     ("words", "plays"),
     [
         ([], ("support-triage", False, "complaints, review")),
-        (["--example", "ticket-extract"], ("ticket-extract", True, "edits")),
+        (["--example", "ticket-extract"], ("ticket-extract", True, "edits, review")),
         (
             ["--example", "ticket-extract", "--profile", "thumbs"],
             ("ticket-extract", True, "thumbs"),
         ),
-        (["--data", "p.jsonl", "--task", "generation"], ("support-triage", True, "edits")),
+        (["--data", "p.jsonl", "--task", "generation"], ("support-triage", True, "edits, review")),
     ],
 )
 def test_what_a_demo_plays(

@@ -150,20 +150,21 @@ def test_texts_count_by_exact_match_grade_and_format() -> None:
 
 
 def test_the_profile_edits_is_for_texts_alone_and_is_declared_as_it_is(tmp_path: Path) -> None:
-    assert mix_of("edits", written=True) == WRITTEN
+    assert mix_of(WRITTEN.name, written=True) == WRITTEN
     with pytest.raises(BadConfig, match="'edits' belongs to generated text"):
         mix_of("edits")
     (tmp_path / "model.yaml").write_text(PLAIN)
     declare(tmp_path, WRITTEN)
     feedback = model_repo.declared(tmp_path).config.feedback
-    assert (feedback.profile, feedback.silence_is_right) == (["edits"], True)
+    assert (feedback.profile, feedback.silence_is_right) == (["edits", "review"], True)
 
 
 def test_the_shipped_world_of_tickets_plays_what_its_model_repo_declares() -> None:
     config = model_repo.read(TICKETS).config
     assert WRITTEN.declaration.profile == config.feedback.profile
     assert WRITTEN.declaration.settled_hours == config.feedback.settled_hours
-    assert config.review.share == 0
+    assert WRITTEN.review is not None
+    assert WRITTEN.review.share == config.review.share
 
 
 def test_an_unknown_example_names_the_nearest() -> None:
@@ -246,4 +247,7 @@ def test_own_pairs_declare_a_model_that_their_launch_can_lead_to(tmp_path: Path)
     said = {text for row in everything for text in (row.text, row.label)}
     assert not any("ana@" in text for text in said), "what is right is what could be learned"
     assert isinstance(task_of(repo.config.task), TextGeneration)
-    assert (repo.config.feedback.profile, repo.config.rollout.one_off) == (["edits"], True)
+    assert (repo.config.feedback.profile, repo.config.rollout.one_off) == (
+        ["edits", "review"],
+        True,
+    )
