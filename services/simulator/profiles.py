@@ -39,7 +39,7 @@ BY_NAME: Mapping[str, FeedbackProfile] = {
         FeedbackProfile(share=0.1, thumbs=True, name="thumbs"),
         FeedbackProfile(delay_hours=7 * 24, longest_days=21, name="late"),
         replace(COMPLAINTS, people=50, name="loud-users"),
-        FeedbackProfile(share=0.8, share_right=0.0, name="edits"),
+        FeedbackProfile(share=0.9, share_right=0.0, name="edits"),
     )
 }
 NAMES = (*(name for name in BY_NAME if name != EDITS), REVIEW)
