@@ -22,9 +22,6 @@ from driftgate.split import draw, held_out, normalised
 from driftgate.suites import SILENCE
 from driftgate.tasks import Task
 
-MIN_TEST_ROWS = 250
-"""Fewer recent test rows are topped up with older ones: the gate needs cases."""
-
 MIN_STRATUM_ROWS = 8
 """Rows of each stratum that are kept before recency or chance decides, where there are as many."""
 
@@ -171,7 +168,7 @@ def testable(recent: Sequence[Row], older: Sequence[Row], rules: CurationRules) 
     ours = [row for row in recent if held_out(row.person, data.test_share)]
     theirs = [row for row in older if held_out(row.person, data.test_share)]
     test = first(ours, data.max_rows, stratum)
-    return test + first(theirs, MIN_TEST_ROWS - len(test), stratum, test)
+    return test + first(theirs, data.test_rows - len(test), stratum, test)
 
 
 def first(

@@ -145,6 +145,9 @@ class Data(Part):
     max_rows: Positive = Field(2400, description="most examples of one training")
     min_rows: Positive = Field(150, description="fewer labelled answers than this train nothing")
     test_share: Share = Field(0.25, description="share of recent rows held out, by person and time")
+    test_rows: int = Field(
+        250, ge=0, description="fewer recent ones held out are topped up with older ones"
+    )
     orphan_days: Positive = Field(14, description="feedback without an inference is given up after")
     keep_days: Positive = Field(400, description="events older than this are refused, rows removed")
     ahead_hours: Positive = Field(26, description="events further in the future are refused")
