@@ -23,8 +23,9 @@ PACKAGES = ("numpy", "peft", "ray", "safetensors", "tokenizers", "torch", "trans
 @dataclass(frozen=True, slots=True)
 class Job:
     """One training. recipe: one of `recipes.RECIPES`. examples: (text, target). preferences: (text,
-    chosen, rejected). method: as the recipe understands it. dpo: how preferences are learned. task: what it has to know of the task (`Task.told`). checkpoint: a folder
-    that outlives the worker."""
+    chosen, rejected). method: as the recipe understands it; dpo: how preferences are learned. task:
+    what it has to know of the task (`Task.told`). checkpoint: a folder that outlives the worker.
+    """
 
     recipe: str
     examples: tuple[tuple[str, str], ...]

@@ -64,10 +64,22 @@ class Base(Part):
     )
 
 
+class Dpo(Part):
+    """How preferences are learned: an edit is preferred to the answer that it changed. What is not
+    named here is as for `sft`."""
+
+    beta: float = Field(0.1, gt=0, description="how dear it is to leave what was learned before")
+    sft_weight: float = Field(1.0, ge=0, description="of the loss of the edits as `sft` has it")
+    epochs: Positive = 3
+    learning_rate: float = Field(1e-4, gt=0)
+    min_pairs: Positive = Field(50, description="with fewer pairs no preference is learned")
+
+
 class Method(Part):
     """How an adapter is trained. Defaults are those for labels; a task may have others
     (`Task.method`)."""
 
+    recipe: str = Field("", description="of a model that writes: sft, dpo or sft+dpo")
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
     alpha: Positive = 32
@@ -77,13 +89,18 @@ class Method(Part):
     batch_size: Positive = 32
     label_smoothing: Share = 0.05
     seed: int = 7
+    dpo: Dpo = Dpo()
 
 
 def fitting(method: Method, info: ValidationInfo) -> Method:
     """The method with the task's own defaults for what it does not name."""
     if "task" not in info.data:  # which is refused already
         return method
-    given, defaults = method.model_fields_set, task_of(info.data["task"]).method
+    task, given = task_of(info.data["task"]), method.model_fields_set
+    if "recipe" in given and method.recipe not in task.recipes:
+        hint = nearest(method.recipe, list(task.recipes))
+        raise ValueError(f"recipe {method.recipe!r} is none of {task.kind}: {hint}")
+    defaults = {"recipe": task.recipes[0], **task.method}
     return method.model_copy(update={k: v for k, v in defaults.items() if k not in given})
 
 

@@ -12,7 +12,6 @@ the chosen answers is added to it (Pang et al. 2024, https://arxiv.org/abs/2404.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,6 +22,7 @@ def preference_loss(
     """Of each pair, [pairs]. chosen, rejected: log-probabilities of whole answers, [pairs];
     reference: the same two under the reference.
 
+    >>> import torch
     >>> half = torch.tensor([-2.0])
     >>> preference_loss(half, half, (half, half), beta=0.1)
     tensor([0.6931])

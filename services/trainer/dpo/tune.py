@@ -1,5 +1,5 @@
-"""Preferences in, the folder of a version out, the same bytes for the same seed: from the bare base,
-or from what supervised tuning made of it."""
+"""Preferences in, the folder of a version out, the same bytes for the same seed: from the bare
+base, or from what supervised tuning made of it."""
 
 from __future__ import annotations
 

@@ -102,11 +102,9 @@ def tune(
 
 def parts_of(progress: Progress, *work: float) -> list[Progress]:
     """What tells the progress of each part of a training once its base is loaded, by their work."""
-    ends = list(accumulate(work, initial=0.0))
-    return [
-        partial(within, progress, *(LOADED + (1 - LOADED) * end / ends[-1] for end in bounds))
-        for bounds in pairwise(ends)
-    ]
+    done = list(accumulate(work, initial=0.0))
+    ends = [LOADED + (1 - LOADED) * each / done[-1] for each in done]
+    return [partial(within, progress, begin, end) for begin, end in pairwise(ends)]
 
 
 def within(progress: Progress, begin: float, end: float, share: float, doing: str) -> None:

@@ -46,7 +46,7 @@ class TextClassification:
     field: ClassVar[str] = "label"
     strata: ClassVar[str] = "labels"
     taught: ClassVar[str] = f"coalesce(label, if(rating > {NEUTRAL_RATING}, output, NULL))"
-    recipe: ClassVar[str] = "classifier"
+    recipes: ClassVar[tuple[str, ...]] = ("classifier",)
     method: ClassVar[Mapping[str, Any]] = {}
     told: ClassVar[Mapping[str, Any]] = {}
     limitations: ClassVar[str] = (

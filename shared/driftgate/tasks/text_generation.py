@@ -143,7 +143,7 @@ class TextGeneration:
     outputs: ClassVar[None] = None
     longest: ClassVar[int] = LONGEST
     taught: ClassVar[str] = f"coalesce(edited, if(rating > {NEUTRAL_RATING}, output, NULL))"
-    recipe: ClassVar[str] = "sft"
+    recipes: ClassVar[tuple[str, ...]] = ("sft", "dpo", "sft+dpo")
     method: ClassVar[Mapping[str, Any]] = {
         "layers": 8,
         "epochs": 3,
