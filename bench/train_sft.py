@@ -121,12 +121,12 @@ def trainer(rows: Rows, method: Method, out: Path, quick: bool) -> None:
     )
     collator = DataCollatorForSeq2Seq(chat._tokenizer)
     Trainer(
-        model=model, args=arguments, train_dataset=hugging(rows), data_collator=collator
+        model=model, args=arguments, train_dataset=hugging(pairs(rows)), data_collator=collator
     ).train()
     write_adapter(model, out, base)
 
 
-def hugging(rows: Rows) -> list[dict[str, list[int]]]:
+def hugging(pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
     """Pairs as the Trainer takes them; label -100 bears no loss."""
     return [
         {
@@ -134,7 +134,7 @@ def hugging(rows: Rows) -> list[dict[str, list[int]]]:
             "attention_mask": [1] * (len(pair.prompt) + len(pair.completion)),
             "labels": [*[-100] * len(pair.prompt), *pair.completion],
         }
-        for pair in pairs(rows)
+        for pair in pairs
     ]
 
 
