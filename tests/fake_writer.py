@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from driftgate.engines import Prediction
 from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull, Terminal
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Finish, Question, Written
@@ -112,17 +111,3 @@ class FakeWriter:
     def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
         found, self._kept = whole_answers(self, questions)
         return found
-
-    def predict_many(
-        self, asked: Mapping[str, Sequence[str]]
-    ) -> Mapping[str, Sequence[Prediction]]:
-        made = {}
-        for name, texts in asked.items():
-            plain = Prompt(None, "{text}")
-            answers = self.answers([Question(name, self.prompt(plain, text)) for text in texts])
-            made[name] = [
-                Prediction(a.text, CHANCE, {}, a.tokens_in + a.tokens_out)
-                for a in answers
-                if isinstance(a, Answer)
-            ]
-        return made

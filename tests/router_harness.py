@@ -24,11 +24,14 @@ from driftgate.runtime.loop import Shift
 from services.router.answer_log import AnswerLog
 from services.router.delivery import Delivery
 from services.router.follower import Follower
+from services.router.front import Front
 from services.router.last_good import LastGood
 from services.router.predictor import Predictor
+from services.router.record import Record
 from services.router.serving_counts import Counter
 from services.router.spool import Spool
 from services.router.versions import Versions
+from services.router.writing import Writing
 
 CODEC = Codec.load(Settings().schemas)
 MODEL = "routed-model"
@@ -135,7 +138,10 @@ class World:
         )
         self.counter = Counter(f"router-{self.name}", "started")
         self.answer_log = AnswerLog(self.spool, self.delivery, self.codec, self.when_full)
-        self.predictor = Predictor(self.versions, self.answer_log, self.counter, self.log)
+        self.record_of_answers = Record(self.answer_log, self.counter, self.log)
+        self.predictor = Predictor(self.versions, self.record_of_answers)
+        self.writing = Writing(self.versions, self.record_of_answers)
+        self.front = Front(self.versions, self.predictor, self.writing, self.runtime.clock)
         self.leave()
 
     def start_log(self) -> None:

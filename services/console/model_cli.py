@@ -21,6 +21,7 @@ from driftgate.config import Settings
 from driftgate.errors import BadConfig, nearest
 from driftgate.events import AuditEntry, Model, Routing
 from driftgate.labelled.rows import Asked
+from driftgate.model_repo import ModelRepo
 from driftgate.scaffold import launch
 from driftgate.scaffold.launch import LAUNCH
 from services.console import reading_cli as reading
@@ -54,20 +55,7 @@ CommandId = Annotated[
 @reports_errors
 def apply(folder: Path, state: State = HERE) -> None:
     """Puts a model repo in force."""
-    model_repo.read(folder)  # what is wrong with it is said whether the system answers or not
-    found = settings(state, KAFKA)
-    repo, uri = model_repo.publish(folder, Artifacts(found.artifacts))
-    for problem in launch_problems(repo):
-        complain(f"{folder / LAUNCH}: {problem}")
-    declaration = Model(
-        model=repo.config.model,
-        repo_hash=repo.hash,
-        repo_uri=uri,
-        actor=actor(),
-        time=now(found),
-    )
-    send(found, declaration)
-    say(f"{repo.config.model} is declared as {repo.hash[:12]}")
+    put_in_force(folder, state)
 
 
 @reports_errors
@@ -128,6 +116,30 @@ def audit(
 
 
 # ---------------------------------------------------------------- what the commands share
+
+
+def put_in_force(folder: Path, state: Path) -> tuple[Settings, ModelRepo]:
+    """Declares a model as its repo says.
+
+    Raises:
+        BadConfig: the repo cannot be used.
+        BusUnavailable, ArtifactsUnavailable
+    """
+    model_repo.read(folder)  # what is wrong with it is said whether the system answers or not
+    found = settings(state, KAFKA)
+    repo, uri = model_repo.publish(folder, Artifacts(found.artifacts))
+    for problem in launch_problems(repo):
+        complain(f"{folder / LAUNCH}: {problem}")
+    declaration = Model(
+        model=repo.config.model,
+        repo_hash=repo.hash,
+        repo_uri=uri,
+        actor=actor(),
+        time=now(found),
+    )
+    send(found, declaration)
+    say(f"{repo.config.model} is declared as {repo.hash[:12]}")
+    return found, repo
 
 
 def say_ordered(model: str, state: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from driftgate.artifacts import Artifacts
 from driftgate.engines import Base, Engine, Engines, Prediction
+from driftgate.tasks import Task
 from services.evaluator.prediction_cache import Version
 
 KEPT = 2
@@ -42,8 +43,8 @@ class WarmEngines:
         for digest in self._loaded.pop(base, []):
             engine.unload(digest)
 
-    def predict(self, version: Version, texts: Sequence[str]) -> Sequence[Prediction]:
-        """The version's answers.
+    def predict(self, version: Version, texts: Sequence[str], task: Task) -> Sequence[Prediction]:
+        """The version's answers, asked as its task says.
 
         Raises:
             BadConfig, Corrupt: its files are not those of a version of that base.
@@ -53,7 +54,7 @@ class WarmEngines:
             folder = self.artifacts.get_folder(version.uri, self.cache)
             engine.load(version.digest, folder)
             self.keep(version)
-        return engine.predict_many({version.digest: texts})[version.digest]
+        return task.answers(engine, {version.digest: texts})[version.digest]
 
     def keep(self, version: Version) -> None:
         """Forgets all versions of a base but the last two."""

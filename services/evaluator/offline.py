@@ -64,7 +64,7 @@ def examine(
     asked = {"candidate": adapter} | ({"champion": champion} if champion else {})
     for name, files in asked.items():
         engine.load(name, files)
-    answers = engine.predict_many(dict.fromkeys(asked, texts))
+    answers = task.answers(engine, dict.fromkeys(asked, texts))
     said = {name: dict(zip(texts, found, strict=True)) for name, found in answers.items()}
     results = exam.results(all_suites, said["candidate"], said.get("champion"), task)
     config = repo.config

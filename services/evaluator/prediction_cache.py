@@ -9,6 +9,7 @@ from typing import Protocol
 from driftgate.artifacts import Artifacts
 from driftgate.codec import digest
 from driftgate.engines import Base, Prediction
+from driftgate.tasks import Task
 
 CHUNK = 64
 """Texts asked at once, between two signs of progress."""
@@ -27,7 +28,9 @@ class Version:
 class Predictor(Protocol):
     """Versions that answer."""
 
-    def predict(self, version: Version, texts: Sequence[str]) -> Sequence[Prediction]: ...
+    def predict(
+        self, version: Version, texts: Sequence[str], task: Task
+    ) -> Sequence[Prediction]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,20 @@ class PredictionCache:
     artifacts: Artifacts
 
     def answers(
-        self, version: Version, texts: Sequence[str], answered: Callable[[int], None]
+        self,
+        version: Version,
+        texts: Sequence[str],
+        task: Task,
+        answered: Callable[[int], None],
     ) -> dict[str, Prediction]:
         """The version's answer to each text; `answered` is told of so many more."""
-        name = f"evals/predictions/{version.digest}/{digest(list(texts))}"
+        asked = [*texts, task.asked_with] if task.asked_with else [*texts]
+        name = f"evals/predictions/{version.digest}/{digest(asked)}"
         kept = self.artifacts.ref(name)
         if kept is None:
             found: list[Prediction] = []
             for at in range(0, len(texts), CHUNK):
-                found += self.predictor.predict(version, texts[at : at + CHUNK])
+                found += self.predictor.predict(version, texts[at : at + CHUNK], task)
                 answered(len(texts[at : at + CHUNK]))
             kept = self.artifacts.put_json([asdict(answer) for answer in found])
             self.artifacts.set_ref(name, kept)

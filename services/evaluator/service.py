@@ -24,7 +24,7 @@ from driftgate.events import Candidate, Champion
 from driftgate.health import Health, Log
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, Views
 from driftgate.suites import Suite
-from driftgate.tasks import task_of
+from driftgate.tasks import Task, task_of
 from driftgate.topology import EVALUATOR
 from services.evaluator import exam, report, weighting
 from services.evaluator.card import About
@@ -114,7 +114,7 @@ class Evaluator:
         task = task_of(config.task)
         held_out = suites.held_out(dataset / suites.TEST, task)
         all_suites = (held_out, *suites.frozen(repo.folder, task, config.gate.waived))
-        answers, before = self.ask(event.model, all_suites, candidate, champion)
+        answers, before = self.ask(event.model, all_suites, task, candidate, champion)
         results = exam.results(all_suites, answers, before, task)
         about_rows = weighting.dataset(card_of(dataset), config.feedback)
         weighing = weighting.weigh(held_out.cases, config.feedback, about_rows, config.gate)
@@ -153,6 +153,7 @@ class Evaluator:
         self,
         model: str,
         all_suites: Sequence[Suite],
+        task: Task,
         candidate: Version,
         champion: Version | None,
     ) -> tuple[Answers, Answers | None]:
@@ -165,7 +166,7 @@ class Evaluator:
         for suite in all_suites:
             told = partial(progress.answered, suite.layer)
             for version, answers in zip(versions, found, strict=True):
-                answers.update(cache.answers(version, suite.texts, told))
+                answers.update(cache.answers(version, suite.texts, task, told))
         return found[0], found[1] if champion else None
 
     def folder(self, name: str) -> Path:

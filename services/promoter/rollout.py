@@ -43,6 +43,8 @@ from services.promoter.state import (
 HANDLED_REMEMBERED = 5_000
 # 48 bits, in base64: of all that are remembered, a new id looks like one once in 10^10.
 SHORT_ID = 8
+# The command that puts the prompt of a model repo in force, and the argument that names the repo.
+PROMPT, REPO_HASH = "prompt", "repo_hash"
 HARM_ALPHA: float = Rollout.model_fields["harm_alpha"].default
 
 Event = Verdict | Command | RoutingAck | ServingCounts | Tick
@@ -511,6 +513,19 @@ def on_approve(state: State, command: Command, at: Situation, told: str) -> Outc
     return Step(after, (Decision("approve", state.challenger, summary),))
 
 
+def on_prompt(state: State, command: Command, at: Situation, told: str) -> Outcome:
+    """All versions are asked with the prompt of a model repo, as long as the one is in force that
+    is now."""
+    repo_hash = command.args[REPO_HASH]
+    if state.champion is None:
+        return "nobody answers yet; the first version brings the prompt of its model repo along"
+    if repo_hash == state.prompt_repo:
+        return f"the prompt of model repo {repo_hash[:12]} is in force"
+    summary = f"the prompt of model repo {repo_hash[:12]} is in force: {told}"
+    moves = {"prompt_repo_hash": repo_hash, "prompt_over": state.repo_hash}
+    return Step(amended(state, at, summary, **moves), (Decision(PROMPT, None, summary),))
+
+
 def no_approver(command: Command, rules: Rollout) -> str:
     """Why somebody may not approve; empty if they may."""
     if not rules.approvers or command.actor in rules.approvers:
@@ -650,6 +665,7 @@ COMMANDS: Mapping[str, Callable[[State, Command, Situation, str], Outcome]] = {
     "resume": on_switch,
     "approve": on_approve,
     "promote": on_promote,
+    PROMPT: on_prompt,
 }
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from driftgate.buckets import BUCKETS
-from driftgate.events import Arm, Routing
+from driftgate.events import Arm, Prompt, Routing
 from driftgate.model_repo import ModelYaml, Rollout
+from driftgate.tasks import task_of
 from services.promoter.state import FROZEN_BASELINE, IDLE, State
 
 
-def routing(state: State, repo: ModelYaml) -> Routing | None:
-    """The routing record of a state under the model repo in force; None while nobody can answer."""
+def routing(state: State, repo: ModelYaml, prompt_repo: ModelYaml) -> Routing | None:
+    """The routing record of a state under the model repo in force, with the prompt of another one
+    where an operator ordered it; None while nobody can answer."""
     if state.champion is None:
         return None
     weights = live(state, repo.rollout)
@@ -32,8 +34,17 @@ def routing(state: State, repo: ModelYaml) -> Routing | None:
         rollback_to=state.champion if state.challenger else state.previous,
         scope=dict(repo.scope),
         repo_hash=state.repo_hash,
+        prompt=prompt(prompt_repo),
         time=state.time,
     )
+
+
+def prompt(repo: ModelYaml) -> Prompt | None:
+    """What a model repo says that an input becomes."""
+    found = task_of(repo.task).prompt
+    if found is None:
+        return None
+    return Prompt(digest=found.digest, system=found.system, template=found.template)
 
 
 def live(state: State, rules: Rollout) -> dict[int, int]:

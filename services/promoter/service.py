@@ -35,6 +35,8 @@ from services.promoter.ledger import Trial
 from services.promoter.repos import RepoCache
 from services.promoter.rollout import (
     COMMANDS,
+    PROMPT,
+    REPO_HASH,
     Decision,
     Event,
     Situation,
@@ -123,6 +125,8 @@ class Promoter:
         state = current(views, part.model)
         repos = self.repos_of(state, event)
         state = with_bases(state, repos)
+        if isinstance(event, Command) and event.kind == PROMPT:
+            readable(repos[event.args[REPO_HASH]])
         if isinstance(event, Verdict) and not event.base:
             event = based(event, repos[event.repo_hash])
         declared = repos[event.repo_hash if isinstance(event, Verdict) else state.repo_hash]
@@ -154,6 +158,8 @@ class Promoter:
         hashes = state.repo_hashes
         if isinstance(event, Verdict):
             hashes |= {event.repo_hash}
+        if isinstance(event, Command) and event.kind == PROMPT:
+            hashes |= {event.args[REPO_HASH]}
         return {repo_hash: self.repos.find(repo_hash) for repo_hash in hashes}
 
     def look(
@@ -254,6 +260,8 @@ def check(command: Command, views: Views) -> None:
     if command.model not in views[events.Rollout]:
         known = f"one of {sorted(views[events.Rollout])}"
         raise BadInput(UNKNOWN_MODEL, "model", command.model, known)
+    if command.kind == PROMPT and REPO_HASH not in command.args:
+        raise BadInput(UNHANDLED, "args", command.args, f"{REPO_HASH}: the hash of a model repo")
 
 
 def current(views: Views, model: str) -> State:
@@ -291,7 +299,8 @@ def routing_of(state: State, repos: Repos) -> list[Effect]:
     """The routing of a state, if anybody can answer."""
     if state.champion is None:
         return []
-    record = routing(state, readable(repos[state.repo_hash]))
+    in_force, prompt_repo = readable(repos[state.repo_hash]), readable(repos[state.prompt_repo])
+    record = routing(state, in_force, prompt_repo)
     return [] if record is None else [record]
 
 

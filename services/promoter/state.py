@@ -87,6 +87,8 @@ class State:
     quarantine_ends: Mapping[str, int] = field(default_factory=dict)
     rollbacks: int = 0
     back_off_until: int = 0
+    prompt_repo_hash: str = ""
+    prompt_over: str = ""
     time: int = 0
     held_ms: int = 0
 
@@ -135,7 +137,15 @@ class State:
         """The model repos that may be in force after an event."""
         waiting = {self.waiting.release.repo_hash} if self.waiting else set()
         versions = {release.repo_hash for release in self.versions.values()}
-        return frozenset({self.repo_hash} | versions | waiting)
+        prompt = {self.prompt_repo_hash} if self.prompt_repo_hash else set()
+        return frozenset({self.repo_hash} | versions | waiting | prompt)
+
+    @property
+    def prompt_repo(self) -> str:
+        """The model repo whose prompt is in force. A version that comes with another model repo
+        brings that one's along; once it is taken back, what an operator ordered holds again."""
+        ordered = self.prompt_repo_hash and self.prompt_over == self.repo_hash
+        return self.prompt_repo_hash if ordered else self.repo_hash
 
     def in_quarantine(self, digest: str, now: int) -> bool:
         """Whether an adapter may not be tried at a time, ms."""

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from driftgate.engines import Engine, Prediction
+from driftgate.engines import Prediction, Predictor
 from driftgate.errors import Terminal
 from driftgate.events import Inference, Role, Routing
 from driftgate.features import features_of
@@ -154,7 +154,7 @@ def answer_unheard(waiting: Sequence[Unheard], now: Callable[[], float]) -> list
 
 def is_held(unheard: Unheard, arm: Arm) -> bool:
     """Whether a version is in memory still: another epoch may be served meanwhile."""
-    return arm.digest in unheard.routed.served.engine(arm).resident()
+    return arm.digest in unheard.routed.served.predictor(arm).resident()
 
 
 Said = Sequence[Prediction | Exception]
@@ -163,20 +163,22 @@ Said = Sequence[Prediction | Exception]
 def said_by(asked: Sequence[tuple[Routed, Sequence[Arm]]]) -> list[Said]:
     """What the given versions say to each request, in order. All versions of one base are asked at
     once, so that they share their common work."""
-    texts: dict[Engine, dict[str, list[str]]] = {}
+    texts: dict[Predictor, dict[str, list[str]]] = {}
     for one, arms in asked:
         for arm in arms:
-            of_engine = texts.setdefault(one.served.engine(arm), {})
+            of_engine = texts.setdefault(one.served.predictor(arm), {})
             of_engine.setdefault(arm.digest, []).append(one.ask.request.text)
     said = {
         (engine, digest): iter(answers)
         for engine, of_engine in texts.items()
         for digest, answers in computed(engine, of_engine).items()
     }
-    return [[next(said[one.served.engine(arm), arm.digest]) for arm in arms] for one, arms in asked]
+    return [
+        [next(said[one.served.predictor(arm), arm.digest]) for arm in arms] for one, arms in asked
+    ]
 
 
-def computed(engine: Engine, asked: Mapping[str, Sequence[str]]) -> Mapping[str, Said]:
+def computed(engine: Predictor, asked: Mapping[str, Sequence[str]]) -> Mapping[str, Said]:
     """Each version's answers to its texts, or the error in place of one. After an error every
     version is asked alone, and then every text, so that only those fail that are at fault."""
     try:
@@ -239,7 +241,7 @@ def inference(routed: Routed, arm: Arm, role: Role, said: Prediction, latency: f
         base_digest=arm.base_digest,
         task=arm.task,
         role=role,
-        input=request.text if routed.served.data.keep_text else None,
+        input=request.text if routed.served.repo.data.keep_text else None,
         input_hash=hashlib.sha256(request.text.encode()).hexdigest(),
         features=features_of(request.text, said.features),
         slices=dict(request.slices),

@@ -9,7 +9,7 @@ from driftgate.health import Log
 from driftgate.runtime import Runtime
 from services.router.delivery import Delivery
 from services.router.follower import Follower
-from services.router.predictor import Predictor
+from services.router.front import Front
 from services.router.server import Router, health_checks, listen, show
 
 # So long calls are refused before the server stops, s: what it has not admitted by then is
@@ -26,8 +26,7 @@ DELIVER_SECONDS = 5
 async def live(
     follower: Follower,
     runtime: Runtime,
-    predictor: Predictor,
-    router: Router,
+    front: Front,
     delivery: Delivery,
     address: str,
     log: Log,
@@ -40,19 +39,20 @@ async def live(
     follower.shown = lambda: asyncio.run_coroutine_threadsafe(show(checks, ready=True), loop)
     delivery.start()  # what the process before left
     await asyncio.to_thread(follower.recall)
-    server, port = await listen(router, checks, address)
+    server, port = await listen(Router(front), checks, address)
     log.info("listening", port=port)
     following = asyncio.create_task(asyncio.to_thread(runtime.run))
-    answering = asyncio.create_task(predictor.run())
+    answering = asyncio.create_task(front.predictor.run())
     waits = {asyncio.create_task(stopped.wait()), following, answering}
     ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     follower.end()
     await checks.enter_graceful_shutdown()
-    router.ending = True
+    front.ending = True
     await asyncio.sleep(REFUSING_SECONDS)
     await server.stop(GRACE_SECONDS)
     runtime.stopping.set()
-    await predictor.end(answering, SHADOW_SECONDS)
+    await front.writing.end(SHADOW_SECONDS)
+    await front.predictor.end(answering, SHADOW_SECONDS)
     await asyncio.to_thread(delivery.stop, DELIVER_SECONDS)
     for task in ended:
         task.result()

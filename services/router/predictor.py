@@ -6,16 +6,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Container, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from driftgate import metrics
 from driftgate.errors import QueueFull
-from driftgate.health import Log
 from driftgate.routing import NotServed
-from services.router.answer_log import AnswerLog
 from services.router.answers import (
     Answered,
     Ask,
@@ -25,8 +22,8 @@ from services.router.answers import (
     answer,
     answer_unheard,
 )
+from services.router.record import Record, on
 from services.router.requests import Request
-from services.router.serving_counts import Counter
 from services.router.shadows import ShadowQueue
 from services.router.versions import Versions
 
@@ -39,9 +36,6 @@ ENDS = "the router ends"
 
 Found = Answered | NotServed | VersionFailed
 
-A = TypeVar("A")
-B = TypeVar("B")
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting:
@@ -53,19 +47,15 @@ class Waiting:
 
 @dataclass
 class Predictor:
-    """Answers requests. `versions.compute` is the one thread on which engines work; the log is
-    written on another."""
+    """Answers requests to versions that choose, on the thread `versions.compute`."""
 
     versions: Versions
-    answer_log: AnswerLog
-    counter: Counter
-    log: Log
+    record: Record
     _queue: deque[Waiting] = field(default_factory=deque)
     _settling: set[Waiting] = field(default_factory=set)
     _shadows: ShadowQueue = field(default_factory=ShadowQueue)
     _wakes: asyncio.Event = field(default_factory=asyncio.Event)
     _giving: asyncio.Task[None] | None = None
-    _writer: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "writer"))
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _ending: bool = False
 
@@ -111,7 +101,7 @@ class Predictor:
         try:
             found = await on(self.versions.compute, self.compute, asks)
         except Exception as error:  # noqa: BLE001 - whatever it was, its askers must hear it
-            self.log.error("batch failed", error=repr(error), requests=len(batch))
+            self.record.log.error("batch failed", error=repr(error), requests=len(batch))
             fail(batch, error)
             return
         self._shadows.earn(time.perf_counter() - begun)
@@ -129,11 +119,13 @@ class Predictor:
 
     async def give(self, batch: Sequence[Waiting], found: Sequence[Found]) -> None:
         """Logs the answers of a batch, then gives them, and puts their shadows in the queue."""
-        self.tell(failure for one in found for failure in failures(one))
+        self.record.tell(failure for one in found for failure in failures(one))
         try:
-            place = await self.keep([one.logged for one in found if isinstance(one, Answered)])
+            place = await self.record.keep(
+                [one.logged for one in found if isinstance(one, Answered)]
+            )
         except Exception as error:  # noqa: BLE001 - whatever it was, its askers must hear it
-            self.log.error("answers not logged", error=repr(error), requests=len(batch))
+            self.record.log.error("answers not logged", error=repr(error), requests=len(batch))
             for waiting, one in zip(batch, found, strict=True):
                 settle(waiting, error if isinstance(one, Answered) else one)
             return
@@ -145,21 +137,10 @@ class Predictor:
             else:
                 settle(waiting, one)
 
-    async def keep(self, logs: Sequence[Logged]) -> int:
-        """Returns once the answers are logged, and counts them: see `AnswerLog.keep`."""
-        events = [event for log in logs for event in log.events]
-        place = await on(self._writer, self.answer_log.keep, events)
-        now = time.monotonic()
-        for log in logs:
-            routing, key = log.routed.served.routing, log.routed.key
-            for event in log.events:
-                self.counter.count(routing, event.version, event.role, key, now)
-        return place
-
     def settle_on_kafka(self, waiting: Waiting, one: Found, place: int) -> None:
         """Gives an answer once all up to a place of the spool is on Kafka. Nothing is kept of a
         call that is cancelled before."""
-        logged = asyncio.wrap_future(self.answer_log.delivery.acknowledged(place))
+        logged = asyncio.wrap_future(self.record.answer_log.delivery.acknowledged(place))
         self._settling.add(waiting)
         logged.add_done_callback(lambda _: settle(waiting, one))
         waiting.answer.add_done_callback(lambda _: logged.cancel())
@@ -187,13 +168,13 @@ class Predictor:
         self._giving = self.spawn(self.log_shadows(waiting, logs))
 
     async def log_shadows(self, waiting: Sequence[Unheard], logs: Sequence[Logged]) -> None:
-        self.tell(failure for log in logs for failure in log.failed)
+        self.record.tell(failure for log in logs for failure in log.failed)
         kept = False
         try:
-            await self.keep(logs)
+            await self.record.keep(logs)
             kept = True
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
-            self.log.error("shadows not logged", error=repr(error), requests=len(waiting))
+            self.record.log.error("shadows not logged", error=repr(error), requests=len(waiting))
         finally:  # also where the router ends meanwhile
             for unheard, log in zip(waiting, logs, strict=True):
                 logged = [event.version for event in log.events] if kept else []
@@ -217,29 +198,13 @@ class Predictor:
 
     def lose(self, waiting: Sequence[Unheard], why: str) -> None:
         """Gives shadows up."""
-        self.log.error("shadows lost", error=why, requests=len(waiting))
+        self.record.log.error("shadows lost", error=why, requests=len(waiting))
         for unheard in waiting:
             shed(unheard)
 
     def compute_unheard(self, waiting: Sequence[Unheard]) -> list[Logged]:
         """On the compute thread."""
         return answer_unheard(waiting, time.perf_counter)
-
-    def tell(self, failed: Iterable[VersionFailed]) -> None:
-        """Counts what could not be computed, and logs it once a batch for each version."""
-        told: dict[tuple[str, int, str], VersionFailed] = {}
-        now = time.monotonic()
-        for error in failed:
-            at_fault = (error.routing.model, error.version, error.role)
-            metrics.FAILED.labels(*at_fault).inc()
-            self.counter.count(
-                error.routing, error.version, error.role, error.key, now, failed=True
-            )
-            told.setdefault(at_fault, error)
-        for (model, version, role), error in told.items():
-            self.log.error(
-                "answers failed", model=model, version=version, role=role, error=str(error)
-            )
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Lets work go on beside. The loop itself would forget it."""
@@ -277,8 +242,3 @@ def settle(waiting: Waiting, one: Answered | Exception) -> None:
 def fail(batch: Sequence[Waiting], error: Exception) -> None:
     for waiting in batch:
         settle(waiting, error)
-
-
-async def on(executor: Executor, work: Callable[[A], B], given: A) -> B:
-    """Runs work on a thread."""
-    return await asyncio.get_running_loop().run_in_executor(executor, work, given)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -10,17 +12,14 @@ from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
-from driftgate import metrics
 from driftgate.errors import BadInput, DriftgateError, QueueFull, Retriable
 from driftgate.limits import check_words
-from driftgate.machine_clock import machine_ms
 from driftgate.router_pb import router_pb2, router_pb2_grpc
-from driftgate.routing import Arm, NotReady, NotServed, champion_of, choose, pick
-from driftgate.runtime import Clock
-from services.router.predictor import Predictor
-from services.router.requests import Request, check
-from services.router.snapshot import Served
-from services.router.versions import Versions
+from driftgate.routing import Arm, NotServed, champion_of, choose
+from services.router.front import Front
+from services.router.requests import Request
+from services.router.sampling_options import SamplingOptions
+from services.router.writing import Finished
 
 SERVICE = router_pb2.DESCRIPTOR.services_by_name["Router"].full_name
 STATUS = {
@@ -32,28 +31,21 @@ STATUS = {
 
 
 class Router(router_pb2_grpc.RouterServicer):
-    """Answers apps. Deadlines are honoured by gRPC, which cancels the call.
+    """Answers apps. Deadlines are honoured by gRPC, which cancels the call."""
 
-    Attributes:
-        ending: new calls are refused.
-    """
-
-    def __init__(self, versions: Versions, predictor: Predictor, clock: Clock) -> None:
-        self.ending = False
-        self._versions = versions
-        self._predictor = predictor
-        self._clock = clock
+    def __init__(self, front: Front) -> None:
+        self._front = front
 
     async def Route(self, asked: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
         """The choice alone."""
         request_id = asked.request_id or uuid4().hex
         try:
             check_words(request_id, asked.subject, asked.slices)
-            routing = self.served(asked.model).routing
-            choice = choose(routing, request_id, asked.subject, asked.slices)
+            served = self._front.served(asked.model)
+            choice = choose(served.routing, request_id, asked.subject, asked.slices)
         except DriftgateError as error:
             await refuse(context, error)
-        champion = champion_of(routing)
+        champion, prompt = champion_of(served.routing), served.routing.prompt
         return router_pb2.RouteReply(
             request_id=request_id,
             version=choice.live.version,
@@ -67,41 +59,83 @@ class Router(router_pb2_grpc.RouterServicer):
             task=choice.live.task,
             champion=champion.version if champion is not None else 0,
             shadow_arms=map(as_message, choice.shadows),
+            prompt=router_pb2.Prompt(**prompt.as_dict()) if prompt is not None else None,
         )
 
     async def Predict(self, asked: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
         """The answer, once its log cannot be lost."""
-        now = self._clock.now()
-        request = Request(
-            asked.model,
-            asked.text,
-            asked.request_id or uuid4().hex,
-            asked.subject,
-            dict(asked.slices),
-            asked.time_ms or now or machine_ms(),
-        )
         try:
-            check(request, now, self.served(asked.model).data)
-            with metrics.PREDICT_SECONDS.labels(request.model).time():
-                answer = await self._predictor.predict(request, asked.wait_for_log)
+            request = self.request(asked)
+            reply = await self._front.answer(request, asked.wait_for_log)
         except DriftgateError as error:
             await refuse(context, error)
         return router_pb2.PredictReply(
             request_id=request.request_id,
-            label=answer.said.output,
-            confidence=answer.said.confidence,
-            version=answer.choice.live.version,
-            digest=answer.choice.live.digest,
-            epoch=answer.choice.epoch,
+            label=reply.said.output,
+            confidence=reply.said.confidence,
+            version=reply.choice.live.version,
+            digest=reply.choice.live.digest,
+            epoch=reply.choice.epoch,
         )
 
-    def served(self, model: str) -> Served:
-        """Raises: NotReady, NotServed."""
-        if self.ending:
-            raise NotReady("this router is ending: ask again, of another one or later")
-        if not self._versions.snapshot:
-            raise NotReady("no routing is served yet: ask again later")
-        return pick(self._versions.snapshot, model)
+    async def Generate(self, asked: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
+        """The text, once its log cannot be lost."""
+        try:
+            request = self.request(asked)
+            done = await self._front.text(request, options_of(asked), asked.wait_for_log)
+        except DriftgateError as error:
+            await refuse(context, error)
+        return generated(request, done)
+
+    async def GenerateStream(  # noqa: N802 - named by the proto
+        self, asked: Any, context: Any
+    ) -> AsyncIterator[Any]:
+        """The text as it is written. A call that is cancelled ends the writing."""
+        try:
+            request = self.request(asked)
+            writing = self._front.write(request, options_of(asked), asked.wait_for_log)
+            async with aclosing(writing) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Finished):
+                        yield router_pb2.GeneratePiece(done=generated(request, piece))
+                    else:
+                        yield router_pb2.GeneratePiece(text=piece)
+        except DriftgateError as error:
+            await refuse(context, error)
+
+    def request(self, asked: Any) -> Request:
+        """Raises: NotReady, NotServed, BadInput."""
+        return self._front.request(
+            asked.model,
+            asked.text,
+            asked.request_id,
+            asked.subject,
+            asked.slices,
+            asked.time_ms,
+        )
+
+
+def options_of(asked: Any) -> SamplingOptions:
+    """What a message says of how its text is to be written."""
+    names = ("max_new_tokens", "temperature", "top_p", "seed")
+    given = {name: getattr(asked, name) for name in names if asked.HasField(name)}
+    return SamplingOptions(stop=tuple(asked.stop), **given)
+
+
+def generated(request: Request, done: Finished) -> Any:
+    """The reply of a text that is whole."""
+    return router_pb2.GenerateReply(
+        request_id=request.request_id,
+        text=done.answer.text,
+        finish_reason=done.answer.finish_reason,
+        tokens_in=done.answer.tokens_in,
+        tokens_out=done.answer.tokens_out,
+        logprob=done.answer.mean_log_probability,
+        version=done.choice.live.version,
+        digest=done.choice.live.digest,
+        epoch=done.choice.epoch,
+        prompt=done.prompt,
+    )
 
 
 def as_message(arm: Arm) -> Any:

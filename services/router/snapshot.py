@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
-from driftgate.engines import Base, Engine
+from driftgate.engines import Base, Engine, Predictor, Writer
 from driftgate.events import Routing
-from driftgate.model_repo import Data
+from driftgate.generator.prompt import Prompt
+from driftgate.generator.question import Sampling
+from driftgate.model_repo import ModelYaml
 from driftgate.routing import Arm, residents_of
+from driftgate.tasks import kind_of, task_of
+
+PLAIN = Prompt(None, "{text}")
 
 
 def base_of(arm: Arm) -> Base:
@@ -17,7 +23,7 @@ def base_of(arm: Arm) -> Base:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One model as it is served: the routing record, who computes it, its data policy.
+    """One model as it is served: the routing record, who computes it, its model repo.
 
     Attributes:
         absent: versions that should stand by and could not be loaded, and why.
@@ -25,12 +31,35 @@ class Served:
 
     routing: Routing
     engines: Mapping[Base, Engine]
-    data: Data
+    repo: ModelYaml
     absent: Mapping[int, str] = field(default_factory=dict)
 
-    def engine(self, arm: Arm) -> Engine:
-        """Who computes a version."""
-        return self.engines[base_of(arm)]
+    def predictor(self, arm: Arm) -> Predictor:
+        """Who computes a version that chooses."""
+        return cast(Predictor, self.engines[base_of(arm)])
+
+    def writer(self, arm: Arm) -> Writer:
+        """Who computes a version that writes."""
+        return cast(Writer, self.engines[base_of(arm)])
+
+    @property
+    def writers(self) -> set[Writer]:
+        """All who write."""
+        engines = self.engines.items()
+        return {cast(Writer, engine) for base, engine in engines if kind_of(base.task).writes}
+
+    @property
+    def prompt(self) -> Prompt:
+        """What an input becomes. Records of before tell none: there the model repo does."""
+        told = self.routing.prompt or task_of(self.repo.task).prompt or PLAIN
+        return Prompt(told.system, told.template)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How texts are written."""
+        declared = task_of(self.repo.task).sampling
+        assert declared is not None, "asked of models that write alone"
+        return declared
 
     @property
     def digests(self) -> frozenset[str]:

@@ -1,34 +1,34 @@
 """Brings versions into memory and out of it. Make before break: fetch by hash, load, swap the
 snapshot in one assignment, load who stands by, and only then unload what no snapshot needs.
 
-Records are served from several threads, since one may take minutes. Engines are used on the compute
+Records are served from several threads, since one may take minutes. Each engine is used on one
 thread alone: there, between two batches, no request is under way that could miss the version it was
-given.
+given. Engines that choose share one, since together they are as quick; each that writes has its
+own, so that long answers delay nobody else's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Container, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from driftgate import artifact_cache, model_repo
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
 from driftgate.engines import Base, Engine
 from driftgate.errors import Corrupt, DriftgateError, Retriable, Terminal
 from driftgate.events import Routing
-from driftgate.model_repo import Data
+from driftgate.model_repo import ModelYaml
 from driftgate.routing import Arm, arms_of, check, contradiction, residents_of, standby_of
+from driftgate.tasks import Task, kind_of
 from services.router.last_good import LastGood
 from services.router.predictions import check as check_prediction
 from services.router.snapshot import Served, Snapshot, base_of
-
-# What a version is asked before it may serve.
-WARM_UP = "Hello"
 
 
 class Stale(Terminal):
@@ -57,7 +57,7 @@ class Versions:
     Attributes:
         engine_of: makes the engine of a base from the kind of task, its name and digest, in any
             thread.
-        compute: the one thread on which engines work.
+        compute: the one thread on which engines work that choose.
     """
 
     artifacts: Artifacts
@@ -67,6 +67,7 @@ class Versions:
     compute: Executor
     snapshot: Snapshot = field(default_factory=dict)
     _engines: dict[Base, Engine] = field(default_factory=dict)
+    _threads: WeakKeyDictionary[Engine, Executor] = field(default_factory=WeakKeyDictionary)
     _awaited: list[Routing] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
@@ -93,7 +94,7 @@ class Versions:
             comes_again = True  # and needs what was fetched
             raise
         finally:
-            self.compute.submit(self.drop).result()
+            self.drop()
             if not comes_again:
                 self.prune()
 
@@ -120,14 +121,14 @@ class Versions:
         All is fetched before anything is loaded; what is resident is neither fetched nor loaded, so
         that going back to it takes no longer than the record."""
         check(routing)
-        data = self.data_policy(routing)
+        repo = self.repo(routing)
         arms = arms_of(routing)
         folders = [(arm, self.fetch(arm)) for arm in arms if self.lacks(arm)]
         for arm, folder in folders:
             self.load(arm, folder)
         engines = {base_of(arm): self.engine(base_of(arm)) for arm in arms}
         absent = {arm.version: "it is loading" for arm in standby_of(routing)}
-        return Served(routing, engines, data, absent)
+        return Served(routing, engines, repo, absent)
 
     def stand_by(self, served: Served) -> Served:
         """Loads who stands by, and notes who of them cannot be loaded, and why: nobody is asked of
@@ -145,12 +146,12 @@ class Versions:
                 self.snapshot = {**self.snapshot, model: told}
         return told
 
-    def data_policy(self, routing: Routing) -> Data:
-        """That of the model repo that a record names."""
+    def repo(self, routing: Routing) -> ModelYaml:
+        """The model repo that a record names."""
         before = self.snapshot.get(routing.model)
         if before is not None and before.routing.repo_hash == routing.repo_hash:
-            return before.data
-        return model_repo.fetch(SCHEME + routing.repo_hash, self.artifacts, self.cache).config.data
+            return before.repo
+        return model_repo.fetch(SCHEME + routing.repo_hash, self.artifacts, self.cache).config
 
     def lacks(self, arm: Arm) -> bool:
         """Whether a version is not resident.
@@ -175,16 +176,23 @@ class Versions:
     def load(self, arm: Arm, folder: Path) -> None:
         """Makes a version resident, once it has answered."""
         with naming(arm):
-            engine = self.engine(base_of(arm))
-            self.compute.submit(warmed_up, engine, arm.digest, folder).result()
+            base = base_of(arm)
+            engine, kind = self.engine(base), kind_of(base.task)
+            self.thread(engine).submit(warmed_up, kind, engine, arm.digest, folder).result()
 
     def engine(self, base: Base) -> Engine:
         """The engine of a base, made when it is first needed."""
         if base not in self._engines:
             made = self.engine_of(*base)
             with self._lock:
-                self._engines.setdefault(base, made)
+                engine = self._engines.setdefault(base, made)
+                if kind_of(base.task).writes and engine not in self._threads:
+                    self._threads[engine] = ThreadPoolExecutor(1, "writes")
         return self._engines[base]
+
+    def thread(self, engine: Engine) -> Executor:
+        """Where an engine is used."""
+        return self._threads.get(engine, self.compute)
 
     def swap(self, served: Served) -> Served:
         """Requests are answered by it from now on, unless a newer record was quicker."""
@@ -207,15 +215,15 @@ class Versions:
                 self._awaited = [one for one in self._awaited if one is not routing]
 
     def drop(self) -> None:
-        """Unloads what nobody can be given any more: versions, and bases that have none."""
+        """Unloads what nobody can be given any more: versions, and bases that have none. Answers
+        that an engine is writing are written to their end."""
         with self._lock:  # whoever waits for it asks who is resident afterwards
             needed = frozenset().union(*map(residents, self._in_use()))
             for base in self._engines.keys() - {one.base for one in needed}:
                 del self._engines[base]
             for engine in set(self._engines.values()):  # which two names of a base may share
                 kept = {one.digest for one in needed if self._engines.get(one.base) is engine}
-                for digest in engine.resident() - kept:
-                    engine.unload(digest)
+                self.thread(engine).submit(unload_all_but, engine, kept).result()
 
     def prune(self) -> None:
         """Removes fetched files that nobody needs any more."""
@@ -243,9 +251,15 @@ def residents(routing: Routing) -> frozenset[Resident]:
     return frozenset(Resident(base_of(arm), arm.digest) for arm in residents_of(routing))
 
 
-def warmed_up(engine: Engine, digest: str, folder: Path) -> None:
+def unload_all_but(engine: Engine, kept: Container[str]) -> None:
+    for digest in engine.resident():
+        if digest not in kept:
+            engine.unload(digest)
+
+
+def warmed_up(kind: type[Task], engine: Engine, digest: str, folder: Path) -> None:
     """Loads a version and lets it answer once: one that cannot, or that answers with NaN, must not
-    get a request. It is not resident then. On the compute thread; does nothing to a version that
+    get a request. It is not resident then. On the engine's thread; does nothing to a version that
     is resident by now.
 
     Raises:
@@ -256,8 +270,7 @@ def warmed_up(engine: Engine, digest: str, folder: Path) -> None:
         return
     engine.load(digest, folder)
     try:
-        (said,) = engine.predict_many({digest: [WARM_UP]})[digest]
-        check_prediction(said)
+        check_prediction(kind.tried(engine, digest))
     except BaseException:
         engine.unload(digest)
         raise

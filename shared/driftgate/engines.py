@@ -10,11 +10,10 @@ from threading import Lock
 from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
-from driftgate.errors import BadConfig, Terminal
+from driftgate.errors import Terminal
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Written
 from driftgate.tasks import kind_of
-from driftgate.tasks.text_generation import TextGeneration
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,10 @@ class Engine(Protocol):
 
     def resident(self) -> frozenset[str]:
         """The versions that can answer now."""
+
+
+class Predictor(Engine, Protocol):
+    """An engine that chooses: it answers whole batches."""
 
     def predict_many(
         self, asked: Mapping[str, Sequence[str]]
@@ -126,16 +129,10 @@ class Engines:
         versions name theirs all the same.
 
         Raises:
-            BadConfig: there is no such kind, or none that is judged and served yet; or the base is
-                not found, or is another one.
+            BadConfig: there is no such kind; or the base is not found, or is another one.
             Corrupt: its bytes are not what they should be.
         """
         kind = kind_of(task)
-        if task == TextGeneration.kind:  # without its prompt it would be another model
-            raise BadConfig(
-                f"task {task}: such models are declared, logged, watched and trained by this "
-                f"release; the gate and the router do not give them their prompt yet"
-            )
         found = kind.base(base, base_digest)
         with self._making:
             engine = self._made.get((task, found))

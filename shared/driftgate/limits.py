@@ -106,7 +106,6 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "request_id": NotBlank(),
         "model": NotBlank(),
         "input_hash": NotBlank(),
-        "output": NotBlank(),
         "input": NotBlank(),
         "confidence": Within(0, 1),
         "propensity": Within(0, 1),

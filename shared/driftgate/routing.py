@@ -191,6 +191,7 @@ def decided(routing: Routing) -> dict[str, object]:
         "sticky_by": routing.sticky_by,
         "scope": dict(routing.scope),
         "repo_hash": routing.repo_hash,
+        "prompt": routing.prompt.digest if routing.prompt else None,
     }
 
 

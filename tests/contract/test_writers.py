@@ -15,11 +15,13 @@ from tiny_adapters import tiny_adapter
 from tiny_llama import tiny_llama
 
 from driftgate.bases import BaseRef, resolve
-from driftgate.engines import Writer
+from driftgate.engines import Prediction, Writer
 from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Sampling
 from driftgate.generator.serving import Generator
+from driftgate.tasks import task_of
+from driftgate.tasks.text_generation import Declared
 
 VERSIONS = ("one", "two", "three")
 TEXTS = (
@@ -292,20 +294,22 @@ def test_whole_answers_keep_what_others_have_open(make: Make) -> None:
 
 def test_predictions_are_whole_answers_in_order(make: Make) -> None:
     engine = make()
-    asked = {"one": ["a", "b", "a"], "two": ["b"], "three": []}
-    found = engine.predict_many(asked)
+    task = task_of(Declared.model_validate({"kind": "text-generation", "max_input_tokens": 500}))
+    asked = {"one": ["a", "b", "a"], "two": ["b", "x " * 2_000], "three": []}
+    found = task.answers(engine, asked)
     assert {name: len(predictions) for name, predictions in found.items()} == {
         "one": 3,
-        "two": 1,
+        "two": 2,
         "three": 0,
     }
     first, second, third = found["one"]
     assert first == third != second
     assert first.confidence is not None
     assert 0 < first.confidence < 1
-    assert second.output == engine.predict_many({"one": ["b"]})["one"][0].output
+    assert second.output == task.answers(engine, {"one": ["b"]})["one"][0].output
+    assert found["two"][1] == Prediction("", None, {}, 0)  # too long to be asked
     with pytest.raises(BadConfig, match="seven"):
-        engine.predict_many({"seven": ["a"]})
+        task.answers(engine, {"seven": ["a"]})
 
 
 def test_nothing_open_is_nothing_to_do(make: Make) -> None:

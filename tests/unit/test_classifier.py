@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tiny_bases import DIM, tiny
 
 from driftgate import bases
-from driftgate.bases import MINILM, SMOLLM2, BaseRef, resolve, same_base
+from driftgate.bases import MINILM, BaseRef, resolve, same_base
 from driftgate.classifier.adaptable import adaptable
 from driftgate.classifier.base import load
 from driftgate.classifier.bert import Group, groups
@@ -178,8 +178,6 @@ def test_an_engine_that_cannot_be_made_says_what_is_wrong() -> None:
         Engines().of("text-clasification", MINILM)
     with pytest.raises(BadConfig, match=f"base {MINILM}: its digest is .*, but ffff is wanted"):
         Engines().of(TextClassification.kind, MINILM, "ffff")
-    with pytest.raises(BadConfig, match="do not give them their prompt yet"):
-        Engines().of("text-generation", SMOLLM2)
 
 
 def test_a_version_trained_when_weights_alone_counted_still_serves(

@@ -24,6 +24,8 @@ from driftgate.engines import Base, Prediction
 from driftgate.events import Axis, Candidate, Champion, Rollout, Verdict
 from driftgate.health import Health, log_for
 from driftgate.model_repo import Gate
+from driftgate.tasks import Task
+from driftgate.tasks.text_classification import TextClassification
 from services.evaluator.engine import WarmEngines
 from services.evaluator.gate import Tally, judge
 from services.evaluator.prediction_cache import Version
@@ -68,6 +70,9 @@ Many.
 """
 
 
+CHOICE = TextClassification(("a", "b"))
+
+
 @dataclass
 class Keywords:
     """Answers by keyword; versions whose URI is in `spoilt` err on every text with `(es)`."""
@@ -75,7 +80,7 @@ class Keywords:
     spoilt: set[str] = field(default_factory=set)
     asked: list[tuple[int, int]] = field(default_factory=list)
 
-    def predict(self, version: Version, texts: Sequence[str]) -> list[Prediction]:
+    def predict(self, version: Version, texts: Sequence[str], task: Task) -> list[Prediction]:
         self.asked.append((version.number, len(texts)))
         return [self.answer(version, text) for text in texts]
 
@@ -300,7 +305,7 @@ def test_the_engines_of_the_last_two_bases_are_kept(harness: Harness, tmp_path: 
     uri = harness.folder({"adapter": "weights"})
     for base in ("a", "b", "a", "c"):
         for number in range(3):
-            engines.predict(Version(number, f"{base}{number}", uri, Base("", base, "")), [])
+            engines.predict(Version(number, f"{base}{number}", uri, Base("", base, "")), [], CHOICE)
     gc.collect()
     alive = [found for ref in made if (found := ref()) is not None]
     assert [found.names for found in alive] == [["a1", "a2"], ["c1", "c2"]]

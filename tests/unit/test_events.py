@@ -201,7 +201,7 @@ def test_new_code_reads_old_records(folder: Path) -> None:
     for arm in fields["arms"] + fields["shadows"]:
         for name in ("base", "base_digest", "task"):
             del arm[name]
-    for name in ("champion", "standby", "shadow_share"):
+    for name in ("champion", "standby", "shadow_share", "prompt"):
         del fields[name]
     event = CODEC.event("routing", old.encode("routing", fields))
     assert isinstance(event, Routing)

@@ -34,8 +34,7 @@ def world(tmp_path: Path) -> World:
 async def serving(world: World) -> AsyncIterator[Any]:
     """The router behind a gRPC channel."""
     checks = await health_checks()
-    router = Router(world.versions, world.predictor, world.runtime.clock)
-    server, port = await listen(router, checks, "127.0.0.1:0")
+    server, port = await listen(Router(world.front), checks, "127.0.0.1:0")
     answering = asyncio.create_task(world.predictor.run())
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         channel.checks = checks

@@ -501,6 +501,10 @@ class Rollout(AvroRecord):
         rollbacks: Versions that were taken back for harm since one last became champion and stayed
             it.
         back_off_until: No rollout begins before. Milliseconds since 1970-01-01 UTC.
+        prompt_repo_hash: SHA-256 of the model repo whose prompt an operator put in force, hex;
+            empty where nobody did.
+        prompt_over: The model repo that was in force when that was ordered, hex: the order holds as
+            long as this one is.
         time: When it changed. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -525,6 +529,8 @@ class Rollout(AvroRecord):
     quarantine_ends: Mapping[str, int] = field(default_factory=dict)
     rollbacks: int = 0
     back_off_until: int = 0
+    prompt_repo_hash: str = ""
+    prompt_over: str = ""
     time: int
 
 
@@ -552,6 +558,22 @@ class Arm(AvroRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt(AvroRecord):
+    """The texts around an input.
+
+    Attributes:
+        digest: Version of the prompt: SHA-256 of both texts, hex.
+        system: What the model is told before all else; null: whatever the base's chat template
+            says.
+        template: What the user says; holds {text} once, and {{ and }} for braces.
+    """
+
+    digest: str
+    system: str | None = None
+    template: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Routing(AvroRecord):
     """Which versions of a model answer; the newest record of a key is the desired state.
 
@@ -572,6 +594,8 @@ class Routing(AvroRecord):
         standby: Versions that are kept in memory and answer nothing, so that going back to them
             needs no load.
         shadow_share: Share of requests that the shadows answer, 0 to 1, drawn by request_id.
+        prompt: What an input becomes before any version sees it; null: the text alone, as models
+            that choose labels get it.
         time: When it was decided. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -591,6 +615,7 @@ class Routing(AvroRecord):
     champion: int | None = None
     standby: tuple[Arm, ...] = ()
     shadow_share: float = 1.0
+    prompt: Prompt | None = None
     time: int
 
 
@@ -627,7 +652,8 @@ class RoutingAck(AvroRecord):
 
 
 # What to do. abort: the challenger leaves without quarantine; approve: the stage that waits for it
-# may begin; release: a version leaves quarantine.
+# may begin; release: a version leaves quarantine; prompt: the prompt of model repo args.repo_hash
+# is in force.
 CommandKind = Literal[
     "rollback",
     "pause",
@@ -639,6 +665,7 @@ CommandKind = Literal[
     "abort",
     "approve",
     "release",
+    "prompt",
 ]
 
 
@@ -651,7 +678,8 @@ class Command(AvroRecord):
         model: Name of the model, as in its model.yaml.
         kind: What to do.
         version: Version that it is about.
-        args: Further arguments, such as drill or seed_uri for retrain and subject for erase.
+        args: Further arguments, such as drill or seed_uri for retrain, subject for erase and
+            repo_hash for prompt.
         actor: Who gave it.
         reason: Why, for the audit.
         time: When it was given. Milliseconds since 1970-01-01 UTC.
@@ -887,6 +915,7 @@ __all__ = [
     "Layer",
     "Model",
     "Outcome",
+    "Prompt",
     "Result",
     "RetrainReason",
     "RetrainRequest",

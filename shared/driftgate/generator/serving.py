@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from torch import Tensor
 
 from driftgate.bases import BaseRef
 from driftgate.dead_letters import EMPTY, MALFORMED, TOO_LARGE
-from driftgate.engines import Prediction
 from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull, Terminal
 from driftgate.frozen import device_of
 from driftgate.generator.adapter import Adapter
@@ -47,8 +46,6 @@ QUEUE = 64
 
 READ = 256
 """Tokens of prompts read in one step: some 0.2 s for a base of 135 M parameters on one core."""
-
-PLAIN = Prompt(system=None, template="{text}")
 
 
 @dataclass
@@ -203,18 +200,6 @@ class Generator:
         found, self._kept = whole_answers(self, questions)
         return found
 
-    def predict_many(self, asked: Mapping[str, Sequence[str]]) -> dict[str, list[Prediction]]:
-        """Each version's answers to its texts by the base's own chat template, without a prompt of
-        ours, the likeliest token each time.
-
-        Raises:
-            BadConfig: a version is not resident.
-            BadInput: a text is too long.
-        """
-        pairs = [(name, text) for name, texts in asked.items() for text in texts]
-        answers = iter(self.answers([Question(n, self.prompt(PLAIN, text)) for n, text in pairs]))
-        return {name: [predicted(next(answers)) for _ in texts] for name, texts in asked.items()}
-
     # ------------------------------------------------------------ one step
 
     def _require_readable(self, question: Question) -> None:
@@ -301,21 +286,3 @@ class Generator:
             mean_log_probability=one.log_probability / count if count else None,
         )
         return Written(one.handle, added, answer)
-
-
-def predicted(answer: Answer | Terminal) -> Prediction:
-    """A whole answer as all engines give it; its confidence is the geometric mean of the
-    probabilities of its tokens.
-
-    Raises:
-        Terminal: there is none.
-    """
-    if isinstance(answer, Terminal):
-        raise answer
-    mean = answer.mean_log_probability or 0.0
-    return Prediction(
-        output=answer.text,
-        confidence=math.exp(mean),
-        features={"logprob": mean},
-        tokens=answer.tokens_in + answer.tokens_out,
-    )

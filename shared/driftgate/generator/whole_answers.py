@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from driftgate.engines import Prediction
 from driftgate.errors import BadInput, QueueFull, Terminal
 from driftgate.generator.question import Answer, Question, Written
+from driftgate.signals import LOGPROB
 
 if TYPE_CHECKING:
     from driftgate.engines import Writer
@@ -42,3 +45,17 @@ def whole_answers(
             elif ended := one.answer or one.error:
                 found[places[one.handle]] = ended
     return [found[place] for place in range(len(questions))], others
+
+
+def predicted(answer: Answer | Terminal) -> Prediction:
+    """A whole answer as all engines give it, or an empty one where there is none. Its confidence is
+    the geometric mean of the probabilities of its tokens."""
+    if isinstance(answer, Terminal):
+        return Prediction("", None, {}, 0)
+    mean = answer.mean_log_probability
+    return Prediction(
+        output=answer.text,
+        confidence=None if mean is None else math.exp(mean),
+        features={} if mean is None else {LOGPROB: mean},
+        tokens=answer.tokens_in + answer.tokens_out,
+    )

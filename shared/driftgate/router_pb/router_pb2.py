@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0crouter.proto\x12\x13\x64riftgate.router.v1\"\xb0\x01\n\x0cRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12=\n\x06slices\x18\x04 \x03(\x0b\x32-.driftgate.router.v1.RouteRequest.SlicesEntry\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfc\x01\n\nRouteReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x64\x61pter_uri\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\npropensity\x18\x06 \x01(\x01\x12\x0f\n\x07shadows\x18\x07 \x03(\x05\x12\x0c\n\x04\x62\x61se\x18\x08 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\t \x01(\t\x12\x0c\n\x04task\x18\n \x01(\t\x12\x10\n\x08\x63hampion\x18\x0b \x01(\x05\x12-\n\x0bshadow_arms\x18\x0c \x03(\x0b\x32\x18.driftgate.router.v1.Arm\"\x80\x01\n\x03\x41rm\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x64\x61pter_uri\x18\x03 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x04 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x05 \x01(\t\x12\x0c\n\x04task\x18\x06 \x01(\t\x12\x12\n\npropensity\x18\x07 \x01(\x01\"\xe9\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12?\n\x06slices\x18\x05 \x03(\x0b\x32/.driftgate.router.v1.PredictRequest.SlicesEntry\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03\x12\x14\n\x0cwait_for_log\x18\x07 \x01(\x08\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x0cPredictReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x32\xa8\x01\n\x06Router\x12K\n\x05Route\x12!.driftgate.router.v1.RouteRequest\x1a\x1f.driftgate.router.v1.RouteReply\x12Q\n\x07Predict\x12#.driftgate.router.v1.PredictRequest\x1a!.driftgate.router.v1.PredictReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0crouter.proto\x12\x13\x64riftgate.router.v1\"\xb0\x01\n\x0cRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12=\n\x06slices\x18\x04 \x03(\x0b\x32-.driftgate.router.v1.RouteRequest.SlicesEntry\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x02\n\nRouteReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x64\x61pter_uri\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x12\n\npropensity\x18\x06 \x01(\x01\x12\x0f\n\x07shadows\x18\x07 \x03(\x05\x12\x0c\n\x04\x62\x61se\x18\x08 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\t \x01(\t\x12\x0c\n\x04task\x18\n \x01(\t\x12\x10\n\x08\x63hampion\x18\x0b \x01(\x05\x12-\n\x0bshadow_arms\x18\x0c \x03(\x0b\x32\x18.driftgate.router.v1.Arm\x12+\n\x06prompt\x18\r \x01(\x0b\x32\x1b.driftgate.router.v1.Prompt\"J\n\x06Prompt\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x13\n\x06system\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x08template\x18\x03 \x01(\tB\t\n\x07_system\"\x80\x01\n\x03\x41rm\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x13\n\x0b\x61\x64\x61pter_uri\x18\x03 \x01(\t\x12\x0c\n\x04\x62\x61se\x18\x04 \x01(\t\x12\x13\n\x0b\x62\x61se_digest\x18\x05 \x01(\t\x12\x0c\n\x04task\x18\x06 \x01(\t\x12\x12\n\npropensity\x18\x07 \x01(\x01\"\xe9\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12?\n\x06slices\x18\x05 \x03(\x0b\x32/.driftgate.router.v1.PredictRequest.SlicesEntry\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03\x12\x14\n\x0cwait_for_log\x18\x07 \x01(\x08\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"u\n\x0cPredictReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\"\x8d\x03\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12@\n\x06slices\x18\x05 \x03(\x0b\x32\x30.driftgate.router.v1.GenerateRequest.SlicesEntry\x12\x0f\n\x07time_ms\x18\x06 \x01(\x03\x12\x14\n\x0cwait_for_log\x18\x07 \x01(\x08\x12\x1b\n\x0emax_new_tokens\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x0b \x03(\t\x12\x11\n\x04seed\x18\x0c \x01(\x03H\x03\x88\x01\x01\x1a-\n\x0bSlicesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_max_new_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xd1\x01\n\rGenerateReply\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12\x11\n\ttokens_in\x18\x04 \x01(\x05\x12\x12\n\ntokens_out\x18\x05 \x01(\x05\x12\x14\n\x07logprob\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x07 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\x12\r\n\x05\x65poch\x18\t \x01(\x03\x12\x0e\n\x06prompt\x18\n \x01(\tB\n\n\x08_logprob\"\\\n\rGeneratePiece\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x32\n\x04\x64one\x18\x02 \x01(\x0b\x32\".driftgate.router.v1.GenerateReplyH\x00\x42\x07\n\x05piece2\xdc\x02\n\x06Router\x12K\n\x05Route\x12!.driftgate.router.v1.RouteRequest\x1a\x1f.driftgate.router.v1.RouteReply\x12Q\n\x07Predict\x12#.driftgate.router.v1.PredictRequest\x1a!.driftgate.router.v1.PredictReply\x12T\n\x08Generate\x12$.driftgate.router.v1.GenerateRequest\x1a\".driftgate.router.v1.GenerateReply\x12\\\n\x0eGenerateStream\x12$.driftgate.router.v1.GenerateRequest\x1a\".driftgate.router.v1.GeneratePiece0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +35,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTEREQUEST_SLICESENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTREQUEST_SLICESENTRY']._loaded_options = None
   _globals['_PREDICTREQUEST_SLICESENTRY']._serialized_options = b'8\001'
+  _globals['_GENERATEREQUEST_SLICESENTRY']._loaded_options = None
+  _globals['_GENERATEREQUEST_SLICESENTRY']._serialized_options = b'8\001'
   _globals['_ROUTEREQUEST']._serialized_start=38
   _globals['_ROUTEREQUEST']._serialized_end=214
   _globals['_ROUTEREQUEST_SLICESENTRY']._serialized_start=169
   _globals['_ROUTEREQUEST_SLICESENTRY']._serialized_end=214
   _globals['_ROUTEREPLY']._serialized_start=217
-  _globals['_ROUTEREPLY']._serialized_end=469
-  _globals['_ARM']._serialized_start=472
-  _globals['_ARM']._serialized_end=600
-  _globals['_PREDICTREQUEST']._serialized_start=603
-  _globals['_PREDICTREQUEST']._serialized_end=836
+  _globals['_ROUTEREPLY']._serialized_end=514
+  _globals['_PROMPT']._serialized_start=516
+  _globals['_PROMPT']._serialized_end=590
+  _globals['_ARM']._serialized_start=593
+  _globals['_ARM']._serialized_end=721
+  _globals['_PREDICTREQUEST']._serialized_start=724
+  _globals['_PREDICTREQUEST']._serialized_end=957
   _globals['_PREDICTREQUEST_SLICESENTRY']._serialized_start=169
   _globals['_PREDICTREQUEST_SLICESENTRY']._serialized_end=214
-  _globals['_PREDICTREPLY']._serialized_start=838
-  _globals['_PREDICTREPLY']._serialized_end=955
-  _globals['_ROUTER']._serialized_start=958
-  _globals['_ROUTER']._serialized_end=1126
+  _globals['_PREDICTREPLY']._serialized_start=959
+  _globals['_PREDICTREPLY']._serialized_end=1076
+  _globals['_GENERATEREQUEST']._serialized_start=1079
+  _globals['_GENERATEREQUEST']._serialized_end=1476
+  _globals['_GENERATEREQUEST_SLICESENTRY']._serialized_start=169
+  _globals['_GENERATEREQUEST_SLICESENTRY']._serialized_end=214
+  _globals['_GENERATEREPLY']._serialized_start=1479
+  _globals['_GENERATEREPLY']._serialized_end=1688
+  _globals['_GENERATEPIECE']._serialized_start=1690
+  _globals['_GENERATEPIECE']._serialized_end=1782
+  _globals['_ROUTER']._serialized_start=1785
+  _globals['_ROUTER']._serialized_end=2133
 # @@protoc_insertion_point(module_scope)

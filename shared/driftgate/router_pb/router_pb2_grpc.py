@@ -44,6 +44,16 @@ class RouterStub:
                 request_serializer=router__pb2.PredictRequest.SerializeToString,
                 response_deserializer=router__pb2.PredictReply.FromString,
                 _registered_method=True)
+        self.Generate = channel.unary_unary(
+                '/driftgate.router.v1.Router/Generate',
+                request_serializer=router__pb2.GenerateRequest.SerializeToString,
+                response_deserializer=router__pb2.GenerateReply.FromString,
+                _registered_method=True)
+        self.GenerateStream = channel.unary_stream(
+                '/driftgate.router.v1.Router/GenerateStream',
+                request_serializer=router__pb2.GenerateRequest.SerializeToString,
+                response_deserializer=router__pb2.GeneratePiece.FromString,
+                _registered_method=True)
 
 
 class RouterServicer:
@@ -58,7 +68,24 @@ class RouterServicer:
 
     def Predict(self, request, context):
         """The answer of the version that serves this request. Before it is returned it is logged so that
-        a crash cannot lose it; it is on Kafka a moment later, or once Kafka is back.
+        a crash cannot lose it; it is on Kafka a moment later, or once Kafka is back. Where neither spool
+        nor Kafka takes it, DRIFTGATE_WHEN_FULL decides: refuse (UNAVAILABLE), or shed, which answers
+        and drops the log, counted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Generate(self, request, context):
+        """The text that the version writes that serves this request, once it is written and logged as
+        with Predict. A call that is cancelled ends the writing; what was written is logged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateStream(self, request, context):
+        """The same, piece by piece as it is written. The last piece comes once the answer is logged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +103,16 @@ def add_RouterServicer_to_server(servicer, server):
                     servicer.Predict,
                     request_deserializer=router__pb2.PredictRequest.FromString,
                     response_serializer=router__pb2.PredictReply.SerializeToString,
+            ),
+            'Generate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Generate,
+                    request_deserializer=router__pb2.GenerateRequest.FromString,
+                    response_serializer=router__pb2.GenerateReply.SerializeToString,
+            ),
+            'GenerateStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.GenerateStream,
+                    request_deserializer=router__pb2.GenerateRequest.FromString,
+                    response_serializer=router__pb2.GeneratePiece.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +169,60 @@ class Router:
             '/driftgate.router.v1.Router/Predict',
             router__pb2.PredictRequest.SerializeToString,
             router__pb2.PredictReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Generate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/driftgate.router.v1.Router/Generate',
+            router__pb2.GenerateRequest.SerializeToString,
+            router__pb2.GenerateReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/driftgate.router.v1.Router/GenerateStream',
+            router__pb2.GenerateRequest.SerializeToString,
+            router__pb2.GeneratePiece.FromString,
             options,
             channel_credentials,
             insecure,

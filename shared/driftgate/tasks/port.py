@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from driftgate.edits import Edit
+from driftgate.generator.prompt import Prompt
 from driftgate.signals import Signal
 from driftgate.suites import Case, Probe
 
 if TYPE_CHECKING:
-    from driftgate.engines import Engine
+    from driftgate.engines import Engine, Prediction
+    from driftgate.generator.question import Sampling
 
 
 NEUTRAL_RATING = 0.5
 """A better rating calls an answer right, a worse one wrong; this one calls it neither."""
+
+HELLO = "Hello"
+"""What a version is asked before it may serve."""
 
 
 class Feedback(Protocol):
@@ -71,9 +76,15 @@ class Task(Protocol):
         method: what model.yaml's `method` says where it says nothing, if not the same as for all.
         told: what the recipe has to know of the task, as JSON.
         limitations: of any version, for its model card.
+        writes: whether its engine is a `Writer`.
+        asked_with: names all that an answer hangs on beside version and text; empty: nothing.
+        sampling: how an answer is written; None: it is chosen.
+        prompt: what an input becomes before a version sees it; None: the text alone.
         signals: by what a monitor's `value` says, the streams that are the task's own.
         probes: by name, the kinds of probe that are the task's own.
     """
+
+    writes: ClassVar[bool]
 
     @property
     def kind(self) -> str: ...
@@ -97,6 +108,12 @@ class Task(Protocol):
     def told(self) -> Mapping[str, Any]: ...
     @property
     def limitations(self) -> str: ...
+    @property
+    def asked_with(self) -> str: ...
+    @property
+    def sampling(self) -> Sampling | None: ...
+    @property
+    def prompt(self) -> Prompt | None: ...
     @property
     def signals(self) -> Mapping[str, tuple[Signal, ...]]: ...
     @property
@@ -137,6 +154,12 @@ class Task(Protocol):
     def right(self, output: str, target: str) -> bool:
         """Whether an output is as good as the target."""
 
+    def is_broken(self, output: str) -> bool:
+        """Whether an output has not the declared format."""
+
+    def is_refusal(self, output: str) -> bool:
+        """Whether an output declines to answer."""
+
     # ------------------------------------------------------------ rows to learn from
 
     def unusable(self, target: str) -> str | None:
@@ -164,7 +187,26 @@ class Task(Protocol):
     def passes(self, case: Case, outputs: Mapping[str, str]) -> bool:
         """Whether the outputs, by text, are as the case asks."""
 
-    # ------------------------------------------------------------ serving, the same for the kind
+    # ------------------------------------------------------------ serving
+
+    def answers(
+        self, engine: Any, asked: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, Sequence[Prediction]]:
+        """What an engine of the kind answers to texts, by version, in their order. A text that
+        cannot be asked, such as one that is too long, gets an empty output.
+
+        Raises:
+            BadConfig: a version is not resident.
+        """
+
+    @staticmethod
+    def tried(engine: Any, version: str) -> Prediction:
+        """A version answers once: one that cannot must not get a request.
+
+        Raises:
+            BadConfig: it is not resident.
+            Terminal: it has no answer.
+        """
 
     @staticmethod
     def base(name: str, digest: str) -> Hashable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -11,11 +11,12 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from driftgate.errors import BadConfig, BadInput, nearest, shown
 from driftgate.signals import Answer, Signal
 from driftgate.suites import Case, Part, Probe, Text, text_in
-from driftgate.tasks.port import NEUTRAL_RATING, Example, Feedback
+from driftgate.tasks.port import HELLO, NEUTRAL_RATING, Example, Feedback
 
 if TYPE_CHECKING:
     from driftgate.bases import BaseRef
     from driftgate.classifier.serving import Classifier
+    from driftgate.engines import Prediction, Predictor
 
 
 class Declared(Part):
@@ -49,6 +50,10 @@ class TextClassification:
     recipes: ClassVar[tuple[str, ...]] = ("classifier",)
     method: ClassVar[Mapping[str, Any]] = {}
     told: ClassVar[Mapping[str, Any]] = {}
+    writes: ClassVar[bool] = False
+    asked_with: ClassVar[str] = ""
+    sampling: ClassVar[None] = None
+    prompt: ClassVar[None] = None
     limitations: ClassVar[str] = (
         "It chooses one of the labels above for any text, also for one that fits none. Labels come "
         "from feedback, which is partly wrong. Labels with few rows are known badly. Texts are cut "
@@ -107,6 +112,12 @@ class TextClassification:
     def right(self, output: str, target: str) -> bool:
         return output == target
 
+    def is_broken(self, output: str) -> bool:
+        return output not in self.outputs
+
+    def is_refusal(self, output: str) -> bool:
+        return False
+
     def unusable(self, target: str) -> str | None:
         return None if target in self.outputs else "label not declared"
 
@@ -136,6 +147,15 @@ class TextClassification:
     def passes(self, case: Case, outputs: Mapping[str, str]) -> bool:
         wanted = case.target if case.same_as is None else outputs[case.same_as]
         return outputs[case.text] == wanted
+
+    def answers(
+        self, engine: Predictor, asked: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, Sequence[Prediction]]:
+        return engine.predict_many(asked)
+
+    @staticmethod
+    def tried(engine: Predictor, version: str) -> Prediction:
+        return engine.predict_many({version: [HELLO]})[version][0]
 
     @staticmethod
     def base(name: str, digest: str) -> BaseRef:

@@ -7,7 +7,7 @@ never right. An edit or a target that breaks it would be learned, and is refused
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -23,7 +23,7 @@ from pydantic import (
 
 from driftgate import edits, json_schema, yaml_problems
 from driftgate.edits import Edit
-from driftgate.errors import BadConfig, BadInput, nearest, shown
+from driftgate.errors import BadConfig, BadInput, Terminal, nearest, shown
 from driftgate.generator.prompt import Prompt
 from driftgate.json_text import canonical, fields_of, parsed
 from driftgate.labelled.rows import MAX_TEXT
@@ -33,10 +33,12 @@ from driftgate.scorers.json_fields import Schema, broken
 from driftgate.scorers.refusal import refuses
 from driftgate.signals import LOGPROB, Answer, Signal, Tail
 from driftgate.suites import Case, Part, Probe, Text, text_in
-from driftgate.tasks.port import NEUTRAL_RATING, Example, Feedback
+from driftgate.tasks.port import HELLO, NEUTRAL_RATING, Example, Feedback
 
 if TYPE_CHECKING:
     from driftgate.bases import BaseRef
+    from driftgate.engines import Prediction, Writer
+    from driftgate.generator.question import Sampling
     from driftgate.generator.serving import Generator
 
 LONGEST = 50_000
@@ -45,6 +47,9 @@ the product of their lengths: 0.15 s for two of these that share nothing."""
 
 LENGTHS = (100, 400, 1_600, 6_400)
 """Characters: where the strata of answers end that have no declared field."""
+
+TRIED = 8
+"""Tokens that a version writes before it may serve."""
 
 NOTHING = "nothing"
 """The stratum of answers without the declared field."""
@@ -143,6 +148,7 @@ class TextGeneration:
     outputs: ClassVar[None] = None
     longest: ClassVar[int] = LONGEST
     taught: ClassVar[str] = f"coalesce(edited, if(rating > {NEUTRAL_RATING}, output, NULL))"
+    writes: ClassVar[bool] = True
     recipes: ClassVar[tuple[str, ...]] = ("sft", "dpo", "sft+dpo")
     method: ClassVar[Mapping[str, Any]] = {
         "layers": 8,
@@ -259,6 +265,12 @@ class TextGeneration:
             return self.tolerable(output, target)
         return self.broken(output) is None and reached(output, target, scorers)
 
+    def is_broken(self, output: str) -> bool:
+        return self.broken(output) is not None
+
+    def is_refusal(self, output: str) -> bool:
+        return refuses(output, self.refusal_phrases)
+
     # ------------------------------------------------------------ rows to learn from
 
     def unusable(self, target: str) -> str | None:
@@ -304,10 +316,10 @@ class TextGeneration:
         and thumbs_down: of the answers of which people told it."""
 
         def is_broken(answer: Answer) -> float:
-            return float(self.broken(answer.output) is not None)
+            return float(self.is_broken(answer.output))
 
         def is_refusal(answer: Answer) -> float:
-            return float(refuses(answer.output, self.refusal_phrases))
+            return float(self.is_refusal(answer.output))
 
         return {
             "broken": (Signal("broken", "output", is_broken, tolerance=0.02),),
@@ -374,7 +386,51 @@ class TextGeneration:
     def declines(self, wanted: bool) -> Refusal:
         return Refusal(name="refusal", wanted=wanted, phrases=list(self.refusal_phrases))
 
-    # ------------------------------------------------------------ serving, the same for the kind
+    # ------------------------------------------------------------ serving
+
+    @property
+    def sampling(self) -> Sampling:
+        """How it writes."""
+        from driftgate.generator.question import Sampling  # brings all events along
+
+        told = self.declared
+        return Sampling(
+            temperature=told.temperature,
+            top_p=told.top_p,
+            max_new_tokens=told.max_new_tokens,
+            max_input_tokens=told.max_input_tokens,
+            stop=tuple(told.stop),
+        )
+
+    @property
+    def asked_with(self) -> str:
+        return f"{self.prompt.digest} {self.sampling}"
+
+    def answers(
+        self, engine: Writer, asked: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, Sequence[Prediction]]:
+        from driftgate.generator.question import Question
+        from driftgate.generator.whole_answers import predicted
+
+        prompt, sampling = self.prompt, self.sampling
+        questions = [
+            Question(version, engine.prompt(prompt, text), sampling)
+            for version, texts in asked.items()
+            for text in texts
+        ]
+        said = map(predicted, engine.answers(questions))
+        return {version: [next(said) for _ in texts] for version, texts in asked.items()}
+
+    @staticmethod
+    def tried(engine: Writer, version: str) -> Prediction:
+        from driftgate.generator.question import Question, Sampling
+        from driftgate.generator.whole_answers import predicted
+
+        prompt = engine.prompt(Prompt(None, "{text}"), HELLO)
+        (said,) = engine.answers([Question(version, prompt, Sampling(max_new_tokens=TRIED))])
+        if isinstance(said, Terminal):
+            raise said
+        return predicted(said)
 
     @staticmethod
     def base(name: str, digest: str) -> BaseRef:
