@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -75,11 +75,20 @@ class Dpo(Part):
     min_pairs: Positive = Field(50, description="with fewer pairs no preference is learned")
 
 
-class Method(Part):
-    """How an adapter is trained. Defaults are those for labels; a task may have others
-    (`Task.method`)."""
+HEAD = "head"
+"""The recipe that trains no adapter."""
 
-    recipe: str = Field("", description="of a model that writes: sft, dpo or sft+dpo")
+
+class Method(Part):
+    """How versions are trained. Defaults are those for labels; a task may have others
+    (`Task.method`). Recipe `head` looks at the seed alone, so that a model goes from one recipe to
+    the other by one word."""
+
+    recipe: str = Field(
+        "",
+        description="for labels: classifier (an adapter) or head (a linear head on the frozen "
+        "base, in seconds); for texts: sft, dpo or sft+dpo",
+    )
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
     alpha: Positive = 32
@@ -90,6 +99,28 @@ class Method(Part):
     label_smoothing: Share = 0.05
     seed: int = 7
     dpo: Dpo = Dpo()
+
+    @field_validator("kind")
+    @classmethod
+    def of_an_adapter(cls, kind: str, info: ValidationInfo) -> str:
+        if kind == "qlora" and info.data.get("recipe") == HEAD:
+            raise ValueError(
+                "recipe head trains no adapter, and its base is not quantised: expected lora, or "
+                "no `kind`"
+            )
+        return kind
+
+    @property
+    def name(self) -> str:
+        """What events and cards call it."""
+        return HEAD if self.recipe == HEAD else self.kind
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the recipe looks at."""
+        if self.recipe == HEAD:
+            return self.model_dump(include={"recipe", "seed"})
+        return self.model_dump(exclude=None if "dpo" in self.recipe else {"dpo"})
 
 
 def fitting(method: Method, info: ValidationInfo) -> Method:

@@ -21,6 +21,7 @@ from driftgate.generator.prompt import Prompt
 from services.trainer.checkpoint import resume, save_checkpoint, signature_of
 from services.trainer.deterministic import deterministic
 from services.trainer.lora import write_adapter
+from services.trainer.probe import write_probe
 from services.trainer.recipes import Progress, Trained
 from services.trainer.sft.method import Method
 from services.trainer.sft.network import Adapted
@@ -80,6 +81,7 @@ def tune(
         run.fit(learned, held, seed, steps_of(len(learned), method, tuning), save)
         write_adapter(network.model, out, base)
         sealed(out, base)
+        write_probe(network.model, out, base)
     progress(1.0, "trained")
     return Trained(
         base_digest=base.digest,
