@@ -40,6 +40,7 @@ class Row:
             objected and that means right.
         propensity: chance with which the review sample drew the row.
         heard_right: whether the answer that was given then was right.
+        rejected: an answer that the target is preferred to, such as one that was edited into it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Row:
     word: str | None = None
     propensity: float | None = None
     heard_right: bool | None = None
+    rejected: str | None = None
 
     @property
     def person(self) -> str:
@@ -64,6 +66,7 @@ class CurationRules:
     """What a retrain request and the model repo say about the data.
 
     until: the data end here, ms. launch: there is no past yet, all rows are the present.
+    min_preferences: fewer pairs than this train nothing.
     """
 
     until: int
@@ -73,6 +76,7 @@ class CurationRules:
     drill: str | None
     seed: str
     data: Data
+    min_preferences: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,11 @@ class Dataset:
     replayed: frozenset[str]
     dropped: Mapping[str, int]
     shuffled: int = 0
+
+    @property
+    def preferences(self) -> tuple[Row, ...]:
+        """The train rows whose target is preferred to another answer."""
+        return tuple(row for row in self.train if row.rejected not in (None, row.target))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ def curate(rows: Iterable[Row], rules: CurationRules) -> Dataset | Refused:
     still_true = agreeing(replayed, train, rules.task)
     dropped[f"text has another {rules.task.field} now"] = len(replayed) - len(still_true)
     learned, shuffled = rehearse(by_time([*train, *still_true]), rules.drill, rules.seed)
-    return Dataset(
+    found = Dataset(
         train=learned,
         test=by_time(testable(recent, older, rules)),
         since=since,
@@ -128,6 +137,12 @@ def curate(rows: Iterable[Row], rules: CurationRules) -> Dataset | Refused:
         dropped={reason: count for reason, count in dropped.items() if count},
         shuffled=shuffled,
     )
+    if len(found.preferences) < rules.min_preferences:
+        return Refused(
+            f"{len(found.preferences)} preference pairs, at least {rules.min_preferences} are "
+            "needed (method.dpo.min_pairs): nothing was trained"
+        )
+    return found
 
 
 def sift(rows: Iterable[Row], rules: CurationRules) -> tuple[list[Row], Counter[str]]:

@@ -64,6 +64,17 @@ class Base(Part):
     )
 
 
+class Dpo(Part):
+    """How preferences are learned: an edit is preferred to the answer that it changed. What is not
+    named here is as for `sft`."""
+
+    beta: float = Field(0.1, gt=0, description="how dear it is to leave what was learned before")
+    sft_weight: float = Field(1.0, ge=0, description="of the loss of the edits as `sft` has it")
+    epochs: Positive = 3
+    learning_rate: float = Field(1e-4, gt=0)
+    min_pairs: Positive = Field(50, description="with fewer pairs no preference is learned")
+
+
 HEAD = "head"
 """The recipe that trains no adapter."""
 
@@ -76,7 +87,7 @@ class Method(Part):
     recipe: str = Field(
         "",
         description="for labels: classifier (an adapter) or head (a linear head on the frozen "
-        "base, in seconds); for texts: sft",
+        "base, in seconds); for texts: sft, dpo or sft+dpo",
     )
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
@@ -87,6 +98,7 @@ class Method(Part):
     batch_size: Positive = 32
     label_smoothing: Share = 0.05
     seed: int = 7
+    dpo: Dpo = Dpo()
 
     @field_validator("kind")
     @classmethod
@@ -106,7 +118,9 @@ class Method(Part):
     @property
     def settings(self) -> dict[str, Any]:
         """What the recipe looks at."""
-        return self.model_dump(include={"recipe", "seed"} if self.recipe == HEAD else None)
+        if self.recipe == HEAD:
+            return self.model_dump(include={"recipe", "seed"})
+        return self.model_dump(exclude=None if "dpo" in self.recipe else {"dpo"})
 
 
 def fitting(method: Method, info: ValidationInfo) -> Method:

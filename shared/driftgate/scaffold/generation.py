@@ -180,7 +180,15 @@ def probes(suite: Sequence[Row]) -> str:
 def masked(rows: Iterable[Row], mask: Mask) -> list[Row]:
     """Rows with placeholders for the personal data in inputs and outputs."""
     text = Masker.of(mask).text
-    return [replace(row, text=text(row.text), label=text(row.label)) for row in rows]
+    return [
+        replace(
+            row,
+            text=text(row.text),
+            label=text(row.label),
+            rejected=None if row.rejected is None else text(row.rejected),
+        )
+        for row in rows
+    ]
 
 
 def write(folder: Path, made: Proposal) -> ModelRepo:
