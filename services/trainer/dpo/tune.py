@@ -13,7 +13,6 @@ from typing import Any
 from driftgate.bases import BaseRef
 from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadInput
-from driftgate.generator.adapter import sealed
 from driftgate.generator.base import adaptable, load
 from driftgate.generator.chat import Chat
 from driftgate.generator.prompt import Prompt
@@ -21,14 +20,13 @@ from services.trainer.checkpoint import resume, signature_of
 from services.trainer.deterministic import deterministic
 from services.trainer.dpo.method import Dpo
 from services.trainer.dpo.preferences import Preference, Preferring, preferences_of, split_like
-from services.trainer.lora import write_adapter
 from services.trainer.recipes import Preferred, Progress, Trained
 from services.trainer.sft import tune as sft
 from services.trainer.sft.method import Method
 from services.trainer.sft.network import Adapted
 from services.trainer.sft.pairs import Limits, Pair, pairs_of, validated
 from services.trainer.sft.run import Answers, Run
-from services.trainer.sft.tune import parts_of, saved, steps_of
+from services.trainer.sft.tune import parts_of, saved, steps_of, write_version
 
 Rows = Iterable[tuple[str, str, str]]
 """Text, the chosen answer, the rejected one."""
@@ -146,8 +144,7 @@ def trained(
         told = steps_of(len(ours), method, preferring, "preference step")
         second.fit(ours, theirs, seed, told, saved(second, kept, signature))
         wins = (objective.wins_before(theirs), objective.wins(theirs)) if theirs else ()
-        write_adapter(network.model, out, base)
-        sealed(out, base)
+        write_version(network.model, out, base)
     progress(1.0, "trained")
     return Trained(
         base_digest=base.digest,

@@ -79,9 +79,7 @@ def tune(
         network.keep(lambda share: reading(share, "reading the pairs"))
         save = saved(run, checkpoint, signature)
         run.fit(learned, held, seed, steps_of(len(learned), method, tuning), save)
-        write_adapter(network.model, out, base)
-        sealed(out, base)
-        write_probe(network.model, out, base)
+        write_version(network.model, out, base)
     progress(1.0, "trained")
     return Trained(
         base_digest=base.digest,
@@ -100,6 +98,14 @@ def tune(
             "resumed_epochs": done,
         },
     )
+
+
+def write_version(model: Any, out: Path, base: BaseRef) -> None:
+    """The folder of a trained `peft` model: its adapter, and by what a server proves that it
+    serves it."""
+    write_adapter(model, out, base)
+    sealed(out, base)
+    write_probe(model, out, base)
 
 
 def parts_of(progress: Progress, *work: float) -> list[Progress]:
