@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from driftgate.bases import EMBEDDED
 from driftgate.events import Candidate
-from driftgate.model_repo import ModelYaml
+from driftgate.model_repo import HEAD, Method, ModelYaml
 from driftgate.tasks import Task
 from services.trainer.dataset import front_matter, stamp
+from services.trainer.recipes import Preferred
 from services.trainer.worker import Done
 
 
@@ -23,8 +25,9 @@ def model_card(
     """A Hugging Face README: YAML metadata, then words. `told` is the dataset card."""
     learned, tested = (told[side].get(task.strata, {}) for side in ("train", "test"))
     name, base = f"{candidate.model}@{candidate.version}", config.base.name
+    method = config.method
     meta = {
-        "library_name": "peft",
+        "library_name": "driftgate" if method.recipe == HEAD else "peft",
         "pipeline_tag": candidate.task,
         "base_model": EMBEDDED[base].hub if base in EMBEDDED else base,
         "base_model_relation": "adapter",
@@ -36,7 +39,6 @@ def model_card(
     parent = candidate.parent
     before = "nothing: the first version" if parent is None else f"{candidate.model}@{parent}"
     drill = f" as a rehearsal of `{candidate.drill}`" if candidate.drill else ""
-    method = config.method
     return front_matter(meta) + (
         f"# {name}\n\n"
         f"Trained for `{candidate.retrain_id}` ({candidate.reason}){drill} "
@@ -45,9 +47,8 @@ def model_card(
         f"Out of scope: {config.out_of_scope or 'not stated.'}\n\n"
         f"## Parts\n\n"
         f"- base: {base}, sha256 `{candidate.base_digest}`, frozen\n"
-        f"- method: {method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} "
-        f"layers, {method.epochs} epochs, learning rate {method.learning_rate:g}, seed "
-        f"{method.seed}; recipe {task.recipe}\n"
+        f"- method: {manner(method, done)}, seed {method.seed}; recipe {method.recipe}"
+        f"{preferring(method)}\n"
         f"- adapter: `{candidate.adapter_uri}`\n"
         f"- dataset: `{candidate.dataset_uri}`, {candidate.train_rows} rows learned from, "
         f"{candidate.test_rows} held out{left_out(done)}\n"
@@ -61,13 +62,55 @@ def model_card(
     )
 
 
+def manner(method: Method, done: Done) -> str:
+    """How the version was trained, as far as the recipe looks at it."""
+    if method.recipe == HEAD:
+        return (
+            f"linear head on the frozen base, L2 penalty {done.metrics['penalty']:.2g}, loss "
+            f"{done.metrics['validation_loss']:.3g} with it on rows left out in turn"
+        )
+    return (
+        f"{method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} layers, "
+        f"{method.epochs} epochs, learning rate {method.learning_rate:g}"
+    )
+
+
 def course(done: Done) -> str:
     """How a training went, epoch by epoch."""
-    said = f"{done.steps} steps, loss {series(done.losses)}"
-    if not done.validation:
+    said = [f"{done.steps} steps"]
+    if done.losses:
+        said[0] += f", loss {series(done.losses)}"
+    if done.validation:
+        best = 1 + min(range(len(done.validation)), key=done.validation.__getitem__)
+        held = series(done.validation)
+        said.append(f"on rows held back from it {held}: epoch {best} was kept")
+    if done.preferred is not None:
+        said.append(in_words(done.preferred))
+    return "; ".join([*said, *done.notes])
+
+
+def in_words(preferred: Preferred) -> str:
+    """How preferences were learned."""
+    said = f"{preferred.pairs} preference pairs, loss {series(preferred.losses)}"
+    if not preferred.validation:
         return said
-    best = 1 + min(range(len(done.validation)), key=done.validation.__getitem__)
-    return f"{said}; on rows held back from it {series(done.validation)}: epoch {best} was kept"
+    before, after = preferred.wins
+    return (
+        f"{said}; on {preferred.validated} held back from it, from before the first step, "
+        f"{series(preferred.validation)}: epoch {preferred.best} was kept, and the chosen answer "
+        f"is the likelier one in {after:.0%}, before in {before:.0%}"
+    )
+
+
+def preferring(method: Method) -> str:
+    """How preferences are learned, as the end of a sentence."""
+    if "dpo" not in method.recipe:
+        return ""
+    dpo = method.dpo
+    return (
+        f", dpo with beta {dpo.beta:g}, sft_weight {dpo.sft_weight:g}, {dpo.epochs} epochs, "
+        f"learning rate {dpo.learning_rate:g}"
+    )
 
 
 def series(losses: Iterable[float]) -> str:
@@ -91,7 +134,7 @@ def run_manifest(
         "version": candidate.version,
         "code": code_version(),
         "seed": config.method.seed,
-        "method": config.method.model_dump(),
+        "method": config.method.settings,
         "packages": machine.pop("packages"),
         "hardware": machine,
         "started": started,
@@ -101,6 +144,8 @@ def run_manifest(
         "losses": list(done.losses),
         "validation": list(done.validation),
         "left_out": dict(done.left_out),
+        "preferred": done.preferred and asdict(done.preferred),
+        "notes": list(done.notes),
         "metrics": dict(done.metrics),
         "inputs": {
             "base": candidate.base_digest,

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -64,10 +64,31 @@ class Base(Part):
     )
 
 
-class Method(Part):
-    """How an adapter is trained. Defaults are those for labels; a task may have others
-    (`Task.method`)."""
+class Dpo(Part):
+    """How preferences are learned: an edit is preferred to the answer that it changed. What is not
+    named here is as for `sft`."""
 
+    beta: float = Field(0.1, gt=0, description="how dear it is to leave what was learned before")
+    sft_weight: float = Field(1.0, ge=0, description="of the loss of the edits as `sft` has it")
+    epochs: Positive = 3
+    learning_rate: float = Field(1e-4, gt=0)
+    min_pairs: Positive = Field(50, description="with fewer pairs no preference is learned")
+
+
+HEAD = "head"
+"""The recipe that trains no adapter."""
+
+
+class Method(Part):
+    """How versions are trained. Defaults are those for labels; a task may have others
+    (`Task.method`). Recipe `head` looks at the seed alone, so that a model goes from one recipe to
+    the other by one word."""
+
+    recipe: str = Field(
+        "",
+        description="for labels: classifier (an adapter) or head (a linear head on the frozen "
+        "base, in seconds); for texts: sft, dpo or sft+dpo",
+    )
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
     alpha: Positive = 32
@@ -77,13 +98,40 @@ class Method(Part):
     batch_size: Positive = 32
     label_smoothing: Share = 0.05
     seed: int = 7
+    dpo: Dpo = Dpo()
+
+    @field_validator("kind")
+    @classmethod
+    def of_an_adapter(cls, kind: str, info: ValidationInfo) -> str:
+        if kind == "qlora" and info.data.get("recipe") == HEAD:
+            raise ValueError(
+                "recipe head trains no adapter, and its base is not quantised: expected lora, or "
+                "no `kind`"
+            )
+        return kind
+
+    @property
+    def name(self) -> str:
+        """What events and cards call it."""
+        return HEAD if self.recipe == HEAD else self.kind
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the recipe looks at."""
+        if self.recipe == HEAD:
+            return self.model_dump(include={"recipe", "seed"})
+        return self.model_dump(exclude=None if "dpo" in self.recipe else {"dpo"})
 
 
 def fitting(method: Method, info: ValidationInfo) -> Method:
     """The method with the task's own defaults for what it does not name."""
     if "task" not in info.data:  # which is refused already
         return method
-    given, defaults = method.model_fields_set, task_of(info.data["task"]).method
+    task, given = task_of(info.data["task"]), method.model_fields_set
+    if "recipe" in given and method.recipe not in task.recipes:
+        hint = nearest(method.recipe, list(task.recipes))
+        raise ValueError(f"recipe {method.recipe!r} is none of {task.kind}: {hint}")
+    defaults = {"recipe": task.recipes[0], **task.method}
     return method.model_copy(update={k: v for k, v in defaults.items() if k not in given})
 
 
@@ -111,6 +159,9 @@ class Data(Part):
     max_rows: Positive = Field(2400, description="most examples of one training")
     min_rows: Positive = Field(150, description="fewer labelled answers than this train nothing")
     test_share: Share = Field(0.25, description="share of recent rows held out, by person and time")
+    test_rows: int = Field(
+        250, ge=0, description="fewer recent ones held out are topped up with older ones"
+    )
     orphan_days: Positive = Field(14, description="feedback without an inference is given up after")
     keep_days: Positive = Field(400, description="events older than this are refused, rows removed")
     ahead_hours: Positive = Field(26, description="events further in the future are refused")

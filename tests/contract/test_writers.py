@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fake_writer import FakeWriter
 from safetensors.torch import load_file, save_file
+from stand_in_vllm import StandInVllm, serving
 from tiny_adapters import tiny_adapter
 from tiny_llama import tiny_llama
 
@@ -20,6 +21,7 @@ from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Sampling
 from driftgate.generator.serving import Generator
+from driftgate.generator.upstream import Upstream
 from driftgate.tasks import task_of
 from driftgate.tasks.text_generation import Declared
 
@@ -55,7 +57,13 @@ def folders(base: BaseRef, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
-@pytest.fixture(params=["local", "fake"])
+@pytest.fixture(scope="module")
+def upstream(base: BaseRef) -> Iterator[StandInVllm]:
+    with serving(StandInVllm(base)) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(params=["local", "upstream", "fake"])
 def make(request: pytest.FixtureRequest, base: BaseRef, folders: dict[str, Path]) -> Make:
     """Makes engines with all versions resident."""
 
@@ -63,6 +71,8 @@ def make(request: pytest.FixtureRequest, base: BaseRef, folders: dict[str, Path]
         engine: Writer
         if request.param == "local":
             engine = Generator(base, device="cpu", precision="fp32", **sizes)
+        elif request.param == "upstream":
+            engine = Upstream(base, request.getfixturevalue("upstream").url, **sizes)
         else:
             engine = FakeWriter(base.digest, **sizes)
         for name, folder in folders.items():
@@ -202,7 +212,7 @@ def test_a_cancelled_answer_ends_at_the_next_step(make: Make) -> None:
     whole, wanted = alone(engine, first), alone(engine, second)
     cancelled, other, waiting = (engine.open(one) for one in (first, second, first))
     told: list[str] = []
-    for _ in range(4):
+    while len(told) < 3:
         told += [one.text for one in engine.step() if one.handle == cancelled]
     engine.cancel(cancelled)
     engine.cancel(waiting)
@@ -263,9 +273,9 @@ def test_a_full_queue_refuses_until_there_is_room(make: Make) -> None:
     over: list[int] = []
     while not over:
         over = [one.handle for one in engine.step() if one.answer]
-    assert over == handles[:1]
+    assert set(over) <= set(handles[:2])
     handles.append(engine.open(question(engine)))
-    assert finished(engine).keys() == set(handles[1:])
+    assert finished(engine).keys() == set(handles) - set(over)
 
 
 @pytest.mark.parametrize("count", [0, 6])
