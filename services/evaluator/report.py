@@ -160,7 +160,7 @@ def fall(result: Result, scorer: str | None = None) -> float:
 
 def as_text(result: Result) -> str:
     """One case as Markdown."""
-    case, wanted = result.case, result.case.target
+    case, target = result.case, result.case.target
     scored = [
         f"- {name}: champion {before:.3f}, candidate {result.scores[name]:.3f}"
         for name, before in result.scores_before.items()
@@ -169,11 +169,11 @@ def as_text(result: Result) -> str:
     parts = [
         f"### {case.layer} {case.name}: {case.id}",
         *(["\n".join(scored)] if scored else []),
-        *(fenced("Wanted", wanted) if wanted is not None else []),
+        *([f"Wanted: {wanted(case)}."] if target is None else fenced("Wanted", target)),
         *fenced("Champion", result.answer_before or ""),
         *fenced("Candidate", result.answer),
     ]
-    if wanted is not None and (told := difference(result.answer, wanted)):
+    if target is not None and (told := difference(result.answer, target)):
         parts += fenced("Difference of the candidate", told)
     return "\n\n".join(parts)
 

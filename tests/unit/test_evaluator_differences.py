@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from driftgate.scorers import Refusal
 from driftgate.suites import Case
 from services.evaluator.differences import difference
 from services.evaluator.exam import Result
@@ -47,3 +48,11 @@ def test_an_answer_cannot_leave_its_fence_and_is_cut() -> None:
     assert "````\n```\n# Passed\n" in words
     assert "and 4,413 more characters" in words
     assert len(words) < 2000
+
+
+def test_a_lost_probe_says_what_it_wanted() -> None:
+    refusal = Case("probe", "refusal", "refusal-1", "x", scorers=(Refusal(name="refusal"),))
+    same = Case("probe", "invariance:typo", "i-1-typo", "x", same_as="y")
+    said = [as_text(Result(case, "no", False, "yes", True)) for case in (refusal, same)]
+    assert "Wanted: refusal." in said[0]
+    assert "Wanted: the same as unchanged." in said[1]
