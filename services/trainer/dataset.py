@@ -246,7 +246,7 @@ def croissant(told: Mapping[str, Any], task: Task) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": f"{told['model']}-{told['id'][:12]}",
-        "description": f"Labelled texts that {told['model']} learned from and was tested on.",
+        "description": f"{task.rows} that {told['model']} learned from and was tested on.",
         "license": told["sources"][0]["licence"] if told["sources"] else "unknown",
         "version": "1.0.0",
         "datePublished": told["ends"],

@@ -68,6 +68,7 @@ class Task(Protocol):
         summary: what is declared, in a few words.
         field: what a target is called in stored rows: seed files, datasets, suites.
         strata: what the strata of rows are called in cards.
+        rows: what rows are, in words.
         outputs: the closed set of what may be answered; None: any text.
         longest: characters that each text of a request may have, of input, output, edit and reason;
             None: as many as a record holds.
@@ -97,6 +98,8 @@ class Task(Protocol):
     def field(self) -> str: ...
     @property
     def strata(self) -> str: ...
+    @property
+    def rows(self) -> str: ...
     @property
     def outputs(self) -> tuple[str, ...] | None: ...
     @property

@@ -47,6 +47,7 @@ class TextClassification:
     longest: ClassVar[None] = None
     field: ClassVar[str] = "label"
     strata: ClassVar[str] = "labels"
+    rows: ClassVar[str] = "Labelled texts"
     taught: ClassVar[str] = f"coalesce(label, if(rating > {NEUTRAL_RATING}, output, NULL))"
     recipes: ClassVar[tuple[str, ...]] = ("classifier", "head")
     method: ClassVar[Mapping[str, Any]] = {}

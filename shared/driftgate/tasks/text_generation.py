@@ -159,6 +159,7 @@ class TextGeneration:
 
     kind: ClassVar[str] = "text-generation"
     field: ClassVar[str] = "output"
+    rows: ClassVar[str] = "Texts with the answers that should have been given"
     outputs: ClassVar[None] = None
     longest: ClassVar[int] = LONGEST
     taught: ClassVar[str] = f"coalesce(edited, if(rating > {NEUTRAL_RATING}, output, NULL))"
