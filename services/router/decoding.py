@@ -75,7 +75,8 @@ class Decoder:
 
     @property
     def idle(self) -> bool:
-        return not (self._opening or self._streams)
+        """Whether nothing of it is under way: another one may step its engine from now on."""
+        return not (self._opening or self._streams or self._steps)
 
     def _opened(self, _: asyncio.Future[Stream]) -> None:
         self._opening -= 1
@@ -104,11 +105,11 @@ class Decoder:
         for _, one in told:
             if one.answer is not None or one.error is not None:
                 del self._streams[one.handle]
-        if told:
-            loop.call_soon_threadsafe(hand_out, told)
         self._steps = self.engine.busy
         if self._steps:
             self.thread.submit(self._step, loop)
+        if told:
+            loop.call_soon_threadsafe(hand_out, told)
 
     def _give_up(self, error: Exception, loop: asyncio.AbstractEventLoop) -> None:
         """All that is open ends with an error; what comes next begins anew."""
