@@ -6,6 +6,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
@@ -19,6 +20,7 @@ from router_harness import BASE, MODEL
 from writing_world import WritingWorld, publish_repo
 
 from driftgate.errors import BadConfig
+from driftgate.events import Routing
 from driftgate.generator.prompt import Prompt
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from services.router import writing
@@ -370,7 +372,7 @@ def test_shadows_try_what_breaks_who_is_heard(
 
     async def said(stub: Any) -> None:
         if breaks == "the question":
-            world.writer.prompt = refuses  # type: ignore[method-assign]
+            world.writer.prompt = refuses
         else:
             world.writer.fails = RuntimeError("out of memory")
         with pytest.raises(grpc.aio.AioRpcError, match="cannot answer"):
@@ -448,6 +450,28 @@ def test_a_shadow_that_is_unloaded_while_it_waits_is_no_failure(world: WritingWo
         assert sum(one.shadow_errors for one in told.versions) == 0
 
     talk(world, said)
+
+
+def test_a_version_that_waits_to_be_unloaded_holds_up_no_other_model(
+    world: WritingWorld,
+) -> None:
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2)])
+    thread: Any = world.versions.thread(world.writer)
+    free = Event()
+    thread.submit(free.wait, 60)
+    chooses = super(WritingWorld, world).arm(1, 10_000)
+    repo = releasing.publish_repo(world.home / "labels", world.artifacts, "chooses")
+    other = releasing.routing("chooses", repo, 1, [chooses], [], base="base-b")
+    with ThreadPoolExecutor(2) as loads:
+        try:
+            record = Routing.of(world.record(2, [world.arm(1, 10_000)]))
+            waits = loads.submit(world.versions.serve, record)
+            releasing.until(thread._work_queue.qsize)
+            loads.submit(world.versions.serve, Routing.of(other)).result(20)
+            assert not waits.done()
+        finally:
+            free.set()
+    assert world.writer.resident() == {world.arm(1)["digest"]}
 
 
 def test_a_model_repo_without_a_prompt_in_the_record_says_it_itself(
