@@ -90,13 +90,14 @@ class Observation:
 
 
 def of_inference(event: Inference, place: tuple[Position, int]) -> Observation | None:
-    """An answer that the app got; None for a shadow's, and for one with a number that is not
-    finite, which ingest-logger refuses with a dead letter."""
+    """An answer that the app got; None for a shadow's, for one that nobody waited for to its end,
+    and for one with a number that is not finite, which ingest-logger refuses with a dead letter."""
     features = dict(event.features)
     if event.logprob is not None:
         features[LOGPROB] = event.logprob
     numbers = (event.confidence or 0.0, *features.values())
-    if event.role != "live" or not all(map(math.isfinite, numbers)):
+    heard = event.role == "live" and event.finish_reason != "cancelled"
+    if not heard or not all(map(math.isfinite, numbers)):
         return None
     answer = Answer(event.output, event.confidence, features, event.slices)
     return Observation(

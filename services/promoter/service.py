@@ -27,6 +27,7 @@ from driftgate.events import (
 from driftgate.health import Health
 from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
+from driftgate.tasks import task_of
 from driftgate.topology import PROMOTER
 from services.promoter.canary_analysis import Evidence
 from services.promoter.evidence import Reader
@@ -126,7 +127,7 @@ class Promoter:
         repos = self.repos_of(state, event)
         state = with_bases(state, repos)
         if isinstance(event, Command) and event.kind == PROMPT:
-            readable(repos[event.args[REPO_HASH]])
+            check_prompt(event, readable(repos[event.args[REPO_HASH]]))
         if isinstance(event, Verdict) and not event.base:
             event = based(event, repos[event.repo_hash])
         declared = repos[event.repo_hash if isinstance(event, Verdict) else state.repo_hash]
@@ -262,6 +263,16 @@ def check(command: Command, views: Views) -> None:
         raise BadInput(UNKNOWN_MODEL, "model", command.model, known)
     if command.kind == PROMPT and REPO_HASH not in command.args:
         raise BadInput(UNHANDLED, "args", command.args, f"{REPO_HASH}: the hash of a model repo")
+
+
+def check_prompt(command: Command, repo: ModelYaml) -> None:
+    """
+    Raises:
+        BadInput: the model repo is not one that says how the model is asked.
+    """
+    if repo.model != command.model or task_of(repo.task).prompt is None:
+        wanted = f"that of a model repo of {command.model} with a prompt"
+        raise BadInput(UNHANDLED, REPO_HASH, command.args[REPO_HASH], wanted)
 
 
 def current(views: Views, model: str) -> State:

@@ -53,6 +53,7 @@ class Decoder:
     thread: Executor
     _streams: dict[int, Stream] = field(default_factory=dict)
     _steps: bool = False
+    _opening: int = 0
 
     async def open(self, ask: Callable[[Writer], Question]) -> Stream:
         """The stream of an answer. `ask` makes the question, on the thread.
@@ -64,6 +65,8 @@ class Decoder:
         """
         loop = asyncio.get_running_loop()
         opening = loop.run_in_executor(self.thread, self._open, ask, loop)
+        self._opening += 1
+        opening.add_done_callback(self._opened)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:  # nobody would ever end it
@@ -72,17 +75,24 @@ class Decoder:
 
     @property
     def idle(self) -> bool:
-        return not self._streams
+        """Whether nothing of it is under way: another one may step its engine from now on."""
+        return not (self._opening or self._streams or self._steps)
+
+    def _opened(self, _: asyncio.Future[Stream]) -> None:
+        self._opening -= 1
 
     # ------------------------------------------------------------ on the thread
 
     def _open(self, ask: Callable[[Writer], Question], loop: asyncio.AbstractEventLoop) -> Stream:
-        handle = self.engine.open(ask(self.engine))
+        question = ask(self.engine)
+        try:
+            handle = self.engine.open(question)
+        finally:  # also where it is full of what was given up, which a step clears away
+            if self.engine.busy and not self._steps:
+                self._steps = True
+                self.thread.submit(self._step, loop)
         stream = Stream(lambda: self.thread.submit(self.engine.cancel, handle))
         self._streams[handle] = stream
-        if not self._steps:
-            self._steps = True
-            self.thread.submit(self._step, loop)
         return stream
 
     def _step(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -95,11 +105,11 @@ class Decoder:
         for _, one in told:
             if one.answer is not None or one.error is not None:
                 del self._streams[one.handle]
-        if told:
-            loop.call_soon_threadsafe(hand_out, told)
         self._steps = self.engine.busy
         if self._steps:
             self.thread.submit(self._step, loop)
+        if told:
+            loop.call_soon_threadsafe(hand_out, told)
 
     def _give_up(self, error: Exception, loop: asyncio.AbstractEventLoop) -> None:
         """All that is open ends with an error; what comes next begins anew."""

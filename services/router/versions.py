@@ -9,8 +9,8 @@ own, so that long answers delay nobody else's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,6 +69,7 @@ class Versions:
     _engines: dict[Base, Engine] = field(default_factory=dict)
     _threads: WeakKeyDictionary[Engine, Executor] = field(default_factory=WeakKeyDictionary)
     _awaited: list[Routing] = field(default_factory=list)
+    _unloading: set[Engine] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
 
     def serve(self, routing: Routing, serving: Callable[[], object] = lambda: None) -> Served:
@@ -217,13 +218,30 @@ class Versions:
     def drop(self) -> None:
         """Unloads what nobody can be given any more: versions, and bases that have none. Answers
         that an engine is writing are written to their end."""
-        with self._lock:  # whoever waits for it asks who is resident afterwards
-            needed = frozenset().union(*map(residents, self._in_use()))
-            for base in self._engines.keys() - {one.base for one in needed}:
+        with self._lock:
+            bases = {one.base for one in self._needed()}
+            for base in self._engines.keys() - bases:
                 del self._engines[base]
-            for engine in set(self._engines.values()):  # which two names of a base may share
-                kept = {one.digest for one in needed if self._engines.get(one.base) is engine}
-                self.thread(engine).submit(unload_all_but, engine, kept).result()
+            engines = set(self._engines.values()) - self._unloading
+            emptied = {engine for engine in engines if self._unneeded(engine)}
+            self._unloading |= emptied
+        # Not under the lock, nor for what another record has unloaded: a writer may take its time.
+        wait([self.thread(engine).submit(self._unload, engine) for engine in emptied])
+
+    def _unload(self, engine: Engine) -> None:
+        """On its thread. Whoever waits for the lock asks who is resident afterwards."""
+        with self._lock:
+            self._unloading.discard(engine)
+            for digest in self._unneeded(engine):
+                engine.unload(digest)
+
+    def _unneeded(self, engine: Engine) -> frozenset[str]:
+        """Versions in an engine, which two names of a base may share, that nobody can be given."""
+        needed = (one for one in self._needed() if self._engines.get(one.base) is engine)
+        return engine.resident() - {one.digest for one in needed}
+
+    def _needed(self) -> frozenset[Resident]:
+        return frozenset().union(*map(residents, self._in_use()))
 
     def prune(self) -> None:
         """Removes fetched files that nobody needs any more."""
@@ -249,12 +267,6 @@ def files(routing: Routing) -> frozenset[str]:
 def residents(routing: Routing) -> frozenset[Resident]:
     """What must be in memory for a record to be served."""
     return frozenset(Resident(base_of(arm), arm.digest) for arm in residents_of(routing))
-
-
-def unload_all_but(engine: Engine, kept: Container[str]) -> None:
-    for digest in engine.resident():
-        if digest not in kept:
-            engine.unload(digest)
 
 
 def warmed_up(kind: type[Task], engine: Engine, digest: str, folder: Path) -> None:

@@ -133,21 +133,19 @@ class Writing:
         call.live = stream
         if call.left:
             stream.cancel()
-        shadows: list[Logged] = []
         try:
             spoken = await self.spoken(routed, routed.choice.live, "live", stream, call)
         except VersionFailed as failure:
-            self.record.tell([failure])
+            self.fail(failure, routed, call.options)
             raise
-        finally:
-            if not call.ask.waits_for_log:
-                self.queue(routed, call.options)
-        if call.ask.waits_for_log:
-            shadows = await self.shadow(routed, call.options)
         log = written(routed, routed.choice.live, "live", spoken, call.ask.arrived)
-        place = await self.record.keep([log, *shadows])
-        if call.ask.waits_for_log:
+        place = await self.record.keep([log])  # first, since shadows may take long
+        if call.ask.waits_for_log and not call.left:
+            shadows = await self.shadow(routed, call.options)
+            place = max(place, await self.record.keep(shadows))
             await asyncio.wrap_future(self.record.answer_log.delivery.acknowledged(place))
+        else:
+            self.queue(routed, call.options)
         said, prompt = predicted(spoken.answer), routed.served.prompt.digest
         return Finished(spoken.answer, said, routed.choice, prompt)
 
@@ -168,8 +166,14 @@ class Writing:
                 if isinstance(error, BadConfig) and snapshot is not self.versions.snapshot:
                     continue
                 failure = failed(routed, arm, "live", error)
-                self.record.tell([failure])
+                self.fail(failure, routed, call.options)
                 raise failure from error
+
+    def fail(self, failure: VersionFailed, routed: Routed, options: SamplingOptions) -> None:
+        """Who was heard could not answer. Its shadows try the same, so that what breaks all is not
+        blamed on it."""
+        self.record.tell([failure])
+        self.queue(routed, options)
 
     async def open(self, routed: Routed, arm: Arm, options: SamplingOptions) -> Stream:
         """
@@ -220,10 +224,16 @@ class Writing:
         self._shadows.append((routed, options))
 
     def go_on(self) -> None:
-        """Begins the next shadows, as many as may write now."""
+        """Begins the next shadows, as many as may write now. Engines that nobody can be given any
+        more are forgotten."""
         while self._shadows and self._shadowing < (SHADOWS_BESIDE if self._calls else SHADOWS):
-            self._shadowing += 1
-            self.spawn(self.answer_unheard(*self._shadows.popleft()))
+            routed, options = self._shadows.popleft()
+            self._shadowing += len(routed.choice.shadows)
+            self.spawn(self.answer_unheard(routed, options))
+        used = {one for served in self.versions.snapshot.values() for one in served.writers}
+        for engine, decoder in list(self._decoders.items()):
+            if decoder.idle and engine not in used:
+                del self._decoders[engine]
 
     async def answer_unheard(self, routed: Routed, options: SamplingOptions) -> None:
         """What goes wrong with shadows concerns no request."""
@@ -232,8 +242,11 @@ class Writing:
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
             self.record.log.error("shadows not logged", error=repr(error), requests=1)
             self.shed(routed)
+        except asyncio.CancelledError:
+            self.shed(routed)
+            raise
         finally:
-            self._shadowing -= 1
+            self._shadowing -= len(routed.choice.shadows)
             self.go_on()
 
     async def shadow(self, routed: Routed, options: SamplingOptions) -> list[Logged]:
@@ -252,14 +265,13 @@ class Writing:
         try:
             stream = await self.open(routed, arm, options)
             spoken = await self.spoken(routed, arm, "shadow", stream)
-        except QueueFull:
-            metrics.SHADOWS_SHED.labels(routed.served.routing.model, arm.version).inc()
-            return None
-        except VersionFailed as failure:
-            self.record.tell([failure])
-            return None
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
-            self.record.tell([failed(routed, arm, "shadow", error)])
+            if isinstance(error, QueueFull) or not resident(routed, arm):
+                metrics.SHADOWS_SHED.labels(routed.served.routing.model, arm.version).inc()
+                return None
+            if not isinstance(error, VersionFailed):
+                error = failed(routed, arm, "shadow", error)
+            self.record.tell([error])
             return None
         return written(routed, arm, "shadow", spoken, begun)
 
@@ -270,14 +282,8 @@ class Writing:
     # ------------------------------------------------------------ life
 
     def decoder(self, engine: Writer) -> Decoder:
-        """Who steps an engine; those of engines that nobody can be given any more are forgotten."""
+        """Who steps an engine."""
         if engine not in self._decoders:
-            used = {one for served in self.versions.snapshot.values() for one in served.writers}
-            self._decoders = {
-                held: decoder
-                for held, decoder in self._decoders.items()
-                if held in used or not decoder.idle
-            }
             self._decoders[engine] = Decoder(engine, self.versions.thread(engine))
         return self._decoders[engine]
 

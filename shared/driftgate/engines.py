@@ -105,7 +105,7 @@ class Writer(Engine, Protocol):
 
     def answers(self, questions: Sequence[Question]) -> list[Answer | DriftgateError]:
         """Whole answers, in the order of the questions, or why there is none. What others have open
-        is written meanwhile, and told by the next `step`.
+        stands still meanwhile, or is written and told by the next `step`.
 
         Raises:
             BadConfig: a version is not resident.

@@ -260,6 +260,12 @@ def heard(number: int) -> Observation:
     return seen(of_inference(answer, (Position("inferences", 0), number)))
 
 
+def test_an_answer_that_nobody_waited_for_is_none_that_silence_accepts() -> None:
+    fields = {"request_id": "r", "model": "m", "version": 1, "output": '{"team"', "input_hash": ""}
+    cut = Inference(**fields, task="text-generation", finish_reason="cancelled", time=day(1))
+    assert of_inference(cut, (Position("inferences", 0), 0)) is None
+
+
 @pytest.mark.parametrize(
     ("words", "bad"),
     [

@@ -22,6 +22,7 @@ from driftgate.generator.network import Piece
 from driftgate.generator.packed import pack
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Sampling
+from driftgate.generator.sampling import drawn
 from driftgate.generator.serving import READ, Generator
 from driftgate.generator.streaming import settled
 
@@ -229,6 +230,41 @@ def test_an_answer_ends_at_the_last_position_of_its_base(
     assert isinstance(refused, BadInput)
     with pytest.raises(BadInput, match="prompt: got 512, expected token ids below 512"):
         engine.open(Question("all", (5, 512)))
+
+
+def test_whole_answers_do_not_wait_for_a_queue_that_others_fill(
+    base: BaseRef, folders: dict[str, Path]
+) -> None:
+    engine = ready(base, folders, places=1, queue=2)
+    question = Question("all", (1, 2, 3), Sampling(max_new_tokens=WRITES))
+    (wanted,) = engine.answers([question])
+    others = [engine.open(question) for _ in range(3)]
+    told = engine.step()
+    tokens = engine._open[0].tokens[:]
+    (found,) = engine.answers([Question("some", (4, 5), Sampling(max_new_tokens=2))])
+    assert isinstance(found, Answer)
+    assert engine._open[0].tokens == tokens  # nobody's text lasts as long as another's
+    while engine.busy:
+        told += engine.step()
+    texts = {one: "".join(w.text for w in told if w.handle == one) for one in others}
+    assert isinstance(wanted, Answer)
+    assert set(texts.values()) == {wanted.text}
+
+
+def test_a_question_that_fails_leaves_nothing_of_whole_answers(
+    base: BaseRef, folders: dict[str, Path]
+) -> None:
+    engine = ready(base, folders)
+    with pytest.raises(BadConfig, match="gone is not resident"):
+        engine.answers([Question("all", (1, 2)), Question("gone", (1, 2))])
+    assert not engine.busy
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_the_smallest_temperature_takes_the_likeliest_token(top_p: float) -> None:
+    logits = torch.tensor([1.0, 3.0, 2.0, -4.0])
+    sampling = Sampling(temperature=5e-324, top_p=top_p)
+    assert [drawn(logits, sampling, chance) for chance in (0.0, 0.5, 0.999)] == [1, 1, 1]
 
 
 def test_numbers_that_are_not_finite_end_one_answer_alone(

@@ -11,6 +11,7 @@ from typing import Any
 import fastavro
 import pytest
 import releasing
+import writing_world
 from releasing import NOW
 
 from bench.parts.decisions import faults
@@ -737,6 +738,22 @@ def test_erase_is_refused_in_words(harness: Harness, model: str) -> None:
     (letter,) = harness.dead_letters("commands")
     assert "erasure does not exist yet, and nothing was erased" in letter["message"]
     assert harness.decisions() == [("start", 1)]
+
+
+@pytest.mark.parametrize("wrong", ["no prompt", "of another model"])
+def test_a_command_of_a_prompt_that_the_repo_has_not_is_a_dead_letter(
+    harness: Harness, tmp_path: Path, wrong: str
+) -> None:
+    harness.passes(1)
+    if wrong == "no prompt":
+        repo = releasing.publish_repo(tmp_path / "other", harness.artifacts, M, "watch_days: 3")
+    else:
+        repo = writing_world.publish_repo(tmp_path / "other", harness.artifacts)
+    epoch = harness.newest("routing")["epoch"]
+    harness.tell("commands", releasing.command(M, "prompt") | {"args": {"repo_hash": repo}})
+    assert harness.newest("routing")["epoch"] == epoch
+    (letter,) = harness.dead_letters("commands")
+    assert f"repo_hash: got '{repo}', expected that of a model repo of {M}" in letter["message"]
 
 
 def test_a_verdict_under_a_repo_that_nobody_stored_is_a_dead_letter(harness: Harness) -> None:

@@ -145,7 +145,7 @@ def test_a_shadow_that_cannot_be_logged_is_counted_once(
     """Also beside one that had left before it was asked."""
     one, two, three = world.arm(1, 10_000), world.arm(2), world.arm(3)
     world.route(1, [one], [two, three])
-    before, keep, failed = shed(), world.predictor.keep, asyncio.Event()
+    before, keep, failed = shed(), world.record_of_answers.keep, asyncio.Event()
 
     async def breaks(logs: Any) -> int:
         if any(event.role == "shadow" for log in logs for event in log.events):
@@ -154,7 +154,7 @@ def test_a_shadow_that_cannot_be_logged_is_counted_once(
         world.engine.unload(three["digest"])
         return await keep(logs)
 
-    monkeypatch.setattr(world.predictor, "keep", breaks)
+    monkeypatch.setattr(world.record_of_answers, "keep", breaks)
 
     async def app(stub: Any, _: Any) -> None:
         await stub.Predict(ask(wait_for_log=False))

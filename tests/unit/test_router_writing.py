@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import grpc
@@ -15,6 +19,8 @@ from releasing import NOW
 from router_harness import BASE, MODEL
 from writing_world import WritingWorld, publish_repo
 
+from driftgate.errors import BadConfig
+from driftgate.events import Routing
 from driftgate.generator.prompt import Prompt
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from services.router import writing
@@ -352,6 +358,120 @@ def test_shadows_that_wait_are_bounded(
         assert len(world.writing._shadows) == 2
 
     talk(world, said)
+
+
+@pytest.mark.parametrize("wait_for_log", [False, True])
+@pytest.mark.parametrize("breaks", ["the question", "the writing"])
+def test_shadows_try_what_breaks_who_is_heard(
+    world: WritingWorld, breaks: str, wait_for_log: bool
+) -> None:
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2)])
+
+    def refuses(*_: Any) -> Any:
+        raise BadConfig("the chat template refuses a system prompt")
+
+    async def said(stub: Any) -> None:
+        if breaks == "the question":
+            world.writer.prompt = refuses
+        else:
+            world.writer.fails = RuntimeError("out of memory")
+        with pytest.raises(grpc.aio.AioRpcError, match="cannot answer"):
+            await stub.Generate(ask(request_id="r", wait_for_log=wait_for_log))
+        await until(lambda: not world.writing._under_way)
+        (told,) = world.counter.due(10.0**9, NOW)
+        errors = {one.version: (one.errors, one.shadow_errors) for one in told.versions}
+        assert errors == {1: (1, 0), 2: (0, 1)}
+
+    talk(world, said)
+
+
+def test_an_answer_is_logged_however_long_its_shadows_write(world: WritingWorld) -> None:
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2, base="base-b")])
+
+    async def said(stub: Any) -> None:
+        slow = world.writers["base-b"]
+        slow.may_step.clear()
+        call = asyncio.ensure_future(stub.Generate(ask(request_id="r")))
+        await until(lambda: bool(world.read("inferences")))
+        call.cancel()
+        slow.may_step.set()
+
+    talk(world, said)
+
+
+def test_an_engine_that_serves_nobody_any_more_is_forgotten(world: WritingWorld) -> None:
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2, base="base-b")])
+
+    async def said(stub: Any) -> None:
+        await stub.Generate(ask())
+        world.route(2, [world.arm(2, 10_000, base="base-b")])
+        await stub.Generate(ask())
+        left = weakref.ref(world.writers.pop(BASE))
+
+        def gone() -> bool:
+            gc.collect()
+            return left() is None
+
+        await until(gone)
+
+    talk(world, said)
+
+
+def test_as_many_shadows_write_at_once_as_may_be_it_several_of_a_request(
+    world: WritingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "SHADOWS_BESIDE", 0)
+    monkeypatch.setattr(writing, "SHADOWS", 2)
+    world.route(1, [world.arm(1, 10_000)], [world.arm(n) for n in (2, 3, 4)])
+
+    async def said(stub: Any) -> None:
+        calls = [stub.Generate(ask(request_id=f"r-{n}", wait_for_log=False)) for n in range(2)]
+        await asyncio.gather(*calls)
+        await until(lambda: len(world.read("inferences")) == 8)
+        assert max(world.writer.steps) == 3
+
+    talk(world, said)
+
+
+def test_a_shadow_that_is_unloaded_while_it_waits_is_no_failure(world: WritingWorld) -> None:
+    shadow = world.arm(2, base="base-b")
+    world.route(1, [world.arm(1, 10_000)], [shadow])
+    engine, free = world.writers["base-b"], Event()
+    thread = world.versions.thread(engine)
+
+    async def said(stub: Any) -> None:
+        thread.submit(free.wait, 20)
+        thread.submit(engine.unload, shadow["digest"])
+        await stub.Generate(ask(wait_for_log=False))
+        await until(lambda: engine in world.writing._decoders)
+        free.set()
+        await until(lambda: not world.writing._under_way)
+        (told,) = world.counter.due(10.0**9, NOW)
+        assert sum(one.shadow_errors for one in told.versions) == 0
+
+    talk(world, said)
+
+
+def test_a_version_that_waits_to_be_unloaded_holds_up_no_other_model(
+    world: WritingWorld,
+) -> None:
+    world.route(1, [world.arm(1, 10_000)], [world.arm(2)])
+    thread: Any = world.versions.thread(world.writer)
+    free = Event()
+    thread.submit(free.wait, 60)
+    chooses = super(WritingWorld, world).arm(1, 10_000)
+    repo = releasing.publish_repo(world.home / "labels", world.artifacts, "chooses")
+    other = releasing.routing("chooses", repo, 1, [chooses], [], base="base-b")
+    with ThreadPoolExecutor(2) as loads:
+        try:
+            record = Routing.of(world.record(2, [world.arm(1, 10_000)]))
+            waits = loads.submit(world.versions.serve, record)
+            releasing.until(thread._work_queue.qsize)
+            loads.submit(world.versions.serve, Routing.of(other)).result(20)
+            assert not waits.done()
+        finally:
+            free.set()
+    assert world.writer.resident() == {world.arm(1)["digest"]}
 
 
 def test_a_model_repo_without_a_prompt_in_the_record_says_it_itself(

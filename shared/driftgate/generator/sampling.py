@@ -17,7 +17,9 @@ def drawn(logits: Tensor, sampling: Sampling, chance: float) -> int:
     distribution function."""
     if sampling.temperature == 0:
         return int(logits.argmax())
-    probabilities = torch.softmax(logits.double() / sampling.temperature, dim=0)
+    # Less the largest, which is 0 then at any temperature: others may exceed all numbers.
+    below = logits.double() - logits.max()
+    probabilities = torch.softmax(below / sampling.temperature, dim=0)
     if sampling.top_p == 1:
         return _inverted(probabilities, chance)
     size = min(LIKELY, len(probabilities))

@@ -108,7 +108,6 @@ class Generator:
         self._open: list[_Open] = []
         self._handles = 0
         self._has_read = False
-        self._kept: list[Written] = []
 
     # ------------------------------------------------------------ versions
 
@@ -172,11 +171,10 @@ class Generator:
     @property
     def busy(self) -> bool:
         """Whether a step has anything to do."""
-        return bool(self._open or self._waiting or self._kept)
+        return bool(self._open or self._waiting)
 
     def step(self) -> list[Written]:
         """One piece of work: what it added to which answers. Nothing where nothing is open."""
-        kept, self._kept = self._kept, []
         ended = self._without_cancelled()
         while self._waiting and len(self._open) < self._places:
             self._open.append(self._waiting.popleft())
@@ -186,18 +184,23 @@ class Generator:
         found = self._read(unread) if self._has_read else self._write(writing)
         over = {one.handle for one in found if one.answer or one.error}
         self._open = [one for one in self._open if one.handle not in over]
-        return kept + ended + found
+        return ended + found
 
     # ------------------------------------------------------------ whole answers
 
     def answers(self, questions: Sequence[Question]) -> list[Answer | DriftgateError]:
         """Whole answers, in the order of the questions, or why there is none. What others have open
-        is written meanwhile, and told by the next `step`.
+        stands still meanwhile: behind a full queue the first token would take minutes.
 
         Raises:
             BadConfig: a version is not resident.
         """
-        found, self._kept = whole_answers(self, questions)
+        others = self._open, self._waiting
+        self._open, self._waiting = [], deque()
+        try:
+            found, _ = whole_answers(self, questions)
+        finally:
+            self._open, self._waiting = others
         return found
 
     # ------------------------------------------------------------ one step
