@@ -282,7 +282,11 @@ class RouterProcess:
     def start(self, **changes: str) -> RouterProcess:
         """Returns once it listens. `changes` are `DRIFTGATE_*` variables."""
         self.address = self.address or f"127.0.0.1:{free_ports(1)[0]}"
-        ours = {"ROUTER": self.address, "STATE_DIR": str(self.folder)} | changes
+        ours = {
+            "ROUTER": self.address,
+            "HTTP_DOOR": "127.0.0.1:0",
+            "STATE_DIR": str(self.folder),
+        } | changes
         variables = self.environment | {f"DRIFTGATE_{name}": value for name, value in ours.items()}
         log = self.folder / "router.log"
         self.folder.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,8 @@ from driftgate.routing import NotServed
 RETRY_AFTER = {"retry-after": "1"}
 """OpenAI's clients wait so long, s, before they ask again."""
 
-# What a request calls the fields that other doors call otherwise.
-PARAMETERS = {
+# What the bodies of requests call fields that are called otherwise behind the door.
+OF_CHAT = {
     "text": "messages",
     "prompt": "messages",
     "max_new_tokens": "max_completion_tokens",
@@ -21,6 +22,7 @@ PARAMETERS = {
     "slices": "metadata",
     "request_id": "x-request-id",
 }
+OF_FEEDBACK = {"time": "time_ms"}
 
 
 class Refused(Exception):
@@ -61,13 +63,14 @@ INVALID = "invalid_request_error"
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
-def refusal_of(error: Exception) -> Refusal:
-    """What a caller is told of an error: whether to change the request, or to send it again."""
+def refusal_of(error: Exception, names: Mapping[str, str]) -> Refusal:
+    """What a caller is told of an error: whether to change the request, or to send it again.
+    names: what the request calls fields, where it is another name."""
     match error:
         case Refused(refusal=refusal):
             return refusal
         case BadInput():
-            return of_input(error)
+            return of_input(error, names)
         case NotServed():  # of a model that is served to others
             return Refusal(400, str(error), "out_of_scope", "metadata")
         case QueueFull():
@@ -77,9 +80,9 @@ def refusal_of(error: Exception) -> Refusal:
     return Refusal(500, str(error), "internal_error")
 
 
-def of_input(error: BadInput) -> Refusal:
+def of_input(error: BadInput, names: Mapping[str, str]) -> Refusal:
     name, bracket, key = error.field.partition("[")
-    param = PARAMETERS.get(name, name)
+    param = names.get(name, name)
     code = error.reason
     if param == "messages" and code == TOO_LARGE:
         code = "context_length_exceeded"  # by this word clients know that they must shorten it

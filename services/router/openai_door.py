@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
@@ -43,7 +44,14 @@ from services.router.chat_request import (
 from services.router.feedback_request import event_of
 from services.router.front import Front
 from services.router.http_access import ADDRESS, Access, Address
-from services.router.http_refusals import Refusal, Refused, not_found, refusal_of
+from services.router.http_refusals import (
+    OF_CHAT,
+    OF_FEEDBACK,
+    Refusal,
+    Refused,
+    not_found,
+    refusal_of,
+)
 from services.router.record import Record
 from services.router.sampling_options import SamplingOptions
 from services.router.snapshot import Served
@@ -76,10 +84,10 @@ class Door:
 
     def app(self) -> Starlette:
         routes = [
-            ("/v1/chat/completions", self.chat, "POST"),
-            ("/v1/models", self.models, "GET"),
-            ("/v1/models/{model:path}", self.model, "GET"),
-            ("/v1/feedback", self.feedback, "POST"),
+            ("POST", "/v1/chat/completions", self.told(self.chat, OF_CHAT)),
+            ("POST", "/v1/feedback", self.told(self.feedback, OF_FEEDBACK)),
+            ("GET", "/v1/models", self.told(self.models)),
+            ("GET", "/v1/models/{model:path}", self.told(self.model)),
         ]
         cors = Middleware(
             CORSMiddleware,
@@ -89,13 +97,15 @@ class Door:
             expose_headers=HEADERS,
         )
         return Starlette(
-            routes=[Route(path, self.told(handle), methods=[how]) for path, handle, how in routes],
+            routes=[Route(path, endpoint, methods=[method]) for method, path, endpoint in routes],
             middleware=[cors, Middleware(Guard, self.access)],
             exception_handlers={HTTPException: no_such_path},
         )
 
-    def told(self, handle: Handle) -> Callable[[Request], Awaitable[Response]]:
-        """A handler whose errors the caller is told, in OpenAI's shape."""
+    def told(
+        self, handle: Handle, names: Mapping[str, str] = MappingProxyType({})
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """A handler whose errors the caller is told, in OpenAI's shape. names: see `refusal_of`."""
 
         async def endpoint(request: Request) -> Response:
             request_id = request.headers.get(REQUEST_ID) or uuid4().hex
@@ -104,17 +114,17 @@ class Door:
             except ClientDisconnect:
                 return Response(status_code=LEFT)
             except Exception as error:  # noqa: BLE001 - whatever it was, its caller must hear it
-                response = refused(self.refusal(error))
+                response = refused(self.refusal(error, names))
             response.headers[REQUEST_ID] = request_id[:MAX_WORD]
             return response
 
         return endpoint
 
-    def refusal(self, error: Exception) -> Refusal:
+    def refusal(self, error: Exception, names: Mapping[str, str]) -> Refusal:
         """Logs what nobody foresaw."""
         if not isinstance(error, DriftgateError | Refused):
             self.log.error("request failed", error=repr(error))
-        return refusal_of(error)
+        return refusal_of(error, names)
 
     # ------------------------------------------------------------ what is asked
 
@@ -210,7 +220,7 @@ class Door:
                 elif isinstance(piece, str):
                     yield chunks.added(piece)
         except Exception as error:  # noqa: BLE001 - whatever it was, its caller must hear it
-            yield event(self.refusal(error).body)
+            yield event(self.refusal(error, OF_CHAT).body)
 
 
 async def first(pieces: Pieces) -> Begun:
@@ -322,9 +332,8 @@ def refused(refusal: Refusal) -> Response:
 async def no_such_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}: {error.detail}"
-    return refused(
-        Refusal(error.status_code, message, "not_found", headers=dict(error.headers or {}))
-    )
+    headers = dict(error.headers or {})
+    return refused(Refusal(error.status_code, message, "not_found", headers=headers))
 
 
 class Server(uvicorn.Server):
