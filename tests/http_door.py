@@ -16,6 +16,7 @@ from services.router.http_access import Access, Address
 from services.router.openai_door import Door, Listening, listen
 
 HERE = Address("127.0.0.1", 0)
+ANYBODY = Access()
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class OpenDoor:
 
 @contextmanager
 def opened(
-    world: World, access: Access = Access(), grace: int = 1, **settings: Any
+    world: World, access: Access = ANYBODY, grace: int = 1, **settings: Any
 ) -> Iterator[OpenDoor]:
     """As the router's process has it, but in a thread."""
     found: list[OpenDoor] = []

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from driftgate.config import PREFIX
 from driftgate.errors import BadConfig, shown
@@ -28,6 +27,8 @@ ADDRESS, TOKENS, ORIGINS = (
 ANY_ORIGIN = "*"
 # RFC 6750 allows these characters; a shorter token can be found by trying.
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
+# Of an IPv6 address in brackets, or of a name, with or without a port.
+HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::\d+)?")
 
 
 class Address(NamedTuple):
@@ -60,10 +61,11 @@ class Access:
             return Refusal(403, f"origin: got {shown(origin)}, expected {wanted}", "bad_origin")
         if self.tokens:
             return None if self.knows(headers.get("authorization", "")) else NO_TOKEN
-        host = headers.get("host", "")
-        if not is_loopback(urlsplit(f"//{host}").hostname if fits(host) else None):
+        host = HOST.fullmatch(headers.get("host", ""))
+        if host is None or not is_loopback(host[1] or host[2]):
             wanted = f"localhost, or a token: set {TOKENS}"
-            return Refusal(403, f"host: got {shown(host)}, expected {wanted}", "bad_host")
+            got = shown(headers.get("host"))
+            return Refusal(403, f"host: got {got}, expected {wanted}", "bad_host")
         return None
 
     def knows(self, authorization: str) -> bool:
@@ -130,19 +132,14 @@ def address_of(text: str) -> Address:
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-def is_loopback(host: str | None) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether a host is this machine by any name that nobody else can point elsewhere."""
     if host == "localhost":
         return True
     try:
-        return ip_address(host or "").is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def fits(host: str) -> bool:
-    """Whether a `Host` header may be read as one."""
-    return re.fullmatch(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:.]+\](:\d+)?", host) is not None
 
 
 def hashed(token: str) -> bytes:
