@@ -11,7 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull, Terminal
+from driftgate.errors import BadConfig, BadInput, Corrupt, DriftgateError, QueueFull
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Finish, Question, Written
 from driftgate.generator.streaming import settled
@@ -108,6 +108,6 @@ class FakeWriter:
         answer = Answer(text, reason, len(one.question.prompt), count, mean)
         return Written(handle, text[len(one.shown) :], answer)
 
-    def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
+    def answers(self, questions: Sequence[Question]) -> list[Answer | DriftgateError]:
         found, self._kept = whole_answers(self, questions)
         return found

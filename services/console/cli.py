@@ -38,6 +38,12 @@ COMMANDS = (
         BEGIN,
         "Writes a model repo: model.yaml, evals, and the launch file that goes with them.",
     ),
+    Entry(
+        "import",
+        "import_cli:app",
+        BEGIN,
+        "Imports what OpenAI's files, Langfuse or TensorZero hold: launch data and events.",
+    ),
     Entry("check", "check_cli:check", BEGIN, "Reads a model repo and says what is wrong with it."),
     Entry("apply", "model_cli:apply", BEGIN, "Puts a model repo in force."),
     Entry("retrain", "model_cli:retrain", BEGIN, "Asks for a new version now."),

@@ -194,11 +194,11 @@ def surely_corrected(labels: pa.Array, edits: pa.Array, declared: ModelYaml) -> 
 
 
 def possible(values: pa.Array, declared: ModelYaml) -> pa.Array:
-    """Which values a task surely may answer. None is blank: the limits of some fields refuse those,
-    and leave it to this to tell."""
+    """Which values a task surely may answer. A declared one is none that is blank: the limits of
+    some fields refuse those, and leave it to this to tell."""
     task = task_of(declared.task)
     if task.outputs is None:
-        return pc.and_(is_visible(values), is_short(values, task.longest))
+        return is_short(values, task.longest)
     outputs = [value for value in task.outputs if value.strip()]
     return pc.is_in(values, value_set=pa.array(outputs, pa.string()))
 

@@ -44,7 +44,7 @@ SWITCH_SECONDS = 0.0005
 
 def main() -> None:
     settings = config.load()
-    run(settings, Engines(settings.threads).of)
+    run(settings, Engines(settings.threads, settings.upstream, settings.upstream_token).of)
 
 
 def run(settings: Settings, engine_of: Callable[[str, str, str], Engine]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from driftgate.bases import EMBEDDED
 from driftgate.events import Candidate
-from driftgate.model_repo import ModelYaml
+from driftgate.model_repo import HEAD, Method, ModelYaml
 from driftgate.tasks import Task
 from services.trainer.dataset import front_matter, stamp
 from services.trainer.worker import Done
@@ -23,8 +23,9 @@ def model_card(
     """A Hugging Face README: YAML metadata, then words. `told` is the dataset card."""
     learned, tested = (told[side].get(task.strata, {}) for side in ("train", "test"))
     name, base = f"{candidate.model}@{candidate.version}", config.base.name
+    method = config.method
     meta = {
-        "library_name": "peft",
+        "library_name": "driftgate" if method.recipe == HEAD else "peft",
         "pipeline_tag": candidate.task,
         "base_model": EMBEDDED[base].hub if base in EMBEDDED else base,
         "base_model_relation": "adapter",
@@ -36,7 +37,6 @@ def model_card(
     parent = candidate.parent
     before = "nothing: the first version" if parent is None else f"{candidate.model}@{parent}"
     drill = f" as a rehearsal of `{candidate.drill}`" if candidate.drill else ""
-    method = config.method
     return front_matter(meta) + (
         f"# {name}\n\n"
         f"Trained for `{candidate.retrain_id}` ({candidate.reason}){drill} "
@@ -45,9 +45,7 @@ def model_card(
         f"Out of scope: {config.out_of_scope or 'not stated.'}\n\n"
         f"## Parts\n\n"
         f"- base: {base}, sha256 `{candidate.base_digest}`, frozen\n"
-        f"- method: {method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} "
-        f"layers, {method.epochs} epochs, learning rate {method.learning_rate:g}, seed "
-        f"{method.seed}; recipe {task.recipe}\n"
+        f"- method: {manner(method, done)}, seed {method.seed}; recipe {method.recipe}\n"
         f"- adapter: `{candidate.adapter_uri}`\n"
         f"- dataset: `{candidate.dataset_uri}`, {candidate.train_rows} rows learned from, "
         f"{candidate.test_rows} held out{left_out(done)}\n"
@@ -58,6 +56,19 @@ def model_card(
         f"{task.described(learned, tested)}\n\n"
         "## Results\n\nNot yet judged. The verdict of this version holds every axis and slice.\n\n"
         f"## Limitations\n\n{task.limitations}\n"
+    )
+
+
+def manner(method: Method, done: Done) -> str:
+    """How the version was trained, as far as the recipe looks at it."""
+    if method.recipe == HEAD:
+        return (
+            f"linear head on the frozen base, L2 penalty {done.metrics['penalty']:.2g}, loss "
+            f"{done.metrics['validation_loss']:.3g} with it on rows left out in turn"
+        )
+    return (
+        f"{method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} layers, "
+        f"{method.epochs} epochs, learning rate {method.learning_rate:g}"
     )
 
 
@@ -91,7 +102,7 @@ def run_manifest(
         "version": candidate.version,
         "code": code_version(),
         "seed": config.method.seed,
-        "method": config.method.model_dump(),
+        "method": config.method.settings,
         "packages": machine.pop("packages"),
         "hardware": machine,
         "started": started,

@@ -10,38 +10,19 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from driftgate.bases import BaseRef
 from driftgate.classifier.adaptable import adaptable
 from driftgate.classifier.folder import Head, write_head
-from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
-from driftgate.errors import BadInput
 from services.trainer.checkpoint import resume, save_checkpoint, signature_of
 from services.trainer.deterministic import deterministic
 from services.trainer.encoders import encoder_of
 from services.trainer.loop import Run
 from services.trainer.lora import write_adapter
-from services.trainer.method import Example, Method
-from services.trainer.recipes import Progress
+from services.trainer.method import Example, Method, labels_of
+from services.trainer.recipes import Progress, Trained
 from services.trainer.schedule import plan
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run made. losses: the mean of each epoch. seconds: wall time, load included.
-
-    metrics: `examples`, `classes`, `tokens` of one epoch, `cpu_seconds`, `peak_memory_mb` of the
-    process so far, `resumed_epochs` taken over from a checkpoint.
-    """
-
-    folder: Path
-    labels: tuple[str, ...]
-    steps: int
-    losses: tuple[float, ...]
-    seconds: float
-    metrics: dict[str, float]
 
 
 def finetune(
@@ -62,13 +43,16 @@ def finetune(
     a run that was killed goes on after its last finished epoch and ends with the same bytes; a
     checkpoint of any other run is passed over.
 
+    Metrics: `examples`, `classes`, `tokens` of one epoch, `cpu_seconds`, `peak_memory_mb` of the
+    process so far, `resumed_epochs` taken over from a checkpoint.
+
     Raises:
         BadInput: there are fewer than two labels, or an example's weight is not positive.
         BadConfig: no adapter can be trained on the base.
         TrainingFailed: it diverged.
     """
-    started, cpu_started = time.perf_counter(), time.process_time()
-    labels = _labels(examples)
+    cpu_started = time.process_time()
+    labels = labels_of(examples)
     adaptable(base)
     with deterministic(seed, threads):
         progress(0.0, "loading the base")
@@ -86,11 +70,9 @@ def finetune(
         write_head(out, Head(labels, run.prototypes, method.scale), base)
     progress(1.0, "trained")
     return Trained(
-        folder=out,
-        labels=labels,
+        base_digest=base.digest,
         steps=run.step,
         losses=tuple(run.losses),
-        seconds=time.perf_counter() - started,
         metrics={
             "examples": len(examples),
             "classes": len(labels),
@@ -100,13 +82,3 @@ def finetune(
             "resumed_epochs": done,
         },
     )
-
-
-def _labels(examples: Sequence[Example]) -> tuple[str, ...]:
-    labels = tuple(sorted({example.label for example in examples}))
-    if len(labels) < 2:
-        raise BadInput(UNHANDLED, "examples", labels, "examples of at least two labels")
-    for number, example in enumerate(examples):
-        if not 0 < example.weight < float("inf"):
-            raise BadInput(BAD_NUMBER, f"examples[{number}].weight", example.weight, "above zero")
-    return labels

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
+from driftgate.errors import BadInput
 from driftgate.frozen import Kind
 
 
@@ -34,3 +37,18 @@ class Method:
     batch_size: int = 32
     label_smoothing: float = 0.05
     scale: float = 20.0
+
+
+def labels_of(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The labels of a version, in the order of its prototypes.
+
+    Raises:
+        BadInput: there are fewer than two, or an example's weight is not positive.
+    """
+    labels = tuple(sorted({example.label for example in examples}))
+    if len(labels) < 2:
+        raise BadInput(UNHANDLED, "examples", labels, "examples of at least two labels")
+    for number, example in enumerate(examples):
+        if not 0 < example.weight < float("inf"):
+            raise BadInput(BAD_NUMBER, f"examples[{number}].weight", example.weight, "above zero")
+    return labels

@@ -58,7 +58,30 @@ def classifier(job: Job, out: Path, progress: Progress) -> Trained:
         progress=progress,
         checkpoint=Path(job.checkpoint),
     )
-    return Trained(base.digest, trained.steps, rounded(trained.losses), trained.metrics)
+    return replace(trained, losses=rounded(trained.losses))
+
+
+def head(job: Job, out: Path, progress: Progress) -> Trained:
+    """A linear head on the frozen base.
+
+    Raises:
+        BadConfig: as `classifier`.
+        TrainingFailed: the base's embeddings are no finite numbers.
+    """
+    from driftgate.bases import pinned
+    from services.trainer.head import fit_head
+    from services.trainer.method import Example
+
+    trained = fit_head(
+        [Example(*example) for example in job.examples],
+        pinned(job.base, job.base_sha256 or ""),
+        out,
+        seed=job.seed,
+        threads=job.threads,
+        progress=progress,
+        checkpoint=Path(job.checkpoint),
+    )
+    return replace(trained, losses=rounded(trained.losses))
 
 
 def sft(job: Job, out: Path, progress: Progress) -> Trained:
@@ -96,4 +119,4 @@ def rounded(losses: Iterable[float]) -> tuple[float, ...]:
     return tuple(round(loss, 4) for loss in losses)
 
 
-RECIPES: Mapping[str, Recipe] = {"classifier": classifier, "sft": sft}
+RECIPES: Mapping[str, Recipe] = {"classifier": classifier, "head": head, "sft": sft}

@@ -83,9 +83,9 @@ class TrainingRequest:
     def job(self, train: Iterable[Row], threads: int, checkpoint: Path) -> Job:
         """For the worker."""
         config = self.repo.config
-        method = config.method.model_dump(exclude={"rank", "seed"})
+        method = config.method.model_dump(exclude={"recipe", "rank", "seed"})
         return Job(
-            recipe=self.task.recipe,
+            recipe=config.method.recipe,
             examples=tuple((row.text, row.target) for row in train),
             method={**method, "r": config.method.rank},
             task=self.task.told,
@@ -109,7 +109,7 @@ class TrainingRequest:
             task=self.task.kind,
             base=config.base.name,
             base_digest=done.base_digest,
-            method=config.method.kind,
+            method=config.method.name,
             dataset_id=told["id"],
             repo_hash=self.repo.hash,
             reason=event.reason,

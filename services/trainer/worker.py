@@ -17,7 +17,7 @@ from services.trainer.failures import failure
 from services.trainer.memory import give_back, resident
 from services.trainer.recipes import RECIPES
 
-PACKAGES = ("numpy", "peft", "ray", "safetensors", "tokenizers", "torch", "transformers")
+PACKAGES = ("numpy", "peft", "ray", "safetensors", "scipy", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from driftgate.errors import BadConfig, nearest
 
@@ -19,6 +20,24 @@ def schemas_of(package: Path) -> Path:
     """The folder of topics and schemas: within the package in a wheel, else at the root."""
     inside = package / "schemas"
     return inside if inside.is_dir() else package.parents[1] / "schemas"
+
+
+def upstreams(told: object) -> object:
+    """
+    >>> upstreams("SmolLM2-135M-Instruct=http://gpu:8000, bases/own=http://gpu:8001")
+    {'SmolLM2-135M-Instruct': 'http://gpu:8000', 'bases/own': 'http://gpu:8001'}
+    """
+    if not isinstance(told, str):
+        return told
+    found = {}
+    for pair in filter(None, map(str.strip, told.split(","))):
+        base, _, url = map(str.strip, pair.rpartition("="))
+        if not base or not re.fullmatch(r"https?://[^/@\s]+(/\S*)?", url):
+            raise ValueError("expected BASE=URL,…, each URL as http://host:port")
+        if base in found:
+            raise ValueError(f"base {base} is named twice")
+        found[base] = url
+    return found
 
 
 class Settings(BaseSettings):
@@ -91,6 +110,14 @@ class Settings(BaseSettings):
     )
     schemas: Path = Field(schemas_of(PACKAGE), description="folder of topics and schemas")
     threads: int = Field(1, ge=1, description="torch threads in one worker")
+    upstream: Annotated[dict[str, str], NoDecode, BeforeValidator(upstreams)] = Field(
+        {},
+        description="BASE=URL,…: bases of models that write which an OpenAI-compatible server such "
+        "as vLLM computes, in place of the router and the evaluator",
+    )
+    upstream_token: SecretStr = Field(
+        SecretStr(""), description="bearer token for these servers; empty: none is sent"
+    )
 
 
 def load(environment: dict[str, str] | None = None) -> Settings:

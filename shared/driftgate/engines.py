@@ -7,13 +7,16 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
-from driftgate.errors import Terminal
+from pydantic import SecretStr
+
+from driftgate.errors import DriftgateError
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Written
-from driftgate.tasks import kind_of
+from driftgate.tasks import Task, kind_of
+from driftgate.tasks.text_generation import TextGeneration
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Writer(Engine, Protocol):
     def step(self) -> list[Written]:
         """One piece of work: what it added to which answers. Nothing where nothing is open."""
 
-    def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
+    def answers(self, questions: Sequence[Question]) -> list[Answer | DriftgateError]:
         """Whole answers, in the order of the questions, or why there is none. What others have open
         is written meanwhile, and told by the next `step`.
 
@@ -116,9 +119,13 @@ class Engines:
 
     Attributes:
         threads: of each engine.
+        upstreams: by the names of bases of models that write, the server that computes them.
+        token: what it is shown.
     """
 
     threads: int = 1
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    token: SecretStr = field(default_factory=lambda: SecretStr(""))
     _made: WeakValueDictionary[tuple[str, Hashable], Engine] = field(
         default_factory=WeakValueDictionary
     )
@@ -137,5 +144,13 @@ class Engines:
         with self._making:
             engine = self._made.get((task, found))
             if engine is None:
-                engine = self._made[task, found] = kind.engine(found, self.threads)
+                engine = self._made[task, found] = self._engine(kind, found)
             return engine
+
+    def _engine(self, kind: type[Task], base: Any) -> Engine:
+        url = self.upstreams.get(base.name)
+        if url is None or kind is not TextGeneration:
+            return kind.engine(base, self.threads)
+        from driftgate.generator.upstream import Upstream
+
+        return Upstream(base, url, self.token)

@@ -8,6 +8,8 @@ DriftgateError
 │   ├── ArtifactsUnavailable
 │   ├── RegistryUnavailable
 │   ├── RouterUnavailable
+│   ├── UpstreamUnavailable
+│   ├── WrongAdapter  the upstream answers with something else than the version it was asked for
 │   ├── QueueFull    as many requests wait as may
 │   ├── NotRunning
 │   └── NotInTime    what was ordered is not done yet
@@ -66,6 +68,15 @@ class RegistryUnavailable(Retriable):
 
 class RouterUnavailable(Retriable):
     """The router did not answer in time, or serves no version of the model yet."""
+
+
+class UpstreamUnavailable(Retriable):
+    """The server that computes answers did not answer in time, broke off, or said nothing that can
+    be read."""
+
+
+class WrongAdapter(Retriable):
+    """The server that computes answers does not answer with the version that it was asked for."""
 
 
 class QueueFull(Retriable):

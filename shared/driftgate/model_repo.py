@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -64,10 +64,20 @@ class Base(Part):
     )
 
 
-class Method(Part):
-    """How an adapter is trained. Defaults are those for labels; a task may have others
-    (`Task.method`)."""
+HEAD = "head"
+"""The recipe that trains no adapter."""
 
+
+class Method(Part):
+    """How versions are trained. Defaults are those for labels; a task may have others
+    (`Task.method`). Recipe `head` looks at the seed alone, so that a model goes from one recipe to
+    the other by one word."""
+
+    recipe: str = Field(
+        "",
+        description="for labels: classifier (an adapter) or head (a linear head on the frozen "
+        "base, in seconds); for texts: sft",
+    )
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
     alpha: Positive = 32
@@ -78,12 +88,36 @@ class Method(Part):
     label_smoothing: Share = 0.05
     seed: int = 7
 
+    @field_validator("kind")
+    @classmethod
+    def of_an_adapter(cls, kind: str, info: ValidationInfo) -> str:
+        if kind == "qlora" and info.data.get("recipe") == HEAD:
+            raise ValueError(
+                "recipe head trains no adapter, and its base is not quantised: expected lora, or "
+                "no `kind`"
+            )
+        return kind
+
+    @property
+    def name(self) -> str:
+        """What events and cards call it."""
+        return HEAD if self.recipe == HEAD else self.kind
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the recipe looks at."""
+        return self.model_dump(include={"recipe", "seed"} if self.recipe == HEAD else None)
+
 
 def fitting(method: Method, info: ValidationInfo) -> Method:
     """The method with the task's own defaults for what it does not name."""
     if "task" not in info.data:  # which is refused already
         return method
-    given, defaults = method.model_fields_set, task_of(info.data["task"]).method
+    task, given = task_of(info.data["task"]), method.model_fields_set
+    if "recipe" in given and method.recipe not in task.recipes:
+        hint = nearest(method.recipe, list(task.recipes))
+        raise ValueError(f"recipe {method.recipe!r} is none of {task.kind}: {hint}")
+    defaults = {"recipe": task.recipes[0], **task.method}
     return method.model_copy(update={k: v for k, v in defaults.items() if k not in given})
 
 

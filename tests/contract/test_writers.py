@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 from fake_writer import FakeWriter
 from safetensors.torch import load_file, save_file
+from stand_in_vllm import StandInVllm, serving
 from tiny_adapters import tiny_adapter
 from tiny_llama import tiny_llama
 
 from driftgate.bases import BaseRef, resolve
-from driftgate.engines import Writer
+from driftgate.engines import Prediction, Writer
 from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Sampling
 from driftgate.generator.serving import Generator
+from driftgate.generator.upstream import Upstream
+from driftgate.tasks import task_of
+from driftgate.tasks.text_generation import Declared
 
 VERSIONS = ("one", "two", "three")
 TEXTS = (
@@ -53,7 +57,13 @@ def folders(base: BaseRef, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
-@pytest.fixture(params=["local", "fake"])
+@pytest.fixture(scope="module")
+def upstream(base: BaseRef) -> Iterator[StandInVllm]:
+    with serving(StandInVllm(base)) as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(params=["local", "upstream", "fake"])
 def make(request: pytest.FixtureRequest, base: BaseRef, folders: dict[str, Path]) -> Make:
     """Makes engines with all versions resident."""
 
@@ -61,6 +71,8 @@ def make(request: pytest.FixtureRequest, base: BaseRef, folders: dict[str, Path]
         engine: Writer
         if request.param == "local":
             engine = Generator(base, device="cpu", precision="fp32", **sizes)
+        elif request.param == "upstream":
+            engine = Upstream(base, request.getfixturevalue("upstream").url, **sizes)
         else:
             engine = FakeWriter(base.digest, **sizes)
         for name, folder in folders.items():
@@ -200,7 +212,7 @@ def test_a_cancelled_answer_ends_at_the_next_step(make: Make) -> None:
     whole, wanted = alone(engine, first), alone(engine, second)
     cancelled, other, waiting = (engine.open(one) for one in (first, second, first))
     told: list[str] = []
-    for _ in range(4):
+    while len(told) < 3:
         told += [one.text for one in engine.step() if one.handle == cancelled]
     engine.cancel(cancelled)
     engine.cancel(waiting)
@@ -261,9 +273,9 @@ def test_a_full_queue_refuses_until_there_is_room(make: Make) -> None:
     over: list[int] = []
     while not over:
         over = [one.handle for one in engine.step() if one.answer]
-    assert over == handles[:1]
+    assert set(over) <= set(handles[:2])
     handles.append(engine.open(question(engine)))
-    assert finished(engine).keys() == set(handles[1:])
+    assert finished(engine).keys() == set(handles) - set(over)
 
 
 @pytest.mark.parametrize("count", [0, 6])
@@ -292,20 +304,22 @@ def test_whole_answers_keep_what_others_have_open(make: Make) -> None:
 
 def test_predictions_are_whole_answers_in_order(make: Make) -> None:
     engine = make()
-    asked = {"one": ["a", "b", "a"], "two": ["b"], "three": []}
-    found = engine.predict_many(asked)
+    task = task_of(Declared.model_validate({"kind": "text-generation", "max_input_tokens": 500}))
+    asked = {"one": ["a", "b", "a"], "two": ["b", "x " * 2_000], "three": []}
+    found = task.answers(engine, asked)
     assert {name: len(predictions) for name, predictions in found.items()} == {
         "one": 3,
-        "two": 1,
+        "two": 2,
         "three": 0,
     }
     first, second, third = found["one"]
     assert first == third != second
     assert first.confidence is not None
     assert 0 < first.confidence < 1
-    assert second.output == engine.predict_many({"one": ["b"]})["one"][0].output
+    assert second.output == task.answers(engine, {"one": ["b"]})["one"][0].output
+    assert found["two"][1] == Prediction("", None, {}, 0)  # too long to be asked
     with pytest.raises(BadConfig, match="seven"):
-        engine.predict_many({"seven": ["a"]})
+        task.answers(engine, {"seven": ["a"]})
 
 
 def test_nothing_open_is_nothing_to_do(make: Make) -> None:

@@ -44,6 +44,8 @@ NOT_RUN = {
     "DRIFTGATE_KAFKA_PORT=9192 make up": "the same as `make up`, on another port",
     ".venv/bin/driftgate up --clock world --state .driftgate/demo": "needs what a demo left",
     "driftgate init DIR --task generation --data pairs.jsonl": "the pairs are the reader's own",
+    "driftgate import tensorzero http://USER:PASSWORD@HOST:8123/tensorzero --function reply "
+    "--model my-replies": "the tables are the reader's own",
     "DRIFTGATE_SUBJECT_KEY=… driftgate subject support-triage c-17": "the key is the reader's own",
 }
 # A world of four weeks is too short for the loop to hold for sure; that it is played is the test.
@@ -139,7 +141,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 def write_files(folder: Path) -> None:
-    """`labelled.csv` with 600 rows as an office has them, `world.csv` to play, two schemas."""
+    """`labelled.csv` with 600 rows as an office has them, `world.csv` to play, two schemas, and
+    what other systems export."""
+    write_exports(folder)
     example = ROOT / "examples" / "support-triage" / "world.py"
     whole = folder / "whole.csv"
     runpy.run_path(str(example))["write_world"](whole, seed=3, per_day=60)
@@ -163,6 +167,21 @@ def write_files(folder: Path) -> None:
         added = {"name": column, "type": ["null", "string"], "default": None, "doc": "an example"}
         schema["fields"].append(added)
         (folder / name).write_text(json.dumps(schema))
+
+
+def write_exports(folder: Path) -> None:
+    """What docs/import.md imports."""
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+    (folder / "train.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    generation = {
+        "id": "o",
+        "trace_id": "t",
+        "type": "GENERATION",
+        "input": "Hi",
+        "output": "Hello",
+    }
+    (folder / "langfuse-export").mkdir()
+    (folder / "langfuse-export" / "1.jsonl").write_text(json.dumps(generation) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, str]], delimiter: str) -> None:

@@ -27,7 +27,9 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import Candidate, Champion, Verdict
 from services.evaluator import offline
-from services.trainer.finetune import Example, Method, finetune
+from services.trainer.finetune import finetune
+from services.trainer.head import fit_head
+from services.trainer.method import Example, Method
 
 MODEL = "evaluated"
 MODEL_YAML = """
@@ -68,15 +70,18 @@ ROWS = [
 OTHER = {"delivery": "refund", "refund": "delivery"}
 
 
-@pytest.fixture(scope="module")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A good version, and one whose Spanish labels were wrong."""
-    wrong = [
+def wrong_in_spanish() -> list[dict[str, Any]]:
+    return [
         row | {"label": OTHER[row["label"]]} if row["slices"]["language"] == "es" else row
         for row in ROWS
     ]
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A good version, and one whose Spanish labels were wrong."""
     folder = tmp_path_factory.mktemp("versions")
-    for name, rows in (("good", ROWS), ("spoilt", wrong)):
+    for name, rows in (("good", ROWS), ("spoilt", wrong_in_spanish())):
         finetune(
             [Example(row["text"], row["label"]) for row in rows],
             Method(layers=1, epochs=3, r=4, alpha=8, batch_size=16),
@@ -124,6 +129,24 @@ def test_ci_is_told_by_the_exit_status(
     assert int(ET.parse(junit).getroot().get("failures", "0")) >= 1
     assert offline.run(repo, good, None, None, None) == 2
     assert "--test" in capsys.readouterr().out
+
+
+def test_linear_heads_are_judged_against_adapters(
+    versions: dict[str, Path], repo: Path, test_rows: Path, tmp_path: Path
+) -> None:
+    """And the other way round."""
+    for name, rows in (("good", ROWS), ("spoilt", wrong_in_spanish())):
+        fit_head(
+            [Example(row["text"], row["label"]) for row in rows],
+            resolve("all-MiniLM-L6-v2"),
+            tmp_path / name,
+            seed=1,
+            progress=lambda share, doing: None,
+        )
+    good, spoilt = tmp_path / "good", tmp_path / "spoilt"
+    assert offline.run(repo, good, versions["good"], test_rows, None) == 0
+    assert offline.run(repo, spoilt, versions["good"], test_rows, None) == 1
+    assert offline.run(repo, versions["good"], good, test_rows, None) == 0
 
 
 def test_rows_beside_the_adapter_are_the_held_out_ones(

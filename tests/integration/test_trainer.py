@@ -17,6 +17,7 @@ import pytest
 from drift_world import routing
 from trainer_harness import (
     MODEL,
+    MODEL_YAML,
     Harness,
     QuickWorkers,
     champion,
@@ -126,6 +127,32 @@ def worker_at_work(health: Health, training: threading.Thread) -> int:
             return int(health.detail["worker"])
         training.join(0.05)
     raise AssertionError("the training ended before the worker could be killed")
+
+
+def test_a_linear_head_is_trained_and_answers_beside_an_adapter(
+    launch: Launch, workers: RayWorkers, tmp_path: Path
+) -> None:
+    """By one word in model.yaml, on the same rows; trained again it has the same bytes."""
+    other, adapted = launch
+    text = MODEL_YAML.replace("method: {", "method: {recipe: head, ")
+    harness, again = (Harness(tmp_path / name, workers, text) for name in ("one", "again"))
+    candidate = harness.ask(seed_uri=harness.seed())
+    assert again.ask(seed_uri=again.seed()).adapter_digest == candidate.adapter_digest
+    assert (candidate.method, candidate.base_digest) == ("head", adapted.base_digest)
+    assert candidate.dataset_id == adapted.dataset_id
+    run = harness.artifacts.get_json(candidate.run_uri)
+    card = harness.artifacts.get(candidate.model_card_uri).decode()
+    assert run["method"] == {"recipe": "head", "seed": 7}
+    assert "linear head on the frozen base, L2 penalty" in card
+    assert "peft" not in card and "rank" not in card
+    classifier = Classifier(resolve(candidate.base))
+    for name, at, one in (("head", harness, candidate), ("lora", other, adapted)):
+        classifier.load(name, at.artifacts.get_folder(one.adapter_uri, tmp_path / name))
+    test = rows_of(harness, candidate, "test.jsonl", tmp_path)
+    asked = [row["text"] for row in test]
+    for answers in classifier.predict_many({"head": asked, "lora": asked}).values():
+        right = sum(said.output == row["label"] for said, row in zip(answers, test, strict=True))
+        assert right / len(test) > 0.6
 
 
 # What it is trained on

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_bases import DIM, tiny
 
@@ -23,7 +24,7 @@ from driftgate.bases import MINILM, BaseRef, resolve, same_base
 from driftgate.classifier.adaptable import adaptable
 from driftgate.classifier.base import load
 from driftgate.classifier.bert import Group, groups
-from driftgate.classifier.folder import Head, write_head
+from driftgate.classifier.folder import Head, LinearHead, write_head
 from driftgate.classifier.serving import CHUNK_TOKENS, Classifier, answer, chunks
 from driftgate.engines import Engines
 from driftgate.errors import ArtifactsUnavailable, BadConfig, Corrupt
@@ -54,6 +55,16 @@ def version(folder: Path, base: BaseRef, seed: int, layer: int = 5) -> Path:
     save_file(tensors, folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 8}))
     write_head(folder, Head(("a", "b", "c"), torch.randn(3, 384, generator=draw), 20.0), base)
+    return folder
+
+
+def linear(folder: Path, base: BaseRef, seed: int) -> Path:
+    """A version with a random linear head."""
+    draw = torch.Generator().manual_seed(seed)
+    folder.mkdir(parents=True)
+    prototypes, weights = (torch.randn(3, 384, generator=draw) for _ in range(2))
+    head = LinearHead(("a", "b", "c"), prototypes, 4 * weights, torch.randn(3, generator=draw))
+    write_head(folder, head, base)
     return folder
 
 
@@ -271,6 +282,90 @@ def test_versions_asked_together_answer_as_alone(
         assert [a.features["similarity"] for a in together[name]] == pytest.approx(
             [a.features["similarity"] for a in alone], abs=2e-4
         )
+
+
+def test_linear_heads_and_adapters_answer_together_as_alone(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    asked = {"lora": TEXTS, "one": TEXTS[1:3], "two": ["only here", TEXTS[2]], "three": []}
+    classifier.load("lora", version(tmp_path / "lora", base, 1))
+    for seed, name in enumerate(("one", "two", "three")):
+        classifier.load(name, linear(tmp_path / name, base, seed))
+    together = classifier.predict_many(asked)
+    for name, texts in asked.items():
+        alone = [classifier.predict(name, [text])[0] for text in texts]
+        assert [a.output for a in together[name]] == [a.output for a in alone]
+        for one, other in zip(together[name], alone, strict=True):
+            assert one.confidence == pytest.approx(other.confidence, abs=2e-4)
+            assert one.tokens == other.tokens
+
+
+def test_all_linear_heads_share_one_pass_of_the_base(
+    base: BaseRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = Classifier(base, device="cpu")
+    computed: list[dict[str | None, list[int]]] = []
+    pooled = classifier._network.pooled
+
+    def counted(ids: Any, wanted: dict[str | None, list[int]]) -> Any:
+        computed.append(wanted)
+        return pooled(ids, wanted)
+
+    monkeypatch.setattr(classifier._network, "pooled", counted)
+    for seed, name in enumerate(("one", "two")):
+        classifier.load(name, linear(tmp_path / name, base, seed))
+    classifier.predict_many({"one": TEXTS, "two": TEXTS[:2]})
+    assert computed == [{None: [0, 1, 2]}]
+
+
+def test_a_linear_head_is_unloaded_and_others_answer_on(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    classifier.load("stays", linear(tmp_path / "stays", base, 1))
+    classifier.load("goes", linear(tmp_path / "goes", base, 2))
+    before = classifier.predict("stays", TEXTS)
+    classifier.unload("goes")
+    classifier.unload("goes")
+    assert "goes" not in classifier.resident()
+    assert classifier.predict("stays", TEXTS) == before
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        ({"weights": torch.ones(3, 5)}, "disagree"),
+        ({"weights": torch.ones(2, 384)}, "disagree"),
+        ({"bias": torch.ones(2)}, "disagree"),
+        ({"bias": torch.ones(3, 1)}, "disagree"),
+        ({"bias": torch.tensor([0.0, float("inf"), 0.0])}, "bias holds a number that is not finit"),
+        ({"prototypes": torch.ones(3, 5), "weights": torch.ones(3, 5)}, "not 384 wide"),
+        ({"bias": None}, "no head: 'bias'"),
+        ({"prototypes": None}, "no head: 'prototypes'"),
+    ],
+)
+def test_a_linear_head_that_does_not_fit_is_refused(
+    classifier: Classifier,
+    base: BaseRef,
+    tmp_path: Path,
+    harm: dict[str, torch.Tensor | None],
+    says: str,
+) -> None:
+    file = linear(tmp_path / "v", base, 1) / "head.safetensors"
+    with safe_open(file, framework="pt") as opened:
+        told = opened.metadata()
+    tensors = load_file(file) | harm
+    save_file({n: t for n, t in tensors.items() if t is not None}, file, metadata=told)
+    with pytest.raises(Corrupt, match=says):
+        classifier.load("misfit", tmp_path / "v")
+    assert "misfit" not in classifier.resident()
+
+
+def test_a_linear_head_of_another_base_is_refused(
+    classifier: Classifier, base: BaseRef, tmp_path: Path
+) -> None:
+    folder = linear(tmp_path / "v", BaseRef("other", base.path, "f" * 64, "e" * 64), 1)
+    with pytest.raises(BadConfig, match="serve it on its own base"):
+        classifier.load("foreign", folder)
 
 
 def test_a_name_never_changes_its_weights(

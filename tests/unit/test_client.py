@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from driftgate import system_clock
+from driftgate import events, system_clock
 from driftgate.bus import Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.client import Client
 from driftgate.codec import Codec
 from driftgate.errors import BadInput
 from driftgate.events import DAY_MS, Arm, Routing, Tick
-from driftgate.model_repo import Data
+from driftgate.generator.prompt import Prompt
+from driftgate.model_repo import Data, ModelYaml
 from driftgate.routing import NotReady, NotServed
 from services.router.answers import Ask, Routed, route
 from services.router.requests import Request
@@ -147,7 +148,6 @@ def test_a_metric_that_ingestion_would_refuse_is_refused_at_the_call(
         ({"slices": [1]}, ["slices", "[1]", "a map to a text"]),
         ({"request_id": ""}, ["request_id", "''", "not blank"]),
         ({"model": ""}, ["model", "''", "not blank"]),
-        ({"output": ""}, ["output", "''", "not blank"]),
         ({"role": "hidden"}, ["role", "'hidden'", "one of live, shadow"]),
         ({"tokns": 3}, ["tokns", "did you mean 'tokens'"]),
         ({"time": NOW + 2 * DAY_MS}, ["time", "ahead_hours 26"]),
@@ -291,7 +291,7 @@ def test_routes_are_the_routers(bus: MemoryBus, client: Client) -> None:
         for share, name in shares
     }
     publish(bus, *routings.values())
-    served = {name: Served(one, {}, Data()) for name, one in routings.items()}
+    served = {name: Served(one, {}, ModelYaml.model_construct()) for name, one in routings.items()}
     refused = 0
     for n in range(10_000):
         model = chance.choice([*routings, "m-unknown"])
@@ -310,6 +310,19 @@ def test_routes_are_the_routers(bus: MemoryBus, client: Client) -> None:
                 client.route(model, f"r{n}", subject, slices)
             assert str(told.value) == str(theirs)
     assert 1000 < refused < 5000
+
+
+def test_a_route_says_how_a_model_that_writes_is_asked(bus: MemoryBus, client: Client) -> None:
+    said = Prompt("Be brief.", "Message: {text}")
+    told = events.Prompt(digest=said.digest, system=said.system, template=said.template)
+    publish(bus, replace(ROUTING, prompt=told))
+    route = client.route("triage", "r")
+    assert route.prompt == said
+    assert route.prompt.user("hi") == "Message: hi"
+    client.report(route, "hi", "Hello.", finish_reason="stop")
+    client.flush()
+    (event,) = sent(bus, "inferences")
+    assert event["prompt"] == said.digest
 
 
 def test_a_newer_record_is_followed_and_a_stale_one_refused(bus: MemoryBus, client: Client) -> None:

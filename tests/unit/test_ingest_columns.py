@@ -206,6 +206,7 @@ def test_ten_thousand_random_records_come_out_the_same_both_ways(
     [
         ("inferences", inference(input="¿dónde?")),
         ("inferences", inference(model="writer", output="¿?", logprob=-0.3, finish_reason="stop")),
+        ("inferences", inference(model="writer", output="", finish_reason="cancelled")),
         ("inferences", inference(model="extract", output="no JSON", first_token_ms=9.0)),
         ("feedback", feedback(edited="x")),
         ("feedback", feedback(model="writer", kind="rating", label=None, rating=1.0)),

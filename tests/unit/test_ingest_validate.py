@@ -72,7 +72,7 @@ def refusal(
         (inference(logprob=float("-inf")), "bad_number", ["logprob", "-inf", "finite"]),
         (inference(first_token_ms=-1.0), "bad_number", ["first_token_ms", "-1.0"]),
         (inference(finish_reason="eos"), "malformed", ["finish_reason", "'eos'", "'length'"]),
-        (inference(model="writer", output=" "), "empty", ["output", "' '", "not blank"]),
+        (inference(output=" "), "unknown_label", ["output", "' '"]),
         (inference(model="writer", output=LONG), "too_large", ["output", "50,000 characters"]),
         (inference(model="writer", input=LONG), "too_large", ["input", "50,000 characters"]),
         (inference(features={"words": float("nan")}), "bad_number", ["features.words"]),

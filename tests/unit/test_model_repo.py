@@ -48,6 +48,38 @@ def test_a_mistake_is_told_with_line_value_and_the_nearest_valid_one(
 
 
 @pytest.mark.parametrize(
+    ("recipe", "kind", "says"),
+    [
+        ("haed", "lora", "recipe 'haed' is none of text-classification: did you mean 'head'"),
+        ("sft", "lora", "recipe 'sft' is none of text-classification"),
+        ("head", "qlora", "`method.kind` is 'qlora': recipe head trains no adapter"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_is_refused(recipe: str, kind: str, says: str) -> None:
+    with pytest.raises(BadConfig, match=rf"model.yaml:\d+: .*{says}"):
+        model_repo.parse(of_recipe(recipe, kind))
+
+
+def of_recipe(recipe: str, kind: str = "lora") -> str:
+    text = TEXT.replace("recipe: classifier", f"recipe: {recipe}")
+    return text.replace("kind: lora ", f"kind: {kind} ")
+
+
+def test_no_head_is_trained_for_texts() -> None:
+    labels = TEXT[TEXT.index("  kind: text-class") : TEXT.index("base:")]
+    text = of_recipe("head").replace(labels, "  kind: text-generation\n")
+    text = text[: text.index("monitors:")] + "monitors: []\n" + text[text.index("triggers:") :]
+    with pytest.raises(BadConfig, match=r"recipe 'head' is none of text-generation: .*sft"):
+        model_repo.parse(text)
+
+
+def test_a_recipe_is_chosen_by_one_word_and_old_files_keep_theirs() -> None:
+    assert model_repo.parse(of_recipe("head")).method.settings == {"recipe": "head", "seed": 7}
+    old = "".join(line for line in TEXT.splitlines(keepends=True) if "  recipe:" not in line)
+    assert model_repo.parse(old).method == model_repo.parse(TEXT).method
+
+
+@pytest.mark.parametrize(
     ("monitor", "old", "new", "says"),
     [
         ("errors", "value: error", "value: share", "value of signal quality is error"),

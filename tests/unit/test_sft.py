@@ -103,6 +103,7 @@ def test_a_version_answers_as_it_was_taught_by_peft_and_by_the_engine(
     assert sorted(p.name for p in (tmp_path / "v").iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
+        "probe.json",
     ]
     chat, untaught = Chat.of(base), load(base, device="cpu")
     assert answered(untaught, chat, "the lamp is broken") != '{"team": "repairs"}'

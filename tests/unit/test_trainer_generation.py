@@ -126,6 +126,7 @@ def test_a_version_is_trained_and_says_what_it_learned(tmp_path: Path, base: Pat
     assert {path.name for path in folder.iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
+        "probe.json",
     }
     assert candidate.task == "text-generation"
     run = json.loads(found.artifacts.get(candidate.run_uri))

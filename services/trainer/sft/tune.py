@@ -19,6 +19,7 @@ from driftgate.generator.prompt import Prompt
 from services.trainer.checkpoint import resume, save_checkpoint, signature_of
 from services.trainer.deterministic import deterministic
 from services.trainer.lora import write_adapter
+from services.trainer.probe import write_probe
 from services.trainer.recipes import Progress, Trained
 from services.trainer.schedule import dealt
 from services.trainer.sft.method import Method
@@ -87,6 +88,7 @@ def tune(
         run.take_best()
         write_adapter(network.model, out, base)
         sealed(out, base)
+        write_probe(network.model, out, base)
     progress(1.0, "trained")
     return Trained(
         base_digest=base.digest,

@@ -18,7 +18,7 @@ from torch import Tensor
 from driftgate.bases import BaseRef
 from driftgate.classifier import bert
 from driftgate.classifier.base import tokenizer
-from driftgate.classifier.folder import Head, read_adapter, read_head
+from driftgate.classifier.folder import AnyHead, read_adapter, read_head
 from driftgate.engines import Prediction
 from driftgate.errors import BadConfig, Corrupt
 from driftgate.frozen import device_of
@@ -117,7 +117,7 @@ class Classifier:
         self._base = base
         self._device = device_of(device)
         self._network = network(base, self._device)
-        self._heads: dict[str, Head] = {}
+        self._heads: dict[str, AnyHead] = {}
 
     def load(self, name: str, folder: Path) -> None:
         """Make a version resident under its digest; a name already resident is left as it is.
@@ -131,15 +131,17 @@ class Classifier:
         head = read_head(folder, self._base)
         if head.prototypes.shape[1:] != (self._network.dim,):
             raise Corrupt(f"version {folder}: its prototypes are not {self._network.dim} wide")
-        self._network.load(name, folder)
-        placed = Head(head.labels, head.prototypes.to(self._device), head.scale)
-        self._heads = {**self._heads, name: placed}
+        if head.adapted:
+            self._network.load(name, folder)
+        self._heads = {**self._heads, name: head.on(self._device)}
 
     def unload(self, name: str) -> None:
         """Forget a version; one that is not resident is no error."""
         if name in self._heads:
+            adapted = self._heads[name].adapted
             self._heads = {other: head for other, head in self._heads.items() if other != name}
-            self._network.unload(name)
+            if adapted:
+                self._network.unload(name)
 
     def resident(self) -> frozenset[str]:
         """The names that can answer now."""
@@ -162,13 +164,18 @@ class Classifier:
         heads = {name: self._head(name) for name in asked}
         unique = list(dict.fromkeys(text for texts in asked.values() for text in texts))
         position = {text: at for at, text in enumerate(unique)}
-        wanted: dict[str | None, set[int]] = {
-            name: {position[text] for text in texts} for name, texts in asked.items()
-        }
+        its = {name: {position[text] for text in texts} for name, texts in asked.items()}
+        # Versions without an adapter have one embedding of a text in common: the bare base's.
+        sharing: dict[str | None, list[str]] = {}
+        for name, head in heads.items():
+            sharing.setdefault(name if head.adapted else None, []).append(name)
+        wanted = {one: set().union(*(its[name] for name in sharing[one])) for one in sharing}
         found: dict[str, dict[int, Prediction]] = {name: {} for name in asked}
-        for name, places, pooled, tokens in self._chunks(unique, wanted):
-            answers = answer(heads[str(name)], pooled, tokens)
-            found[str(name)].update(zip(places, answers, strict=True))
+        for one, places, pooled, tokens in self._chunks(unique, wanted):
+            for name in sharing[one]:
+                rows = [row for row, place in enumerate(places) if place in its[name]]
+                answers = answer(heads[name], pooled[rows], [tokens[row] for row in rows])
+                found[name].update(zip((places[row] for row in rows), answers, strict=True))
         return {
             name: [found[name][position[text]] for text in texts] for name, texts in asked.items()
         }
@@ -182,7 +189,7 @@ class Classifier:
             return np.zeros((0, self._network.dim), np.float32)
         return torch.stack([rows[place] for place in range(len(texts))]).numpy()
 
-    def _head(self, name: str) -> Head:
+    def _head(self, name: str) -> AnyHead:
         if name not in self._heads:
             raise BadConfig(f"version {name} is not resident: load it before it answers")
         return self._heads[name]
@@ -219,12 +226,14 @@ def chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield chunk
 
 
-def answer(head: Head, pooled: Tensor, tokens: Sequence[int]) -> list[Prediction]:
-    """What a head makes of embeddings [texts, dim]: the label of the nearest prototype, its softmax
-    probability, and as feature `similarity` its cosine, low for texts unlike any class."""
+def answer(head: AnyHead, pooled: Tensor, tokens: Sequence[int]) -> list[Prediction]:
+    """What a head makes of embeddings [texts, dim]: the label with the highest logit, its softmax
+    probability, and as feature `similarity` the highest cosine to a prototype, low for texts unlike
+    any class."""
     cosines = head.cosines(pooled)
-    similarity, best = cosines.max(dim=1)
-    confidence = torch.softmax(head.scale * cosines, dim=1).gather(1, best[:, None]).squeeze(1)
+    logits = head.logits(pooled, cosines)
+    similarity, best = cosines.amax(dim=1), logits.argmax(dim=1)
+    confidence = torch.softmax(logits, dim=1).gather(1, best[:, None]).squeeze(1)
     columns = (best.tolist(), confidence.tolist(), similarity.tolist(), tokens)
     return [
         Prediction(

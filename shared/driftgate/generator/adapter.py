@@ -22,6 +22,7 @@ from torch import Tensor
 from driftgate.bases import BaseRef, same_base
 from driftgate.classifier.bert import NOT_PLAIN
 from driftgate.classifier.folder import ADAPTER, CONFIG, read_adapter
+from driftgate.classifier.folder import Adapter as Files
 from driftgate.errors import BadConfig, Corrupt
 
 BASE = "base_sha256"
@@ -51,6 +52,22 @@ def sealed(folder: Path, base: BaseRef) -> None:
     (folder / ADAPTER).write_bytes(sealed_bytes)
 
 
+def checked(folder: Path, base: BaseRef) -> Files:
+    """A version's files, as far as they can be judged without the network.
+
+    Raises:
+        Corrupt: one is missing or unreadable, or a number is not finite.
+        BadConfig: it was trained on another base, or is no plain LoRA.
+    """
+    found = read_adapter(folder)
+    _require_plain(folder, found.config)
+    with safe_open(folder / ADAPTER, framework="pt") as file:
+        trained_on = (file.metadata() or {}).get(BASE)
+    if trained_on is not None and not same_base(base, trained_on):
+        raise _other_base(folder, base, f"it was trained on base {trained_on}")
+    return found
+
+
 def read(folder: Path, base: BaseRef, network: Any) -> Adapter:
     """An adapter of the network of `base`, where that is and in the precision that it computes in.
 
@@ -59,12 +76,7 @@ def read(folder: Path, base: BaseRef, network: Any) -> Adapter:
             not finite.
         BadConfig: it was trained on another base, or is no plain LoRA on linear maps.
     """
-    found = read_adapter(folder)
-    _require_plain(folder, found.config)
-    with safe_open(folder / ADAPTER, framework="pt") as file:
-        trained_on = (file.metadata() or {}).get(BASE)
-    if trained_on is not None and not same_base(base, trained_on):
-        raise _other_base(folder, base, f"it was trained on base {trained_on}")
+    found = checked(folder, base)
     try:
         scaling = found.scaling()
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:

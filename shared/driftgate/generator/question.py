@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from driftgate.dead_letters import BAD_NUMBER, EMPTY
-from driftgate.errors import BadInput, Terminal
+from driftgate.errors import BadInput, DriftgateError
 
 Finish = Literal["stop", "length", "cancelled"]
 
@@ -93,10 +93,10 @@ class Written:
         text: added; empty while what was written may yet be part of a stop string or of a
             character. All of an answer's, joined, are its text.
         answer: the whole of it, once it has ended.
-        error: why it ended without one.
+        error: why it ended without one; a retriable one may be asked again.
     """
 
     handle: int
     text: str = ""
     answer: Answer | None = None
-    error: Terminal | None = None
+    error: DriftgateError | None = None

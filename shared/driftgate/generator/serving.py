@@ -26,7 +26,7 @@ from torch import Tensor
 
 from driftgate.bases import BaseRef
 from driftgate.dead_letters import EMPTY, MALFORMED, TOO_LARGE
-from driftgate.errors import BadConfig, BadInput, Corrupt, QueueFull, Terminal
+from driftgate.errors import BadConfig, BadInput, Corrupt, DriftgateError, QueueFull
 from driftgate.frozen import device_of
 from driftgate.generator.adapter import Adapter
 from driftgate.generator.attention import Cache
@@ -190,7 +190,7 @@ class Generator:
 
     # ------------------------------------------------------------ whole answers
 
-    def answers(self, questions: Sequence[Question]) -> list[Answer | Terminal]:
+    def answers(self, questions: Sequence[Question]) -> list[Answer | DriftgateError]:
         """Whole answers, in the order of the questions, or why there is none. What others have open
         is written meanwhile, and told by the next `step`.
 

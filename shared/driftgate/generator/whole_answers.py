@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from driftgate.engines import Prediction
-from driftgate.errors import BadInput, QueueFull, Terminal
+from driftgate.errors import BadInput, DriftgateError, QueueFull, Retriable
 from driftgate.generator.question import Answer, Question, Written
 from driftgate.signals import LOGPROB
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 def whole_answers(
     writer: Writer, questions: Sequence[Question]
-) -> tuple[list[Answer | Terminal], list[Written]]:
+) -> tuple[list[Answer | DriftgateError], list[Written]]:
     """Each answer, in the order of the questions, or why there is none; and what was written
     meanwhile of answers that others have open.
 
     Raises:
         BadConfig: a version is not resident.
     """
-    found: dict[int, Answer | Terminal] = {}
+    found: dict[int, Answer | DriftgateError] = {}
     places: dict[int, int] = {}
     others: list[Written] = []
     left = deque(enumerate(questions))
@@ -47,10 +47,16 @@ def whole_answers(
     return [found[place] for place in range(len(questions))], others
 
 
-def predicted(answer: Answer | Terminal) -> Prediction:
+def predicted(answer: Answer | DriftgateError) -> Prediction:
     """A whole answer as all engines give it, or an empty one where there is none. Its confidence is
-    the geometric mean of the probabilities of its tokens."""
-    if isinstance(answer, Terminal):
+    the geometric mean of the probabilities of its tokens.
+
+    Raises:
+        Retriable: there is none yet.
+    """
+    if isinstance(answer, Retriable):
+        raise answer
+    if isinstance(answer, DriftgateError):
         return Prediction("", None, {}, 0)
     mean = answer.mean_log_probability
     return Prediction(

@@ -71,7 +71,8 @@ class Task(Protocol):
         longest: characters that each text of a request may have, of input, output, edit and reason;
             None: as many as a record holds.
         taught: what `target` says, as SQL over the columns of table `outcomes`; Nullable(String).
-        recipe: by which the trainer's worker trains it (`services.trainer.recipes`).
+        recipes: by which the trainer's worker can train it (`services.trainer.recipes`), the one
+            that is meant where none is named first.
         method: what model.yaml's `method` says where it says nothing, if not the same as for all.
         told: what the recipe has to know of the task, as JSON.
         limitations: of any version, for its model card.
@@ -100,7 +101,7 @@ class Task(Protocol):
     @property
     def taught(self) -> str: ...
     @property
-    def recipe(self) -> str: ...
+    def recipes(self) -> tuple[str, ...]: ...
     @property
     def method(self) -> Mapping[str, Any]: ...
     @property

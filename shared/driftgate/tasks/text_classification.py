@@ -47,7 +47,7 @@ class TextClassification:
     field: ClassVar[str] = "label"
     strata: ClassVar[str] = "labels"
     taught: ClassVar[str] = f"coalesce(label, if(rating > {NEUTRAL_RATING}, output, NULL))"
-    recipe: ClassVar[str] = "classifier"
+    recipes: ClassVar[tuple[str, ...]] = ("classifier", "head")
     method: ClassVar[Mapping[str, Any]] = {}
     told: ClassVar[Mapping[str, Any]] = {}
     writes: ClassVar[bool] = False
@@ -133,9 +133,7 @@ class TextClassification:
         rows = [f"| {label} | {count} | {test.get(label, 0)} |" for label, count in train.items()]
         head = ["| label | train rows | test rows |", "|---|---|---|"]
         table = "\n".join([*head, *rows])
-        return (
-            f"## Labels\n\nThe label whose prototype is nearest by cosine is answered.\n\n{table}"
-        )
+        return f"## Labels\n\nThe label with the highest score is answered.\n\n{table}"
 
     def case(self, asked: Case, row: Mapping[str, Any], where: str) -> Case:
         label = text_in(row, "label", where)
