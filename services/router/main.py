@@ -107,20 +107,20 @@ def door_of(
     if not settings.http_door:
         return None
     address = address_of(settings.http_door)
-    tokens = settings.http_door_tokens.get_secret_value()
-    allowed = access(address, text_of(tokens), settings.http_door_origins)
+    allowed = access(address, tokens_of(settings), settings.http_door_origins)
     door = Door(front, record, allowed, log, settings.http_door_system)
     return lambda: listen(door.app(), address, GRACE_SECONDS)
 
 
-def text_of(tokens: str) -> str:
+def tokens_of(settings: Settings) -> str:
     """
     Raises:
         BadConfig: the file that they stand in cannot be read.
     """
-    path = tokens.removeprefix("@")
-    if path == tokens:
-        return tokens
+    told = settings.http_door_tokens.get_secret_value()
+    path = told.removeprefix("@")
+    if path == told:
+        return told
     try:
         return Path(path).read_text()
     except (OSError, ValueError) as error:
