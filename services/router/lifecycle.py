@@ -43,12 +43,13 @@ async def live(
     follower.shown = lambda: asyncio.run_coroutine_threadsafe(show(checks, ready=True), loop)
     delivery.start()  # what the process before left
     await asyncio.to_thread(follower.recall)
-    server, port = await listen(Router(front), checks, address)
     http = door() if door else None
+    server, port = await listen(Router(front), checks, address)
     log.info("listening", port=port, http_port=http.port if http else None)
     following = asyncio.create_task(asyncio.to_thread(runtime.run))
     answering = asyncio.create_task(front.predictor.run())
     waits = {asyncio.create_task(stopped.wait()), following, answering}
+    waits |= {http.running} if http else set()
     ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     follower.end()
     await checks.enter_graceful_shutdown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -266,7 +266,8 @@ async def body_of(request: Request) -> Mapping[str, Any]:
         body = json.loads(found)
         json.dumps(body, ensure_ascii=False).encode()  # halves of surrogate pairs cannot be logged
     except (ValueError, RecursionError) as error:
-        raise BadInput(MALFORMED, "body", type(error).__name__, f"JSON ({error})") from None
+        text = found.decode(errors="replace")
+        raise BadInput(MALFORMED, "body", text, f"JSON ({error})") from None
     if not isinstance(body, dict):
         raise BadInput(MALFORMED, "body", body, 'an object, such as {"model": …}')
     return body
@@ -305,7 +306,9 @@ class Streamed(StreamingResponse):
     def __init__(
         self, pieces: Pieces, events: AsyncGenerator[str, None], headers: Mapping[str, str]
     ) -> None:
-        super().__init__(events, headers={**headers, "cache-control": "no-store"})
+        # Proxies, such as nginx, collect a reply before they pass it on, unless told otherwise.
+        once = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(events, headers={**headers, **once})
         self._pieces, self._events = pieces, events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -340,7 +343,7 @@ class Server(uvicorn.Server):
     """Leaves the signals to the process."""
 
     @contextmanager
-    def capture_signals(self) -> Any:
+    def capture_signals(self) -> Iterator[None]:
         yield
 
 

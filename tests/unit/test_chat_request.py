@@ -85,7 +85,9 @@ def test_a_model_writes_what_it_declares(
     if passes:
         check_format(wanted, declared)
         return
-    with pytest.raises(BadInput, match=r"response_format: got .*expected what model\.yaml declares"):
+    with pytest.raises(
+        BadInput, match=r"response_format: got .*expected what model\.yaml declares"
+    ):
         check_format(wanted, declared)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from deploy.local.plan import StackConfig
 from driftgate.config import load
 from driftgate.errors import BadConfig
 from services.router.http_access import Address, access, address_of
-from services.router.main import tokens_of
+from services.router.main import door_of, tokens_of
+from services.router.openai_door import listen
 
 LOOPBACK, EVERYWHERE = Address("127.0.0.1", 8088), Address("0.0.0.0", 8088)
 TOKEN = "a-token-of-this-test-0123456789"
@@ -71,6 +75,20 @@ def test_tokens_may_stand_in_a_file(tmp_path: Path) -> None:
     told = load({"DRIFTGATE_HTTP_DOOR_TOKENS": TOKEN})
     assert tokens_of(told) == TOKEN
     assert TOKEN not in repr(told)
+
+
+def test_a_router_does_not_start_where_anybody_could_ask() -> None:
+    anything: Any = None
+    with pytest.raises(BadConfig, match=r"DRIFTGATE_HTTP_DOOR: 0\.0\.0\.0 is beyond this machine"):
+        door_of(load({"DRIFTGATE_HTTP_DOOR": "0.0.0.0:8088"}), anything, anything, anything)
+    assert door_of(load({"DRIFTGATE_HTTP_DOOR": ""}), anything, anything, anything) is None
+
+
+def test_an_address_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(BadConfig, match=f"127.0.0.1:{port} cannot be listened on"):
+            listen(Starlette(), Address("127.0.0.1", port), 1)
 
 
 def test_the_local_stack_says_where_the_door_is(tmp_path: Path) -> None:
