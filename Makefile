@@ -30,8 +30,8 @@ endif
 	@$(UV) pip install -q --python .venv --no-deps -e .
 	@touch $@
 
-demo: $(INSTALLED)  ## plays a world through the whole loop; DATA=PATH your own labelled text, PROFILE=complaints,review how people answer, PACED=1 on a clock
-	@$(RUN)/driftgate demo $(if $(DATA),--data "$(DATA)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(PACED),--paced) $(ARGS)
+demo: $(INSTALLED)  ## plays a world through the whole loop; EXAMPLE=ticket-extract one that writes, DATA=PATH your own labelled text, with TASK=generation pairs, PROFILE=complaints,review how people answer, PACED=1 on a clock
+	@$(RUN)/driftgate demo $(if $(DATA),--data "$(DATA)") $(if $(TASK),--task "$(TASK)") $(if $(EXAMPLE),--example "$(EXAMPLE)") $(if $(PROFILE),--profile "$(PROFILE)") $(if $(PACED),--paced) $(ARGS)
 
 test: lint  ## lint, types and the tests, on ports of their own; ARGS="-m long" the longest ones
 	@$(RUN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -5,6 +5,7 @@ language), LoRA of rank 16 on the top 8 layers. Every side gets the same token i
 epochs, learning rate, schedule and loss (the answer's tokens alone), and one thread in a process of
 its own. Tokens are those of the pairs, prompts included, without padding; seconds are CPU seconds
 from loading the base to the adapter on disk, so that what else runs on the machine counts little.
+With `--seeds N` every side trains N times, and figures are means.
 The peers: the Trainer as most people call it (fp32, padded to the longest of a batch), and with
 what makes it quicker (bfloat16, batches of like lengths). Validation is the mean loss of an
 answer's token on held-out pairs, by `transformers` in fp32 with the adapter as `peft` loads it.
@@ -17,6 +18,7 @@ import importlib.util
 import json
 import multiprocessing
 import resource
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -54,16 +56,21 @@ def run(args: list[str]) -> list[Figure]:
     parser = argparse.ArgumentParser(prog="make bench NAME=train-sft")
     parser.add_argument("--pairs", type=int, default=320)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args(args)
     rows = messages(given.pairs + HELD)
     learned, held = rows[: given.pairs], rows[given.pairs :]
     method = Method(epochs=given.epochs, validation_share=0.0)
-    sides: dict[str, Callable[[Rows, Method, Path], None]] = {
+    sides: dict[str, Callable[[Rows, Method, Path, int], None]] = {
         PLAIN: partial(trainer, quick=False),
         QUICK: partial(trainer, quick=True),
         OURS: ours,
     }
-    made = {name: alone(side, learned, held, method) for name, side in sides.items()}
+    seeds = range(SEED, SEED + given.seeds)
+    made = {
+        name: means([alone(side, learned, held, method, seed) for seed in seeds])
+        for name, side in sides.items()
+    }
     return list(figures(made, learned, method))
 
 
@@ -85,18 +92,18 @@ def figures(made: Made, rows: Rows, method: Method) -> Iterator[Figure]:
 # ---------------------------------------------------------------- the sides
 
 
-def ours(rows: Rows, method: Method, out: Path) -> None:
+def ours(rows: Rows, method: Method, out: Path, seed: int) -> None:
     def quiet(share: float, doing: str) -> None:
         """Nobody looks."""
 
     base = resolve(SMOLLM2)
-    tune(rows, PROMPT, LIMITS, method, base, out, seed=SEED, progress=quiet, device="cpu")
+    tune(rows, PROMPT, LIMITS, method, base, out, seed=seed, progress=quiet, device="cpu")
 
 
-def trainer(rows: Rows, method: Method, out: Path, quick: bool) -> None:
+def trainer(rows: Rows, method: Method, out: Path, seed: int, quick: bool) -> None:
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
 
-    set_seed(SEED)
+    set_seed(seed)
     base = resolve(SMOLLM2)
     chat = Chat.of(base)
     model = with_adapter(load(base, device="cpu"), "CAUSAL_LM", method)
@@ -112,7 +119,7 @@ def trainer(rows: Rows, method: Method, out: Path, quick: bool) -> None:
         bf16=quick,
         train_sampling_strategy="group_by_length" if quick else "random",
         use_cpu=True,
-        seed=SEED,
+        seed=seed,
         report_to=[],
         save_strategy="no",
         logging_strategy="no",
@@ -121,12 +128,12 @@ def trainer(rows: Rows, method: Method, out: Path, quick: bool) -> None:
     )
     collator = DataCollatorForSeq2Seq(chat._tokenizer)
     Trainer(
-        model=model, args=arguments, train_dataset=hugging(rows), data_collator=collator
+        model=model, args=arguments, train_dataset=hugging(pairs(rows)), data_collator=collator
     ).train()
     write_adapter(model, out, base)
 
 
-def hugging(rows: Rows) -> list[dict[str, list[int]]]:
+def hugging(pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
     """Pairs as the Trainer takes them; label -100 bears no loss."""
     return [
         {
@@ -134,22 +141,30 @@ def hugging(rows: Rows) -> list[dict[str, list[int]]]:
             "attention_mask": [1] * (len(pair.prompt) + len(pair.completion)),
             "labels": [*[-100] * len(pair.prompt), *pair.completion],
         }
-        for pair in pairs(rows)
+        for pair in pairs
     ]
 
 
 # ---------------------------------------------------------------- measuring
 
 
+def means(made: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.fmean(one[name] for one in made) for name in made[0]}
+
+
 def alone(
-    side: Callable[[Rows, Method, Path], None], rows: Rows, held: Rows, method: Method
+    side: Callable[[Rows, Method, Path, int], None],
+    rows: Rows,
+    held: Rows,
+    method: Method,
+    seed: int,
 ) -> dict[str, float]:
     """What a side takes in a process of its own, and the validation loss of what it made."""
     with tempfile.TemporaryDirectory() as folder:
         context = multiprocessing.get_context("spawn")
         found = context.Queue()
         out = Path(folder)
-        process = context.Process(target=measured, args=(side, rows, method, out, found))
+        process = context.Process(target=measured, args=(side, rows, method, out, seed, found))
         process.start()
         took: dict[str, float] = found.get()
         process.join()
@@ -157,12 +172,17 @@ def alone(
 
 
 def measured(
-    side: Callable[[Rows, Method, Path], None], rows: Rows, method: Method, out: Path, found: Any
+    side: Callable[[Rows, Method, Path, int], None],
+    rows: Rows,
+    method: Method,
+    out: Path,
+    seed: int,
+    found: Any,
 ) -> None:
     torch.set_num_threads(1)
     resolve(SMOLLM2)  # converted, if it was not
     started = time.process_time()
-    side(rows, method, out)
+    side(rows, method, out, seed)
     seconds = time.process_time() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found.put({"seconds": seconds, "memory": memory})

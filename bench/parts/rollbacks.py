@@ -35,7 +35,7 @@ def lead(
         truth = truths.get(answer["request_id"])
         if truth is None or answer["version"] not in {tried, other}:
             continue
-        right = answer["output"] == truth.label
+        right = answer["output"] == truth.target
         by_request[answer["request_id"]][answer["version"]] = right
         by_day[answer["ms"] // DAY_MS][answer["version"]].append(right)
     pairs = [by for by in by_request.values() if len(by) == 2]

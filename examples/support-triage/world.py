@@ -29,6 +29,9 @@ from typing import Any, NamedTuple
 FIRST_MONDAY = date(2025, 8, 18)
 """Week 1 of the played weeks begins here; the launch weeks end the day before."""
 
+SUFFIX, PER_DAY = ".csv", 60
+"""How the demo plays it: the ending of the file, and messages a day."""
+
 COLUMNS = ("text", "label", "time", "language", "channel", "subject")
 
 

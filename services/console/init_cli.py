@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ import typer
 from driftgate.errors import BadConfig
 from driftgate.labelled.rows import Asked
 from services.console import reading_cli as reading
+from services.console.kinds_cli import Kind
 from services.console.terminal import HERE, Status, console, reports_errors, say
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from driftgate.labelled.table_rows import Labelled
     from driftgate.scaffold.proposal import Proposal, Wanted
     from driftgate.scaffold.writing import Case
-
-
-class Kind(StrEnum):
-    """What a model answers with."""
-
-    CLASSIFICATION = "classification"
-    GENERATION = "generation"
 
 
 SEED = 7
@@ -103,7 +96,8 @@ def generation(
     for line in found.findings.lines():
         say(line)
     stored = replace(found, rows=generation.masked(found.rows, Mask()))
-    made = generation.propose(stored, slug(folder.resolve().name), protect, machine_ms(), SEED)
+    wanted = generation.Wanted(slug(folder.resolve().name), protect=protect)
+    made = generation.propose(stored, wanted, machine_ms(), SEED)
     confirm(folder, made.notes, asks_first(yes))
     with writing.beside(folder) as partial:
         generation.write(partial, made)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftgate.errors import NotRunning
+from driftgate.errors import BadConfig, NotRunning
 from driftgate.labelled.rows import Asked
 from driftgate.model_repo import MODEL_YAML, declared
+from driftgate.tasks import task_of
 from services.console import reading_cli as reading
+from services.console.kinds_cli import Kind
 from services.console.profile_cli import Wanted, plays
 from services.console.terminal import HERE, State, Status, console, reaching, reports_errors
 
@@ -53,14 +55,18 @@ def simulate(
 ) -> None:
     """Plays a world of labelled text against the running stack (started with --clock world)."""
     from services.simulator import demo as demo_world
+    from services.simulator.kinds import is_written
     from services.simulator.lengths import Calendar
     from services.simulator.profiles import mix_of
 
-    mix = mix_of(wanted.profile, wanted.numbers) if wanted.profile else None
+    rules = declared(repo).config
+    written = is_written(task_of(rules.task))
+    if wanted.profile:
+        mix = mix_of(wanted.profile, wanted.numbers, written=written)
+    else:
+        where = f"{repo / MODEL_YAML}: feedback"
+        mix = mix_of(",".join(rules.feedback.profile), wanted.numbers, where, written)
     config = world_stack(state)
-    if mix is None:
-        names = declared(repo).config.feedback.profile
-        mix = mix_of(",".join(names), wanted.numbers, f"{repo / MODEL_YAML}: feedback")
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
     played = demo_world.play_file(
         config,
@@ -105,7 +111,13 @@ def world_stack(state: Path) -> StackConfig:
 @plays
 def demo(
     data: Annotated[
-        Path | None, typer.Option(help="labelled text; the shipped world if absent")
+        Path | None, typer.Option(help="labelled text, or pairs; a shipped world if absent")
+    ] = None,
+    task: Annotated[
+        Kind, typer.Option(help="what --data holds: a label for each text, or pairs")
+    ] = Kind.CLASSIFICATION,
+    example: Annotated[
+        str | None, typer.Option(help="shipped world: support-triage or ticket-extract")
     ] = None,
     state: Annotated[Path, typer.Option(help="folder of the demo's own stack")] = HERE / "demo",
     report: Path = Path("report.html"),
@@ -123,11 +135,20 @@ def demo(
     """The whole loop on a world, unattended: from installation to a page."""
     from services.simulator import demo as demo_world
     from services.simulator.lengths import Calendar
-    from services.simulator.profiles import SHIPPED, mix_of
+    from services.simulator.profiles import SHIPPED, WRITTEN, mix_of
 
     if data is None:
         reading.refuse_without("--data", asked)
-    mix = mix_of(wanted.profile or SHIPPED.name, wanted.numbers)
+        if task is Kind.GENERATION:
+            raise BadConfig("--task generation: expected --data FILE with pairs, or --example")
+        folder = demo_world.example(example or demo_world.EXAMPLE.name)
+        written = demo_world.answers_texts(folder)
+    else:
+        if example is not None:
+            raise BadConfig(f"--example {example}: expected without --data, which is played")
+        folder, written = demo_world.EXAMPLE, task is Kind.GENERATION
+    usual = WRITTEN if written else SHIPPED
+    mix = mix_of(wanted.profile or usual.name, wanted.numbers, written=written)
     calendar = Calendar(launch_weeks, weeks, per_day, seed=seed)
     played = demo_world.run(
         data,
@@ -139,6 +160,8 @@ def demo(
         shuffle,
         asked,
         pace_of(paced, pace),
+        folder,
+        written,
     )
     demo_world.show(played, report, demo_world.NEXT, console)
     raise typer.Exit(Status.DONE if played.held else Status.NO)

@@ -22,7 +22,11 @@ def main() -> None:
     evaluator = Evaluator(
         settings=settings,
         artifacts=artifacts,
-        predictor=WarmEngines(artifacts, adapters, Engines(settings.threads, settings.upstream, settings.upstream_token)),
+        predictor=WarmEngines(
+            artifacts,
+            adapters,
+            Engines(settings.threads, settings.upstream, settings.upstream_token),
+        ),
         log=log,
         health=state,
     )

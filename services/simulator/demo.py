@@ -6,7 +6,7 @@ import runpy
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,32 @@ from rich.table import Table
 
 from deploy.local import stack
 from driftgate import model_repo
-from driftgate.errors import BadConfig
+from driftgate.errors import BadConfig, nearest
+from driftgate.labelled import pairs as pair_files
+from driftgate.labelled.findings import Findings
 from driftgate.labelled.reading import read
-from driftgate.labelled.rows import Asked
-from driftgate.model_repo import Mask
+from driftgate.labelled.rows import Asked, Row
+from driftgate.model_repo import Mask, ModelYaml
+from driftgate.scaffold import generation, writing
 from driftgate.scaffold.baseline import guesses
-from driftgate.scaffold.proposal import Proposal, Wanted, identified, masked, propose, slug
-from driftgate.scaffold.writing import write
+from driftgate.scaffold.proposal import Wanted, identified, masked, propose, slug
 from driftgate.slices import ALL
+from driftgate.tasks import task_of
 from services.simulator.dated import shuffled_dates
-from services.simulator.lengths import PER_DAY, WEEKS, Calendar
+from services.simulator.kinds import is_written
+from services.simulator.lengths import WEEKS, Calendar
+from services.simulator.lineage import Followed
+from services.simulator.pairs import world_of
 from services.simulator.play import Drill
 from services.simulator.profiles import SHIPPED, Mix, declare, differences, on
 from services.simulator.report import Cause
 from services.simulator.schedule import build
+from services.simulator.scoring import Gain, Result
 from services.simulator.session import Played, play
 from services.simulator.world import World
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-triage"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLE = EXAMPLES / "support-triage"
 # A file of this name marks a demo's folder, which the next demo may empty.
 MARKER = "demo"
 # The fault is rehearsed when the first refreshes have passed and there is a champion to compare.
@@ -41,6 +49,10 @@ DRILL_WEEK = 9
 SHUFFLED, SHUFFLED_ROOM = "shuffle-labels:", 0.05
 # Rows of one training: a demo should end within minutes.
 MAX_ROWS = 2400
+# A pair takes some thirty times the time of a labelled text.
+MAX_PAIRS = 500
+# Of an example's folder, what is no part of its model repo.
+NOT_DECLARED = ("world.py", "wording", "README.md", "__pycache__")
 # Of a file's answers so many are expected to be right, where that decides how many get feedback.
 USUALLY_RIGHT = 0.8
 INTERRUPTED = "interrupted: the demo's system is being stopped, which takes some seconds"
@@ -67,34 +79,78 @@ class Plan:
     fault: str | None = None
 
 
+def example(name: str) -> Path:
+    """The folder of a shipped world.
+
+    Raises:
+        BadConfig: there is none of that name.
+    """
+    valid = sorted(path.parent.name for path in EXAMPLES.glob("*/world.py"))
+    if name not in valid:
+        raise BadConfig(f"--example {name}: {nearest(name, valid)}")
+    return EXAMPLES / name
+
+
+def answers_texts(example: Path) -> bool:
+    """Whether the model of a shipped world writes."""
+    return is_written(task_of(model_repo.declared(example).config.task))
+
+
 def example_plan(
-    scratch: Path, calendar: Calendar, shuffle: bool = False, mix: Mix = SHIPPED
+    scratch: Path,
+    calendar: Calendar,
+    shuffle: bool = False,
+    mix: Mix = SHIPPED,
+    example: Path = EXAMPLE,
 ) -> Plan:
-    """The shipped world; its model repo declares the feedback that is played."""
-    module: dict[str, Any] = runpy.run_path(str(EXAMPLE / "world.py"))
-    path = scratch / "support-triage.csv"
-    module["write_world"](path, seed=calendar.seed, per_day=calendar.per_day or PER_DAY)
+    """A shipped world; its model repo declares the feedback that is played."""
+    module: dict[str, Any] = runpy.run_path(str(example / "world.py"))
+    config = model_repo.declared(example).config
+    path = scratch / f"{example.name}{module['SUFFIX']}"
+    calendar = replace(calendar, per_day=calendar.per_day or module["PER_DAY"])
+    module["write_world"](path, seed=calendar.seed, per_day=calendar.per_day)
     causes = tuple(Cause(c.name, c.from_week, c.until_week, c.says) for c in module["CAUSES"])
-    rows = read(path).rows()
+    rows, _ = rows_in(path, config, Asked())
     if shuffle:
         rows, causes = shuffled_dates(rows, calendar.seed), ()
-    world = build("support-triage", rows, calendar)
-    (protected, *_) = model_repo.read(EXAMPLE).config.gate.protected
+    world = world_on(calendar, example.name, rows, config)
+    (protected, *_) = config.gate.protected
     # Causes name weeks, which are others in a world of another length.
     named = causes if world.weeks == WEEKS else ()
     repo = scratch / "model-repo"
-    shutil.copytree(EXAMPLE / "evals", repo / "evals", dirs_exist_ok=True)
-    shutil.copy(EXAMPLE / model_repo.MODEL_YAML, repo)
+    shutil.copytree(example, repo, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*NOT_DECLARED))
     declare(repo, mix)
     return Plan(world, repo, named, fault=None if shuffle else SHUFFLED + protected)
 
 
+def rows_in(path: Path, config: ModelYaml, asked: Asked) -> tuple[list[Row], Findings]:
+    """The rows of a file as the model's kind of task has them: labelled text, or pairs."""
+    if is_written(task_of(config.task)):
+        pairs = pair_files.read(path, asked)
+        return pairs.rows, pairs.findings
+    labelled = read(path, asked)
+    return labelled.rows(), labelled.findings
+
+
+def world_on(calendar: Calendar, name: str, rows: Sequence[Row], config: ModelYaml) -> World:
+    written = is_written(task_of(config.task))
+    return (world_of if written else build)(name, rows, calendar)
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A user's file as a world, and what to declare for it; nothing is written yet."""
+    """A user's file as a world, and what to declare for it; nothing is written yet.
+
+    Attributes:
+        launch: the rows to launch with.
+        gate: what a version has to get right, 0 to 1.
+        write: writes the model repo into a folder.
+    """
 
     world: World
-    proposal: Proposal
+    launch: tuple[Row, ...]
+    gate: float
+    write: Callable[[Path], object]
     reading: Mapping[str, Any]
 
 
@@ -118,41 +174,77 @@ def prepare(
         rows = shuffled_dates(rows, calendar.seed)
     world = build(data.stem, rows, calendar)
     say(["what the base makes of the launch rows …"], console)
-    requests_per_day = sum(map(len, world.days)) / len(world.days)
     wanted = Wanted(
         model=slug(data.stem),
         labels=tuple(world.labels),
         rows=len(world.launch),
         purpose=f"Sorts the texts of {data.name}.",
         frozen_baseline=True,
-        labelled_per_day=requests_per_day * mix.mean_share(USUALLY_RIGHT),
+        labelled_per_day=world.per_day * mix.mean_share(USUALLY_RIGHT),
         max_rows=MAX_ROWS,
     )
     launch = identified(masked(world.launch, Mask()), world.start)
     found = guesses(launch, calendar.seed)
-    proposal = propose(launch, found, wanted, calendar.seed)
-    say((f"  {note}" for note in proposal.notes), console)
-    return Prepared(world, proposal, labelled.findings.card())
+    made = propose(launch, found, wanted, calendar.seed)
+    say((f"  {note}" for note in made.notes), console)
+
+    def write(repo: Path) -> None:
+        writing.write(repo, made.declaration, made.suite)
+
+    return Prepared(world, made.launch, made.declaration.gate, write, labelled.findings.card())
+
+
+def prepare_pairs(
+    data: Path, calendar: Calendar, asked: Asked, console: Console, shuffle: bool = False
+) -> Prepared:
+    """Any pairs of inputs and outputs; the declaration depends on the launch pairs alone.
+
+    Raises:
+        BadConfig: the file cannot be read, or is too small.
+    """
+    pairs = pair_files.read(data, asked)
+    say(pairs.findings.lines(), console)
+    # As they are stored: an answer is compared with what could be learned.
+    rows, _ = generation.of_one_form(generation.masked(pairs.rows, Mask()))
+    if shuffle:
+        rows = shuffled_dates(rows, calendar.seed)
+    world = world_of(data.stem, rows, calendar)
+    launch = replace(pairs, rows=list(world.launch))
+    wanted = generation.Wanted(
+        model=slug(data.stem),
+        purpose=f"Answers as in {data.name}.",
+        frozen_baseline=True,
+        answers_per_day=world.per_day,
+        max_rows=MAX_PAIRS,
+    )
+    made = generation.propose(launch, wanted, world.start, calendar.seed)
+    say((f"  {note}" for note in made.notes), console)
+
+    def write(repo: Path) -> None:
+        generation.write(repo, made)
+
+    return Prepared(world, made.launch, made.gate, write, pairs.findings.card())
 
 
 def data_plan(found: Prepared, scratch: Path, fault: str | None, mix: Mix = SHIPPED) -> Plan:
     """Writes the model repo of a user's file; it declares the feedback that is played."""
     repo = scratch / "model-repo"
-    write(repo, found.proposal.declaration, found.proposal.suite)
+    repo.mkdir(parents=True, exist_ok=True)
+    found.write(repo)
     declare(repo, mix)
-    launch = tuple(sorted(found.proposal.launch, key=lambda row: (row.time or 0, row.text)))
+    launch = tuple(sorted(found.launch, key=lambda row: (row.time or 0, row.text)))
     world = replace(found.world, launch=launch)
     return Plan(world, repo, reading=found.reading, fault=fault)
 
 
-def detectable(proposal: Proposal, console: Console) -> bool:
-    """Whether the gate would detect shuffled labels: a version that learned from them
-    answers with the most frequent label at best."""
-    labels = Counter(row.label for row in proposal.launch)
-    guessed = labels.most_common(1)[0][1] / labels.total()
-    if proposal.declaration.gate > guessed + SHUFFLED_ROOM:
+def detectable(launch: Sequence[Row], gate: float, console: Console) -> bool:
+    """Whether the gate would detect shuffled targets: a version that learned from them
+    answers with the most frequent one at best."""
+    targets = Counter(row.label for row in launch)
+    guessed = targets.most_common(1)[0][1] / targets.total()
+    if gate > guessed + SHUFFLED_ROOM:
         return True
-    say(["  no fault is rehearsed: the gate lies hardly above the most frequent label"], console)
+    say(["  no fault is rehearsed: the gate lies hardly above the most frequent answer"], console)
     return False
 
 
@@ -177,18 +269,28 @@ def run(
     shuffle: bool = False,
     asked: Asked | None = None,
     pace: float | None = None,
+    example: Path = EXAMPLE,
+    written: bool = False,
 ) -> Played:
     """Plays a world in a system of its own; see `run_plan`.
+
+    Args:
+        data: a user's file; None: a shipped world, `example`.
+        written: the file holds pairs.
 
     Raises:
         BadConfig: the data cannot be read or make no world; nothing was started.
     """
     if data is None:
         empty(state)
-        plan = example_plan(state, calendar, shuffle, mix)
+        plan = example_plan(state, calendar, shuffle, mix, example)
     else:
-        found = prepare(data, calendar, mix, asked or Asked(), console, shuffle)
-        rehearsed = not shuffle and detectable(found.proposal, console)
+        asked = asked or Asked()
+        if written:
+            found = prepare_pairs(data, calendar, asked, console, shuffle)
+        else:
+            found = prepare(data, calendar, mix, asked, console, shuffle)
+        rehearsed = not shuffle and detectable(found.launch, found.gate, console)
         empty(state)
         plan = data_plan(found, state, SHUFFLED + ALL if rehearsed else None, mix)
     return run_plan(plan, state, report, mix, console, calendar.seed, pace)
@@ -257,9 +359,9 @@ def play_file(
     """
     rules = model_repo.read(repo).config
     mix = on(rules, mix)
-    labelled = read(data, asked)
-    say(labelled.findings.lines(), console)
-    world = build(data.stem, labelled.rows(), calendar)
+    rows, findings = rows_in(data, rules, asked)
+    say(findings.lines(), console)
+    world = world_on(calendar, data.stem, rows, rules)
     announce(world, mix, console)
     say(differences(mix, rules.feedback), console)
     return play(
@@ -270,7 +372,7 @@ def play_file(
         users=mix.users,
         seed=calendar.seed,
         pace=pace,
-        reading=labelled.findings.card(),
+        reading=findings.card(),
         health=config.healthz,
         console=console,
         look_further=f"`driftgate audit {rules.model}{options}`",
@@ -282,7 +384,7 @@ def announce(world: World, mix: Mix, console: Console) -> None:
     asked = sum(map(len, world.days))
     first = (
         f"{world.name}: {len(world.launch):,} rows at launch, then {asked:,} requests in "
-        f"{world.weeks} weeks, {len(world.labels)} labels"
+        f"{world.weeks} weeks"
     )
     notes = (*world.notes, f"feedback is played as {mix.words}")
     say([first, *(f"  {note}" for note in notes)], console)
@@ -312,6 +414,8 @@ def show(played: Played, report: Path, next_steps: Sequence[str], console: Conso
     """What came of it: a table, and below it what can be copied, in lines that are not cut."""
     console.print(summary(played))
     say([played.told.words], console)
+    if played.followed:
+        say([edit_followed(played.followed)], console)
     if played.lacking:
         say(
             [
@@ -327,9 +431,19 @@ def show(played: Played, report: Path, next_steps: Sequence[str], console: Conso
     say([f"page: {report.resolve()}", *(f"next: {step}" for step in next_steps)], console)
 
 
+def edit_followed(edit: Followed) -> str:
+    """From feedback to the release that learned it, in words."""
+    changed = f" of {', '.join(edit.changed)}" if edit.changed else ""
+    return (
+        f"one edit followed: request {edit.request_id}, answered by v{edit.answered_by}; its "
+        f"edit{changed} is a row of dataset {edit.dataset[:12]} (card {edit.card}), which "
+        f"v{edit.version} learned, at full traffic {edit.days:.1f} days after the edit"
+    )
+
+
 def summary(played: Played) -> Table:
     """What came of it, in numbers."""
-    result = played.result
+    result, (measure, grade) = played.result, played.measures
     table = Table(title="driftgate demo", title_justify="left", show_header=False)
     weeks = result.weeks
 
@@ -343,17 +457,25 @@ def summary(played: Played) -> Table:
     def ends(values: Sequence[float | None]) -> str:
         return " → ".join(map(percent, (*values[:1], *values[-1:]))) or "-"
 
-    table.add_row("loop, first and last week", ends([week.loop for week in weeks]))
-    table.add_row("one-off, first and last week", ends([week.frozen_baseline for week in weeks]))
+    table.add_row(
+        f"{measure} of the loop, first and last week", ends([week.loop for week in weeks])
+    )
+    table.add_row(f"{measure} of the one-off", ends([week.frozen_baseline for week in weeks]))
     table.add_row("gate line", percent(result.gate))
-    known = [week.known for week in weeks]
-    table.add_row("label has had feedback, lowest week", percent(min(known, default=None)))
+    if grade is None:
+        known = [week.known for week in weeks]
+        table.add_row("label has had feedback, lowest week", percent(min(known, default=None)))
+    else:
+        table.add_row(f"{grade} of the loop", ends([week.loop_grade for week in weeks]))
+        table.add_row(f"{grade} of the one-off", ends([week.frozen_grade for week in weeks]))
+        formed = [week.well_formed for week in weeks]
+        table.add_row("well formed, lowest week", percent(min(formed, default=None)))
     refreshed = f"week {result.refreshed}" if result.refreshed else "there was none"
     table.add_row("first refresh at full traffic", refreshed)
     since = " after it" if result.refreshed else ""
     table.add_row(f"weeks{since} below gate × that share", listed(result.below))
     table.add_row(f"weeks{since} below the gate line itself", listed(result.below_line))
-    table.add_row("above the one-off, last four weeks", percent(result.advantage))
+    table.add_row("above the one-off, last four weeks", advantage(result, played.gain))
     drift = [r for r in played.facts.requests if r["reason"] == "drift"]
     table.add_row("drift-fired refreshes", f"{len(drift)}, false alarms {len(played.false_alarms)}")
     passed = sum(v["result"] == "pass" for v in played.facts.verdicts)
@@ -366,6 +488,13 @@ def summary(played: Played) -> Table:
     table.add_row("answers stored / doubled", f"{counts['answers']} / {counts['doubled']}")
     table.add_row("dead letters", str(counts["dead_letters"]))
     return table
+
+
+def advantage(result: Result, gain: Gain | None) -> str:
+    if result.advantage is None:
+        return "-"
+    interval = f" (95 %: {gain.low:+.1%} to {gain.high:+.1%})" if gain else ""
+    return f"{result.advantage:.1%}{interval}"
 
 
 def listed(weeks: Sequence[int]) -> str:

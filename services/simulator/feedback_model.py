@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 
 from driftgate.errors import BadConfig
 from driftgate.events import DAY_MS, HOUR_MS, Feedback
+from services.simulator.kinds import Kind
 
 LEAST_DELAY_MS = 60_000
 # Feedback arrives up to so long after it was given, and so out of order.
@@ -106,7 +107,8 @@ class AnsweredRequest:
 
     Attributes:
         day: on which it was asked, counted from 0; time: when, ms.
-        truth: its label in the world; output: the label that the router answered.
+        truth: what is right in the world; output: what the router answered; right: whether that
+            is as good.
         version: that answered.
         subject: who asked.
     """
@@ -116,16 +118,13 @@ class AnsweredRequest:
     time: int
     truth: str
     output: str
+    right: bool
     version: int
     subject: str = ""
 
-    @property
-    def right(self) -> bool:
-        return self.output == self.truth
-
 
 def feedback_on(
-    request: AnsweredRequest, model: str, labels: Sequence[str], profile: FeedbackProfile, seed: int
+    request: AnsweredRequest, model: str, kind: Kind, profile: FeedbackProfile, seed: int
 ) -> list[Feedback]:
     """All that users will say of an answer, in the order of time; mostly nothing."""
     rng = random.Random(f"{seed}/{profile.name}/{request.request_id}")
@@ -133,12 +132,12 @@ def feedback_on(
         return []
     name = f"{profile.name}-{request.request_id}"
     time = request.time + delay_ms(rng, profile.delay_hours, profile.longest_days)
-    first = word(request, model, labels, profile, rng, name, time)
+    first = word(request, model, kind, profile, rng, name, time)
     if rng.random() >= profile.changed:
         return [first]
     later = time + delay_ms(rng, profile.delay_hours, profile.longest_days)
     if rng.random() >= RETRACTED:
-        return [first, word(request, model, labels, profile, rng, f"{name}-again", later)]
+        return [first, word(request, model, kind, profile, rng, f"{name}-again", later)]
     taken_back = Feedback(
         feedback_id=f"{name}-retracted",
         request_id=request.request_id,
@@ -153,7 +152,7 @@ def feedback_on(
 def word(
     request: AnsweredRequest,
     model: str,
-    labels: Sequence[str],
+    kind: Kind,
     profile: FeedbackProfile,
     rng: random.Random,
     feedback_id: str,
@@ -163,33 +162,21 @@ def word(
     mistaken = rng.random() < profile.wrong
     praises = rng.random() < profile.praise
     never = () if profile.of_right else (request.output,)
-    label = label_named(rng, labels, request.truth, mistaken, never)
+    target = kind.corrected(rng, request.truth, mistaken, never)
     rating = None
     if profile.thumbs:
         rating = float(request.right is not mistaken)
-    elif praises and label == request.output:
+    elif praises and kind.right(request.output, target):
         rating = 1.0
     return Feedback(
         feedback_id=feedback_id,
         request_id=request.request_id,
         model=model,
-        kind="correction" if rating is None else "rating",
+        kind=kind.correction if rating is None else "rating",
         rating=rating,
-        label=label if rating is None else None,
         time=time,
+        **(kind.said(target) if rating is None else {}),
     )
-
-
-def label_named(
-    rng: random.Random,
-    labels: Sequence[str],
-    truth: str,
-    mistaken: bool,
-    never: Collection[str] = (),
-) -> str:
-    """The right label; for who is mistaken another one, if there is one besides `never`."""
-    others = [label for label in labels if label != truth and label not in never]
-    return rng.choice(others) if mistaken and others else truth
 
 
 def delay_ms(rng: random.Random, mean_hours: float, longest_days: float) -> int:

@@ -9,7 +9,8 @@ from threading import Lock
 
 from driftgate.events import Feedback
 from services.simulator.feedback_model import AnsweredRequest, arrival
-from services.simulator.scoring import KnownLabels, Told, Truth
+from services.simulator.known_labels import KnownLabels
+from services.simulator.scoring import Told, Truth
 
 
 @dataclass

@@ -30,12 +30,12 @@ from services.simulator.feedback_model import (
     asker,
     feedback_on,
 )
+from services.simulator.kinds import Kind, kind_of
 from services.simulator.ledger import Ledger
 from services.simulator.profiles import Mix, on
 from services.simulator.quiescence import Quiescence
 from services.simulator.reviewers import reviews_on
 from services.simulator.router_calls import RequestRefusedError, RouterCalls
-from services.simulator.scoring import KnownLabels
 from services.simulator.world import World
 
 CONNECTIONS = 4
@@ -110,12 +110,14 @@ class Player:
     drills: Sequence[Drill] = ()
     reading: Mapping[str, Any] | None = None
     watch: Callable[[Day], None] = lambda _: None
+    kind: Kind = field(init=False)
     ledger: Ledger = field(init=False)
     _producer: Producer = field(init=False)
     _ticker: Ticker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(KnownLabels.at_launch(row.label for row in self.world.launch))
+        self.kind = kind_of(task_of(self.repo.config.task), self.world.labels)
+        self.ledger = Ledger(self.kind.known(row.label for row in self.world.launch))
 
     @property
     def model(self) -> str:
@@ -129,7 +131,7 @@ class Player:
     @property
     def never_named(self) -> set[str]:
         """Labels of the world that nobody named."""
-        return set(self.world.labels) - set(self.ledger.known.since)
+        return self.ledger.known.never_named(self.world.labels)
 
     def play(self) -> None:
         """The whole world: launch, then every day.
@@ -164,7 +166,8 @@ class Player:
             actor="simulate",
             time=start,
         )
-        seed_uri = launch.put(self.artifacts, seed_file(self.world, self.model), self.reading)
+        rows = seed_file(self.world, self.model, task_of(self.repo.config.task).field)
+        seed_uri = launch.put(self.artifacts, rows, self.reading)
         self._ticker.write(start)
         self.send(declaration)
         self.retrain("launch", start, {"reason": "launch", "seed_uri": seed_uri})
@@ -243,18 +246,24 @@ class Player:
         except RequestRefusedError as error:
             return error
         return AnsweredRequest(
-            request_id, day, row.time or 0, row.label, found.label, found.version, subject
+            request_id,
+            day,
+            row.time or 0,
+            row.label,
+            found.label,
+            self.kind.right(found.label, row.label),
+            found.version,
+            subject,
         )
 
     def note(self, request: AnsweredRequest) -> None:
         """Notes an answer, and all that will be said of it."""
-        labels, sample = task_of(self.repo.config.task).outputs or (), self.repo.config.review
         said = [
             feedback
             for profile in self.users
-            for feedback in feedback_on(request, self.model, labels, profile, self.seed)
+            for feedback in feedback_on(request, self.model, self.kind, profile, self.seed)
         ]
-        said += reviews_on(request, self.model, labels, sample, self.seed)
+        said += reviews_on(request, self.model, self.kind, self.repo.config.review, self.seed)
         self.ledger.answered(request, said)
 
     def summary(self, number: int) -> Day:
@@ -309,9 +318,9 @@ class Player:
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-def seed_file(world: World, model: str) -> bytes:
-    """The launch data, one JSON object a line."""
-    return launch.lines(launch_rows(world, model))
+def seed_file(world: World, model: str, target: str) -> bytes:
+    """The launch data, one JSON object a line. target: what the task calls its targets."""
+    return launch.lines(launch_rows(world, model), target)
 
 
 def launch_rows(world: World, model: str) -> list[Row]:

@@ -1,8 +1,9 @@
 """The feedback that a world is played with: profiles by name, mixes of them, and what a model repo
 has to declare for them. Pure, except for a mix that is read from a file.
 
-A name is one of `BY_NAME`, or `review`: users say nothing, reviewers look at the random sample. A
-mix is several names with commas between them, or a YAML file with what differs from each:
+A name is one of `BY_NAME` (`edits` for texts alone), or `review`: users say nothing, reviewers look
+at the random sample. A mix is several names with commas between them, or a YAML file with what
+differs from each:
 
     complaints: {share: 0.5, share_right: 0.1}
     thumbs: {}
@@ -38,13 +39,17 @@ BY_NAME: Mapping[str, FeedbackProfile] = {
         FeedbackProfile(share=0.1, thumbs=True, name="thumbs"),
         FeedbackProfile(delay_hours=7 * 24, longest_days=21, name="late"),
         replace(COMPLAINTS, people=50, name="loud-users"),
+        FeedbackProfile(share=0.9, share_right=0.0, name="edits"),
     )
 }
-NAMES = (*BY_NAME, REVIEW)
+NAMES = (*(name for name in BY_NAME if name != EDITS), REVIEW)
+NAMES_OF_TEXTS = (*BY_NAME, REVIEW)
 # Profiles that are another one to whoever declares a model.
 DECLARED_AS: Mapping[str, Profile] = {"late": "labels", "loud-users": "complaints"}
 NUMBERS = [one.name for one in fields(FeedbackProfile) if one.name not in {"name", "thumbs"}]
 REVIEW_SHARE = 0.03
+# Models that write have less traffic in demos: what ten answers a day tell comes from the sample.
+WRITTEN_REVIEW_SHARE = 0.3
 # After so many times the mean delay 98 % of those who say something have done so.
 SETTLED = 4
 
@@ -88,11 +93,15 @@ class Mix:
 
 
 SHIPPED = Mix((COMPLAINTS,), Review(share=REVIEW_SHARE))
-"""What demos play."""
+WRITTEN = Mix((BY_NAME[EDITS],), Review(share=WRITTEN_REVIEW_SHARE))
+"""What demos play, of labels and of texts."""
 
 
 def mix_of(
-    asked: str, changed: Mapping[str, float | None] | None = None, where: str = "--profile"
+    asked: str,
+    changed: Mapping[str, float | None] | None = None,
+    where: str = "--profile",
+    written: bool = False,
 ) -> Mix:
     """The mix of some names, or of a YAML file.
 
@@ -100,6 +109,7 @@ def mix_of(
         changed: parameters of all its users' profiles that are others, by the names of
             `FeedbackProfile`; None: as the profile says.
         where: the names stand, for errors.
+        written: the world's answers are texts, which people edit.
 
     Raises:
         BadConfig: a name or a parameter is unknown or impossible; says which are valid.
@@ -111,10 +121,10 @@ def mix_of(
     given = {name: value for name, value in (changed or {}).items() if value is not None}
     users, review = [], None
     for name, differs in wanted.items():
-        known(name, where)
+        known(name, where, written)
         own = parameters(name, differs, where)
         if name == REVIEW:
-            review = sample(own, where)
+            review = sample(own, where, written)
         else:
             users.append(replace(BY_NAME[name], **(own | given)))
     return Mix(tuple(users), review)
@@ -131,15 +141,16 @@ def in_file(path: Path) -> dict[str, Any]:
     return {str(name): differs for name, differs in found.items()}
 
 
-def known(name: str, where: str) -> None:
+def known(name: str, where: str, written: bool) -> None:
     """Raises: BadConfig."""
-    if name == EDITS:
+    if name == EDITS and not written:
         raise BadConfig(
-            f"{where}: profile 'edits' belongs to generated text, and the models of a world answer "
-            f"with labels, which nobody edits: choose among {', '.join(NAMES)}"
+            f"{where}: profile 'edits' belongs to generated text, and the model of this world "
+            f"answers with labels, which nobody edits: choose among {', '.join(NAMES)}"
         )
-    if name not in NAMES:
-        raise BadConfig(f"{where}: profile {shown(name)}: {nearest(name, list(NAMES))}")
+    valid = NAMES_OF_TEXTS if written else NAMES
+    if name not in valid:
+        raise BadConfig(f"{where}: profile {shown(name)}: {nearest(name, list(valid))}")
 
 
 def parameters(name: str, differs: Any, where: str) -> dict[str, Any]:
@@ -157,10 +168,11 @@ def parameters(name: str, differs: Any, where: str) -> dict[str, Any]:
     return dict(differs or {})
 
 
-def sample(own: dict[str, Any], where: str) -> Review:
+def sample(own: dict[str, Any], where: str, written: bool) -> Review:
     """Raises: BadConfig."""
     try:
-        found = Review(**({"share": REVIEW_SHARE} | own))
+        share = WRITTEN_REVIEW_SHARE if written else REVIEW_SHARE
+        found = Review(**({"share": share} | own))
     except ValidationError as error:
         first = error.errors()[0]
         said = f"`{REVIEW}.{first['loc'][0]}` is {shown(first['input'])}"

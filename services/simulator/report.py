@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from driftgate.events import DAY_MS
 from driftgate.model_repo import ModelYaml
 from services.simulator.facts import Facts
-from services.simulator.scoring import Result, Told
+from services.simulator.lineage import Followed
+from services.simulator.scoring import Gain, Result, Told
 from services.simulator.world import World
 
 LOOP, BASELINE, GATE, KNOWN = "#0b6e4f", "#b3541e", "#777777", "#8a6fb0"
@@ -62,6 +63,9 @@ def write_report(
     feedback: str,
     told: Told,
     lacking: Sequence[str] = (),
+    measures: tuple[str, str | None] = ("accuracy", None),
+    gain: Gain | None = None,
+    followed: Followed | None = None,
 ) -> None:
     """Writes one self-contained HTML file."""
     found = releases(facts, world.start)
@@ -83,26 +87,48 @@ def write_report(
         feedback=feedback,
         told=told,
         lacking=lacking,
+        measure=measures[0],
+        grade=measures[1],
+        gain=gain,
+        followed=followed,
+        followed_weeks=[
+            week_of(at, world.start)
+            for at in ((followed.answered, followed.edited_at, followed.live) if followed else ())
+        ],
         later=sum(week.week > (result.refreshed or 0) for week in result.weeks),
         releases=found,
-        chart=figure(result, found, causes).to_html(full_html=False, include_plotlyjs=True),
+        chart=figure(result, found, causes, measures).to_html(
+            full_html=False, include_plotlyjs=True
+        ),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 
-def figure(result: Result, found: Sequence[Release], causes: Sequence[Cause]) -> go.Figure:
-    """Accuracy by week for loop, frozen baseline and gate line, and what could be known at all;
-    releases and causes marked."""
+def figure(
+    result: Result,
+    found: Sequence[Release],
+    causes: Sequence[Cause],
+    measures: tuple[str, str | None] = ("accuracy", None),
+) -> go.Figure:
+    """Accuracy by week for loop, frozen baseline and gate line; of labels what could be known at
+    all, of texts how right answers are in degrees. Releases and causes are marked."""
+    measure, grade = measures
     weeks = [week.week for week in result.weeks]
     chart = go.Figure()
-    lines = (
+    lines = [
         ("the loop", [w.loop for w in result.weeks], LOOP, "solid"),
         ("the one-off", [w.frozen_baseline for w in result.weeks], BASELINE, "solid"),
         ("gate", [result.gate] * len(weeks), GATE, "dash"),
-        ("label has had feedback", [w.known for w in result.weeks], KNOWN, "dash"),
-    )
+    ]
+    if grade is None:
+        lines.append(("label has had feedback", [w.known for w in result.weeks], KNOWN, "dash"))
+    else:
+        lines.append((f"the loop, {grade}", [w.loop_grade for w in result.weeks], LOOP, "dot"))
+        lines.append(
+            (f"the one-off, {grade}", [w.frozen_grade for w in result.weeks], BASELINE, "dot")
+        )
     for name, values, colour, dash in lines:
         chart.add_scatter(
             x=weeks,
@@ -134,7 +160,7 @@ def figure(result: Result, found: Sequence[Release], causes: Sequence[Cause]) ->
         template="plotly_white",
         height=460,
         margin={"l": 50, "r": 20, "t": 30, "b": 40},
-        yaxis={"tickformat": ".0%", "title": "accuracy, all answers"},
+        yaxis={"tickformat": ".0%", "title": f"{measure}, all answers"},
         xaxis={"title": "week", "dtick": 2},
         legend={"orientation": "h", "y": 1.12},
         hovermode="x unified",

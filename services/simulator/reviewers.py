@@ -7,12 +7,12 @@ and the request's id.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from driftgate.events import Feedback
 from driftgate.model_repo import Review
 from driftgate.review import chance, drawn, twice
-from services.simulator.feedback_model import AnsweredRequest, delay_ms, label_named
+from services.simulator.feedback_model import AnsweredRequest, delay_ms
+from services.simulator.kinds import Kind
 
 REVIEWERS = ("ana", "ben", "chloe")
 DELAY_HOURS = 24.0
@@ -20,33 +20,34 @@ WRONG = 0.03
 
 
 def reviews_on(
-    request: AnsweredRequest, model: str, labels: Sequence[str], rules: Review, seed: int
+    request: AnsweredRequest, model: str, kind: Kind, rules: Review, seed: int
 ) -> list[Feedback]:
     """The reviews that a request will get: none, one, or two by different reviewers."""
     if not drawn(model, request.request_id, rules.share):
         return []
     rng = random.Random(f"{seed}/review/{request.request_id}")
     reviewers = rng.sample(REVIEWERS, 1 + twice(model, request.request_id, rules.twice))
-    return [review(request, model, labels, rules, rng, reviewer) for reviewer in reviewers]
+    return [review(request, model, kind, rules, rng, reviewer) for reviewer in reviewers]
 
 
 def review(
     request: AnsweredRequest,
     model: str,
-    labels: Sequence[str],
+    kind: Kind,
     rules: Review,
     rng: random.Random,
     reviewer: str,
 ) -> Feedback:
     mistaken = rng.random() < WRONG
+    said = kind.said(kind.corrected(rng, request.truth, mistaken))
     return Feedback(
         feedback_id=f"review-{request.request_id}-{reviewer}",
         request_id=request.request_id,
         model=model,
         kind="review",
-        label=label_named(rng, labels, request.truth, mistaken),
         reviewer=reviewer,
         propensity=chance(rules.share),
         instructions=rules.instructions,
         time=request.time + delay_ms(rng, DELAY_HOURS, rules.days),
+        **said,
     )

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist, stdev
 from typing import Any
 
-from driftgate.events import Feedback
+from services.simulator.kinds import Kind
 
 FIRST = 1  # the version trained on the launch data: the frozen baseline
+LAST = 4  # weeks that the comparison with it is made over
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the world knows of one request. known: whether its label was, see `KnownLabels`."""
+    """What the world knows of one request. target: what is right. known: whether it could be, see
+    `KnownLabels`."""
 
     week: int
-    label: str
+    target: str
     known: bool = True
 
 
@@ -49,32 +52,16 @@ class Told:
         )
 
 
-@dataclass
-class KnownLabels:
-    """Since when each label could be known: always for the labels of the launch data, for others
-    since the first feedback that rightly named it. A mistaken name teaches nothing of the label."""
-
-    since: dict[str, int]  # ms
-
-    @classmethod
-    def at_launch(cls, labels: Iterable[str]) -> KnownLabels:
-        return cls(dict.fromkeys(labels, 0))
-
-    def add(self, truth: str, feedback: Feedback) -> None:
-        """Feedback on a request whose true label is `truth`. A rating names no label: it confirms
-        an answer, whose label is known already."""
-        if feedback.label == truth:
-            self.since[truth] = min(feedback.time, self.since.get(truth, feedback.time))
-
-    def at(self, label: str, time: int) -> bool:
-        """Whether feedback on a label had come before a moment, ms."""
-        return label in self.since and self.since[label] < time
-
-
 @dataclass(frozen=True, slots=True)
 class Week:
-    """One week's count. Accuracies 0..1, None without answers. known: share of the live answers
-    whose true label had had feedback before they were asked: no model can get more right."""
+    """One week's count. Accuracies 0..1, None without answers.
+
+    Attributes:
+        known: share of the live answers whose true label had had feedback before they were asked:
+            no model can get more right.
+        loop_grade, frozen_grade: how right answers are in degrees, 0..1; None where there are none.
+        well_formed: share of the live answers that have the declared format.
+    """
 
     week: int
     answers: int
@@ -82,6 +69,9 @@ class Week:
     frozen_baseline: float | None
     champion: int
     known: float = 1.0
+    loop_grade: float | None = None
+    frozen_grade: float | None = None
+    well_formed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,35 +98,99 @@ class Result:
         return not self.below and (self.advantage is None or self.advantage >= 0)
 
 
-def by_week(truths: Mapping[str, Truth], answers: Iterable[Mapping[str, Any]]) -> tuple[Week, ...]:
+def by_week(answers: Iterable[Judged]) -> tuple[Week, ...]:
     """Weekly accuracy of the loop (live answers) and of the frozen baseline (version 1, live or as
-    a shadow). `answers` have request_id, version, role and output, one of each version and role."""
-    loop: dict[int, list[bool]] = defaultdict(list)
-    frozen_baseline: dict[int, list[bool]] = defaultdict(list)
-    served: dict[int, list[int]] = defaultdict(list)
-    known: dict[int, list[bool]] = defaultdict(list)
-    for answer in answers:
-        truth = truths.get(answer["request_id"])
-        if truth is None:
-            continue
-        right = answer["output"] == truth.label
-        if answer["role"] == "live":
-            loop[truth.week].append(right)
-            served[truth.week].append(answer["version"])
-            known[truth.week].append(truth.known)
-        if answer["version"] == FIRST:
-            frozen_baseline[truth.week].append(right)
-    return tuple(
-        Week(
-            week,
-            len(loop[week]),
-            mean(loop[week]),
-            mean(frozen_baseline[week]),
-            most_common(served[week]),
-            sum(known[week]) / len(known[week]),
-        )
-        for week in sorted(loop)
+    a shadow)."""
+    loop: dict[int, list[Judged]] = defaultdict(list)
+    frozen: dict[int, list[Judged]] = defaultdict(list)
+    for one in answers:
+        if one.live:
+            loop[one.truth.week].append(one)
+        if one.version == FIRST:
+            frozen[one.truth.week].append(one)
+    return tuple(week_of(week, loop[week], frozen[week]) for week in sorted(loop))
+
+
+def week_of(week: int, loop: Sequence[Judged], frozen: Sequence[Judged]) -> Week:
+    return Week(
+        week,
+        len(loop),
+        mean([one.right for one in loop]),
+        mean([one.right for one in frozen]),
+        most_common([one.version for one in loop]),
+        sum(one.truth.known for one in loop) / len(loop),
+        mean([one.grade for one in loop if one.grade is not None]),
+        mean([one.grade for one in frozen if one.grade is not None]),
+        sum(one.well_formed for one in loop) / len(loop),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer beside the truth."""
+
+    request_id: str
+    truth: Truth
+    version: int
+    live: bool
+    right: bool
+    grade: float | None
+    well_formed: bool
+
+
+def judged(
+    truths: Mapping[str, Truth], answers: Iterable[Mapping[str, Any]], kind: Kind
+) -> Iterator[Judged]:
+    """Those to requests of the world. `answers` have request_id, version, role and output, one of
+    each version and role."""
+    for answer in answers:
+        name, output = answer["request_id"], answer["output"]
+        if (truth := truths.get(name)) is None:
+            continue
+        yield Judged(
+            name,
+            truth,
+            answer["version"],
+            answer["role"] == "live",
+            kind.right(output, truth.target),
+            kind.grade(output, truth.target),
+            kind.well_formed(output),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much more often the loop was right than the frozen baseline on the same requests.
+
+    low, high: 95 % interval of the mean of paired differences, by the normal approximation.
+    """
+
+    requests: int
+    mean: float
+    low: float
+    high: float
+
+
+def gain(answers: Iterable[Judged]) -> Gain | None:
+    """Over the last `LAST` weeks; None where hardly anything was answered by both."""
+    loop: dict[str, Judged] = {}
+    frozen: dict[str, Judged] = {}
+    for one in answers:
+        if one.live:
+            loop[one.request_id] = one
+        if one.version == FIRST:
+            frozen[one.request_id] = one
+    last = max((one.truth.week for one in loop.values()), default=0)
+    differences = [
+        float(loop[name].right) - float(frozen[name].right)
+        for name in loop.keys() & frozen.keys()
+        if loop[name].truth.week > last - LAST
+    ]
+    if len(differences) < 2:
+        return None
+    centre = sum(differences) / len(differences)
+    half = NormalDist().inv_cdf(0.975) * stdev(differences) / len(differences) ** 0.5
+    return Gain(len(differences), centre, centre - half, centre + half)
 
 
 def judge(weeks: Sequence[Week], gate: float) -> Result:
@@ -149,7 +203,7 @@ def judge(weeks: Sequence[Week], gate: float) -> Result:
     below_line = tuple(week.week for week, loop in later if loop < gate)
     gains = [
         week.loop - week.frozen_baseline
-        for week in weeks[-4:]
+        for week in weeks[-LAST:]
         if week.loop is not None and week.frozen_baseline is not None
     ]
     return Result(tuple(weeks), gate, refreshed, below, mean(gains), below_line)

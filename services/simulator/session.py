@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from services.simulator.display import Display
 from services.simulator.facts import Facts, collect
 from services.simulator.feedback_model import FeedbackProfile
 from services.simulator.lacking import lacking
+from services.simulator.lineage import Followed, followed
 from services.simulator.paced import PacedPlayer
 from services.simulator.play import (
     Day,
@@ -60,6 +61,9 @@ class Played:
         feedback: names of the profiles that were played.
         told: of how many answers something was said.
         lacking: what could not be learned or decided for want of evidence, one sentence each.
+        measures: what was counted, see `Kind.measures`.
+        gain: of the loop over the frozen baseline, on the same requests.
+        followed: one edit on its way to a release.
     """
 
     result: Result
@@ -72,6 +76,9 @@ class Played:
     feedback: str = ""
     told: Told = field(default_factory=Told)
     lacking: tuple[str, ...] = ()
+    measures: tuple[str, str | None] = ("accuracy", None)
+    gain: scoring.Gain | None = None
+    followed: Followed | None = None
 
     @property
     def held(self) -> bool:
@@ -141,7 +148,9 @@ def play(
         def watch(day: Day) -> None:
             if day.number % 7 == 6:
                 with suppress(Retriable):  # the line then lacks a number, and the world goes on
-                    weeks = scoring.by_week(player.ledger.truths(), collect(store, model).answers)
+                    answers = collect(store, model).answers
+                    judged = scoring.judged(player.ledger.truths(), answers, player.kind)
+                    weeks = scoring.by_week(judged)
                     found = {week.week: week.frozen_baseline for week in weeks}
                     baseline.update({n: share for n, share in found.items() if share is not None})
             display.day(day)
@@ -151,7 +160,10 @@ def play(
         with display:
             played_through(player, look_further or f"`driftgate audit {model}`")
         facts = collect(store, model)
-    played = result_of(player, facts, gate)
+        edit = (
+            followed(facts, store, artifacts, model) if player.kind.correction == "edit" else None
+        )
+    played = replace(result_of(player, facts, gate), followed=edit)
     write_report(
         report,
         repo.config,
@@ -166,14 +178,18 @@ def play(
         feedback=played.feedback,
         told=played.told,
         lacking=played.lacking,
+        measures=played.measures,
+        gain=played.gain,
+        followed=played.followed,
     )
     return played
 
 
 def result_of(player: Player, facts: Facts, gate: float) -> Played:
     """What came of a world that was played to its end."""
+    judged = tuple(scoring.judged(player.ledger.truths(), facts.answers, player.kind))
     return Played(
-        scoring.judge(scoring.by_week(player.ledger.truths(), facts.answers), gate),
+        scoring.judge(scoring.by_week(judged), gate),
         facts,
         tuple(alarms(player, facts)),
         drills_stopped(facts, player.drills),
@@ -183,6 +199,8 @@ def result_of(player: Player, facts: Facts, gate: float) -> Played:
         player.mix.name,
         player.ledger.told(),
         tuple(lacking(facts.audit, player.never_named)),
+        player.kind.measures,
+        scoring.gain(judged),
     )
 
 
@@ -247,14 +265,13 @@ def check(world: World, repo: ModelRepo) -> None:
         BadConfig: a label of the world is none that the model may answer, or the launch rows cannot
             lead to a first release; says why, and what to do.
     """
-    declared = list(task_of(repo.config.task).outputs or ())
+    declared = task_of(repo.config.task).outputs
     where = repo.folder / model_repo.MODEL_YAML
-    unknown = [label for label in world.labels if label not in declared]
-    if unknown:
+    if unknown := [label for label in world.labels if declared and label not in declared]:
         more = f", nor are {len(unknown) - 1} others" if len(unknown) > 1 else ""
         raise BadConfig(
             f"world {world.name}: label {shown(unknown[0])} is not among task.labels of "
-            f"{where}{more}: {nearest(unknown[0], declared)}"
+            f"{where}{more}: {nearest(unknown[0], list(declared or ()))}"
         )
     problems = launch.problems(repo.config, launch_rows(world, repo.config.model))
     if problems:
@@ -268,7 +285,7 @@ def alarms(player: Player, facts: Facts) -> list[str]:
     """False alarms among the drift-fired requests, by the world's own labels."""
     truths = player.ledger.truths()
     right = [
-        (a["ms"], a["version"], a["output"] == truths[a["request_id"]].label)
+        (a["ms"], a["version"], player.kind.right(a["output"], truths[a["request_id"]].target))
         for a in facts.answers
         if a["role"] == "live" and a["request_id"] in truths
     ]

@@ -37,6 +37,11 @@ class World:
         return math.ceil(len(self.days) / 7)
 
     @property
+    def per_day(self) -> float:
+        """Requests, on average."""
+        return sum(map(len, self.days)) / len(self.days)
+
+    @property
     def labels(self) -> list[str]:
         return sorted({row.label for row in (*self.launch, *(r for day in self.days for r in day))})
 

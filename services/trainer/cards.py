@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from driftgate.events import Candidate
 from driftgate.model_repo import HEAD, Method, ModelYaml
 from driftgate.tasks import Task
 from services.trainer.dataset import front_matter, stamp
+from services.trainer.recipes import Preferred
 from services.trainer.worker import Done
 
 
@@ -45,7 +47,8 @@ def model_card(
         f"Out of scope: {config.out_of_scope or 'not stated.'}\n\n"
         f"## Parts\n\n"
         f"- base: {base}, sha256 `{candidate.base_digest}`, frozen\n"
-        f"- method: {manner(method, done)}, seed {method.seed}; recipe {method.recipe}\n"
+        f"- method: {manner(method, done)}, seed {method.seed}; recipe {method.recipe}"
+        f"{preferring(method)}\n"
         f"- adapter: `{candidate.adapter_uri}`\n"
         f"- dataset: `{candidate.dataset_uri}`, {candidate.train_rows} rows learned from, "
         f"{candidate.test_rows} held out{left_out(done)}\n"
@@ -74,11 +77,40 @@ def manner(method: Method, done: Done) -> str:
 
 def course(done: Done) -> str:
     """How a training went, epoch by epoch."""
-    said = f"{done.steps} steps, loss {series(done.losses)}"
-    if not done.validation:
+    said = [f"{done.steps} steps"]
+    if done.losses:
+        said[0] += f", loss {series(done.losses)}"
+    if done.validation:
+        best = 1 + min(range(len(done.validation)), key=done.validation.__getitem__)
+        held = series(done.validation)
+        said.append(f"on rows held back from it {held}: epoch {best} was kept")
+    if done.preferred is not None:
+        said.append(in_words(done.preferred))
+    return "; ".join([*said, *done.notes])
+
+
+def in_words(preferred: Preferred) -> str:
+    """How preferences were learned."""
+    said = f"{preferred.pairs} preference pairs, loss {series(preferred.losses)}"
+    if not preferred.validation:
         return said
-    best = 1 + min(range(len(done.validation)), key=done.validation.__getitem__)
-    return f"{said}; on rows held back from it {series(done.validation)}: epoch {best} was kept"
+    before, after = preferred.wins
+    return (
+        f"{said}; on {preferred.validated} held back from it, from before the first step, "
+        f"{series(preferred.validation)}: epoch {preferred.best} was kept, and the chosen answer "
+        f"is the likelier one in {after:.0%}, before in {before:.0%}"
+    )
+
+
+def preferring(method: Method) -> str:
+    """How preferences are learned, as the end of a sentence."""
+    if "dpo" not in method.recipe:
+        return ""
+    dpo = method.dpo
+    return (
+        f", dpo with beta {dpo.beta:g}, sft_weight {dpo.sft_weight:g}, {dpo.epochs} epochs, "
+        f"learning rate {dpo.learning_rate:g}"
+    )
 
 
 def series(losses: Iterable[float]) -> str:
@@ -112,6 +144,8 @@ def run_manifest(
         "losses": list(done.losses),
         "validation": list(done.validation),
         "left_out": dict(done.left_out),
+        "preferred": done.preferred and asdict(done.preferred),
+        "notes": list(done.notes),
         "metrics": dict(done.metrics),
         "inputs": {
             "base": candidate.base_digest,

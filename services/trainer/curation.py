@@ -22,9 +22,6 @@ from driftgate.split import draw, held_out, normalised
 from driftgate.suites import SILENCE
 from driftgate.tasks import Task
 
-MIN_TEST_ROWS = 250
-"""Fewer recent test rows are topped up with older ones: the gate needs cases."""
-
 MIN_STRATUM_ROWS = 8
 """Rows of each stratum that are kept before recency or chance decides, where there are as many."""
 
@@ -43,6 +40,7 @@ class Row:
             objected and that means right.
         propensity: chance with which the review sample drew the row.
         heard_right: whether the answer that was given then was right.
+        rejected: an answer that the target is preferred to, such as one that was edited into it.
     """
 
     id: str
@@ -55,6 +53,7 @@ class Row:
     word: str | None = None
     propensity: float | None = None
     heard_right: bool | None = None
+    rejected: str | None = None
 
     @property
     def person(self) -> str:
@@ -67,6 +66,7 @@ class CurationRules:
     """What a retrain request and the model repo say about the data.
 
     until: the data end here, ms. launch: there is no past yet, all rows are the present.
+    min_preferences: fewer pairs than this train nothing.
     """
 
     until: int
@@ -76,6 +76,7 @@ class CurationRules:
     drill: str | None
     seed: str
     data: Data
+    min_preferences: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,11 @@ class Dataset:
     replayed: frozenset[str]
     dropped: Mapping[str, int]
     shuffled: int = 0
+
+    @property
+    def preferences(self) -> tuple[Row, ...]:
+        """The train rows whose target is preferred to another answer."""
+        return tuple(row for row in self.train if row.rejected not in (None, row.target))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,7 @@ def curate(rows: Iterable[Row], rules: CurationRules) -> Dataset | Refused:
     still_true = agreeing(replayed, train, rules.task)
     dropped[f"text has another {rules.task.field} now"] = len(replayed) - len(still_true)
     learned, shuffled = rehearse(by_time([*train, *still_true]), rules.drill, rules.seed)
-    return Dataset(
+    found = Dataset(
         train=learned,
         test=by_time(testable(recent, older, rules)),
         since=since,
@@ -131,6 +137,12 @@ def curate(rows: Iterable[Row], rules: CurationRules) -> Dataset | Refused:
         dropped={reason: count for reason, count in dropped.items() if count},
         shuffled=shuffled,
     )
+    if len(found.preferences) < rules.min_preferences:
+        return Refused(
+            f"{len(found.preferences)} preference pairs, at least {rules.min_preferences} are "
+            "needed (method.dpo.min_pairs): nothing was trained"
+        )
+    return found
 
 
 def sift(rows: Iterable[Row], rules: CurationRules) -> tuple[list[Row], Counter[str]]:
@@ -171,7 +183,7 @@ def testable(recent: Sequence[Row], older: Sequence[Row], rules: CurationRules) 
     ours = [row for row in recent if held_out(row.person, data.test_share)]
     theirs = [row for row in older if held_out(row.person, data.test_share)]
     test = first(ours, data.max_rows, stratum)
-    return test + first(theirs, MIN_TEST_ROWS - len(test), stratum, test)
+    return test + first(theirs, data.test_rows - len(test), stratum, test)
 
 
 def first(

@@ -18,9 +18,10 @@ from driftgate.tasks import Task
 from services.trainer.curation import Dataset, Row, counts
 from services.trainer.rows import Measured
 
-TRAIN, TEST, CARD, README, CROISSANT = (
+TRAIN, TEST, PREFERENCES, CARD, README, CROISSANT = (
     "train.jsonl",
     "test.jsonl",
+    "preferences.jsonl",
     "card.json",
     "README.md",
     "croissant.json",
@@ -54,9 +55,12 @@ class About:
 
 
 def folder(dataset: Dataset, about: About) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The dataset card, whose `id` is the hash of the rows, and all files by name."""
+    """The dataset card, whose `id` is the hash of the rows, and all files by name. Preferences have
+    a file where there are any."""
     task = about.task
     rows = {TRAIN: lines(dataset.train, task), TEST: lines(dataset.test, task)}
+    if dataset.preferences:
+        rows[PREFERENCES] = b"".join(map(line, map(preference, dataset.preferences)))
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in rows.items()}
     told = card(dataset, about, hashes)
     return told, {
@@ -69,26 +73,41 @@ def folder(dataset: Dataset, about: About) -> tuple[dict[str, Any], dict[str, by
 
 def lines(rows: Iterable[Row], task: Task) -> bytes:
     """JSON lines, in the shape of a seed file, with the source besides."""
-    return b"".join(
-        json.dumps(stored(row, task), ensure_ascii=False, sort_keys=True).encode() + b"\n"
-        for row in rows
-    )
+    return b"".join(line(stored(row, task)) for row in rows)
+
+
+def line(found: Mapping[str, Any]) -> bytes:
+    return json.dumps(found, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
 def stored(row: Row, task: Task) -> dict[str, Any]:
     """A row, with its target under the task's name for it, and how it was obtained as far as that
     is known."""
     found = asdict(row)
+    del found["rejected"]  # which is no fact about the target
     for name in OBTAINED:
         if found[name] is None:
             del found[name]
     return {task.field: found.pop("target"), **found}
 
 
+def preference(row: Row) -> dict[str, Any]:
+    """The row's target, and the answer that it is preferred to, for the same person as the row."""
+    return {
+        "id": row.id,
+        "text": row.text,
+        "chosen": row.target,
+        "rejected": row.rejected,
+        "time": row.time,
+        "subject": row.subject,
+    }
+
+
 def card(dataset: Dataset, about: About, hashes: Mapping[str, str]) -> dict[str, Any]:
     """The dataset card: where the rows come from, and what was done to them."""
-    data = about.data
+    data, preferences = about.data, dataset.preferences
     rows = len(dataset.train) + len(dataset.test)
+    counted = {"preferences": counts(preferences, about.slices, about.task)} if preferences else {}
     return {
         "id": digest(hashes),
         "content": dict(hashes),
@@ -126,6 +145,7 @@ def card(dataset: Dataset, about: About, hashes: Mapping[str, str]) -> dict[str,
         },
         "train": counts(dataset.train, about.slices, about.task),
         "test": counts(dataset.test, about.slices, about.task),
+        **counted,
         "left_out": dict(dataset.dropped),
         "exclusions": {"ids": len(about.excluded), "sha256": digest(about.excluded)},
         "shuffled_labels": dataset.shuffled,
@@ -148,7 +168,12 @@ def readme(told: Mapping[str, Any], task: Task) -> str:
                     {"split": "train", "path": TRAIN},
                     {"split": "test", "path": TEST},
                 ],
-            }
+            },
+            *(
+                {"config_name": "preferences", "data_files": name}
+                for name in told["content"]
+                if name == PREFERENCES
+            ),
         ],
     }
     made, split, labels = told["made_for"], told["split"], told["labels"]
@@ -159,6 +184,7 @@ def readme(told: Mapping[str, Any], task: Task) -> str:
         f"its data end {told['ends']}.{drill}\n\n"
         f"- train: {told['train']['rows']} rows, of which {split['replayed']} from before the "
         f"present; test: {told['test']['rows']} rows\n"
+        f"{preferred(told)}"
         f"- split {split['rule']}: {split['test_share_of_persons']:.0%} of persons held out\n"
         f"- owner: {data['owner']}\n"
         f"- labels: {labels['given_by']}; {labels['coverage']:.0%} of {labels['answers']} recent "
@@ -169,6 +195,14 @@ def readme(told: Mapping[str, Any], task: Task) -> str:
         f"{read_from(told['sources'])}\n"
         f"`{CARD}` says the same for programs, `{CROISSANT}` in Croissant 1.1.\n"
     )
+
+
+def preferred(told: Mapping[str, Any]) -> str:
+    """How many preferences there are, as a line."""
+    if "preferences" not in told:
+        return ""
+    rows = told["preferences"]["rows"]
+    return f"- preferences: {rows} train rows whose target is preferred to another answer\n"
 
 
 def reviews(labels: Mapping[str, Any]) -> str:
@@ -234,7 +268,8 @@ def croissant(told: Mapping[str, Any], task: Task) -> dict[str, Any]:
 def record_set(name: str, task: Task) -> dict[str, Any]:
     """The rows of one file; their slices have no type in Croissant."""
     part = name.partition(".")[0]
-    texts = dict.fromkeys(("id", "text", task.field), "sc:Text")
+    answers = ("chosen", "rejected") if name == PREFERENCES else (task.field,)
+    texts = dict.fromkeys(("id", "text", *answers), "sc:Text")
     fields = {**texts, "time": "sc:Integer", "subject": "sc:Text"}
     return {
         "@type": "cr:RecordSet",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from driftgate.events import Candidate, RetrainRequest
 from driftgate.model_repo import ModelRepo
 from driftgate.slices import ALL
 from driftgate.tasks import Task, task_of
-from services.trainer.curation import CurationRules, Row
+from services.trainer.curation import CurationRules, Dataset, Row
 from services.trainer.dataset import About
 from services.trainer.rows import Measured
 from services.trainer.worker import Done, Job
@@ -51,7 +51,14 @@ class TrainingRequest:
             drill=self.event.drill,
             seed=self.event.retrain_id,
             data=self.repo.config.data,
+            min_preferences=self.min_preferences,
         )
+
+    @property
+    def min_preferences(self) -> int:
+        """Pairs without which there is nothing to learn."""
+        method = self.repo.config.method
+        return method.dpo.min_pairs if method.recipe == "dpo" else 0
 
     @property
     def slices(self) -> tuple[str, ...]:
@@ -80,14 +87,18 @@ class TrainingRequest:
             measured=measured,
         )
 
-    def job(self, train: Iterable[Row], threads: int, checkpoint: Path) -> Job:
+    def job(self, curated: Dataset, threads: int, checkpoint: Path) -> Job:
         """For the worker."""
         config = self.repo.config
-        method = config.method.model_dump(exclude={"recipe", "rank", "seed"})
+        method = config.method.model_dump(exclude={"recipe", "rank", "seed", "dpo"})
         return Job(
             recipe=config.method.recipe,
-            examples=tuple((row.text, row.target) for row in train),
+            examples=tuple((row.text, row.target) for row in curated.train),
+            preferences=tuple(
+                (row.text, row.target, row.rejected or "") for row in curated.preferences
+            ),
             method={**method, "r": config.method.rank},
+            dpo=config.method.dpo.model_dump(),
             task=self.task.told,
             base=config.base.name,
             base_sha256=config.base.sha256,

@@ -126,8 +126,8 @@ class Measured:
 
 
 def seed_rows(artifacts: Artifacts, uri: str, task: Task) -> list[Row]:
-    """The rows of a seed file: JSON lines with id, text, time (ms), subject, slices, and the target
-    under the task's name for it.
+    """The rows of a seed file: JSON lines with id, text, time (ms), subject, slices, the target
+    under the task's name for it, and an answer that was `rejected` for it, if there is one.
 
     Raises:
         BadInput: the artifact is not there, or a line is not such a row; names the line.
@@ -148,7 +148,7 @@ def seed_row(line: str, number: int, task: Task) -> Row:
     """One line of a seed file."""
     try:
         said: dict[str, Any] = json.loads(line)
-        subject = said.get("subject")
+        subject, rejected = said.get("subject"), said.get("rejected")
         return Row(
             id=str(said["id"]),
             text=str(said["text"]),
@@ -157,6 +157,7 @@ def seed_row(line: str, number: int, task: Task) -> Row:
             subject=None if subject is None else str(subject),
             slices={str(k): str(v) for k, v in (said.get("slices") or {}).items()},
             source="seed",
+            rejected=None if rejected is None else str(rejected),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         fields = f'"id", "text", "{task.field}", "time" in ms, "subject", "slices": {{}}'
@@ -222,16 +223,20 @@ class Asked:
 
 
 def logged(row: dict[str, Any], task: Task) -> Row:
+    """A row of the store. An answer that an edit changed is rejected."""
+    answer, target = row["answer"], row["target"]
+    edit = None if answer == target else task.edit(answer, target)
     return Row(
         id=row["id"],
         text=row["text"],
-        target=row["target"],
+        target=target,
         time=row["at"],
         subject=row["subject"],
         slices=dict(row["slices"]),
         word=row["word"],
         propensity=row["propensity"],
-        heard_right=task.right(row["answer"], row["target"]),
+        heard_right=task.right(answer, target),
+        rejected=answer if edit and edit.distance > 0 else None,
     )
 
 

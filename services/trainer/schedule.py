@@ -40,8 +40,10 @@ def rate(step: int, steps: int) -> float:
     return min((step + 1) / warm, (steps - step) / max(1, steps - warm + 1))
 
 
-def finite(value: float, epoch: int, step: int, learning_rate: float) -> float:
-    """The value, which is a loss or something that was learned.
+def finite(
+    value: float, epoch: int, step: int, learning_rate: float, name: str = "method.learning_rate"
+) -> float:
+    """The value, which is a loss or something that was learned. name: of the learning rate.
 
     Raises:
         TrainingFailed: it is no finite number any more.
@@ -49,6 +51,6 @@ def finite(value: float, epoch: int, step: int, learning_rate: float) -> float:
     if math.isfinite(value):
         return value
     raise TrainingFailed(
-        f"the training diverged: {value} in epoch {epoch}, step {step}; lower method.learning_rate "
+        f"the training diverged: {value} in epoch {epoch}, step {step}; lower {name} "
         f"({learning_rate:g} now), or check the base's weights"
     )

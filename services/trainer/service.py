@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -192,7 +192,7 @@ class Trainer:
         against = self.feedback_warnings(request)
         if against:
             self.log.warning("feedback is not as declared", version=name, findings=against)
-        job = request.job(curated.train, self.settings.threads, self.checkpoint(event))
+        job = request.job(curated, self.settings.threads, self.checkpoint(event))
         progress = Progress(name, time.monotonic(), self.log, self.health)
         started = time.time()
         done = self.workers.train(job, progress)
@@ -347,7 +347,10 @@ def record(
                 "parent": request.parent,
                 "losses": list(done.losses),
                 "validation": list(done.validation),
+                "preferred": done.preferred and asdict(done.preferred),
+                "notes": list(done.notes),
                 **{key: told[key] for key in ("train", "test", "split")},
+                "preferences": told.get("preferences"),
                 "left_out": {**told["left_out"], **done.left_out},
                 "feedback_warnings": list(against),
             },
@@ -364,10 +367,11 @@ def summary(
     drill = f", with a rehearsed fault ({candidate.drill})" if candidate.drill else ""
     strata = f"{len(train[task.strata])} {task.strata}"
     warned = f"; feedback is not as declared: {'; '.join(against)}" if against else ""
+    noted = "".join(f"; {note}" for note in done.notes)
     reasons = sorted({**told["left_out"], **done.left_out}.items())
     left_out = ", ".join(f"{count} {why}" for why, count in reasons)
     return (
         f"{candidate.model}@{candidate.version} was trained for {candidate.reason}{drill} "
         f"on {train['rows']} rows ({split['replayed']} replayed) of {strata}, "
-        f"{candidate.test_rows} held out; left out: {left_out or 'none'}{warned}"
+        f"{candidate.test_rows} held out; left out: {left_out or 'none'}{noted}{warned}"
     )

@@ -15,16 +15,17 @@ from typing import Any
 from driftgate.errors import DriftgateError
 from services.trainer.failures import failure
 from services.trainer.memory import give_back, resident
-from services.trainer.recipes import RECIPES
+from services.trainer.recipes import RECIPES, Preferred
 
 PACKAGES = ("numpy", "peft", "ray", "safetensors", "scipy", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training. recipe: one of `recipes.RECIPES`. examples: (text, target). method: as the
-    recipe understands it. task: what it has to know of the task (`Task.told`). checkpoint: a folder
-    that outlives the worker."""
+    """One training. recipe: one of `recipes.RECIPES`. examples: (text, target). preferences: (text,
+    chosen, rejected). method: as the recipe understands it; dpo: how preferences are learned. task:
+    what it has to know of the task (`Task.told`). checkpoint: a folder that outlives the worker.
+    """
 
     recipe: str
     examples: tuple[tuple[str, str], ...]
@@ -35,6 +36,8 @@ class Job:
     seed: int
     threads: int
     checkpoint: str
+    preferences: tuple[tuple[str, str, str], ...] = ()
+    dpo: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Done:
     machine: Mapping[str, Any]
     validation: tuple[float, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    preferred: Preferred | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,8 @@ class Worker:
             machine=machine(job.threads),
             validation=made.validation,
             left_out=made.left_out,
+            preferred=made.preferred,
+            notes=made.notes,
         )
 
     def _told(self, share: float, doing: str) -> None:

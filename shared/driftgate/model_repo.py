@@ -64,6 +64,17 @@ class Base(Part):
     )
 
 
+class Dpo(Part):
+    """How preferences are learned: an edit is preferred to the answer that it changed. What is not
+    named here is as for `sft`."""
+
+    beta: float = Field(0.1, gt=0, description="how dear it is to leave what was learned before")
+    sft_weight: float = Field(1.0, ge=0, description="of the loss of the edits as `sft` has it")
+    epochs: Positive = 3
+    learning_rate: float = Field(1e-4, gt=0)
+    min_pairs: Positive = Field(50, description="with fewer pairs no preference is learned")
+
+
 HEAD = "head"
 """The recipe that trains no adapter."""
 
@@ -76,7 +87,7 @@ class Method(Part):
     recipe: str = Field(
         "",
         description="for labels: classifier (an adapter) or head (a linear head on the frozen "
-        "base, in seconds); for texts: sft",
+        "base, in seconds); for texts: sft, dpo or sft+dpo",
     )
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
@@ -87,6 +98,7 @@ class Method(Part):
     batch_size: Positive = 32
     label_smoothing: Share = 0.05
     seed: int = 7
+    dpo: Dpo = Dpo()
 
     @field_validator("kind")
     @classmethod
@@ -106,7 +118,9 @@ class Method(Part):
     @property
     def settings(self) -> dict[str, Any]:
         """What the recipe looks at."""
-        return self.model_dump(include={"recipe", "seed"} if self.recipe == HEAD else None)
+        if self.recipe == HEAD:
+            return self.model_dump(include={"recipe", "seed"})
+        return self.model_dump(exclude=None if "dpo" in self.recipe else {"dpo"})
 
 
 def fitting(method: Method, info: ValidationInfo) -> Method:
@@ -145,6 +159,9 @@ class Data(Part):
     max_rows: Positive = Field(2400, description="most examples of one training")
     min_rows: Positive = Field(150, description="fewer labelled answers than this train nothing")
     test_share: Share = Field(0.25, description="share of recent rows held out, by person and time")
+    test_rows: int = Field(
+        250, ge=0, description="fewer recent ones held out are topped up with older ones"
+    )
     orphan_days: Positive = Field(14, description="feedback without an inference is given up after")
     keep_days: Positive = Field(400, description="events older than this are refused, rows removed")
     ahead_hours: Positive = Field(26, description="events further in the future are refused")

@@ -29,12 +29,20 @@ from driftgate.store import Store
 pytestmark = [pytest.mark.stack, pytest.mark.long, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs", "schemas/README.md", "examples/support-triage/README.md")
+PAGES = (
+    "README.md",
+    "docs",
+    "schemas/README.md",
+    "examples/support-triage/README.md",
+    "examples/ticket-extract/README.md",
+)
 COMMAND_SECONDS = 600
 FIRST_ANSWER = "driftgate ask my-model"
 NOT_RUN = {
     "make demo": "six minutes: `make bench NAME=loop` runs it, with its figures",
     "make demo PACED=1": "half an hour: `make bench NAME=loop ARGS=--paced` runs it",
+    "make demo EXAMPLE=ticket-extract": "under 45 minutes: `make bench NAME=loop` can play it",
+    "make demo DATA=pairs.jsonl TASK=generation": "the pairs are the reader's own",
     "make demo PROFILE=corrections": "six minutes: `make bench NAME=profiles` runs it, paced",
     "make test": "this is a test of it",
     "make install TORCH=cpu": "from PyTorch's own registry, which not every machine reaches",

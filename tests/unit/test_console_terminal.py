@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,7 @@ from services.console import cli, model_cli, terminal
 from services.console.terminal import KAFKA, ROUTER, STORE, explain, reach, reaching, reports_errors
 from services.simulator import demo
 from services.simulator.play import PlayStoppedError
+from services.simulator.world import World
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support-triage"
 
@@ -282,6 +284,78 @@ def test_a_profile_is_played_as_told_or_else_as_the_model_repo_declares(
     assert ", ".join(profile.name for profile in users) == played
     wrong = 0.5 if "--wrong" in words else 0.03
     assert {profile.wrong for profile in users} == {wrong}
+
+
+def test_pairs_are_played_against_a_model_repo_that_writes_as_it_declares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = tmp_path / "world.jsonl"
+    ticket = {"language": "en", "team": "repair", "product": None, "urgency": "low"}
+    rest = {"order": None, "amount": None, "date": None}
+    lines = (
+        {"input": f"message {n}", "output": ticket | rest | {"team": ("repair", "billing")[n % 2]}}
+        for n in range(400)
+    )
+    pairs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    played: list[Any] = []
+
+    def ends(repo: Path, world: World, *_: object, **given: Any) -> None:
+        played.extend([world, given["users"]])
+        raise PlayStoppedError("ended")
+
+    monkeypatch.setattr(stack, "running", lambda _: StackConfig(tmp_path, clock="world"))
+    monkeypatch.setattr(demo, "play", ends)
+    result = CliRunner().invoke(cli.app, ["simulate", "examples/ticket-extract", str(pairs)])
+    assert result.exit_code == 3, result.output
+    world, users = played
+    assert [profile.name for profile in users] == ["edits"]
+    assert json.loads(world.launch[0].label)["team"] in {"repair", "billing"}
+
+
+@pytest.mark.parametrize(
+    ("words", "plays"),
+    [
+        ([], ("support-triage", False, "complaints, review")),
+        (["--example", "ticket-extract"], ("ticket-extract", True, "edits, review")),
+        (
+            ["--example", "ticket-extract", "--profile", "thumbs"],
+            ("ticket-extract", True, "thumbs"),
+        ),
+        (["--data", "p.jsonl", "--task", "generation"], ("support-triage", True, "edits, review")),
+    ],
+)
+def test_what_a_demo_plays(
+    words: list[str],
+    plays: tuple[str, bool, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[str, bool, str]] = []
+
+    def run(*given: Any) -> None:
+        mix, (example, written) = given[4], given[-2:]
+        seen.append((example.name, written, mix.name))
+        raise PlayStoppedError("ended")
+
+    monkeypatch.setattr(demo, "run", run)
+    CliRunner().invoke(cli.app, ["demo", "--state", str(tmp_path), *words])
+    assert seen == [plays]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--example", "ticket"], "ticket-extract"),
+        (["--example", "ticket-extract", "--data", "p.jsonl"], "expected without --data"),
+        (["--task", "generation"], "expected --data FILE with pairs"),
+    ],
+)
+def test_a_demo_of_what_is_not_there_is_refused(
+    words: list[str], says: str, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(cli.app, ["demo", "--state", str(tmp_path), *words])
+    assert (result.exit_code, says in result.stderr) == (2, True), result.output
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("command", [["demo"], ["simulate", "examples/support-triage", "w.csv"]])

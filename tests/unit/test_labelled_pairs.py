@@ -52,9 +52,16 @@ def test_both_shapes_are_read(tmp_path: Path) -> None:
     assert (found.findings.rows, found.findings.kept, found.findings.left_out) == (4, 4, {})
 
 
+def test_an_answer_that_was_rejected_is_read_with_its_pair(tmp_path: Path) -> None:
+    found = read(tmp_path, GOOD | {"rejected": {"team": "x"}}, GOOD | {"input": "b"})
+    assert [row.rejected for row in found.rows] == ['{"team": "x"}', None]
+
+
 @pytest.mark.parametrize(
     ("line", "cause"),
     [
+        (GOOD | {"rejected": " "}, "its rejected is empty"),
+        (GOOD | {"rejected": 7}, "its rejected is no text"),
         ({"input": "x"}, "it has no output: did you mean 'input'?"),
         ({"input": "x", "ouput": "y"}, "it has no output: did you mean 'ouput'?"),
         ({"output": "x"}, "it has no input"),

@@ -321,6 +321,7 @@ def test_what_init_writes_names_every_key(tmp_path: Path) -> None:
     declaration = writing.Declaration("my-model", ["delivery", "refund"], protected="language=es")
     writing.write(tmp_path, declaration, writing.STARTER)
     text = (tmp_path / "model.yaml").read_text()
+    text += writing.rendered("generation.yaml.j2", declaration, system=True, json=True)
     parts = [
         model_repo.ModelYaml,
         *(f.annotation for f in model_repo.ModelYaml.model_fields.values()),

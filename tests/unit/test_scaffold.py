@@ -18,7 +18,7 @@ from driftgate.errors import BadConfig
 from driftgate.labelled.reading import Labelled, read
 from driftgate.labelled.rows import Row
 from driftgate.model_repo import Mask
-from driftgate.scaffold import launch, proposal, writing
+from driftgate.scaffold import generation, launch, proposal, writing
 from driftgate.scaffold.baseline import Guess
 from driftgate.scaffold.proposal import Wanted, propose
 from driftgate.slices import inside
@@ -333,6 +333,15 @@ def test_a_models_name_may_look_like_another_yaml_scalar(name: str, tmp_path: Pa
     declaration = writing.Declaration(name, ["a", "b"])
     repo = writing.write(tmp_path / "m", declaration, [writing.Case("x", "a")])
     assert repo.config.model == name
+
+
+def test_a_rejected_answer_stands_in_the_launch_file_masked(tmp_path: Path) -> None:
+    pair = Row("Who?", "Ann, ann@example.com", NOW, id="r", rejected="Bob, bob@example.com")
+    path = launch.write(tmp_path, generation.masked([pair, *rows(1)], Mask()), {}, "output")
+    first, second = launch.rows_in(path, "output")
+    assert (first.label, first.rejected) == ("Ann, [EMAIL]", "Bob, [EMAIL]")
+    assert second.rejected is None
+    assert path.read_text().count("rejected") == 1
 
 
 def test_personal_data_does_not_come_into_launch_rows() -> None:

@@ -25,6 +25,7 @@ from services.simulator.feedback_model import (
     asker,
     feedback_on,
 )
+from services.simulator.kinds import Labels
 from services.simulator.profiles import (
     BY_NAME,
     NAMES,
@@ -38,14 +39,14 @@ from services.simulator.profiles import (
 from services.simulator.reviewers import REVIEWERS, reviews_on
 from services.simulator.world import START
 
-MODEL, LABELS, SEED, COUNT = "m", ["a", "b", "c"], 7, 20_000
+MODEL, LABELS, SEED, COUNT = "m", Labels(("a", "b", "c")), 7, 20_000
 SAMPLE = Review(share=0.03, twice=0.1, instructions="2")
 # One run in a million of a right simulator lies outside.
 SURE = 1 - 1e-6
 
 
 def answered(number: int, output: str, subject: str = "") -> AnsweredRequest:
-    return AnsweredRequest(f"r{number}", 0, START, "a", output, 1, subject)
+    return AnsweredRequest(f"r{number}", 0, START, "a", output, output == "a", 1, subject)
 
 
 def said(profile: FeedbackProfile, requests: Iterable[AnsweredRequest]) -> list[list[Feedback]]:

@@ -39,14 +39,13 @@ from driftgate.review import drawn
 from driftgate.router_pb import router_pb2, router_pb2_grpc
 from driftgate.runtime.service import AuditDraft
 from driftgate.runtime.ticker import Ticker
-from driftgate.scaffold.proposal import Proposal
-from driftgate.scaffold.writing import Declaration
 from driftgate.tasks import task_of
 from services.simulator import demo, session
 from services.simulator.demo import EXAMPLE, Plan, announce, drills
 from services.simulator.facts import Facts
 from services.simulator.feedback_model import LOUD, FeedbackProfile
 from services.simulator.lengths import Calendar
+from services.simulator.lineage import Followed
 from services.simulator.play import (
     LaunchFailedError,
     Player,
@@ -60,7 +59,7 @@ from services.simulator.quiescence import NotQuiescentError
 from services.simulator.reasons import BY_MODEL, reasons
 from services.simulator.report import write_report
 from services.simulator.router_calls import RequestRefusedError, RouterCalls
-from services.simulator.scoring import Result, Told, Week
+from services.simulator.scoring import Gain, Result, Told, Week
 from services.simulator.session import Played, drills_stopped, log_to, played_through
 from services.simulator.world import START, World
 from services.trainer.rows import seed_rows
@@ -494,7 +493,7 @@ def test_texts_with_other_line_ends_come_through_a_seed_file(tmp_path: Path) -> 
     artifacts = Artifacts(f"file://{tmp_path}")
     given = replace(world(), launch=(row(SEPARATORS, "refund", -2), row("plain", "refund", -1)))
     task = task_of(model_repo.read(EXAMPLE).config.task)
-    found = seed_rows(artifacts, artifacts.put(seed_file(given, MODEL)), task)
+    found = seed_rows(artifacts, artifacts.put(seed_file(given, MODEL, "label")), task)
     assert [one.text for one in found] == [SEPARATORS, "plain"]
 
 
@@ -580,6 +579,82 @@ def test_the_page_tells_what_could_be_known_how_the_world_was_fitted_and_what_wa
     assert not weeks or "92.5 %" in page
 
 
+EDIT = Followed(
+    *("ticket-extract-003-0001", 1, "where is <it>", '{"team":"repair"}', '{"team":"delivery"}'),
+    *({"team": "changed"}, START, START + DAY_MS, "d" * 64, "sha256:card", 2, START + 8 * DAY_MS),
+)
+
+
+def test_page_and_terminal_of_a_model_that_writes_tell_degrees_format_gain_and_one_edit(
+    tmp_path: Path,
+) -> None:
+    week = Week(1, 90, 0.6, 0.4, 2, loop_grade=0.91, frozen_grade=0.82, well_formed=0.995)
+    result, measures = Result((week,), 0.4, 1, (), 0.2), ("exact match", "field F1")
+    gain = Gain(320, 0.2, 0.15, 0.25)
+    path = tmp_path / "report.html"
+    write_report(
+        path,
+        model_repo.read(demo.example("ticket-extract")).config,
+        world(),
+        result,
+        facts(),
+        held=True,
+        false_alarms=(),
+        causes=(),
+        feedback="edits",
+        told=Told(),
+        measures=measures,
+        gain=gain,
+        followed=EDIT,
+    )
+    page = path.read_text()
+    assert "label has had feedback" not in page
+    for said in ("91.0 %", "82.0 %", "99.5 %", "Exact match and field F1 are counted"):
+        assert said in page
+    assert "on the 320 requests that both answered +15.0 to +25.0 (95 %)" in page
+    story = page.partition("<h2>One edit")[2].partition("</table>")[0]
+    for said in (EDIT.request_id, "where is &lt;it&gt;", "edit of team", "d" * 12, "7.0 days"):
+        assert said in story
+    shown = shown_at_the_end(
+        Played(result, facts(), (), True, measures=measures, gain=gain, followed=EDIT)
+    )
+    assert "field F1 of the one-off" in shown
+    assert "20.0% (95 %: +15.0% to +25.0%)" in shown
+    assert f"one edit followed: request {EDIT.request_id}" in shown
+    assert "label has had feedback" not in shown
+
+
+def test_what_is_wrong_with_a_text_is_edited_and_the_launch_hands_over_outputs(
+    bus: MemoryBus,
+) -> None:
+    def ticket(team: str) -> str:
+        fields = {"product": None, "urgency": "low", "order": None, "amount": None, "date": None}
+        return json.dumps({"language": "en", "team": team} | fields)
+
+    class Writing(Router):
+        def predict(self, request: Any) -> Any:
+            return router_pb2.PredictReply(label=ticket("repair"), version=1)
+
+    day = tuple(row(f"m {n}", ticket(("repair", "billing")[n % 2]), 0) for n in range(20))
+    launched = replace(world(day), launch=(row("m", ticket("advice"), -1),))
+    repo = model_repo.read(demo.example("ticket-extract"))
+    users = (FeedbackProfile(share=1.0, share_right=0.0, wrong=0.0, changed=0.0, name="edits"),)
+    found = Player(
+        *(launched, repo, "sha256:0", bus, CODEC, Artifacts("memory://world"), "r"),
+        users=users,
+        quiescence=Quiescent(),  # type: ignore[arg-type]
+    )
+    with ThreadPoolExecutor(4) as threads:
+        found.ask(0, Writing(), threads)  # type: ignore[arg-type]
+    due = found.ledger.due(START + 60 * DAY_MS)
+    assert {(one.kind, one.edited, one.label) for one in due} == {("edit", ticket("billing"), None)}
+    assert len(due) == 10
+    assert (found.summary(0).right, found.summary(0).known) == (10, 20)
+    assert found.never_named == set()
+    (line,) = seed_file(launched, "m", "output").decode().splitlines()
+    assert json.loads(line)["output"] == ticket("advice")
+
+
 def request(name: str) -> dict[str, Any]:
     return {"retrain_id": name, "drill": "shuffle-labels:a=b", "reason": "operator"}
 
@@ -610,8 +685,7 @@ def test_a_fault_is_rehearsed_half_way_and_only_where_the_gate_would_see_it() ->
     rows = tuple(row("text", "a" if n % 4 else "b", n) for n in range(100))  # 75 % are a
     shown = io.StringIO()
     for gate, seen in ((0.9, True), (0.6, False)):
-        proposal = Proposal(Declaration("m", ("a", "b"), gate=gate), (), rows, ())
-        assert demo.detectable(proposal, Console(file=shown)) is seen
+        assert demo.detectable(rows, gate, Console(file=shown)) is seen
     assert "no fault is rehearsed" in shown.getvalue()
 
 

@@ -13,8 +13,20 @@ from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.events import Feedback
 from driftgate.topology import INGEST, READS
+from services.simulator.kinds import Labels
+from services.simulator.known_labels import KnownLabels
 from services.simulator.quiescence import NotQuiescentError, Quiescence
-from services.simulator.scoring import KnownLabels, Truth, Week, by_week, false_alarms, judge
+from services.simulator.scoring import (
+    Gain,
+    Judged,
+    Truth,
+    Week,
+    by_week,
+    false_alarms,
+    gain,
+    judge,
+    judged,
+)
 
 CODEC = Codec.load(Path(__file__).resolve().parents[2] / "schemas")
 
@@ -25,17 +37,15 @@ def answer(request: str, version: int, output: str, role: str = "live") -> dict[
 
 def test_the_frozen_baseline_counts_wherever_it_answered() -> None:
     truths = {"r1": Truth(1, "a"), "r2": Truth(1, "b", known=False), "r3": Truth(2, "a")}
-    found = by_week(
-        truths,
-        [
-            answer("r1", 1, "a"),
-            answer("r2", 2, "b"),
-            answer("r2", 1, "a", "shadow"),
-            answer("r3", 2, "a"),
-            answer("r3", 1, "b", "shadow"),
-            answer("unknown", 2, "a"),
-        ],
-    )
+    answers = [
+        answer("r1", 1, "a"),
+        answer("r2", 2, "b"),
+        answer("r2", 1, "a", "shadow"),
+        answer("r3", 2, "a"),
+        answer("r3", 1, "b", "shadow"),
+        answer("unknown", 2, "a"),
+    ]
+    found = by_week(judged(truths, answers, Labels(("a", "b"))))
     assert found == (Week(1, 2, 1.0, 0.5, 1, known=0.5), Week(2, 1, 1.0, 0.0, 2))
 
 
@@ -58,6 +68,29 @@ def test_a_week_is_held_to_the_gate_on_what_could_be_known() -> None:
     assert (good.below, good.below_line, good.held) == ((), (3,), True)
     bad = judge([*weeks, replace(week(3, 0.71, 0.6, 2), known=0.9)], 0.8)
     assert (bad.below, bad.below_line, bad.held) == ((3,), (3,), False)
+
+
+def compared(number: int, week: int, loop: bool, frozen: bool) -> list[Judged]:
+    """The loop's answer to a request, and the frozen version's."""
+    truth = Truth(week, "t")
+    return [
+        Judged(f"r{number}", truth, version, version != 1, right, None, True)
+        for version, right in ((2, loop), (1, frozen))
+    ]
+
+
+def test_the_gain_is_that_of_the_last_four_weeks_on_what_both_answered() -> None:
+    early = [one for n in range(50) for one in compared(n, 1, False, True)]
+    last = [one for n in range(100) for one in compared(100 + n, 5, n % 2 == 0, n % 4 == 0)]
+    unheard = compared(999, 5, True, False)[:1]  # the frozen version did not answer it
+    found = gain([*early, *last, *unheard])
+    assert found is not None
+    assert (found.requests, found.mean) == (100, 0.25)
+    # Differences are 1 in 25 of 100 and 0 else: a standard error of 0.0435.
+    assert found.low == pytest.approx(0.25 - 1.96 * 0.0435, abs=1e-3)
+    assert found.high == pytest.approx(0.25 + 1.96 * 0.0435, abs=1e-3)
+    assert gain(early[:2]) is None
+    assert isinstance(found, Gain)
 
 
 def feedback(label: str | None, time: int) -> Feedback:

@@ -125,12 +125,15 @@ def test_prompt_and_schema_are_read_from_the_repo(repo: Path) -> None:
 
 def test_what_the_page_shows_is_valid(repo: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "text-generation.md").read_text()
-    task, method, probes = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    task, method, preferring, probes = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     rest = MODEL_YAML[MODEL_YAML.index("base:") :]
     write(repo / "model.yaml", f"model: ticket-extract\n{task}{rest}")
     by_default = model_repo.read(repo).config.method
     write(repo / "model.yaml", f"model: ticket-extract\n{task}{method}{rest}")
     assert model_repo.read(repo).config.method == by_default
+    write(repo / "model.yaml", f"model: ticket-extract\n{task}{preferring}{rest}")
+    preferred = by_default.model_copy(update={"recipe": "sft+dpo"})
+    assert model_repo.read(repo).config.method == preferred
     write(repo / "evals" / "probes.yaml", probes)
     assert task_in(repo).declared.stratum == "team"
     mentioned = set(re.findall(r"^\| `([\w-]+)`", page, re.MULTILINE))

@@ -17,7 +17,6 @@ from driftgate.split import held_out
 from driftgate.tasks.text_classification import TextClassification
 from services.trainer.curation import (
     MIN_STRATUM_ROWS,
-    MIN_TEST_ROWS,
     CurationRules,
     Dataset,
     Refused,
@@ -159,9 +158,12 @@ def test_too_few_recent_test_rows_are_topped_up_with_the_newest_older_ones():
     rows = pool(200, 1) + pool(2000, 40, start=1000)
     curated = made(rows)
     older = [row for row in curated.test if row.time < curated.since]
-    assert len(curated.test) == MIN_TEST_ROWS
+    assert len(curated.test) == 250
     assert older
     assert ids(older) <= {row.id for row in rows if held_out(row.person, 0.25)}
+    few = made(rows, rules(data={"test_rows": 60}))
+    assert len(few.test) == 60
+    assert max(row.time for row in few.test) == max(row.time for row in curated.test)
 
 
 def test_a_launch_learns_from_all_rows_whatever_their_age():

@@ -74,17 +74,26 @@ class Adapted:
             logits.float(), targets, reduction="none", label_smoothing=smoothing
         )
 
+    def log_probabilities(self, rows: Sequence[int]) -> Tensor:
+        """Of whole answers, each the sum over its tokens, with gradients, [rows]."""
+        counts = [len(self.pairs[row].completion) for row in rows]
+        return -torch.stack([part.sum() for part in self.losses(rows).split(counts)])
+
     def passes(self, rows: Sequence[int]) -> Iterator[list[int]]:
         """Rows in as many parts as memory asks for, each of like lengths, so that attention hardly
         pads."""
+        return self.parts(rows, self.own.__getitem__)
+
+    def parts(self, items: Sequence[int], tokens: Callable[[int], int]) -> Iterator[list[int]]:
+        """As `passes`, of items of several rows; `tokens` of each, beside the beginning."""
         part: list[int] = []
-        tokens = self.prefix
-        for row in sorted(rows, key=self.lengths.__getitem__):
-            if part and tokens + self.own[row] > TOKENS[self.device.type]:
+        count = self.prefix
+        for item in sorted(items, key=tokens):
+            if part and count + tokens(item) > TOKENS[self.device.type]:
                 yield part
-                part, tokens = [], self.prefix
-            part.append(row)
-            tokens += self.own[row]
+                part, count = [], self.prefix
+            part.append(item)
+            count += tokens(item)
         yield part
 
     def _packed(self, rows: Sequence[int]) -> Tensor:
@@ -142,11 +151,14 @@ class Adapted:
             done += len(rows)
             told(done / len(self.pairs))
 
-    def share_kept(self, epochs: int) -> float:
-        """The part of a training that `keep` takes. Forwards and backwards, with the output layer
-        on top, a layer takes some five times as long as forwards alone (measured)."""
-        below = len(self._below)
-        return below / (below + 5 * epochs * len(self._above))
+    def work_below(self, rows: Sequence[int]) -> float:
+        """What `keep` takes of them, in a layer's forwards of a token."""
+        return len(self._below) * sum(self.own[row] for row in rows)
+
+    def work_above(self, rows: Sequence[int], learning: bool) -> float:
+        """The same of what lies above. Forwards and backwards, with the output layer on top, a
+        layer takes some five times as long as forwards alone (measured)."""
+        return len(self._above) * sum(self.own[row] for row in rows) * (5 if learning else 1)
 
     def _states(self, rows: Sequence[int]) -> Tensor:
         """What enters the first adapted layer, [tokens, dim]."""

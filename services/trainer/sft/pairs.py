@@ -49,20 +49,33 @@ def pairs_of(
     found, left_out = [], Counter[str]()
     for text, target in rows:
         try:
-            pair = pair_of(text, target, chat, prompt)
-        except BadConfig:
-            left_out["the base's chat template does not render it"] += 1
-            continue
-        if len(pair.prompt) > limits.max_input_tokens:
-            left_out[f"prompt is longer than max_input_tokens ({limits.max_input_tokens})"] += 1
-        elif len(pair.completion) > limits.max_new_tokens:
-            left_out[f"answer is longer than max_new_tokens ({limits.max_new_tokens})"] += 1
-        else:
-            found.append(pair)
+            found.append(short_pair(text, target, chat, prompt, limits))
+        except LeftOut as cause:
+            left_out[str(cause)] += 1
     if not found:
         told = ", ".join(f"{count} {why}" for why, count in left_out.items()) or "there are none"
         raise BadInput(UNHANDLED, "examples", told, "a pair that is short enough")
     return found, dict(left_out)
+
+
+class LeftOut(Exception):
+    """Why a pair cannot be learned, in words."""
+
+
+def short_pair(text: str, target: str, chat: Chat, prompt: Prompt, limits: Limits) -> Pair:
+    """
+    Raises:
+        LeftOut
+    """
+    try:
+        pair = pair_of(text, target, chat, prompt)
+    except BadConfig:
+        raise LeftOut("the base's chat template does not render it") from None
+    if len(pair.prompt) > limits.max_input_tokens:
+        raise LeftOut(f"prompt is longer than max_input_tokens ({limits.max_input_tokens})")
+    if len(pair.completion) > limits.max_new_tokens:
+        raise LeftOut(f"answer is longer than max_new_tokens ({limits.max_new_tokens})")
+    return pair
 
 
 def pair_of(text: str, target: str, chat: Chat, prompt: Prompt) -> Pair:

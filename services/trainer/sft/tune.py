@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 from driftgate.bases import BaseRef
 from driftgate.generator.adapter import sealed
@@ -21,11 +24,10 @@ from services.trainer.deterministic import deterministic
 from services.trainer.lora import write_adapter
 from services.trainer.probe import write_probe
 from services.trainer.recipes import Progress, Trained
-from services.trainer.schedule import dealt
 from services.trainer.sft.method import Method
 from services.trainer.sft.network import Adapted
 from services.trainer.sft.pairs import Limits, pairs_of, validated
-from services.trainer.sft.run import Run
+from services.trainer.sft.run import Answers, Run, Told
 
 LOADED = 0.03
 """The share of a training when the base is loaded."""
@@ -67,28 +69,18 @@ def tune(
     with deterministic(seed, threads):
         progress(0.0, "loading the base")
         network = Adapted(load(base, method.kind, device), pairs, method)
-        run = Run(network, method)
+        reading, tuning = parts_of(
+            progress,
+            network.work_below(range(len(pairs))),
+            method.epochs * network.work_above(learned, learning=True),
+        )
+        run = Run(network, method, Answers(network, method.label_smoothing))
         signature = signature_of(pairs, method, base, seed, threads)
         done = resume(run, checkpoint, signature) if checkpoint else 0
-        begun = between(LOADED, 1.0, network.share_kept(method.epochs))
-        network.keep(lambda share: progress(between(LOADED, begun, share), "reading the pairs"))
-        steps = method.epochs * -(-len(learned) // method.batch_size)
-
-        def told(step: int, loss: float) -> None:
-            share = between(begun, 1.0, step / steps)
-            progress(share, f"step {step} of {steps}, loss {loss:.3f}")
-
-        for epoch in range(done, method.epochs):
-            if run.over:
-                break
-            batches = dealt(len(learned), method.batch_size, seed, epoch)
-            run.epoch([[learned[at] for at in batch] for batch in batches], held, told)
-            if checkpoint:
-                save_checkpoint(run, checkpoint, signature)
-        run.take_best()
-        write_adapter(network.model, out, base)
-        sealed(out, base)
-        write_probe(network.model, out, base)
+        network.keep(lambda share: reading(share, "reading the pairs"))
+        save = saved(run, checkpoint, signature)
+        run.fit(learned, held, seed, steps_of(len(learned), method, tuning), save)
+        write_version(network.model, out, base)
     progress(1.0, "trained")
     return Trained(
         base_digest=base.digest,
@@ -109,5 +101,37 @@ def tune(
     )
 
 
-def between(begin: float, end: float, share: float) -> float:
-    return begin + (end - begin) * share
+def write_version(model: Any, out: Path, base: BaseRef) -> None:
+    """The folder of a trained `peft` model: its adapter, and by what a server proves that it
+    serves it."""
+    write_adapter(model, out, base)
+    sealed(out, base)
+    write_probe(model, out, base)
+
+
+def parts_of(progress: Progress, *work: float) -> list[Progress]:
+    """What tells the progress of each part of a training once its base is loaded, by their work."""
+    done = list(accumulate(work, initial=0.0))
+    ends = [LOADED + (1 - LOADED) * each / done[-1] for each in done]
+    return [partial(within, progress, begin, end) for begin, end in pairwise(ends)]
+
+
+def within(progress: Progress, begin: float, end: float, share: float, doing: str) -> None:
+    progress(begin + (end - begin) * share, doing)
+
+
+def steps_of(items: int, method: Method, progress: Progress, name: str = "step") -> Told:
+    """What tells the progress of one part step by step."""
+    steps = method.epochs * -(-items // method.batch_size)
+
+    def told(step: int, loss: float) -> None:
+        progress(step / steps, f"{name} {step} of {steps}, loss {loss:.3f}")
+
+    return told
+
+
+def saved(run: Run, folder: Path | None, signature: str) -> Callable[[], None]:
+    """What writes a checkpoint, where there is a folder for it."""
+    if folder is None:
+        return lambda: None
+    return partial(save_checkpoint, run, folder, signature)

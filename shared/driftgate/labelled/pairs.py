@@ -3,7 +3,8 @@
     {"input": "…", "output": "…", "time": "2026-01-31T09:00Z", "subject": "…", "slices": {…}}
     {"messages": [{"role": "system", …}, {"role": "user", …}, {"role": "assistant", …}]}
 
-`output` may be a JSON object too. The second is OpenAI's chat format, of one question with its
+`output` may be a JSON object too, and so may `rejected`, an answer that it is preferred to. The
+second is OpenAI's chat format, of one question with its
 answer; keys beside `messages` are read as in the first. A line is read as it stands, or left out
 for a cause.
 """
@@ -29,7 +30,7 @@ ROLES = ("system", "developer", "user", "assistant")
 
 REPEATED = "it repeats an earlier pair"
 NO_DATE = "its time cannot be read"
-TIME, SUBJECT, SLICES, ID = "time", "subject", "slices", "id"
+TIME, SUBJECT, SLICES, ID, REJECTED = "time", "subject", "slices", "id", "rejected"
 
 
 class LeftOut(Exception):
@@ -100,13 +101,14 @@ def pair(line: str) -> tuple[Row, Any, str]:
     slices = record.get(SLICES) or {}
     if not isinstance(slices, dict):
         raise LeftOut("its `slices` are no names with values")
-    subject, own = record.get(SUBJECT), record.get(ID)
+    subject, own, rejected = (record.get(name) for name in (SUBJECT, ID, REJECTED))
     row = Row(
         text=checked("input", text, MAX_TEXT),
         label=checked("output", output, LONGEST),
         subject=None if subject is None else str(subject),
         slices={str(name): str(value) for name, value in slices.items()},
         id=None if own is None else str(own),
+        rejected=None if rejected is None else checked(REJECTED, written(rejected), LONGEST),
     )
     return row, record.get(TIME), system
 
@@ -116,10 +118,12 @@ def of_columns(record: Mapping[str, Any]) -> tuple[Any, Any]:
         if record.get(name) is None:
             hint = nearest(name, list(record)) if record else "it has no keys"
             raise LeftOut(f"it has no {name}: {hint}")
-    output = record["output"]
-    if isinstance(output, dict | list):
-        output = json.dumps(output, ensure_ascii=False)
-    return record["input"], output
+    return record["input"], written(record["output"])
+
+
+def written(value: Any) -> Any:
+    """JSON as the text that a model writes."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def of_chat(messages: Any) -> tuple[str, str, str]:

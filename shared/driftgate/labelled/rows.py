@@ -12,7 +12,9 @@ MAX_TEXT = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled text. time: ms since 1970, None without dates. id: the file's own, if any."""
+    """One labelled text. time: ms since 1970, None without dates. id: the file's own, if any.
+    rejected: an answer that the label is preferred to.
+    """
 
     text: str
     label: str
@@ -20,6 +22,7 @@ class Row:
     subject: str | None = None
     slices: dict[str, str] = field(default_factory=dict)
     id: str | None = None
+    rejected: str | None = None
 
     def at(self, time: int) -> Row:
         return replace(self, time=time)

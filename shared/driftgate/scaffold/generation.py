@@ -49,11 +49,29 @@ class Proposal:
     model: str
     files: Mapping[str, str]
     launch: tuple[Row, ...]
+    gate: float
     example: str
     notes: tuple[str, ...]
 
 
-def propose(pairs: Pairs, model: str, protect: str | None, now: int, seed: int) -> Proposal:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user or the world says.
+
+    Attributes:
+        protect: `name=value`, `none`, or None: chosen by rule.
+        answers_per_day: None: as many as is usual.
+    """
+
+    model: str
+    purpose: str = "Answers as people edited it."
+    protect: str | None = None
+    frozen_baseline: bool = False
+    answers_per_day: float | None = None
+    max_rows: int = 2400
+
+
+def propose(pairs: Pairs, wanted: Wanted, now: int, seed: int) -> Proposal:
     """The proposal for these pairs. now: the time of pairs without one, ms.
 
     Raises:
@@ -70,12 +88,16 @@ def propose(pairs: Pairs, model: str, protect: str | None, now: int, seed: int) 
     held = [row for row in launch if held_out(person(row), proposal.TEST_SHARE)]
     system = pairs.systems.most_common(1)
     declared = Declaration(
-        model=model,
+        model=wanted.model,
         labels=(),
-        purpose="Answers as people edited it.",
-        protected=proposal.protected_slice(launch, held, protect),
+        purpose=wanted.purpose,
+        protected=proposal.protected_slice(launch, held, wanted.protect),
         min_cases=min(80, max(10, len(held) // 2)),
         min_rows=min(150, max(40, len(launch) // 2)),
+        min_samples=proposal.samples(wanted.answers_per_day),
+        frozen_baseline=wanted.frozen_baseline,
+        max_rows=wanted.max_rows,
+        replay_rows=wanted.max_rows // 2,
         epochs=3,
         learning_rate=0.0005,
         gate=BAR,
@@ -104,7 +126,7 @@ def propose(pairs: Pairs, model: str, protect: str | None, now: int, seed: int) 
     ]
     if len(rows) < len(pairs.rows):
         notes.append(f"{len(pairs.rows) - len(rows):,} pairs are left out: their output is no JSON")
-    return Proposal(model, files, tuple(launch), suite[0].text, tuple(notes))
+    return Proposal(wanted.model, files, tuple(launch), BAR, suite[0].text, tuple(notes))
 
 
 def of_one_form(rows: Sequence[Row]) -> tuple[list[Row], list[dict[str, Any]]]:
@@ -158,7 +180,15 @@ def probes(suite: Sequence[Row]) -> str:
 def masked(rows: Iterable[Row], mask: Mask) -> list[Row]:
     """Rows with placeholders for the personal data in inputs and outputs."""
     text = Masker.of(mask).text
-    return [replace(row, text=text(row.text), label=text(row.label)) for row in rows]
+    return [
+        replace(
+            row,
+            text=text(row.text),
+            label=text(row.label),
+            rejected=None if row.rejected is None else text(row.rejected),
+        )
+        for row in rows
+    ]
 
 
 def write(folder: Path, made: Proposal) -> ModelRepo:

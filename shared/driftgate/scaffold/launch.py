@@ -32,9 +32,16 @@ MOST_SEEN = 8
 
 
 def lines(rows: Iterable[Row], target: str = "label") -> bytes:
-    """JSON lines with id, text, label or what the task calls its `target`, time (ms), subject and
-    slices."""
-    written = ({target if k == "label" else k: v for k, v in asdict(row).items()} for row in rows)
+    """JSON lines with id, text, label or what the task calls its `target`, time (ms), subject,
+    slices and, where there is one, the rejected answer."""
+    written = (
+        {
+            target if name == "label" else name: value
+            for name, value in asdict(row).items()
+            if name != "rejected" or value is not None
+        }
+        for row in rows
+    )
     return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in written)
 
 
@@ -185,6 +192,7 @@ def rows_in(path: Path, target: str = "label") -> list[Row]:
                     said.get("subject"),
                     {str(k): str(v) for k, v in (said.get("slices") or {}).items()},
                     str(said.get("id", f"line-{number}")),
+                    None if said.get("rejected") is None else str(said["rejected"]),
                 )
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:

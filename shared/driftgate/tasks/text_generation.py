@@ -149,7 +149,7 @@ class TextGeneration:
     longest: ClassVar[int] = LONGEST
     taught: ClassVar[str] = f"coalesce(edited, if(rating > {NEUTRAL_RATING}, output, NULL))"
     writes: ClassVar[bool] = True
-    recipes: ClassVar[tuple[str, ...]] = ("sft",)
+    recipes: ClassVar[tuple[str, ...]] = ("sft", "dpo", "sft+dpo")
     method: ClassVar[Mapping[str, Any]] = {
         "layers": 8,
         "epochs": 3,
