@@ -72,9 +72,15 @@ def run(args: list[str]) -> list[Figure]:
     config = StackConfig.on_free_ports(state, "world")
     os.environ["HF_HOME"] = str(right)  # of all that is started, Ray's workers among them
     addresses = [config.router, *(f"127.0.0.1:{port}" for port in free_ports(2))]
+    no_http = {f"{PREFIX}HTTP_DOOR": ""}
     replicas = [
-        Replica(config, "router", 1, {f"{PREFIX}ROUTER": addresses[1]}),
-        Replica(config, "router", 2, {f"{PREFIX}ROUTER": addresses[2], "HF_HOME": str(wrong)}),
+        Replica(config, "router", 1, no_http | {f"{PREFIX}ROUTER": addresses[1]}),
+        Replica(
+            config,
+            "router",
+            2,
+            no_http | {f"{PREFIX}ROUTER": addresses[2], "HF_HOME": str(wrong)},
+        ),
         Replica(config, "promoter", 1),
         Replica(config, "drift_detector", 1),
     ]

@@ -109,7 +109,11 @@ def run(args: list[str]) -> list[Figure]:
     with infrastructure("fast-lane") as stack:
         bed = Bed(stack, stack.state_dir / "bed")
         address = f"127.0.0.1:{free_ports(1)[0]}"
-        router = {"DRIFTGATE_ROUTER": address, BROKEN: str(bed.broken)}
+        router = {
+            "DRIFTGATE_ROUTER": address,
+            "DRIFTGATE_HTTP_DOOR": "",
+            BROKEN: str(bed.broken),
+        }
         promoter = process(stack, bed.folder, "services.promoter.main")
         with promoter, process(stack, bed.folder, STUB, **router):
             bed.passes(1, None)

@@ -272,17 +272,23 @@ class RouterProcess:
 
     Attributes:
         folder: its state and its log, and where it runs.
+        address, url: of gRPC and of HTTP.
     """
 
     environment: dict[str, str]
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     address: str = ""
+    url: str = ""
 
     def start(self, **changes: str) -> RouterProcess:
         """Returns once it listens. `changes` are `DRIFTGATE_*` variables."""
         self.address = self.address or f"127.0.0.1:{free_ports(1)[0]}"
-        ours = {"ROUTER": self.address, "STATE_DIR": str(self.folder)} | changes
+        ours = {
+            "ROUTER": self.address,
+            "HTTP_DOOR": "127.0.0.1:0",
+            "STATE_DIR": str(self.folder),
+        } | changes
         variables = self.environment | {f"DRIFTGATE_{name}": value for name, value in ours.items()}
         log = self.folder / "router.log"
         self.folder.mkdir(exist_ok=True)
@@ -295,12 +301,14 @@ class RouterProcess:
                 stderr=subprocess.STDOUT,
             )
 
-        def listening() -> str | None:
+        def listening() -> dict[str, Any] | None:
             assert self.process is not None and self.process.poll() is None, log.read_text()
             lines = [line for line in log.read_text().splitlines() if '"listening"' in line]
-            return f"127.0.0.1:{json.loads(lines[0])['port']}" if lines else None
+            return json.loads(lines[0]) if lines else None
 
-        self.address = until(listening)
+        ports = until(listening)
+        self.address = f"127.0.0.1:{ports['port']}"
+        self.url = f"http://127.0.0.1:{ports['http_port']}/v1"
         return self
 
     def kill(self) -> None:

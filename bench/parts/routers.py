@@ -64,7 +64,7 @@ class RouterBed:
     @contextmanager
     def running(self, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
         """The router process, from the first answer it could give; killed at the end."""
-        settings = {"DRIFTGATE_ROUTER": self.address} | settings
+        settings = {"DRIFTGATE_ROUTER": self.address, "DRIFTGATE_HTTP_DOOR": ""} | settings
         with process(self.stack, self.folder, self.program, **settings) as running:
             log = self.folder / f"{self.program}.log"
             wait("the router does not listen", lambda: '"listening"' in log.read_text())

@@ -35,11 +35,12 @@ PORTS = {
     "kafka_controller": 9093,
     "clickhouse": 8123,
     "router": 50051,
+    "http_door": 8088,
     "ray": 6379,
     "ray_client": 10001,
 } | {f"{name}_http": 9401 + i for i, name in enumerate((*SERVICES, CLOCK))}
 PORT_VARIABLES = {f"{PREFIX}{name.upper()}_PORT": name for name in PORTS}
-OWNED_BY_STACK = ("kafka", "store", "ray", "router", "http_port", "state_dir")
+OWNED_BY_STACK = ("kafka", "store", "ray", "router", "http_door", "http_port", "state_dir")
 
 # Below the range from which Linux and macOS take the ports of outgoing connections.
 FREE_PORTS = range(20_000, 32_000)
@@ -178,6 +179,7 @@ class StackConfig:
             "KAFKA": self.kafka,
             "STORE": self.store,
             "ROUTER": self.router,
+            "HTTP_DOOR": f"127.0.0.1:{self.ports['http_door']}",
             "RAY": self.ray,
             "SUBJECT_KEY": self.subject_key,
             "ARTIFACTS": f"file://{self.state_dir / 'artifacts'}",
@@ -248,7 +250,7 @@ def wanted_ports(config: StackConfig) -> dict[str, int]:
     """The ports that this stack will listen on, by part."""
     silent = {f"{name}_http" for name in (*SERVICES, CLOCK) if name not in config.started}
     if "router" not in config.services:
-        silent.add("router")
+        silent |= {"router", "http_door"}
     return {name: port for name, port in config.ports.items() if name not in silent}
 
 

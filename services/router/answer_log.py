@@ -15,6 +15,8 @@ from driftgate.events import Inference
 from services.router.delivery import Delivery
 from services.router.spool import Encoded, Spool, SpoolFull
 
+WhenFull = Literal["refuse", "shed"]
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerLog:
@@ -23,7 +25,7 @@ class AnswerLog:
     spool: Spool
     delivery: Delivery
     codec: Codec
-    when_full: Literal["refuse", "shed"] = "refuse"
+    when_full: WhenFull = "refuse"
 
     def keep(self, events: Sequence[Inference]) -> int:
         """Returns once the events cannot be lost by a crash: the place up to which Kafka must have
@@ -34,22 +36,34 @@ class AnswerLog:
         """
         if not events:
             return 0
-        records = [self.codec.record(event) for event in events]
-        try:
-            place = self.spool.append(records)
-        except SpoolFull as full:
-            self._send_past_spool(records, full)
-            place = 0
-        else:
-            self.delivery.appended(place)
+        place = self._keep([self.codec.record(event) for event in events], self.when_full)
         for event in events:
             metrics.ANSWERS.labels(event.model, event.version, event.role).inc()
         return place
 
-    def _send_past_spool(self, records: Sequence[Encoded], full: SpoolFull) -> None:
+    def keep_feedback(self, record: Encoded) -> int:
+        """As `keep`. It is never dropped: who gave it can be told to give it again.
+
+        Raises:
+            SpoolFull
+        """
+        return self._keep([record], "refuse")
+
+    def _keep(self, records: Sequence[Encoded], when_full: WhenFull) -> int:
+        try:
+            place = self.spool.append(records)
+        except SpoolFull as full:
+            self._send_past_spool(records, full, when_full)
+            return 0
+        self.delivery.appended(place)
+        return place
+
+    def _send_past_spool(
+        self, records: Sequence[Encoded], full: SpoolFull, when_full: WhenFull
+    ) -> None:
         try:
             self.delivery.send_past_spool(records)
         except BusUnavailable as away:
-            if self.when_full == "refuse":
+            if when_full == "refuse":
                 raise SpoolFull(f"{full}; {away}; ask again later") from away
             metrics.UNLOGGED.inc(len(records))

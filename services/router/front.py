@@ -21,7 +21,7 @@ from services.router.answers import Ask
 from services.router.predictor import Predictor
 from services.router.requests import Request, check
 from services.router.sampling_options import SamplingOptions
-from services.router.snapshot import Served
+from services.router.snapshot import Served, Snapshot
 from services.router.versions import Versions
 from services.router.writing import Finished, Piece, Writing
 
@@ -49,13 +49,17 @@ class Front:
     clock: Clock
     ending: bool = False
 
-    def served(self, model: str) -> Served:
-        """Raises: NotReady, NotServed."""
+    def snapshot(self) -> Snapshot:
+        """All that is served. Raises: NotReady."""
         if self.ending:
             raise NotReady("this router is ending: ask again, of another one or later")
         if not self.versions.snapshot:
             raise NotReady("no routing is served yet: ask again later")
-        return pick(self.versions.snapshot, model)
+        return self.versions.snapshot
+
+    def served(self, model: str) -> Served:
+        """Raises: NotReady, NotServed."""
+        return pick(self.snapshot(), model)
 
     def request(
         self,
@@ -109,7 +113,7 @@ class Front:
     def write(
         self, request: Request, options: SamplingOptions, waits_for_log: bool = False
     ) -> AsyncGenerator[Piece, None]:
-        """The pieces of a text.
+        """Who writes, and the pieces of the text.
 
         Raises:
             BadInput: the model writes none.

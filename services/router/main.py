@@ -1,4 +1,4 @@
-"""The router: gRPC for apps, desired state from `routing`. Wiring only."""
+"""The router: gRPC and HTTP for apps, desired state from `routing`. Wiring only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 from driftgate import config, health
@@ -15,6 +16,8 @@ from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.engines import Engine, Engines
+from driftgate.errors import BadConfig
+from driftgate.health import Log
 from driftgate.runtime import Runtime
 from driftgate.topology import ROUTER
 from services.router import counts_sender, delivery
@@ -23,8 +26,10 @@ from services.router.counts_sender import CountsSender
 from services.router.delivery import Delivery
 from services.router.follower import Follower
 from services.router.front import Front
+from services.router.http_access import TOKENS, access, address_of
 from services.router.last_good import LastGood
-from services.router.lifecycle import live
+from services.router.lifecycle import GRACE_SECONDS, live
+from services.router.openai_door import Door, Listening, listen
 from services.router.predictor import Predictor
 from services.router.record import Record
 from services.router.serving_counts import Counter
@@ -86,8 +91,40 @@ def run(settings: Settings, engine_of: Callable[[str, str, str], Engine]) -> Non
     record = Record(answer_log, counter, log)
     predictor, writing = Predictor(versions, record), Writing(versions, record)
     front = Front(versions, predictor, writing, runtime.clock)
+    door = door_of(settings, front, record, log)
     counts.start()
-    asyncio.run(live(follower, runtime, front, sender, settings.router, log))
+    asyncio.run(live(follower, runtime, front, sender, settings.router, door, log))
+
+
+def door_of(
+    settings: Settings, front: Front, record: Record, log: Log
+) -> Callable[[], Listening] | None:
+    """What begins to listen for HTTP; None: nobody is to.
+
+    Raises:
+        BadConfig: who may use it is not said as it has to be.
+    """
+    if not settings.http_door:
+        return None
+    address = address_of(settings.http_door)
+    allowed = access(address, tokens_of(settings), settings.http_door_origins)
+    door = Door(front, record, allowed, log, settings.http_door_system)
+    return lambda: listen(door.app(), address, GRACE_SECONDS)
+
+
+def tokens_of(settings: Settings) -> str:
+    """
+    Raises:
+        BadConfig: the file that they stand in cannot be read.
+    """
+    told = settings.http_door_tokens.get_secret_value()
+    path = told.removeprefix("@")
+    if path == told:
+        return told
+    try:
+        return Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise BadConfig(f"{TOKENS}: {path!r} cannot be read: {error}") from error
 
 
 if __name__ == "__main__":

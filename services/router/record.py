@@ -14,6 +14,7 @@ from driftgate.health import Log
 from services.router.answer_log import AnswerLog
 from services.router.answers import Logged, VersionFailed
 from services.router.serving_counts import Counter
+from services.router.spool import Encoded
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -42,6 +43,14 @@ class Record:
             for event in log.events:
                 self.counter.count(routing, event.version, event.role, key, now)
         return place
+
+    async def keep_feedback(self, record: Encoded) -> None:
+        """Returns once it cannot be lost: see `AnswerLog.keep_feedback`.
+
+        Raises:
+            SpoolFull
+        """
+        await on(self._thread, self.answer_log.keep_feedback, record)
 
     def tell(self, failed: Iterable[VersionFailed]) -> None:
         """Counts what could not be computed, and logs it once for each version."""

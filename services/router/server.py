@@ -98,7 +98,7 @@ class Router(router_pb2_grpc.RouterServicer):
                 async for piece in pieces:
                     if isinstance(piece, Finished):
                         yield router_pb2.GeneratePiece(done=generated(request, piece))
-                    else:
+                    elif isinstance(piece, str):
                         yield router_pb2.GeneratePiece(text=piece)
         except DriftgateError as error:
             await refuse(context, error)

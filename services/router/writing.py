@@ -32,6 +32,14 @@ SHADOWS, SHADOWS_BESIDE = 8, 1
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """Who writes, and the digest of what they are asked with."""
+
+    choice: Choice
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """What became of a request.
 
@@ -54,7 +62,7 @@ class Spoken:
     ended: float
 
 
-Piece = str | Finished
+Piece = Begun | str | Finished
 
 
 @dataclass(eq=False)
@@ -92,9 +100,9 @@ class Writing:
     _ending: bool = False
 
     async def write(self, ask: Ask, options: SamplingOptions) -> AsyncGenerator[Piece, None]:
-        """The pieces of the text as they are written; at the end what became of it, once that
-        cannot be lost, or is on Kafka together with what the shadows wrote. Who closes it before
-        ends the writing.
+        """Who writes, once they are asked; the pieces of the text as they are written; at the end
+        what became of it, once that cannot be lost, or is on Kafka together with what the shadows
+        wrote. Who closes it before ends the writing.
 
         Raises:
             BadInput: the prompt is too long, or an option cannot be.
@@ -130,7 +138,9 @@ class Writing:
             BadInput, QueueFull, NotServed, VersionFailed, SpoolFull
         """
         routed, stream = await self.begin(call)
+        prompt = routed.served.prompt.digest
         call.live = stream
+        call.pieces.put_nowait(Begun(routed.choice, prompt))
         if call.left:
             stream.cancel()
         try:
@@ -146,8 +156,7 @@ class Writing:
             await asyncio.wrap_future(self.record.answer_log.delivery.acknowledged(place))
         else:
             self.queue(routed, call.options)
-        said, prompt = predicted(spoken.answer), routed.served.prompt.digest
-        return Finished(spoken.answer, said, routed.choice, prompt)
+        return Finished(spoken.answer, predicted(spoken.answer), routed.choice, prompt)
 
     async def begin(self, call: Call) -> tuple[Routed, Stream]:
         """Who answers, and what it writes. A version may be unloaded between the two, since another

@@ -23,9 +23,10 @@ from driftgate.bus import Bus
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
-from driftgate.dead_letters import EMPTY, UNHANDLED
+from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadInput
 from driftgate.events import Feedback, Fields, Inference
+from driftgate.feedback_said import feedback_said
 from driftgate.generator.prompt import Prompt
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, champion_of, choose
@@ -223,19 +224,9 @@ class Client:
             BadInput: a field cannot be used, none or several of label, rating and edited are given,
                 or the edit is blank.
         """
-        given = {"label": label, "rating": rating, "edited": edited}
-        told = [name for name, value in given.items() if value is not None]
-        if len(told) != 1:
-            raise BadInput(EMPTY, "feedback", told, "one of label, rating and edited")
-        if edited is not None:
-            limits.check_text("edited", edited)
-            limits.NotBlank().check("edited", edited)
-        label_kind = "review" if reviewer else "correction"
-        kinds = {"label": label_kind, "rating": "rating", "edited": "edit"}
-        said = {"kind": kinds[told[0]] if kind is None else kind, "reason": reason, **given}
-        return self._say(
-            model, request_id, feedback_id, time, **said | {"reviewer": reviewer} | more
-        )
+        said = feedback_said(label, rating, edited, kind, reviewer)
+        said |= {"reviewer": reviewer, "reason": reason}
+        return self._say(model, request_id, feedback_id, time, **said | more)
 
     def metric(
         self,
@@ -380,10 +371,8 @@ class Client:
         Raises:
             BadInput: ingestion would refuse it.
         """
-        limits.check_types(self._codec.schemas.newest[self._codec.topics[topic].subject], event)
-        limits.check_texts(event)
-        limits.check(topic, event)
-        limits.check_time(event["time"], self._data, self._clock.now())
+        version = self._codec.schemas.newest[self._codec.topics[topic].subject]
+        limits.check_event(topic, version, event, self._data, self._clock.now())
         key, value = self._codec.topics.key(topic, event), self._codec.encode(topic, event)
         limits.check_size(key, value)
         self._producer.send(topic, key, value)

@@ -64,6 +64,25 @@ class Settings(BaseSettings):
         description="root of the artifact store, any fsspec URL (file://, s3://, gs://, memory://)",
     )
     router: str = Field("127.0.0.1:50051", description="the router's gRPC address, host:port")
+    http_door: str = Field(
+        "127.0.0.1:8088",
+        description="the router's HTTP address, host:port; empty: none. Beyond loopback it needs "
+        "`http_door_tokens`",
+    )
+    http_door_tokens: SecretStr = Field(
+        SecretStr(""),
+        description="bearer tokens that the HTTP door takes, with commas between them, or @FILE "
+        "with one a line; empty: none is asked for, on loopback alone",
+    )
+    http_door_origins: str = Field(
+        "",
+        description="origins whose pages may use the HTTP door, https://desk.example.com,…; * with "
+        "tokens alone: any",
+    )
+    http_door_system: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="what the HTTP door does with a system message that is not the prompt in force",
+    )
     ray: str = Field("127.0.0.1:6379", description="Ray's address, or 'local' to start one inside")
     tick_seconds: float = Field(
         10.0, gt=0, description="pause between two ticks, s of the machine's clock"

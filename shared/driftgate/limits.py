@@ -221,6 +221,20 @@ def date(ms: int) -> str:
 # ---------------------------------------------------------------- what Avro's decoder ensures later
 
 
+def check_event(
+    topic: str, version: Version, event: Mapping[str, Any], data: Data, now: int
+) -> None:
+    """All of this page that an event has to keep before it is encoded. version: of its subject.
+
+    Raises:
+        BadInput: ingestion would refuse it.
+    """
+    check_types(version, event)
+    check_texts(event)
+    check(topic, event)
+    check_time(event["time"], data, now)
+
+
 def check_types(version: Version, event: Mapping[str, Any]) -> None:
     """An event has fields of its subject only, of their types.
 

@@ -3,11 +3,13 @@ answers by a real network."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from promotion import Promotion, promoting
 from releasing import NOW, RouterProcess, model_yaml, until
@@ -139,6 +141,20 @@ def test_a_model_that_writes_is_released_asked_and_given_another_prompt_at_once(
         return {event["prompt"] for event in promotion.topics.read("inferences", M)}
 
     until(lambda: logged() >= {brief.digest, kind.digest})
+
+    with httpx.Client(base_url=router.url, timeout=60) as client:
+        asked = {"model": M, "messages": [{"role": "user", "content": "Where is my parcel?"}]}
+        told = {"x-request-id": f"1-{kind.digest[:6]}"}
+        answer = client.post("/chat/completions", json=asked, headers=told)
+        assert answer.json()["choices"][0]["message"]["content"] == after.text
+        assert answer.json()["usage"]["prompt_tokens"] == after.tokens_in
+        streamed = client.post("/chat/completions", json=asked | {"stream": True}, headers=told)
+        chunks = [json.loads(line[6:]) for line in streamed.text.split("\n\n")[:-2]]
+        assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks) == after.text
+        said = {"model": M, "completion_id": answer.json()["id"], "edited": "It is on its way."}
+        assert client.post("/feedback", json=said).status_code == 202
+        (feedback,) = until(lambda: promotion.topics.read("feedback", M))
+        assert feedback["request_id"] == told["x-request-id"]
     assert router.stop() == 0
     router.start(REPLICA="writes")  # from its last good routing
     assert served(router, kind, 1).text == after.text
