@@ -514,16 +514,17 @@ def on_approve(state: State, command: Command, at: Situation, told: str) -> Outc
 
 
 def on_prompt(state: State, command: Command, at: Situation, told: str) -> Outcome:
-    """All versions are asked with the prompt of a model repo, as long as the one is in force that
-    is now."""
+    """All versions that may answer are asked with the prompt of a model repo, and so are later ones
+    that come with the same model repo as they."""
     repo_hash = command.args[REPO_HASH]
     if state.champion is None:
         return "nobody answers yet; the first version brings the prompt of its model repo along"
-    if repo_hash == state.prompt_repo:
+    if {state.prompt_repo(version) for version in state.versions} == {repo_hash}:
         return f"the prompt of model repo {repo_hash[:12]} is in force"
     summary = f"the prompt of model repo {repo_hash[:12]} is in force: {told}"
-    moves = {"prompt_repo_hash": repo_hash, "prompt_over": state.repo_hash}
-    return Step(amended(state, at, summary, **moves), (Decision(PROMPT, None, summary),))
+    owners = {state.repo_hash, *(release.repo_hash for release in state.versions.values())}
+    prompts = {one: repo_hash for one in sorted(owners) if one != repo_hash}
+    return Step(amended(state, at, summary, prompts=prompts), (Decision(PROMPT, None, summary),))
 
 
 def no_approver(command: Command, rules: Rollout) -> str:

@@ -8,25 +8,28 @@ from driftgate.buckets import BUCKETS
 from driftgate.events import Arm, Prompt, Routing
 from driftgate.model_repo import ModelYaml, Rollout
 from driftgate.tasks import task_of
-from services.promoter.state import FROZEN_BASELINE, IDLE, State
+from services.promoter.state import FROZEN_BASELINE, IDLE, Repos, State
 
 
-def routing(state: State, repo: ModelYaml, prompt_repo: ModelYaml) -> Routing | None:
-    """The routing record of a state under the model repo in force, with the prompt of another one
-    where an operator ordered it; None while nobody can answer."""
+def routing(state: State, repo: ModelYaml, repos: Repos | None = None) -> Routing | None:
+    """The routing record of a state under the model repo in force; None while nobody can answer.
+    `repos` are those that versions are asked by."""
     if state.champion is None:
         return None
     weights = live(state, repo.rollout)
     beside = shadows(state, weights, repo.rollout)
     champion = state.versions[state.champion]
+    known = repos or {}
     return Routing(
         model=state.model,
         epoch=state.epoch,
         base=champion.base,
         base_digest=champion.base_digest,
-        arms=tuple(arm(state, version, weight) for version, weight in weights.items()),
-        shadows=tuple(arm(state, version, 0) for version in beside),
-        standby=tuple(arm(state, version, 0) for version in standby(state, {*weights, *beside})),
+        arms=tuple(arm(state, version, weight, known) for version, weight in weights.items()),
+        shadows=tuple(arm(state, version, 0, known) for version in beside),
+        standby=tuple(
+            arm(state, version, 0, known) for version in standby(state, {*weights, *beside})
+        ),
         champion=state.champion,
         shadow_share=repo.rollout.shadow_share,
         salt=state.salt or state.model,
@@ -34,13 +37,16 @@ def routing(state: State, repo: ModelYaml, prompt_repo: ModelYaml) -> Routing | 
         rollback_to=state.champion if state.challenger else state.previous,
         scope=dict(repo.scope),
         repo_hash=state.repo_hash,
-        prompt=prompt(prompt_repo),
         time=state.time,
     )
 
 
-def prompt(repo: ModelYaml) -> Prompt | None:
-    """What a model repo says that an input becomes."""
+def prompt(state: State, version: int, repos: Repos) -> Prompt | None:
+    """What an input becomes before a version sees it; None where that is the input, or its model
+    repo cannot be read: nobody is kept for that from answering, nor from leaving."""
+    repo = repos.get(state.prompt_repo(version))
+    if not isinstance(repo, ModelYaml):
+        return None
     found = task_of(repo.task).prompt
     if found is None:
         return None
@@ -82,7 +88,7 @@ def standby(state: State, busy: Collection[int]) -> list[int]:
     return [] if back_to is None or back_to in busy or not state.digest(back_to) else [back_to]
 
 
-def arm(state: State, version: int, weight: int) -> Arm:
+def arm(state: State, version: int, weight: int, repos: Repos) -> Arm:
     release = state.versions[version]
     return Arm(
         version=version,
@@ -92,4 +98,5 @@ def arm(state: State, version: int, weight: int) -> Arm:
         base=release.base,
         base_digest=release.base_digest,
         task=release.task,
+        prompt=prompt(state, version, repos),
     )

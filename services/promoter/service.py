@@ -310,8 +310,7 @@ def routing_of(state: State, repos: Repos) -> list[Effect]:
     """The routing of a state, if anybody can answer."""
     if state.champion is None:
         return []
-    in_force, prompt_repo = readable(repos[state.repo_hash]), readable(repos[state.prompt_repo])
-    record = routing(state, in_force, prompt_repo)
+    record = routing(state, readable(repos[state.repo_hash]), repos)
     return [] if record is None else [record]
 
 

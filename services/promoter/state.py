@@ -87,8 +87,7 @@ class State:
     quarantine_ends: Mapping[str, int] = field(default_factory=dict)
     rollbacks: int = 0
     back_off_until: int = 0
-    prompt_repo_hash: str = ""
-    prompt_over: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict)
     time: int = 0
     held_ms: int = 0
 
@@ -137,15 +136,13 @@ class State:
         """The model repos that may be in force after an event."""
         waiting = {self.waiting.release.repo_hash} if self.waiting else set()
         versions = {release.repo_hash for release in self.versions.values()}
-        prompt = {self.prompt_repo_hash} if self.prompt_repo_hash else set()
-        return frozenset({self.repo_hash} | versions | waiting | prompt)
+        return frozenset({self.repo_hash, *self.prompts.values()} | versions | waiting)
 
-    @property
-    def prompt_repo(self) -> str:
-        """The model repo whose prompt is in force. A version that comes with another model repo
-        brings that one's along; once it is taken back, what an operator ordered holds again."""
-        ordered = self.prompt_repo_hash and self.prompt_over == self.repo_hash
-        return self.prompt_repo_hash if ordered else self.repo_hash
+    def prompt_repo(self, version: int) -> str:
+        """The model repo whose prompt a version is asked with: its own, with which it was trained
+        and judged, unless an operator ordered another one."""
+        own = self.versions[version].repo_hash
+        return self.prompts.get(own, own)
 
     def in_quarantine(self, digest: str, now: int) -> bool:
         """Whether an adapter may not be tried at a time, ms."""

@@ -7,7 +7,7 @@ keeping is left out of account.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -171,16 +171,17 @@ def parsed(body: Mapping[str, Any]) -> Chat:
     return chat
 
 
-def check_system(asked: str, declared: str | None) -> None:
+def check_system(asked: str, declared: Collection[str | None]) -> None:
     """The prompt is part of the routing, and each answer is logged with the version of it: what an
-    app tells the model beside it has to be the same.
+    app tells the model beside it has to be the same, be it that of one of its versions.
 
     Raises:
         BadInput: it is another; says what can be done.
     """
-    if asked and asked != (declared or "").strip():
+    known = {one.strip() for one in declared if one}
+    if asked and asked not in known:
         wanted = (
-            f"{'the prompt' if declared else 'none, as the prompt'} that is in force. Leave it out,"
+            f"{'the prompt' if known else 'none, as the prompt'} that is in force. Leave it out,"
             " or put it in force by `driftgate prompt FOLDER`, or send header "
             f"`{SYSTEM_HEADER}: ignore` (DRIFTGATE_HTTP_DOOR_SYSTEM=ignore for all), which leaves "
             "out the app's"

@@ -190,7 +190,7 @@ class Door:
         if wish not in ("refuse", "ignore"):
             raise BadInput(MALFORMED, SYSTEM_HEADER, wish, "ignore or refuse")
         try:
-            check_system(chat.system, served.prompt.system)
+            check_system(chat.system, served.systems)
         except BadInput:
             if wish == "refuse":
                 raise

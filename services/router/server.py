@@ -45,7 +45,7 @@ class Router(router_pb2_grpc.RouterServicer):
             choice = choose(served.routing, request_id, asked.subject, asked.slices)
         except DriftgateError as error:
             await refuse(context, error)
-        champion, prompt = champion_of(served.routing), served.routing.prompt
+        champion = champion_of(served.routing)
         return router_pb2.RouteReply(
             request_id=request_id,
             version=choice.live.version,
@@ -59,7 +59,7 @@ class Router(router_pb2_grpc.RouterServicer):
             task=choice.live.task,
             champion=champion.version if champion is not None else 0,
             shadow_arms=map(as_message, choice.shadows),
-            prompt=router_pb2.Prompt(**prompt.as_dict()) if prompt is not None else None,
+            prompt=prompt_of(choice.live),
         )
 
     async def Predict(self, asked: Any, context: Any) -> Any:  # noqa: N802 - named by the proto
@@ -148,7 +148,16 @@ def as_message(arm: Arm) -> Any:
         base_digest=arm.base_digest,
         task=arm.task,
         propensity=arm.propensity,
+        prompt=prompt_of(arm),
     )
+
+
+def prompt_of(arm: Arm) -> Any:
+    """What the input becomes for a version; None where the routing does not say."""
+    if arm.prompt is None:
+        return None
+    said = arm.prompt
+    return router_pb2.Prompt(digest=said.digest, system=said.system, template=said.template)
 
 
 async def refuse(context: Any, error: DriftgateError) -> NoReturn:

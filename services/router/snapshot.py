@@ -11,7 +11,7 @@ from driftgate.events import Routing
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Sampling
 from driftgate.model_repo import ModelYaml
-from driftgate.routing import Arm, residents_of
+from driftgate.routing import Arm, arm_of, residents_of
 from driftgate.tasks import kind_of, task_of
 
 PLAIN = Prompt(None, "{text}")
@@ -48,11 +48,15 @@ class Served:
         engines = self.engines.items()
         return {cast(Writer, engine) for base, engine in engines if kind_of(base.task).writes}
 
+    def prompt(self, arm: Arm) -> Prompt:
+        """What an input becomes before a version sees it. Records of before tell none: there the
+        model repo does."""
+        return arm.prompt or task_of(self.repo.task).prompt or PLAIN
+
     @property
-    def prompt(self) -> Prompt:
-        """What an input becomes. Records of before tell none: there the model repo does."""
-        told = self.routing.prompt or task_of(self.repo.task).prompt or PLAIN
-        return Prompt(told.system, told.template)
+    def systems(self) -> set[str | None]:
+        """What versions that may be heard are told before all else."""
+        return {self.prompt(arm_of(arm, self.routing)).system for arm in self.routing.arms}
 
     @property
     def sampling(self) -> Sampling:

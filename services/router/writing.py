@@ -13,7 +13,7 @@ from typing import Any
 
 from driftgate import metrics
 from driftgate.engines import Prediction, Writer
-from driftgate.errors import BadConfig, BadInput, QueueFull
+from driftgate.errors import BadConfig, BadInput, QueueFull, UpstreamUnavailable
 from driftgate.events import Inference, Role
 from driftgate.generator.question import Answer, Question
 from driftgate.generator.whole_answers import predicted
@@ -106,6 +106,7 @@ class Writing:
 
         Raises:
             BadInput: the prompt is too long, or an option cannot be.
+            UpstreamUnavailable: who computes the version is away; ask again later.
             QueueFull, NotServed, VersionFailed, SpoolFull: see `Predictor.predict`.
         """
         call = Call(ask, options)
@@ -135,10 +136,10 @@ class Writing:
     async def finish(self, call: Call) -> Finished:
         """
         Raises:
-            BadInput, QueueFull, NotServed, VersionFailed, SpoolFull
+            BadInput, QueueFull, UpstreamUnavailable, NotServed, VersionFailed, SpoolFull
         """
         routed, stream = await self.begin(call)
-        prompt = routed.served.prompt.digest
+        prompt = routed.served.prompt(routed.choice.live).digest
         call.live = stream
         call.pieces.put_nowait(Begun(routed.choice, prompt))
         if call.left:
@@ -169,7 +170,7 @@ class Writing:
             arm = routed.choice.live
             try:
                 return routed, await self.open(routed, arm, call.options)
-            except (BadInput, QueueFull):
+            except (BadInput, QueueFull, UpstreamUnavailable):
                 raise
             except Exception as error:
                 if isinstance(error, BadConfig) and snapshot is not self.versions.snapshot:
@@ -195,7 +196,7 @@ class Writing:
         seed = seed_of(options, request.request_id)
 
         def question(engine: Writer) -> Question:
-            prompt = engine.prompt(served.prompt, request.text)
+            prompt = engine.prompt(served.prompt(arm), request.text)
             return Question(arm.digest, prompt, how, seed)
 
         return await self.decoder(served.writer(arm)).open(question)
@@ -206,7 +207,7 @@ class Writing:
         """What a version writes; a call is handed the pieces.
 
         Raises:
-            VersionFailed
+            VersionFailed, UpstreamUnavailable
         """
         first: float | None = None
         try:
@@ -217,6 +218,8 @@ class Writing:
                 first = first or time.perf_counter()
                 if call is not None:
                     call.pieces.put_nowait(piece)
+        except UpstreamUnavailable:
+            raise  # an outage is nobody's fault
         except Exception as error:
             raise failed(routed, arm, role, error) from error
         raise AssertionError("a stream ends with an answer or an error")
@@ -275,7 +278,7 @@ class Writing:
             stream = await self.open(routed, arm, options)
             spoken = await self.spoken(routed, arm, "shadow", stream)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
-            if isinstance(error, QueueFull) or not resident(routed, arm):
+            if isinstance(error, QueueFull | UpstreamUnavailable) or not resident(routed, arm):
                 metrics.SHADOWS_SHED.labels(routed.served.routing.model, arm.version).inc()
                 return None
             if not isinstance(error, VersionFailed):
@@ -348,7 +351,7 @@ def written(routed: Routed, arm: Arm, role: Role, spoken: Spoken, begun: float) 
         finish_reason=answer.finish_reason,
         first_token_ms=first,
         logprob=answer.mean_log_probability,
-        prompt=served.prompt.digest,
+        prompt=served.prompt(arm).digest,
         refused=task.is_refusal(answer.text),
         broken=task.is_broken(answer.text),
     )

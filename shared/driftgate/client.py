@@ -27,7 +27,6 @@ from driftgate.dead_letters import UNHANDLED
 from driftgate.errors import BadInput
 from driftgate.events import Feedback, Fields, Inference
 from driftgate.feedback_said import feedback_said
-from driftgate.generator.prompt import Prompt
 from driftgate.model_repo import Data
 from driftgate.routing import Arm, champion_of, choose
 from driftgate.routing_reader import RoutingReader
@@ -42,14 +41,12 @@ class Route(Arm):
         epoch: of the routing record that says so.
         shadows: versions that answer the same request without being heard.
         champion: the version at full traffic.
-        prompt: what the input becomes, for a model that writes; None: the text alone.
         time: when it was asked for, ms since 1970.
     """
 
     epoch: int
     shadows: tuple[Arm, ...]
     champion: int
-    prompt: Prompt | None
     model: str
     request_id: str
     subject: str | None
@@ -176,7 +173,7 @@ class Client:
             "task": arm.task,
             "epoch": route.epoch,
             "propensity": arm.propensity,
-            "prompt": route.prompt.digest if route.prompt is not None else "",
+            "prompt": arm.prompt.digest if arm.prompt is not None else "",
         }
         return self.inference(
             route.model,
@@ -305,7 +302,7 @@ class Client:
             epoch=choice.epoch,
             shadows=choice.shadows,
             champion=champion.version if champion is not None else live.version,
-            prompt=Prompt(said.system, said.template) if (said := routing.prompt) else None,
+            prompt=live.prompt,
             model=model,
             request_id=request_id,
             subject=subject or None,

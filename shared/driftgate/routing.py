@@ -12,6 +12,7 @@ from driftgate.buckets import BUCKETS, bucket, owner
 from driftgate.dead_letters import BAD_NUMBER, UNHANDLED
 from driftgate.errors import BadInput, Retriable, Terminal, nearest, shown
 from driftgate.events import Champion, Routing
+from driftgate.generator.prompt import Prompt
 
 SUBJECT = "subject"
 STICKY = (SUBJECT, "request_id")
@@ -38,6 +39,8 @@ class Arm:
         base_digest: SHA-256 of that base, hex.
         task: what it answers with.
         propensity: its chance of giving the live answer, 0 to 1.
+        prompt: what an input becomes before it sees it, for a version that writes; None: the record
+            does not say.
     """
 
     version: int
@@ -47,6 +50,7 @@ class Arm:
     base_digest: str
     task: str
     propensity: float
+    prompt: Prompt | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,7 @@ def arm_of(arm: events.Arm, routing: Routing) -> Arm:
         arm.base_digest or routing.base_digest,
         arm.task,
         weight / BUCKETS,
+        Prompt(arm.prompt.system, arm.prompt.template) if arm.prompt is not None else None,
     )
 
 
@@ -180,6 +185,7 @@ def decided(routing: Routing) -> dict[str, object]:
     weights = (*(arm.weight for arm in routing.arms), *(0 for _ in routing.shadows))
     arms = [
         f"{arm.version} ({arm.digest[:12]} on {arm.base} {arm.base_digest[:12]}, weight {weight})"
+        + (f", prompt {arm.prompt.digest[:12]}" if arm.prompt is not None else "")
         for arm, weight in zip(arms_of(routing), weights, strict=True)
     ]
     live = len(routing.arms)
@@ -191,7 +197,6 @@ def decided(routing: Routing) -> dict[str, object]:
         "sticky_by": routing.sticky_by,
         "scope": dict(routing.scope),
         "repo_hash": routing.repo_hash,
-        "prompt": routing.prompt.digest if routing.prompt else None,
     }
 
 

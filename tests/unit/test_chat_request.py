@@ -110,10 +110,10 @@ def test_the_prompt_in_force_is_the_only_one(
     asked: str, declared: str | None, passes: bool
 ) -> None:
     if passes:
-        check_system(asked, declared)
+        check_system(asked, {declared})
         return
     with pytest.raises(BadInput, match="driftgate prompt FOLDER"):
-        check_system(asked, declared)
+        check_system(asked, {declared})
 
 
 def test_format_has_openais_names() -> None:

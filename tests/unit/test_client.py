@@ -315,7 +315,8 @@ def test_routes_are_the_routers(bus: MemoryBus, client: Client) -> None:
 def test_a_route_says_how_a_model_that_writes_is_asked(bus: MemoryBus, client: Client) -> None:
     said = Prompt("Be brief.", "Message: {text}")
     told = events.Prompt(digest=said.digest, system=said.system, template=said.template)
-    publish(bus, replace(ROUTING, prompt=told))
+    arms = tuple(replace(one, prompt=told) for one in ROUTING.arms)
+    publish(bus, replace(ROUTING, arms=arms))
     route = client.route("triage", "r")
     assert route.prompt == said
     assert route.prompt.user("hi") == "Message: hi"

@@ -199,9 +199,9 @@ def test_new_code_reads_old_records(folder: Path) -> None:
     old = Codec.load(folder)
     fields = ROUTING.as_dict()
     for arm in fields["arms"] + fields["shadows"]:
-        for name in ("base", "base_digest", "task"):
+        for name in ("base", "base_digest", "task", "prompt"):
             del arm[name]
-    for name in ("champion", "standby", "shadow_share", "prompt"):
+    for name in ("champion", "standby", "shadow_share"):
         del fields[name]
     event = CODEC.event("routing", old.encode("routing", fields))
     assert isinstance(event, Routing)

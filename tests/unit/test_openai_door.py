@@ -194,7 +194,7 @@ def test_the_prompt_in_force_may_be_sent_and_no_other(
     assert SYSTEM.system is not None and SYSTEM.system not in error["message"]
     kind = Prompt("Be rude.", "{text}")
     told = {"digest": kind.digest, "system": kind.system, "template": kind.template}
-    world.route(2, [world.arm(1, 10_000)], prompt=told)
+    world.route(2, [world.arm(1, 10_000, prompt=told)])
     now = ask(door, messages=with_system("Be rude.", role=role))
     assert (now.status_code, now.headers["x-driftgate-prompt"]) == (200, kind.digest)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from driftgate.errors import BadInput
-from driftgate.events import Command, Verdict
+from driftgate.events import Command, Routing, Verdict
 from driftgate.generator.prompt import Prompt
 from driftgate.model_repo import ModelYaml
 from services.promoter.replay import replay
@@ -31,7 +31,12 @@ def repo(system: str) -> ModelYaml:
     )
 
 
-REPOS = {"old": repo("Be brief."), "new": repo("Be kind."), "next": repo("Be exact.")}
+REPOS = {
+    "old": repo("Be brief."),
+    "new": repo("Be kind."),
+    "next": repo("Be exact."),
+    "last": repo("Be quick."),
+}
 AT = Situation(NOW, REPOS["old"])
 
 
@@ -70,24 +75,39 @@ def ordered(state: State, repo_hash: str, command_id: str = "c") -> Step:
     return step(state, command, AT)
 
 
-def system(state: State) -> str | None:
-    """What the model is told first, as the routing says."""
-    record = routing(state, REPOS[state.repo_hash], REPOS[state.prompt_repo])
+def abort(version: int) -> Command:
+    return Command(
+        command_id="a",
+        model="m",
+        kind="abort",
+        actor="ana",
+        reason="",
+        time=NOW,
+        version=version,
+    )
+
+
+def systems(state: State) -> dict[int, str | None]:
+    """What each version is told first, as the routing says."""
+    record = routing(state, REPOS[state.repo_hash], REPOS)
     assert record is not None
-    assert record.prompt is not None
-    said = record.prompt
-    assert said.digest == Prompt(said.system, said.template).digest
-    return said.system
+    told = {}
+    for arm in (*record.arms, *record.shadows, *record.standby):
+        said = arm.prompt
+        assert said is not None
+        assert said.digest == Prompt(said.system, said.template).digest
+        told[arm.version] = said.system
+    return told
 
 
 def test_a_version_is_asked_as_its_model_repo_says() -> None:
-    assert system(passes(State("m"), 1, "old")) == "Be brief."
+    assert systems(passes(State("m"), 1, "old")) == {1: "Be brief."}
 
 
 def test_an_operators_prompt_is_in_force_at_once_and_another_epoch() -> None:
     before = passes(State("m"), 1, "old")
     done = ordered(before, "new")
-    assert system(done.state) == "Be kind."
+    assert systems(done.state) == {1: "Be kind."}
     assert done.state.epoch == before.epoch + 1
     (decision,) = done.decisions
     assert decision.name == "prompt"
@@ -95,21 +115,33 @@ def test_an_operators_prompt_is_in_force_at_once_and_another_epoch() -> None:
     assert State.of(done.state.record()) == done.state
 
 
-def test_an_operators_prompt_survives_a_version_that_is_tried_and_taken_back() -> None:
+def test_a_version_that_is_tried_brings_its_own_prompt_and_changes_nobody_elses() -> None:
     state = ordered(passes(State("m"), 1, "old"), "new").state
     tried = passes(state, 2, "next")
-    assert system(tried) == "Be exact."  # it was judged with the prompt of its own model repo
-    abort = Command(
-        command_id="a", model="m", kind="abort", actor="ana", reason="", time=NOW, version=2
-    )
-    back = step(tried, abort, AT).state
+    assert systems(tried) == {1: "Be kind.", 2: "Be exact."}
+    back = step(tried, abort(2), AT).state
     assert back.stage == IDLE
-    assert system(back) == "Be kind."
+    assert systems(back) == {1: "Be kind."}
+
+
+def test_an_operators_prompt_during_a_trial_is_for_both_sides_of_it() -> None:
+    tried = passes(ordered(passes(State("m"), 1, "old"), "new").state, 2, "next")
+    done = ordered(tried, "last", "c-2").state
+    assert systems(done) == {1: "Be quick.", 2: "Be quick."}
+    assert systems(step(done, abort(2), AT).state) == {1: "Be quick."}
+    again = ordered(done, "last", "c-3")
+    assert again.state.epoch == done.epoch
+    assert "is in force" in again.decisions[0].summary
 
 
 def test_an_operators_prompt_holds_for_a_version_that_was_trained_under_the_same_repo() -> None:
     state = ordered(passes(State("m"), 1, "old"), "new").state
-    assert system(passes(state, 2, "old")) == "Be kind."
+    assert systems(passes(state, 2, "old")) == {1: "Be kind.", 2: "Be kind."}
+
+
+def test_a_version_can_get_its_own_prompt_back() -> None:
+    state = ordered(passes(State("m"), 1, "old"), "new").state
+    assert systems(ordered(state, "old", "c-2").state) == {1: "Be brief."}
 
 
 @pytest.mark.parametrize(
@@ -143,14 +175,10 @@ def test_the_audit_decides_the_same_again() -> None:
     assert sent == ["AuditDraft", "Rollout", "Routing"]
 
 
-def test_a_prompt_whose_model_repo_cannot_be_read_is_no_routing() -> None:
+def test_a_prompt_whose_model_repo_cannot_be_read_keeps_nobody_from_leaving() -> None:
     state = ordered(passes(State("m"), 1, "old"), "new").state
+    state = passes(state, 2, "next")
     unread = BadInput("unhandled", "repo_hash", "new", "a stored model repo")
-    gathered = Gathered(
-        Command(command_id="p", model="m", kind="pause", actor="ana", time=NOW),
-        state,
-        AT,
-        {**REPOS, "new": unread},
-    )
-    with pytest.raises(BadInput, match="repo_hash"):
-        list(decide(gathered, None, NOW))  # type: ignore[arg-type]
+    gathered = Gathered(abort(2), state, AT, {**REPOS, "new": unread})
+    (sent,) = [one for one in decide(gathered, None, NOW) if isinstance(one, Routing)]  # type: ignore[arg-type]
+    assert [(arm.version, arm.prompt) for arm in sent.arms] == [(1, None)]

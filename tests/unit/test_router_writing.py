@@ -19,7 +19,7 @@ from releasing import NOW
 from router_harness import BASE, MODEL
 from writing_world import WritingWorld, publish_repo
 
-from driftgate.errors import BadConfig
+from driftgate.errors import BadConfig, UpstreamUnavailable
 from driftgate.events import Routing
 from driftgate.generator.prompt import Prompt
 from driftgate.router_pb import router_pb2, router_pb2_grpc
@@ -127,7 +127,7 @@ def test_an_operators_prompt_is_what_the_model_is_asked_with(world: WritingWorld
 
     async def said(stub: Any) -> None:
         before = await stub.Generate(ask(request_id="r"))
-        world.route(2, [world.arm(1, 10_000)], prompt=told)
+        world.route(2, [world.arm(1, 10_000, prompt=told)])
         after = await stub.Generate(ask(request_id="r"))
         assert (before.prompt, after.prompt) == (SYSTEM.digest, kind.digest)
         assert after.tokens_in != before.tokens_in
@@ -263,6 +263,21 @@ def test_what_breaks_an_engine_fails_what_is_open_and_nothing_after(
         assert (await stub.Generate(ask(request_id="s"))).text
         (told,) = world.counter.due(10.0**9, NOW)
         assert (told.versions[0].errors, told.versions[0].answers) == (1, 1)
+
+    talk(world, said)
+
+
+def test_an_outage_of_who_computes_is_told_and_blamed_on_no_version(world: WritingWorld) -> None:
+    world.route(1, [world.arm(1, 10_000)])
+
+    async def said(stub: Any) -> None:
+        world.writer.fails = UpstreamUnavailable("the server is away")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Generate(ask())
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        world.writer.fails = None
+        assert (await stub.Generate(ask())).text
+        assert not [told for told in world.counter.due(10.0**9, NOW) if told.versions[0].errors]
 
     talk(world, said)
 

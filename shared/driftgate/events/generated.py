@@ -501,10 +501,8 @@ class Rollout(AvroRecord):
         rollbacks: Versions that were taken back for harm since one last became champion and stayed
             it.
         back_off_until: No rollout begins before. Milliseconds since 1970-01-01 UTC.
-        prompt_repo_hash: SHA-256 of the model repo whose prompt an operator put in force, hex;
-            empty where nobody did.
-        prompt_over: The model repo that was in force when that was ordered, hex: the order holds as
-            long as this one is.
+        prompts: By SHA-256 of the model repo of a version, hex: the model repo whose prompt an
+            operator put in force for it.
         time: When it changed. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -529,32 +527,8 @@ class Rollout(AvroRecord):
     quarantine_ends: Mapping[str, int] = field(default_factory=dict)
     rollbacks: int = 0
     back_off_until: int = 0
-    prompt_repo_hash: str = ""
-    prompt_over: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict)
     time: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arm(AvroRecord):
-    """One version that answers.
-
-    Attributes:
-        version: Version number.
-        digest: SHA-256 of its adapter, hex.
-        adapter_uri: Artifact folder of its adapter.
-        weight: Share of live traffic in 1/10000; 0 for a shadow.
-        base: Base of this version, as named in model.yaml; empty: that of the record.
-        base_digest: SHA-256 of that base, hex; empty: that of the record.
-        task: Task kind: what the version answers with.
-    """
-
-    version: int
-    digest: str
-    adapter_uri: str
-    weight: int
-    base: str = ""
-    base_digest: str = ""
-    task: str = "text-classification"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -571,6 +545,32 @@ class Prompt(AvroRecord):
     digest: str
     system: str | None = None
     template: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm(AvroRecord):
+    """One version that answers.
+
+    Attributes:
+        version: Version number.
+        digest: SHA-256 of its adapter, hex.
+        adapter_uri: Artifact folder of its adapter.
+        weight: Share of live traffic in 1/10000; 0 for a shadow.
+        base: Base of this version, as named in model.yaml; empty: that of the record.
+        base_digest: SHA-256 of that base, hex; empty: that of the record.
+        task: Task kind: what the version answers with.
+        prompt: What an input becomes before this version sees it; null: as the model repo of the
+            record says, where it says anything.
+    """
+
+    version: int
+    digest: str
+    adapter_uri: str
+    weight: int
+    base: str = ""
+    base_digest: str = ""
+    task: str = "text-classification"
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -594,8 +594,6 @@ class Routing(AvroRecord):
         standby: Versions that are kept in memory and answer nothing, so that going back to them
             needs no load.
         shadow_share: Share of requests that the shadows answer, 0 to 1, drawn by request_id.
-        prompt: What an input becomes before any version sees it; null: the text alone, as models
-            that choose labels get it.
         time: When it was decided. Milliseconds since 1970-01-01 UTC.
     """
 
@@ -615,7 +613,6 @@ class Routing(AvroRecord):
     champion: int | None = None
     standby: tuple[Arm, ...] = ()
     shadow_share: float = 1.0
-    prompt: Prompt | None = None
     time: int
 
 

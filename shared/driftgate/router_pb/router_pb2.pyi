@@ -66,7 +66,7 @@ class Prompt(_message.Message):
     def __init__(self, digest: _Optional[str] = ..., system: _Optional[str] = ..., template: _Optional[str] = ...) -> None: ...
 
 class Arm(_message.Message):
-    __slots__ = ("version", "digest", "adapter_uri", "base", "base_digest", "task", "propensity")
+    __slots__ = ("version", "digest", "adapter_uri", "base", "base_digest", "task", "propensity", "prompt")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_URI_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +74,7 @@ class Arm(_message.Message):
     BASE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
     version: int
     digest: str
     adapter_uri: str
@@ -81,7 +82,8 @@ class Arm(_message.Message):
     base_digest: str
     task: str
     propensity: float
-    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., adapter_uri: _Optional[str] = ..., base: _Optional[str] = ..., base_digest: _Optional[str] = ..., task: _Optional[str] = ..., propensity: _Optional[float] = ...) -> None: ...
+    prompt: Prompt
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., adapter_uri: _Optional[str] = ..., base: _Optional[str] = ..., base_digest: _Optional[str] = ..., task: _Optional[str] = ..., propensity: _Optional[float] = ..., prompt: _Optional[_Union[Prompt, _Mapping]] = ...) -> None: ...
 
 class PredictRequest(_message.Message):
     __slots__ = ("model", "text", "request_id", "subject", "slices", "time_ms", "wait_for_log")
