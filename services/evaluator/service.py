@@ -119,7 +119,10 @@ class Evaluator:
         task = task_of(config.task)
         held_out = suites.held_out(dataset / suites.TEST, task)
         all_suites = (held_out, *suites.frozen(repo.folder, task, config.gate.waived))
-        answers, before = self.ask(event.model, all_suites, task, candidate, champion)
+        asked = [(candidate, task)]
+        if champion is not None:
+            asked.append((champion, self.task_of_champion(event.model, champion, task)))
+        answers, before = self.ask(event.model, all_suites, asked)
         results = exam.results(all_suites, answers, before, task)
         about_rows = weighting.dataset(card_of(dataset), config.feedback)
         weighing = weighting.weigh(held_out.cases, config.feedback, about_rows, config.gate)
@@ -163,21 +166,28 @@ class Evaluator:
         self,
         model: str,
         all_suites: Sequence[Suite],
-        task: Task,
-        candidate: Version,
-        champion: Version | None,
+        asked: Sequence[tuple[Version, Task]],
     ) -> tuple[Answers, Answers | None]:
-        """What both answer to all suites."""
-        versions = [version for version in (candidate, champion) if version is not None]
-        texts = sum(len(suite.texts) for suite in all_suites) * len(versions)
-        progress = Progress(named(model, candidate), texts, self.health)
+        """What candidate and champion answer to all suites, each asked as its own task says."""
+        texts = sum(len(suite.texts) for suite in all_suites) * len(asked)
+        progress = Progress(named(model, asked[0][0]), texts, self.health)
         cache = PredictionCache(self.predictor, self.artifacts)
-        found: list[dict[str, Prediction]] = [{} for _ in versions]
+        found: list[dict[str, Prediction]] = [{} for _ in asked]
         for suite in all_suites:
             told = partial(progress.answered, suite.layer)
-            for version, answers in zip(versions, found, strict=True):
+            for (version, task), answers in zip(asked, found, strict=True):
                 answers.update(cache.answers(version, suite.texts, task, told))
-        return found[0], found[1] if champion else None
+        return found[0], found[1] if len(found) > 1 else None
+
+    def task_of_champion(self, model: str, champion: Version, task: Task) -> Task:
+        """The task of the model repo that the champion was trained under: it is served with the
+        prompt of that one. That of the candidate where nothing hangs on it, or none is stored."""
+        found = self.artifacts.ref(f"models/{model}/versions/{champion.number}")
+        if found is None or not task.asked_with:
+            return task
+        repo_hash = Candidate.of(found["candidate"]).repo_hash
+        repo = model_repo.fetch(SCHEME + repo_hash, self.artifacts, self.folder("repos"))
+        return task_of(repo.config.task)
 
     def judged(
         self, name: str, task: Task, results: list[Result], weighing: Weighing

@@ -319,6 +319,21 @@ def test_the_audit_reproduces_the_verdict_with_its_scores(judged: Judged) -> Non
     assert [a.event() for a in again.axes] == json.loads(entry.result)["axes"]
 
 
+def test_a_champion_is_asked_with_the_prompt_that_it_serves_with(
+    world: World, tmp_path: Path
+) -> None:
+    harness = Harness(tmp_path, world)
+    first = harness.candidate(1, world.versions[1], None)
+    harness.artifacts.set_ref(f"models/{MODEL}/versions/1", {"candidate": first.as_dict()})
+    changed = Path(shutil.copytree(world.repo, tmp_path / "changed"))
+    (changed / "system.txt").write_text("Write a poem about the sea, and nothing else at all.")
+    harness.repo, _ = model_repo.publish(changed, harness.artifacts)
+    again = harness.judge(harness.candidate(2, world.versions[1], first))
+    told = axis(again, "task", "accuracy")
+    assert told.champion == 1.0
+    assert told.value < 1.0  # the same weights, asked otherwise
+
+
 def test_ci_runs_the_same_gate(
     world: World,
     tmp_path: Path,
