@@ -35,7 +35,10 @@ PAIRS = Path("pairs.jsonl")
 # version is never a mixture of both.
 VERSION = 1_000_000
 
-app = typer.Typer(no_args_is_help=True, help="Imports what other systems hold of answers.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Imports what OpenAI's files, Langfuse or TensorZero hold: launch data and events.",
+)
 
 
 @dataclass(frozen=True, slots=True)

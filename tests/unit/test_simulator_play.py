@@ -647,8 +647,10 @@ def test_what_is_wrong_with_a_text_is_edited_and_the_launch_hands_over_outputs(
     with ThreadPoolExecutor(4) as threads:
         found.ask(0, Writing(), threads)  # type: ignore[arg-type]
     due = found.ledger.due(START + 60 * DAY_MS)
-    assert {(one.kind, one.edited, one.label) for one in due} == {("edit", ticket("billing"), None)}
-    assert len(due) == 10
+    edits = [(one.edited, one.label) for one in due if one.kind == "edit"]
+    assert edits == [(ticket("billing"), None)] * 10
+    reviews = {one.edited for one in due if one.kind == "review"}
+    assert reviews == {ticket("repair"), ticket("billing")}  # what was right is said too
     assert (found.summary(0).right, found.summary(0).known) == (10, 20)
     assert found.never_named == set()
     (line,) = seed_file(launched, "m", "output").decode().splitlines()
