@@ -3,7 +3,7 @@
 SmolLM2-135M-Instruct answers the messages of the shipped world with JSON (team and language).
 Version 1 learned the first messages; it answers later ones, and people edit what is wrong. Both
 sides learn all of these messages with their right answers, the same way and with the same seed;
-`sft+dpo` goes on from there with the pairs of edit and wrong answer.
+`sft+dpo` goes on from there with the pairs of edit and wrong answer, beside all messages.
 
 Held out are the messages after those. Win rate: of those that version 1 answers wrongly, the share
 whose right answer is likelier than the wrong one, by the sum over all of its tokens, by

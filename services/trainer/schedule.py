@@ -27,11 +27,11 @@ def plan(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list
     return [batches[at] for at in torch.randperm(len(batches), generator=draw).tolist()]
 
 
-def dealt(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """One epoch's batches of so many examples, drawn anew for each epoch."""
+def dealt(items: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """One epoch's batches of some items, drawn anew for each epoch."""
     draw = torch.Generator().manual_seed((seed << 16) + epoch)
-    order = torch.randperm(count, generator=draw).tolist()
-    return [order[at : at + batch_size] for at in range(0, count, batch_size)]
+    order = [items[at] for at in torch.randperm(len(items), generator=draw).tolist()]
+    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
 
 
 def rate(step: int, steps: int) -> float:

@@ -69,7 +69,7 @@ class Dpo(Part):
     named here is as for `sft`."""
 
     beta: float = Field(0.1, gt=0, description="how dear it is to leave what was learned before")
-    sft_weight: float = Field(1.0, ge=0, description="of the loss of the edits as `sft` has it")
+    sft_weight: float = Field(4.0, ge=0, description="of the loss of all examples")
     epochs: Positive = 3
     learning_rate: float = Field(1e-4, gt=0)
     min_pairs: Positive = Field(50, description="with fewer pairs no preference is learned")

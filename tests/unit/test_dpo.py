@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 from test_sft import LIMITS, PROMPT, Killed, digest, exact
 from tiny_llama import tiny_llama
 
@@ -16,13 +18,19 @@ from driftgate.generator.base import load
 from driftgate.generator.chat import Chat
 from services.trainer.dpo.loss import preference_loss
 from services.trainer.dpo.method import Dpo
-from services.trainer.dpo.preferences import Preferring, preferences_of, split_like
+from services.trainer.dpo.preferences import (
+    Preference,
+    Preferring,
+    preferences_of,
+    split_like,
+)
 from services.trainer.dpo.tune import laid_out, tune, tune_after_sft
 from services.trainer.failures import TrainingFailed
 from services.trainer.recipes import Trained
 from services.trainer.sft import tune as sft
 from services.trainer.sft.method import Method
 from services.trainer.sft.network import Adapted
+from services.trainer.sft.pairs import Pair, pairs_of, validated
 
 __all__ = ["exact"]
 
@@ -74,38 +82,67 @@ def test_the_loss_is_that_of_the_paper() -> None:
 
 @pytest.mark.usefixtures("exact")
 def test_what_is_lowered_is_computed_from_what_transformers_says(base: BaseRef) -> None:
-    """The preference and the share of the chosen answers, over parts of a step, against logits of
-    the whole texts under network and reference."""
-    preferences, _ = preferences_of(ROWS, Chat.of(base), PROMPT, LIMITS)
-    rows, both = laid_out([], preferences)
+    """The preferences and the share of the examples, over parts of a step, against logits of the
+    whole texts under network and reference."""
+    preferences, _ = preferences_of(ROWS[6:], Chat.of(base), PROMPT, LIMITS)
+    pairs, _ = pairs_of(EXAMPLES[:6], Chat.of(base), PROMPT, LIMITS)
+    rows, both = laid_out(pairs, preferences)
     network = Adapted(load(base, device="cpu"), rows, METHOD)
     objective = Preferring(network, both, Dpo(beta=0.2, sft_weight=0.5))
-    objective.refer()
-    whole = [3, 11, 30]
+    preferred, supervised = [3, 11, 29], [0, 4, both[11][0]]
+    whole = [*preferred, *objective.examples(supervised)]
+    objective.refer(whole)
     assert objective.start(whole) == pytest.approx(objective.loss(whole, whole).item(), rel=1e-4)
-    before = [[alone(network, row) for row in both[at]] for at in whole]
+    before = [[alone(network, row) for row in both[at]] for at in preferred]
     with torch.random.fork_rng():
         torch.manual_seed(1)
         for parameter in network.model.parameters():
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=0.1)
-    now = [[alone(network, row) for row in both[at]] for at in whole]
+    now = [[alone(network, row) for row in both[at]] for at in preferred]
     expected = 0.0
     for (c, r), (c0, r0) in zip(now, before, strict=True):
-        expected += math.log(1 + math.exp(-0.2 * ((c - c0) - (r - r0)))) / len(whole)
-    tokens = sum(len(preferences[at].chosen.completion) for at in whole)
-    expected -= 0.5 * sum(c for c, _ in now) / tokens
-    found = objective.loss(whole[:1], whole) + objective.loss(whole[1:], whole)
-    assert found.item() == pytest.approx(expected, rel=1e-4)
-    share = sum(c > r for c, r in now) / len(whole)
-    assert objective.wins(whole) == pytest.approx(share)
+        expected += math.log(1 + math.exp(-0.2 * ((c - c0) - (r - r0)))) / len(preferred)
+    tokens = sum(len(rows[row].completion) for row in supervised)
+    expected -= 0.5 * sum(alone(network, row) for row in supervised) / tokens
+    parts = [whole[:1], whole[1:4], whole[4:]]
+    found = sum(objective.loss(part, whole).item() for part in parts)
+    assert found == pytest.approx(expected, rel=1e-4)
+    share = sum(c > r for c, r in now) / len(preferred)
+    assert objective.wins(preferred) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("examples", [5, 40, 90])
+def test_a_step_holds_as_many_examples_as_pairs(base: BaseRef, examples: int) -> None:
+    """An epoch shows each pair once; examples begin anew where they are fewer, and other ones come
+    in other epochs where they are more."""
+    preferences, _ = preferences_of(ROWS, Chat.of(base), PROMPT, LIMITS)
+    objective = Preferring(network_of(base, preferences), [(0, 1)] * 36, DPO)
+    items = [*range(36), *objective.examples(range(examples))]
+    batches = objective.batches(items, 8, seed=7, epoch=0)
+    pairs = [[item for item in batch if item < 36] for batch in batches]
+    others = [[item for item in batch if item >= 36] for batch in batches]
+    assert sorted(item for batch in pairs for item in batch) == list(range(36))
+    assert all(others)
+    drawn = [item for batch in others for item in batch]
+    assert len(set(drawn)) == min(examples, 40)
+    assert batches == objective.batches(items, 8, seed=7, epoch=0)
+    assert batches != objective.batches(items, 8, seed=7, epoch=1)
+
+
+def network_of(base: BaseRef, preferences: list[Preference]) -> Adapted:
+    rows, _ = laid_out([], preferences)
+    return Adapted(load(base, device="cpu"), rows, METHOD)
+
+
+def alone(network: Adapted, row: int) -> float:
+    return said_of(network.model, network.pairs[row])
 
 
 @torch.no_grad()
-def alone(network: Adapted, row: int) -> float:
+def said_of(model: Any, pair: Pair) -> float:
     """The log-probability of an answer, token by token."""
-    pair = network.pairs[row]
-    logits = network.model(input_ids=torch.tensor([[*pair.prompt, *pair.completion]])).logits[0]
+    logits = model(input_ids=torch.tensor([[*pair.prompt, *pair.completion]])).logits[0]
     said = logits.log_softmax(-1)
     ids = enumerate(pair.completion, len(pair.prompt) - 1)
     return sum(float(said[at, token]) for at, token in ids)
@@ -167,8 +204,6 @@ def test_preferences_that_help_nowhere_else_leave_their_start(
 
 
 def held_pairs(base: BaseRef) -> list[Any]:
-    from services.trainer.sft.pairs import pairs_of, validated
-
     pairs, _ = pairs_of(EXAMPLES, Chat.of(base), PROMPT, LIMITS)
     return [pairs[at] for at in validated(pairs, METHOD.validation_share)[1]]
 
@@ -178,6 +213,29 @@ def test_a_base_in_4_bits_learns_preferences(base: BaseRef, tmp_path: Path) -> N
     made = train(base, tmp_path / "v", EXAMPLES, ROWS, DPO, method=method)
     assert made.preferred
     assert made.preferred.losses[-1] < made.preferred.losses[0]
+
+
+def test_answers_that_were_right_stay_likely(base: BaseRef, tmp_path: Path) -> None:
+    """Pairs reject the team that is right elsewhere, and no pair says so."""
+    rows = [row for row in ROWS if "paid" in row[0] or "broken" in row[0]]
+    accepted = [row for row in EXAMPLES if "late" in row[0]]
+    examples = [row[:2] for row in rows] + accepted
+    method = replace(METHOD, epochs=6, validation_share=0.0)
+    found = {}
+    for least in (len(rows) + 1, len(rows)):
+        dpo = replace(DPO, epochs=6, learning_rate=3e-3, min_pairs=least)
+        train(base, tmp_path / "v", examples, rows, dpo, method=method)
+        found[least] = likelihood(base, tmp_path / "v", accepted)
+    supervised, preferring = found.values()
+    assert preferring > supervised
+
+
+@torch.no_grad()
+def likelihood(base: BaseRef, version: Path, rows: list[tuple[str, str]]) -> float:
+    """The mean log-probability of answers."""
+    pairs, _ = pairs_of(rows, Chat.of(base), PROMPT, LIMITS)
+    model = PeftModel.from_pretrained(load(base, device="cpu"), version).eval()
+    return statistics.mean(said_of(model, pair) for pair in pairs)
 
 
 # ---------------------------------------------------------------- runs

@@ -198,11 +198,11 @@ def test_plan_takes_every_example_once_and_hardly_pads() -> None:
 
 
 def test_dealt_batches_take_every_example_once() -> None:
-    batches = dealt(50, 16, seed=1, epoch=0)
+    batches = dealt(range(50), 16, seed=1, epoch=0)
     assert sorted(row for batch in batches for row in batch) == list(range(50))
     assert [len(batch) for batch in batches] == [16, 16, 16, 2]
-    assert batches == dealt(50, 16, seed=1, epoch=0)
-    assert batches != dealt(50, 16, seed=1, epoch=1)
+    assert batches == dealt(range(50), 16, seed=1, epoch=0)
+    assert batches != dealt(range(50), 16, seed=1, epoch=1)
 
 
 def test_rate_rises_then_falls_and_stays_positive() -> None:

@@ -185,7 +185,7 @@ def test_edits_are_preferred_to_the_answers_that_they_changed(tmp_path: Path, ba
     }
     assert set(job.preferences) == expected
     assert len(expected) > 8
-    assert (job.recipe, job.dpo["beta"], job.dpo["sft_weight"]) == ("sft+dpo", 0.2, 1.0)
+    assert (job.recipe, job.dpo["beta"], job.dpo["sft_weight"]) == ("sft+dpo", 0.2, 4.0)
     folder = found.artifacts.get_folder(candidate.dataset_uri, tmp_path / "cache")
     rows = [json.loads(line) for line in (folder / "preferences.jsonl").read_text().splitlines()]
     assert {(row["text"], row["chosen"], row["rejected"]) for row in rows} == expected

@@ -2,7 +2,8 @@
 
 method        how preferences are learned
 loss          of direct preference optimisation
-preferences   rows become token ids; the objective that a run of `sft.run` lowers
+preferences   rows become token ids; the objective that a run of `sft.run` lowers, pairs beside
+              examples in each step
 tune          all of it: preferences in, the folder of a version out
 
 Why not TRL's DPOTrainer (read at 1.16): it owns the loop, renders and pads its own batches and runs

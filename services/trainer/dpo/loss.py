@@ -6,8 +6,11 @@ reference π₀, which is what the network was before the first step,
     −log σ(β · [log π(c|x) / π₀(c|x) − log π(r|x) / π₀(r|x)])
 
 (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, equation 7). It asks for a distance between
-the two alone, which also grows while both become less likely; so a share of the supervised loss of
-the chosen answers is added to it (Pang et al. 2024, https://arxiv.org/abs/2404.19733).
+the two alone, which also grows while both become less likely; so a share of a supervised loss is
+added to it. Pang et al. 2024 (https://arxiv.org/abs/2404.19733) take that of the chosen answers.
+Here it is that of all examples, accepted answers among them, which are the baseline distribution of
+Liu et al. 2024 (https://arxiv.org/abs/2405.16436): pairs come from wrong answers alone, and what
+these often say is right elsewhere.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from driftgate.split import normalised
 from services.trainer.dpo.loss import preference_loss, wins
 from services.trainer.dpo.method import Dpo
+from services.trainer.schedule import dealt
 from services.trainer.sft.pairs import LeftOut, Limits, Pair, short_pair
 
 if TYPE_CHECKING:
@@ -57,8 +59,9 @@ def split_like(
 
 
 class Preferring:
-    """The objective: the mean loss of a preference, and of a chosen answer's token.
+    """The objective: the mean loss of a preference, and a share of that of an example's token.
 
+    Items are preferences, numbered from 0, and after them examples, as `examples` numbers them.
     pairs: the rows of the network with the chosen and the rejected answer of each preference.
     """
 
@@ -66,58 +69,92 @@ class Preferring:
 
     def __init__(self, network: Adapted, pairs: Sequence[tuple[int, int]], dpo: Dpo) -> None:
         self.network, self.pairs, self.dpo = network, pairs, dpo
-        self.reference = torch.zeros(2, len(pairs), device=network.device)
+        self.reference = torch.zeros(len(network.pairs), device=network.device)
 
     @property
     def fixed(self) -> Sequence[Tensor]:
         return [self.reference]
 
+    def examples(self, rows: Iterable[int]) -> list[int]:
+        """The items of examples that stand in these rows of the network."""
+        return [len(self.pairs) + row for row in rows]
+
+    def batches(
+        self, items: Sequence[int], size: int, seed: int, epoch: int
+    ) -> Sequence[Sequence[int]]:
+        """Each preference once, and beside those of a step as many examples, of which there may be
+        more than an epoch has room for, or fewer."""
+        preferences, examples = self._sorted(items)
+        beside = cycle(dealt(self.examples(examples), size, seed, epoch))
+        return [[*some, *next(beside)] for some in dealt(preferences, size, seed, epoch)]
+
     def passes(self, items: Sequence[int]) -> Iterator[list[int]]:
         own = self.network.own
-        return self.network.parts(items, lambda item: sum(own[row] for row in self.pairs[item]))
+        return self.network.parts(items, lambda item: sum(own[row] for row in self._rows([item])))
 
     def loss(self, part: Sequence[int], whole: Sequence[int]) -> Tensor:
-        chosen, rejected = self._answers(part)
-        before = self.reference[:, list(part)]
-        prefers = preference_loss(chosen, rejected, (before[0], before[1]), self.dpo.beta)
-        return prefers.sum() / len(whole) - self._supervised(chosen, whole)
+        return self._share(self._said(part), part, whole)
 
     def weight(self, items: Sequence[int]) -> int:
-        return len(items)
+        return len(self._sorted(items)[0])
 
     # ------------------------------------------------------------ the reference
 
     @torch.no_grad()
-    def refer(self) -> None:
-        """The network as it is now becomes the reference."""
-        for part in self.passes(range(len(self.pairs))):
-            self.reference[:, part] = torch.stack(self._answers(part))
+    def refer(self, items: Sequence[int]) -> None:
+        """The network as it is now becomes the reference of these items."""
+        for part in self.passes(items):
+            rows = self._rows(part)
+            self.reference[rows] = self.network.log_probabilities(rows)
 
     def start(self, items: Sequence[int]) -> float:
         """The mean loss under the reference itself."""
-        chosen, rejected = self.reference[:, list(items)]
-        even = preference_loss(chosen, rejected, (chosen, rejected), self.dpo.beta).mean()
-        return float(even - self._supervised(chosen, items))
+        return float(self._share(self.reference, items, items))
 
     # ------------------------------------------------------------ how far it is learned
 
-    def wins_before(self, items: Sequence[int]) -> float:
+    def wins_before(self, preferences: Sequence[int]) -> float:
         """The share of preferences whose chosen answer was the likelier one for the reference."""
-        return wins(*self.reference[:, list(items)])
+        return wins(*self._both(self.reference, preferences))
 
     @torch.no_grad()
-    def wins(self, items: Sequence[int]) -> float:
+    def wins(self, preferences: Sequence[int]) -> float:
         """The same of the network as it is now."""
-        found = [torch.stack(self._answers(part)) for part in self.passes(items)]
+        found = [
+            torch.stack(self._both(self._said(part), part)) for part in self.passes(preferences)
+        ]
         return wins(*torch.cat(found, dim=1))
 
-    def _answers(self, part: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the chosen and of the rejected answers."""
-        rows = [self.pairs[item][side] for side in (0, 1) for item in part]
-        found = self.network.log_probabilities(rows)
-        return found[: len(part)], found[len(part) :]
+    # ------------------------------------------------------------ items and rows
 
-    def _supervised(self, chosen: Tensor, whole: Sequence[int]) -> Tensor:
-        """The weighted share of some chosen answers in the mean log-probability of their tokens."""
-        tokens = sum(len(self.network.pairs[self.pairs[item][0]].completion) for item in whole)
-        return self.dpo.sft_weight * chosen.sum() / tokens
+    def _sorted(self, items: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The preferences among the items, and the rows of the examples."""
+        count = len(self.pairs)
+        return [at for at in items if at < count], [at - count for at in items if at >= count]
+
+    def _rows(self, items: Sequence[int]) -> list[int]:
+        """All rows that the items need, each once."""
+        preferences, rows = self._sorted(items)
+        return list(dict.fromkeys([*(row for at in preferences for row in self.pairs[at]), *rows]))
+
+    def _said(self, items: Sequence[int]) -> Tensor:
+        """Log-probabilities of whole answers by rows of the network; 0 of rows of other items."""
+        rows = self._rows(items)
+        at = torch.tensor(rows, device=self.reference.device)
+        said = self.network.log_probabilities(rows)
+        return torch.zeros_like(self.reference).index_put((at,), said)
+
+    def _both(self, said: Tensor, preferences: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Of the chosen and of the rejected answers."""
+        chosen, rejected = ([self.pairs[at][side] for at in preferences] for side in (0, 1))
+        return said[chosen], said[rejected]
+
+    def _share(self, said: Tensor, part: Sequence[int], whole: Sequence[int]) -> Tensor:
+        """See `run.Objective.loss`."""
+        preferences, rows = self._sorted(part)
+        all_preferences, all_rows = self._sorted(whole)
+        before = self._both(self.reference, preferences)
+        prefers = preference_loss(*self._both(said, preferences), before, self.dpo.beta)
+        tokens = sum(len(self.network.pairs[row].completion) for row in all_rows)
+        supervised = -said[rows].sum() / max(1, tokens)
+        return prefers.sum() / len(all_preferences) + self.dpo.sft_weight * supervised

@@ -31,7 +31,7 @@ from services.trainer.sft.tune import parts_of, saved, steps_of, write_version
 Rows = Iterable[tuple[str, str, str]]
 """Text, the chosen answer, the rejected one."""
 
-FOLDER = "preferences"
+FOLDER = "preferences-and-examples"
 """In that of the checkpoint, whose own file is the supervised tuning's."""
 
 SAME_START = "no epoch on preferences was better than their start, which was kept"
@@ -117,13 +117,18 @@ def trained(
     with deterministic(seed, threads):
         progress(0.0, "loading the base")
         network = Adapted(load(base, method.kind, device), rows, method)
+        objective = Preferring(network, both, dpo)
+        taught, watched = learned, held
+        if not pairs:
+            taught, watched = ([both[at][0] for at in side] for side in (ours, theirs))
         answers = [row for at in ours for row in both[at]]
+        beside = len(ours) / len(taught) * network.work_above(taught, learning=True)
         reading, tuning, referring, preferring = parts_of(
             progress,
             network.work_below(range(len(rows))),
             method.epochs * network.work_above(learned, learning=True),
             network.work_above([row for pair in both for row in pair], learning=False),
-            dpo.epochs * network.work_above(answers, learning=True),
+            dpo.epochs * (network.work_above(answers, learning=True) + beside),
         )
         network.keep(lambda share: reading(share, "reading the pairs"))
 
@@ -133,16 +138,17 @@ def trained(
             told = steps_of(len(learned), method, tuning)
             first.fit(learned, held, seed, told, saved(first, checkpoint, signature))
 
-        objective = Preferring(network, both, dpo)
         method = replace(method, epochs=dpo.epochs, learning_rate=dpo.learning_rate)
         second = Run(network, method, objective)
+        judging = [*theirs, *objective.examples(watched)] if theirs else []
         resumed = resume(second, kept, signature) if kept else 0
         if not resumed:
             referring(0.0, "computing the reference of preferences")
-            objective.refer()
-        second.start = objective.start(theirs) if theirs else None
+            objective.refer([*range(len(both)), *judging])
+        second.start = objective.start(judging) if judging else None
         told = steps_of(len(ours), method, preferring, "preference step")
-        second.fit(ours, theirs, seed, told, saved(second, kept, signature))
+        items = [*ours, *objective.examples(taught)]
+        second.fit(items, judging, seed, told, saved(second, kept, signature))
         wins = (objective.wins_before(theirs), objective.wins(theirs)) if theirs else ()
         write_version(network.model, out, base)
     progress(1.0, "trained")

@@ -29,6 +29,11 @@ class Objective(Protocol):
     @property
     def fixed(self) -> Sequence[Tensor]: ...
 
+    def batches(
+        self, items: Sequence[int], size: int, seed: int, epoch: int
+    ) -> Sequence[Sequence[int]]:
+        """The steps of one epoch."""
+
     def passes(self, items: Sequence[int]) -> Iterator[list[int]]:
         """The items in as many parts as memory asks for."""
 
@@ -47,6 +52,11 @@ class Answers:
 
     def __init__(self, network: Adapted, smoothing: float) -> None:
         self.network, self.smoothing = network, smoothing
+
+    def batches(
+        self, items: Sequence[int], size: int, seed: int, epoch: int
+    ) -> Sequence[Sequence[int]]:
+        return dealt(items, size, seed, epoch)
 
     def passes(self, items: Sequence[int]) -> Iterator[list[int]]:
         return self.network.passes(items)
@@ -113,8 +123,8 @@ class Run:
         for epoch in range(len(self.losses), self.method.epochs):
             if self.over:
                 break
-            batches = dealt(len(learned), self.method.batch_size, seed, epoch)
-            self.epoch([[learned[at] for at in batch] for batch in batches], validated, told)
+            batches = self.objective.batches(learned, self.method.batch_size, seed, epoch)
+            self.epoch(batches, validated, told)
             save()
         self.take_best()
 
