@@ -52,6 +52,7 @@ NOT_RUN = {
     "DRIFTGATE_KAFKA_PORT=9192 make up": "the same as `make up`, on another port",
     ".venv/bin/driftgate up --clock world --state .driftgate/demo": "needs what a demo left",
     "driftgate init DIR --task generation --data pairs.jsonl": "the pairs are the reader's own",
+    'driftgate prompt DIR --reason "replies were too long"': "the model repo is the reader's own",
     "driftgate import tensorzero http://USER:PASSWORD@HOST:8123/tensorzero --function reply "
     "--model my-replies": "the tables are the reader's own",
     "DRIFTGATE_SUBJECT_KEY=… driftgate subject support-triage c-17": "the key is the reader's own",

@@ -15,10 +15,16 @@ from processes import working_in
 pytestmark = [pytest.mark.stack, pytest.mark.long]
 STACK_TEST = Path(__file__).parents[1] / "integration" / "test_promoter.py"  # takes a minute
 DEADLINE_S = 120
+# What a shell starts in the background ignores interrupts, and so would all that it starts.
+HEEDING = """
+import signal, sys, pytest
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 
 
 def test_an_interrupted_run_ends_the_stacks_of_its_workers(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-n", "1", f"--basetemp={tmp_path}", str(STACK_TEST)]
+    command = [sys.executable, "-c", HEEDING, "-n", "1", f"--basetemp={tmp_path}", str(STACK_TEST)]
     alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     with subprocess.Popen(command, env=alone, stdout=subprocess.DEVNULL) as run:
         deadline = time.monotonic() + DEADLINE_S
