@@ -13,6 +13,7 @@ from driftgate import metrics
 from driftgate.dead_letters import UNKNOWN_MODEL
 from driftgate.engines import Prediction
 from driftgate.errors import BadInput
+from driftgate.generator.whole_answers import predicted
 from driftgate.machine_clock import machine_ms
 from driftgate.routing import Choice, NotReady, pick
 from driftgate.runtime import Clock
@@ -96,7 +97,7 @@ class Front:
         with metrics.PREDICT_SECONDS.labels(request.model).time():
             if self.writes(request.model):
                 done = await self.text(request, AS_DECLARED, waits_for_log)
-                return Reply(done.said, done.choice)
+                return Reply(predicted(done.answer), done.choice)
             answered = await self.predictor.predict(request, waits_for_log)
         return Reply(answered.said, answered.choice)
 

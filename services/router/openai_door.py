@@ -208,7 +208,7 @@ class Door:
         yield Begun(reply.choice, "")
         yield reply.said.output
         answer = Answer(reply.said.output, "stop", reply.said.tokens, 0, None)
-        yield Finished(answer, reply.said, reply.choice, "")
+        yield Finished(answer, reply.choice, "")
 
     async def events(self, pieces: Pieces, chunks: Chunks) -> AsyncGenerator[str, None]:
         """What is streamed. The status is sent by then: an error is an event too."""

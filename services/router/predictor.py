@@ -6,11 +6,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Container, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from driftgate import metrics
 from driftgate.errors import QueueFull
 from driftgate.routing import NotServed
 from services.router.answers import (
@@ -22,7 +20,8 @@ from services.router.answers import (
     answer,
     answer_unheard,
 )
-from services.router.record import Record, on
+from services.router.background import Background
+from services.router.record import Record, on, shed
 from services.router.requests import Request
 from services.router.shadows import ShadowQueue
 from services.router.versions import Versions
@@ -56,7 +55,7 @@ class Predictor:
     _shadows: ShadowQueue = field(default_factory=ShadowQueue)
     _wakes: asyncio.Event = field(default_factory=asyncio.Event)
     _giving: asyncio.Task[None] | None = None
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _under_way: Background = field(default_factory=Background)
     _ending: bool = False
 
     async def predict(self, request: Request, waits_for_log: bool = False) -> Answered:
@@ -106,7 +105,7 @@ class Predictor:
             return
         self._shadows.earn(time.perf_counter() - begun)
         await self.all_given()  # so that at most two batches are under way
-        self._giving = self.spawn(self.give(batch, found))
+        self._giving = self._under_way.spawn(self.give(batch, found))
 
     async def all_given(self) -> None:
         """Returns once what was computed is logged and given."""
@@ -151,7 +150,7 @@ class Predictor:
         if self._shadows.add(unheard):
             self._wakes.set()
         else:
-            shed(unheard)
+            shed(unheard.routed, unheard.routed.later)
 
     async def compute_shadows(self) -> None:
         """The next shadows. What goes wrong with them concerns no request."""
@@ -165,7 +164,7 @@ class Predictor:
             self.lose(waiting, repr(error))
             return
         self._shadows.spend(time.perf_counter() - begun, len(waiting))
-        self._giving = self.spawn(self.log_shadows(waiting, logs))
+        self._giving = self._under_way.spawn(self.log_shadows(waiting, logs))
 
     async def log_shadows(self, waiting: Sequence[Unheard], logs: Sequence[Logged]) -> None:
         self.record.tell(failure for log in logs for failure in log.failed)
@@ -178,7 +177,9 @@ class Predictor:
         finally:  # also where the router ends meanwhile
             for unheard, log in zip(waiting, logs, strict=True):
                 logged = [event.version for event in log.events] if kept else []
-                shed(unheard, but=[*logged, *(error.version for error in log.failed)])
+                known = {*logged, *(error.version for error in log.failed)}
+                routed = unheard.routed
+                shed(routed, [arm for arm in routed.later if arm.version not in known])
 
     async def end(self, running: asyncio.Task[None], seconds: float) -> None:
         """Ends `run`, which `running` does, once no more requests come. What it has begun is
@@ -188,30 +189,21 @@ class Predictor:
         end_by = time.monotonic() + seconds
         await asyncio.wait({running}, timeout=seconds)
         running.cancel()
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=max(0.0, end_by - time.monotonic()))
+        await self._under_way.wait(max(0.0, end_by - time.monotonic()))
         while waiting := self._shadows.take():
             self.lose(waiting, ENDS)
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(running, *self._under_way, return_exceptions=True)
+        await self._under_way.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     def lose(self, waiting: Sequence[Unheard], why: str) -> None:
         """Gives shadows up."""
         self.record.log.error("shadows lost", error=why, requests=len(waiting))
         for unheard in waiting:
-            shed(unheard)
+            shed(unheard.routed, unheard.routed.later)
 
     def compute_unheard(self, waiting: Sequence[Unheard]) -> list[Logged]:
         """On the compute thread."""
         return answer_unheard(waiting, time.perf_counter)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Lets work go on beside. The loop itself would forget it."""
-        task = asyncio.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        return task
 
 
 def failures(one: Found) -> Sequence[VersionFailed]:
@@ -219,14 +211,6 @@ def failures(one: Found) -> Sequence[VersionFailed]:
     if isinstance(one, Answered):
         return one.logged.failed
     return [one] if isinstance(one, VersionFailed) else []
-
-
-def shed(unheard: Unheard, but: Container[int] = ()) -> None:
-    """Counts shadows that are given up: all versions but some."""
-    model = unheard.routed.served.routing.model
-    for arm in unheard.routed.later:
-        if arm.version not in but:
-            metrics.SHADOWS_SHED.labels(model, arm.version).inc()
 
 
 def settle(waiting: Waiting, one: Answered | Exception) -> None:

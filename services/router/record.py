@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from driftgate import metrics
 from driftgate.health import Log
+from driftgate.routing import Arm
 from services.router.answer_log import AnswerLog
-from services.router.answers import Logged, VersionFailed
+from services.router.answers import Logged, Routed, VersionFailed
 from services.router.serving_counts import Counter
 from services.router.spool import Encoded
 
@@ -67,6 +68,12 @@ class Record:
             self.log.error(
                 "answers failed", model=model, version=version, role=role, error=str(error)
             )
+
+
+def shed(routed: Routed, arms: Iterable[Arm]) -> None:
+    """Counts shadows of a request that are given up."""
+    for arm in arms:
+        metrics.SHADOWS_SHED.labels(routed.served.routing.model, arm.version).inc()
 
 
 async def on(executor: Executor, work: Callable[[A], B], given: A) -> B:

@@ -8,13 +8,11 @@ from typing import cast
 
 from driftgate.engines import Base, Engine, Predictor, Writer
 from driftgate.events import Routing
-from driftgate.generator.prompt import Prompt
+from driftgate.generator.prompt import PLAIN, Prompt
 from driftgate.generator.question import Sampling
 from driftgate.model_repo import ModelYaml
 from driftgate.routing import Arm, arm_of, residents_of
 from driftgate.tasks import kind_of, task_of
-
-PLAIN = Prompt(None, "{text}")
 
 
 def base_of(arm: Arm) -> Base:

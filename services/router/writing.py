@@ -7,12 +7,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from driftgate import metrics
-from driftgate.engines import Prediction, Writer
+from driftgate.engines import Writer
 from driftgate.errors import BadConfig, BadInput, QueueFull, UpstreamUnavailable
 from driftgate.events import Inference, Role
 from driftgate.generator.question import Answer, Question
@@ -20,8 +18,9 @@ from driftgate.generator.whole_answers import predicted
 from driftgate.routing import Arm, Choice, NotServed
 from driftgate.tasks import kind_of, task_of
 from services.router.answers import Ask, Logged, Routed, VersionFailed, checked, inference, route
+from services.router.background import Background
 from services.router.decoding import Decoder, Stream
-from services.router.record import Record
+from services.router.record import Record, shed
 from services.router.sampling_options import SamplingOptions, sampling, seed_of
 from services.router.versions import Versions
 
@@ -48,7 +47,6 @@ class Finished:
     """
 
     answer: Answer
-    said: Prediction
     choice: Choice
     prompt: str
 
@@ -96,7 +94,7 @@ class Writing:
     _shadows: deque[tuple[Routed, SamplingOptions]] = field(default_factory=deque)
     _shadowing: int = 0
     _calls: set[Call] = field(default_factory=set)
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _under_way: Background = field(default_factory=Background)
     _ending: bool = False
 
     async def write(self, ask: Ask, options: SamplingOptions) -> AsyncGenerator[Piece, None]:
@@ -111,7 +109,7 @@ class Writing:
         """
         call = Call(ask, options)
         self._calls.add(call)
-        self.spawn(self.answer(call))
+        self._under_way.spawn(self.answer(call))
         try:
             while True:
                 piece = await call.pieces.get()
@@ -157,7 +155,7 @@ class Writing:
             await asyncio.wrap_future(self.record.answer_log.delivery.acknowledged(place))
         else:
             self.queue(routed, call.options)
-        return Finished(spoken.answer, predicted(spoken.answer), routed.choice, prompt)
+        return Finished(spoken.answer, routed.choice, prompt)
 
     async def begin(self, call: Call) -> tuple[Routed, Stream]:
         """Who answers, and what it writes. A version may be unloaded between the two, since another
@@ -231,7 +229,7 @@ class Writing:
         if not routed.choice.shadows:
             return
         if self._ending or len(self._shadows) >= CAPACITY:
-            self.shed(routed)
+            shed(routed, routed.choice.shadows)
             return
         self._shadows.append((routed, options))
 
@@ -241,7 +239,7 @@ class Writing:
         while self._shadows and self._shadowing < (SHADOWS_BESIDE if self._calls else SHADOWS):
             routed, options = self._shadows.popleft()
             self._shadowing += len(routed.choice.shadows)
-            self.spawn(self.answer_unheard(routed, options))
+            self._under_way.spawn(self.answer_unheard(routed, options))
         used = {one for served in self.versions.snapshot.values() for one in served.writers}
         for engine, decoder in list(self._decoders.items()):
             if decoder.idle and engine not in used:
@@ -253,9 +251,9 @@ class Writing:
             await self.record.keep(await self.shadow(routed, options))
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
             self.record.log.error("shadows not logged", error=repr(error), requests=1)
-            self.shed(routed)
+            shed(routed, routed.choice.shadows)
         except asyncio.CancelledError:
-            self.shed(routed)
+            shed(routed, routed.choice.shadows)
             raise
         finally:
             self._shadowing -= len(routed.choice.shadows)
@@ -272,24 +270,20 @@ class Writing:
     async def shadowed(self, routed: Routed, arm: Arm, options: SamplingOptions) -> Logged | None:
         begun = time.perf_counter()
         if not kind_of(arm.task).writes or not resident(routed, arm):
-            metrics.SHADOWS_SHED.labels(routed.served.routing.model, arm.version).inc()
+            shed(routed, [arm])
             return None
         try:
             stream = await self.open(routed, arm, options)
             spoken = await self.spoken(routed, arm, "shadow", stream)
         except Exception as error:  # noqa: BLE001 - whatever it was, it must stay where it arose
             if isinstance(error, QueueFull | UpstreamUnavailable) or not resident(routed, arm):
-                metrics.SHADOWS_SHED.labels(routed.served.routing.model, arm.version).inc()
+                shed(routed, [arm])
                 return None
             if not isinstance(error, VersionFailed):
                 error = failed(routed, arm, "shadow", error)
             self.record.tell([error])
             return None
         return written(routed, arm, "shadow", spoken, begun)
-
-    def shed(self, routed: Routed) -> None:
-        for arm in routed.choice.shadows:
-            metrics.SHADOWS_SHED.labels(routed.served.routing.model, arm.version).inc()
 
     # ------------------------------------------------------------ life
 
@@ -304,20 +298,12 @@ class Writing:
         than that. Shadows that wait are given up."""
         self._ending = True
         while self._shadows:
-            self.shed(self._shadows.popleft()[0])
+            routed, _ = self._shadows.popleft()
+            shed(routed, routed.choice.shadows)
         for call in list(self._calls):
             call.leave()
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=seconds)
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Lets work go on beside. The loop itself would forget it."""
-        task = asyncio.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        await self._under_way.wait(seconds)
+        await self._under_way.cancel()
 
 
 def resident(routed: Routed, arm: Arm) -> bool:
