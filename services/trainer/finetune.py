@@ -7,7 +7,6 @@ it alike.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from services.trainer.lora import write_adapter
 from services.trainer.method import Example, Method, labels_of
 from services.trainer.recipes import Progress, Trained
 from services.trainer.schedule import plan
+from services.trainer.spent import spent
 
 
 def finetune(
@@ -77,8 +77,7 @@ def finetune(
             "examples": len(examples),
             "classes": len(labels),
             "tokens": sum(encoder.lengths),
-            "cpu_seconds": time.process_time() - cpu_started,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            **spent(cpu_started),
             "resumed_epochs": done,
         },
     )

@@ -5,7 +5,6 @@ What fits in seconds is what an adapter has to beat. Nothing here knows where it
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from services.trainer.logistic import PENALTIES, Rows
 from services.trainer.loop import centroids
 from services.trainer.method import Example, labels_of
 from services.trainer.recipes import Progress, Trained
+from services.trainer.spent import spent
 
 LOADED, EMBEDDED = 0.05, 0.7
 """The share of a training when the base is loaded, and when all texts are embedded."""
@@ -93,8 +93,7 @@ def fit_head(
             "classes": len(labels),
             "penalty": penalty,
             "validation_loss": validation,
-            "cpu_seconds": time.process_time() - cpu_started,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            **spent(cpu_started),
         },
     )
 

@@ -78,7 +78,7 @@ def classifier(job: Job, out: Path, progress: Progress) -> Trained:
         progress=progress,
         checkpoint=Path(job.checkpoint),
     )
-    return replace(trained, losses=rounded(trained.losses))
+    return whole(trained)
 
 
 def head(job: Job, out: Path, progress: Progress) -> Trained:
@@ -101,7 +101,7 @@ def head(job: Job, out: Path, progress: Progress) -> Trained:
         progress=progress,
         checkpoint=Path(job.checkpoint),
     )
-    return replace(trained, losses=rounded(trained.losses))
+    return whole(trained)
 
 
 def sft(job: Job, out: Path, progress: Progress) -> Trained:

@@ -3,7 +3,6 @@ base, or from what supervised tuning made of it."""
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ from services.trainer.sft.network import Adapted
 from services.trainer.sft.pairs import Limits, Pair, pairs_of, validated
 from services.trainer.sft.run import Answers, Run
 from services.trainer.sft.tune import parts_of, saved, steps_of, write_version
+from services.trainer.spent import spent
 
 Rows = Iterable[tuple[str, str, str]]
 """Text, the chosen answer, the rejected one."""
@@ -175,8 +175,7 @@ def trained(
             "best_epoch": first.best + 1,
             "preferences": len(ours),
             "preference_tokens": sum(network.lengths[row] for row in answers),
-            "cpu_seconds": time.process_time() - cpu_started,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            **spent(cpu_started),
             "resumed_epochs": done + resumed,
         },
     )

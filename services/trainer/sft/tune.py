@@ -6,7 +6,6 @@ https://arxiv.org/abs/2305.14314), by `peft`. Nothing here knows where it runs.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -28,6 +27,7 @@ from services.trainer.sft.method import Method
 from services.trainer.sft.network import Adapted
 from services.trainer.sft.pairs import Limits, pairs_of, validated
 from services.trainer.sft.run import Answers, Run, Told
+from services.trainer.spent import spent
 
 LOADED = 0.03
 """The share of a training when the base is loaded."""
@@ -94,8 +94,7 @@ def tune(
             "tokens": sum(network.lengths[row] for row in learned),
             "answer_tokens": sum(len(pairs[row].completion) for row in learned),
             "best_epoch": run.best + 1,
-            "cpu_seconds": time.process_time() - cpu_started,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            **spent(cpu_started),
             "resumed_epochs": done,
         },
     )
