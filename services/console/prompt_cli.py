@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
 from driftgate import model_repo
 from driftgate.errors import BadConfig
 from driftgate.tasks import task_of
@@ -13,7 +11,7 @@ from services.console.model_cli import ASKED, CommandId, Reason, awaited, put_in
 from services.console.order_status import OrderStatus
 from services.console.orders import order
 from services.console.steer_cli import ANSWER_SECONDS
-from services.console.terminal import HERE, State, Status, fail, reaching, reports_errors
+from services.console.terminal import HERE, State, Status, fail, reaching, reports_errors, say
 
 
 @reports_errors
@@ -34,4 +32,4 @@ def prompt(
     status = awaited(found, status, ANSWER_SECONDS, {})
     if not status.passed:
         raise fail(f"the prompt that serves was not changed: {status.summary}", Status.NO)
-    typer.echo(f"inputs of {model} become prompt {task.prompt.digest[:12]}")
+    say(f"inputs of {model} become prompt {task.prompt.digest[:12]}")

@@ -88,11 +88,10 @@ class Evaluator:
         """
         if event.champion is not None or event.parent is None:
             return event
-        name = f"models/{event.model}/versions/{event.parent}"
-        found = self.artifacts.ref(name)
-        if found is None:
+        parent = self.stored(event.model, event.parent)
+        if parent is None:
+            name = version_ref(event.model, event.parent)
             raise Corrupt(f"parent {event.parent} of {event.model}@{event.version}: no ref {name}")
-        parent = Candidate.of(found["candidate"])
         champion = Champion(
             version=parent.version,
             digest=parent.adapter_digest,
@@ -182,12 +181,15 @@ class Evaluator:
     def task_of_champion(self, model: str, champion: Version, task: Task) -> Task:
         """The task of the model repo that the champion was trained under: it is served with the
         prompt of that one. That of the candidate where nothing hangs on it, or none is stored."""
-        found = self.artifacts.ref(f"models/{model}/versions/{champion.number}")
-        if found is None or not task.asked_with:
+        if not task.asked_with or (trained := self.stored(model, champion.number)) is None:
             return task
-        repo_hash = Candidate.of(found["candidate"]).repo_hash
-        repo = model_repo.fetch(SCHEME + repo_hash, self.artifacts, self.folder("repos"))
+        repo = model_repo.fetch(SCHEME + trained.repo_hash, self.artifacts, self.folder("repos"))
         return task_of(repo.config.task)
+
+    def stored(self, model: str, version: int) -> Candidate | None:
+        """A version as the trainer offered it; None where it is not stored."""
+        found = self.artifacts.ref(version_ref(model, version))
+        return None if found is None else Candidate.of(found["candidate"])
 
     def judged(
         self, name: str, task: Task, results: list[Result], weighing: Weighing
@@ -253,6 +255,11 @@ def champion_of(event: Candidate) -> Version | None:
 
 def named(model: str, version: Version) -> str:
     return f"{model}@{version.number}"
+
+
+def version_ref(model: str, version: int) -> str:
+    """The ref under which the trainer keeps a version."""
+    return f"models/{model}/versions/{version}"
 
 
 def verdict_ref(event: Candidate, judged: str) -> str:

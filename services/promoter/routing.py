@@ -11,7 +11,7 @@ from driftgate.tasks import task_of
 from services.promoter.state import FROZEN_BASELINE, IDLE, Repos, State
 
 
-def routing(state: State, repo: ModelYaml, repos: Repos | None = None) -> Routing | None:
+def routing(state: State, repo: ModelYaml, repos: Repos) -> Routing | None:
     """The routing record of a state under the model repo in force; None while nobody can answer.
     `repos` are those that versions are asked by."""
     if state.champion is None:
@@ -19,16 +19,15 @@ def routing(state: State, repo: ModelYaml, repos: Repos | None = None) -> Routin
     weights = live(state, repo.rollout)
     beside = shadows(state, weights, repo.rollout)
     champion = state.versions[state.champion]
-    known = repos or {}
     return Routing(
         model=state.model,
         epoch=state.epoch,
         base=champion.base,
         base_digest=champion.base_digest,
-        arms=tuple(arm(state, version, weight, known) for version, weight in weights.items()),
-        shadows=tuple(arm(state, version, 0, known) for version in beside),
+        arms=tuple(arm(state, version, weight, repos) for version, weight in weights.items()),
+        shadows=tuple(arm(state, version, 0, repos) for version in beside),
         standby=tuple(
-            arm(state, version, 0, known) for version in standby(state, {*weights, *beside})
+            arm(state, version, 0, repos) for version in standby(state, {*weights, *beside})
         ),
         champion=state.champion,
         shadow_share=repo.rollout.shadow_share,

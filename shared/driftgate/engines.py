@@ -16,7 +16,6 @@ from driftgate.errors import DriftgateError
 from driftgate.generator.prompt import Prompt
 from driftgate.generator.question import Answer, Question, Written
 from driftgate.tasks import Task, kind_of
-from driftgate.tasks.text_generation import TextGeneration
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class Engines:
 
     def _engine(self, kind: type[Task], base: Any) -> Engine:
         url = self.upstreams.get(base.name)
-        if url is None or kind is not TextGeneration:
+        if url is None or not kind.writes:
             return kind.engine(base, self.threads)
         from driftgate.generator.upstream import Upstream
 

@@ -192,13 +192,13 @@ def shape(at: State) -> tuple[int | None, int | None, str, int | None]:
 
 
 def weights(at: State) -> dict[int, int]:
-    record = routing(at, REPO)
+    record = routing(at, REPO, {})
     assert record is not None
     return {arm.version: arm.weight for arm in record.arms}
 
 
 def shadows(at: State) -> list[int]:
-    record = routing(at, REPO)
+    record = routing(at, REPO, {})
     assert record is not None
     return [arm.version for arm in record.shadows]
 
@@ -254,7 +254,7 @@ def test_a_version_that_was_compared_with_a_former_champion_is_not_tried(
 
 
 def test_routing_says_where_adapters_lie_and_what_a_rollback_returns_to() -> None:
-    record = routing(state("canary-5"), REPO)
+    record = routing(state("canary-5"), REPO, {})
     assert record is not None
     assert record.arms[0].as_dict() == {
         "version": 3,
@@ -273,7 +273,7 @@ def test_routing_says_where_adapters_lie_and_what_a_rollback_returns_to() -> Non
 def test_versions_on_two_bases_serve_side_by_side_under_the_champions_name() -> None:
     at = react(state(), verdict(3, base="other", base_digest="o")).state
     at = replace(at, stage="half")
-    record = routing(at, REPO)
+    record = routing(at, REPO, {})
     assert record is not None
     found = [(arm.version, arm.base, arm.base_digest) for arm in record.arms]
     assert found == [(3, "other", "o"), (2, "base", "b")]
@@ -889,18 +889,18 @@ def test_each_rollout_deals_people_anew_and_keeps_them_while_it_is_on() -> None:
     at = state()
     for version in (3, 4):
         at = react(at, verdict(version)).state
-        record = routing(at, REPO)
+        record = routing(at, REPO, {})
         assert record is not None
         salts.append(record.salt)
         at = react(at, ack(at.epoch)).state
-        assert routing(at, REPO).salt == salts[-1]  # type: ignore[union-attr]
+        assert routing(at, REPO, {}).salt == salts[-1]  # type: ignore[union-attr]
     assert len(set(salts)) == 2
 
 
 def test_who_a_roll_back_returns_to_stays_in_memory_until_the_next_is_settled() -> None:
     def standby(at: State) -> list[int]:
         rules = with_rules(one_off=False)
-        record = routing(at, rules)
+        record = routing(at, rules, {})
         assert record is not None
         return [arm.version for arm in record.standby]
 
@@ -1079,7 +1079,7 @@ def test_whatever_happens(drawn: list[Any]) -> None:
 def holds_together(at: State) -> None:
     assert at.challenger is None or at.challenger != at.champion
     assert (at.challenger is None) == (at.stage in {IDLE, "full"})
-    record = routing(at, REPO)
+    record = routing(at, REPO, {})
     if record is None:
         assert at.champion is None and at.stage == IDLE
         return

@@ -56,3 +56,7 @@ class Prompt:
     def user(self, text: str) -> str:
         """What the user says with an input."""
         return self.template.format(text=text)
+
+
+PLAIN = Prompt(system=None, template="{text}")
+"""The input alone."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from driftgate.dead_letters import BAD_NUMBER, EMPTY
+from driftgate.dead_letters import BAD_NUMBER, EMPTY, TOO_LARGE
 from driftgate.errors import BadInput, DriftgateError
 
 Finish = Literal["stop", "length", "cancelled"]
@@ -62,6 +62,20 @@ class Question:
     prompt: tuple[int, ...]
     sampling: Sampling = Sampling()
     seed: int = 0
+
+    def check(self, positions: int) -> None:
+        """Holds the prompt to its limit, and to what a base of so many positions can read, one
+        token of an answer included.
+
+        Raises:
+            BadInput: it is empty or too long.
+        """
+        count = len(self.prompt)
+        if not count:
+            raise BadInput(EMPTY, "prompt", self.prompt, "at least one token")
+        limit = min(self.sampling.max_input_tokens, positions - 1)
+        if count > limit:
+            raise BadInput(TOO_LARGE, "prompt", f"{count} tokens", f"at most {limit} tokens")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from driftgate.bases import BaseRef
-from driftgate.dead_letters import EMPTY, MALFORMED, TOO_LARGE
+from driftgate.dead_letters import MALFORMED
 from driftgate.errors import BadConfig, BadInput, Corrupt, DriftgateError, QueueFull
 from driftgate.frozen import device_of
 from driftgate.generator.adapter import Adapter
@@ -206,12 +206,7 @@ class Generator:
     # ------------------------------------------------------------ one step
 
     def _require_readable(self, question: Question) -> None:
-        count = len(question.prompt)
-        if not count:
-            raise BadInput(EMPTY, "prompt", question.prompt, "at least one token")
-        limit = min(question.sampling.max_input_tokens, self._network.positions - 1)
-        if count > limit:
-            raise BadInput(TOO_LARGE, "prompt", f"{count} tokens", f"at most {limit} tokens")
+        question.check(self._network.positions)
         odd = [id for id in question.prompt if not 0 <= id < self._network.vocabulary]
         if odd:
             raise BadInput(

@@ -24,10 +24,8 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 
 from driftgate.bases import BaseRef, configuration
-from driftgate.dead_letters import EMPTY, TOO_LARGE
 from driftgate.errors import (
     BadConfig,
-    BadInput,
     DriftgateError,
     QueueFull,
     UpstreamUnavailable,
@@ -183,12 +181,7 @@ class Upstream:
             raise BadConfig(
                 f"version {question.version} is not resident: load it before it answers"
             )
-        count = len(question.prompt)
-        if not count:
-            raise BadInput(EMPTY, "prompt", question.prompt, "at least one token")
-        limit = min(question.sampling.max_input_tokens, self._positions - 1)
-        if count > limit:
-            raise BadInput(TOO_LARGE, "prompt", f"{count} tokens", f"at most {limit} tokens")
+        question.check(self._positions)
         if len(self._waiting) >= self._queue + max(0, self._places - len(self._open)):
             raise QueueFull(f"{len(self._waiting)} questions wait already; ask again later")
         self._handles += 1

@@ -24,7 +24,7 @@ from pydantic import (
 from driftgate import edits, json_schema, yaml_problems
 from driftgate.edits import Edit
 from driftgate.errors import BadConfig, BadInput, Terminal, nearest, shown
-from driftgate.generator.prompt import Prompt
+from driftgate.generator.prompt import PLAIN, Prompt
 from driftgate.json_text import canonical, fields_of, parsed
 from driftgate.labelled.rows import MAX_TEXT
 from driftgate.repo_file import InRepo, RepoFile
@@ -201,7 +201,10 @@ class TextGeneration:
     def prompt(self) -> Prompt:
         """What an input becomes."""
         system, template = self.declared.system, self.declared.template
-        return Prompt(system.text if system else None, template.text if template else "{text}")
+        return Prompt(
+            system.text if system else PLAIN.system,
+            template.text if template else PLAIN.template,
+        )
 
     @property
     def told(self) -> Mapping[str, Any]:
@@ -456,7 +459,7 @@ class TextGeneration:
         from driftgate.generator.question import Question, Sampling
         from driftgate.generator.whole_answers import predicted
 
-        prompt = engine.prompt(Prompt(None, "{text}"), HELLO)
+        prompt = engine.prompt(PLAIN, HELLO)
         (said,) = engine.answers([Question(version, prompt, Sampling(max_new_tokens=TRIED))])
         if isinstance(said, Terminal):
             raise said
