@@ -17,15 +17,15 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from driftgate.bus import Bus, Position
+from driftgate.drift.detectors import build
+from driftgate.drift.monitoring import Evidence
+from driftgate.drift.observations import Observation
+from driftgate.drift.triggers import PendingAlert, RoutingContext
 from driftgate.errors import BadConfig
 from driftgate.files import write_atomically
 from driftgate.health import Log, log_for
 from driftgate.topology import DRIFT
 from services.drift_detector import checkpoint_v1
-from services.drift_detector.detectors import build
-from services.drift_detector.monitoring import Evidence
-from services.drift_detector.observations import Observation
-from services.drift_detector.triggers import PendingAlert, RoutingContext
 
 # Requests of a model whose verdict is remembered; only the newest are waited for.
 JUDGED_KEPT = 100

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from driftgate.drift.deduplication import Seen
 from driftgate.events import Routing, Verdict
-from services.drift_detector.deduplication import Seen
 
 Json = dict[str, Any]
 

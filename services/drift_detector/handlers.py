@@ -10,6 +10,10 @@ from typing import Any
 
 from driftgate import metrics
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
+from driftgate.drift import backlog, triggers
+from driftgate.drift.monitoring import Alarm, Evidence, fold
+from driftgate.drift.observations import Observation, of_inference, of_outcome
+from driftgate.drift.triggers import Ask, RetrainState, Suppressed
 from driftgate.errors import BadConfig, BadInput, Corrupt, Retriable, nearest, shown
 from driftgate.events import (
     DAY_MS,
@@ -27,11 +31,7 @@ from driftgate.events import (
 from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import DRIFT
-from services.drift_detector import backlog, triggers
 from services.drift_detector.checkpoint import Checkpoint, ModelState
-from services.drift_detector.monitoring import Alarm, Evidence, fold
-from services.drift_detector.observations import Observation, of_inference, of_outcome
-from services.drift_detector.triggers import Ask, RetrainState, Suppressed
 
 
 @dataclass(frozen=True, slots=True)

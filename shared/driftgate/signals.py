@@ -11,7 +11,7 @@ Each turns an answer into a number between 0 and 1, and a monitor watches the me
 The evaluator measures the reference on held-out cases by the same functions by which the
 drift-detector reads live answers, so a signal may use what both know of an answer. Of which answers
 quality is told, and whether silence counts, follows from the model's feedback profile, and so does
-the reference (`services.drift_detector.quality`).
+the reference (`driftgate.drift.quality`).
 """
 
 from __future__ import annotations

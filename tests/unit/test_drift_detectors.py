@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgate.drift import edetector
+from driftgate.drift.detectors import KEPT, Detector, build, dump, restored
 from driftgate.errors import BadConfig
-from services.drift_detector import edetector
-from services.drift_detector.detectors import KEPT, Detector, build, dump, restored
 
 SEEDS = range(20)
 RIVER = ["ADWIN", "PageHinkley", "DDM", "EDDM", "HDDMA", "HDDMW", "FHDDM"]

@@ -13,14 +13,14 @@ import pytest
 from drift_world import MODEL, YAML, day, reference
 
 from driftgate.bus import Position
+from driftgate.drift import settlement
+from driftgate.drift.monitoring import Alarm, Evidence, fold
+from driftgate.drift.observations import Observation, of_inference, of_outcome
+from driftgate.drift.quality import REFERENCE_ANSWERS
+from driftgate.drift.settlement import Unsettled
 from driftgate.events import DAY_MS, HOUR_MS, Inference, Outcome
 from driftgate.model_repo import ModelYaml, parse
-from services.drift_detector import settlement
 from services.drift_detector.checkpoint import STATE, ModelState, State
-from services.drift_detector.monitoring import Alarm, Evidence, fold
-from services.drift_detector.observations import Observation, of_inference, of_outcome
-from services.drift_detector.quality import REFERENCE_ANSWERS
-from services.drift_detector.settlement import Unsettled
 
 A_DAY = 200
 ERROR = 0.1

@@ -31,6 +31,8 @@ from driftgate.audit import broken_links
 from driftgate.bus import Position, Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
+from driftgate.drift import backlog, deduplication
+from driftgate.drift.triggers import TRAINING_DAYS
 from driftgate.events import (
     AnyEvent,
     AuditEntry,
@@ -44,10 +46,9 @@ from driftgate.model_repo import fetch
 from driftgate.runtime.engine import Engine
 from driftgate.runtime.ticker import Ticker
 from driftgate.topology import DRIFT, READS
-from services.drift_detector import backlog, checkpoint, deduplication
+from services.drift_detector import checkpoint
 from services.drift_detector.checkpoint import STATE, Checkpoint, ModelState
 from services.drift_detector.handlers import DriftDetector
-from services.drift_detector.triggers import TRAINING_DAYS
 
 A_DAY = 45
 SECOND = 1000

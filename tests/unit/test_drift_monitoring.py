@@ -12,13 +12,13 @@ from drift_world import CONFIG, LABELS, MODEL, YAML, day, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgate.drift.detectors import build
+from driftgate.drift.monitoring import Alarm, Evidence, fold, plan, threshold
+from driftgate.drift.observations import Observation
 from driftgate.events import DAY_MS
 from driftgate.model_repo import parse
 from driftgate.signals import Answer
 from services.drift_detector.checkpoint import STATE, ModelState, State
-from services.drift_detector.detectors import build
-from services.drift_detector.monitoring import Alarm, Evidence, fold, plan, threshold
-from services.drift_detector.observations import Observation
 
 REFERENCES = {version: reference() for version in (1, 2)}
 

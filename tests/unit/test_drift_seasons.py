@@ -9,12 +9,12 @@ import random
 import pytest
 from drift_world import LABELS, YAML, day
 
+from driftgate.drift.monitoring import Evidence, fold
+from driftgate.drift.observations import Observation
 from driftgate.model_repo import parse
 from driftgate.reference import measure
 from driftgate.signals import Answer
 from driftgate.tasks import task_of
-from services.drift_detector.monitoring import Evidence, fold
-from services.drift_detector.observations import Observation
 
 # What a desk of this size needs: a budget of one false alarm in a million events, as a desk with
 # thousands of answers a day can afford, would take months to notice the same loss.

@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 from drift_world import CONFIG, MODEL, day, retrain, routing
 
-from driftgate.errors import BadInput
-from driftgate.events import DAY_MS, RetrainRequest
-from driftgate.model_repo import Triggers
-from services.drift_detector.backlog import AHEAD_MS
-from services.drift_detector.triggers import (
+from driftgate.drift.backlog import AHEAD_MS
+from driftgate.drift.triggers import (
     TRAINING_DAYS,
     Ask,
     PendingAlert,
@@ -29,6 +26,9 @@ from services.drift_detector.triggers import (
     unanswered,
     under_way,
 )
+from driftgate.errors import BadInput
+from driftgate.events import DAY_MS, RetrainRequest
+from driftgate.model_repo import Triggers
 
 TRIGGERS = Triggers.model_validate({"drift": {"batch_days": 1, "cooldown_days": 14}})
 CADENCE = Triggers.model_validate({"cadence_days": 30})

@@ -10,6 +10,8 @@ from drift_world import LABELS, MODEL, YAML, day, inference
 
 from driftgate import suites
 from driftgate.bus import Position
+from driftgate.drift.monitoring import Alarm, Evidence, fold
+from driftgate.drift.observations import of_inference
 from driftgate.engines import Prediction
 from driftgate.errors import BadConfig
 from driftgate.features import FEATURES, features_of
@@ -17,8 +19,6 @@ from driftgate.model_repo import ModelYaml, parse
 from driftgate.signals import SIGNALS, Reference, Signal
 from driftgate.suites import PROBE_KINDS, Case, Probe, Suite, Text
 from driftgate.tasks import Task, task_of
-from services.drift_detector.monitoring import Alarm, Evidence, fold
-from services.drift_detector.observations import of_inference
 from services.evaluator import exam
 from services.evaluator.gate import judge
 from services.evaluator.weighting import ALIKE, Weighing, even

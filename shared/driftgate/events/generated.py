@@ -210,32 +210,49 @@ class Outcome(AvroRecord):
 
 
 # quality: wrong answers; output: shares of answers and their confidence; input: features of the
-# text.
-Signal = Literal["quality", "output", "input"]
+# text; operation: latency, cost and errors, which no training mends.
+Signal = Literal["quality", "output", "input", "operation"]
 # critical: may fire a retrain; warning: is only told.
 Severity = Literal["warning", "critical"]
+# open: something changed; update: more of it is known; close: it is over, or the version is
+# replaced; reopen: it came back.
+Transition = Literal["open", "update", "close", "reopen"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftAlert(AvroRecord):
-    """A monitored signal left its reference.
+    """One step of an incident: what left its reference, since when, and what follows.
 
     Attributes:
-        alert_id: Id of the alert: model, version, monitor, slice and window end.
+        alert_id: Id of the step: of the incident, and what made it.
         model: Name of the model, as in its model.yaml.
         version: Version that was live.
-        monitor: Name of the monitor in model.yaml.
+        monitor: The monitor whose evidence made this step.
         signal: What is watched.
-        slice: Slice, as name=value, or all.
+        slice: Slice of that evidence, as name=value, or all.
         detector: Detector that fired.
-        statistic: Value of its statistic.
-        threshold: Value at which it fires.
-        events: Events seen by the detector since its reference was set.
-        window_start: First event in evidence. Milliseconds since 1970-01-01 UTC.
-        window_end: Last event in evidence. Milliseconds since 1970-01-01 UTC.
+        statistic: Evidence of that stream; 1 is its alarm level. Of alerts without an incident: the
+            statistic of the detector.
+        threshold: Value at which it alarms.
+        events: Numbers that the stream was given since the change.
+        window_start: Best date of the change, by the time of the answers. Milliseconds since
+            1970-01-01 UTC.
+        window_end: When the evidence was complete. Milliseconds since 1970-01-01 UTC.
         severity: How much it matters.
         evidence: Numbers behind it, such as reference, tolerance and recent mean.
         time: When it fired. Milliseconds since 1970-01-01 UTC.
+        incident_id: The incident that this is a step of; empty in alerts of older releases.
+        transition: Which step.
+        since_earliest: Earliest likely date of the change; 0: not known. Milliseconds since
+            1970-01-01 UTC.
+        since_latest: Latest likely date of the change; 0: not known. Milliseconds since 1970-01-01
+            UTC.
+        streams: All streams of the incident that have alarmed.
+        examples: Request ids of a few answers that show it.
+        cause: Likely class of cause, in a word or two.
+        action: What the loop does about it.
+        advice: What people may do about it.
+        summary: For people, with numbers in words.
     """
 
     TOPIC: ClassVar[str] = "drift.alerts"
@@ -255,6 +272,16 @@ class DriftAlert(AvroRecord):
     severity: Severity
     evidence: Mapping[str, float] = field(default_factory=dict)
     time: int
+    incident_id: str = ""
+    transition: Transition = "open"
+    since_earliest: int = 0
+    since_latest: int = 0
+    streams: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    cause: str = ""
+    action: str = ""
+    advice: str = ""
+    summary: str = ""
 
 
 # Why a version is wanted.
@@ -924,6 +951,7 @@ __all__ = [
     "Severity",
     "Signal",
     "Tick",
+    "Transition",
     "Verdict",
     "VersionCounts",
 ]

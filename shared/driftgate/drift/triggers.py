@@ -19,6 +19,7 @@ from typing import Any
 
 from driftgate.codec import digest
 from driftgate.dead_letters import UNHANDLED
+from driftgate.drift.backlog import AHEAD_MS
 from driftgate.errors import BadInput
 from driftgate.events import (
     DAY_MS,
@@ -33,7 +34,6 @@ from driftgate.model_repo import Rollout, Triggers
 from driftgate.routing import pinned_champion
 from driftgate.slices import ALL
 from driftgate.topology import DRIFT
-from services.drift_detector.backlog import AHEAD_MS
 
 # Requests that start a cooldown. A launch does not: a version may be bad from its first answer.
 COOLING = ("drift", "cadence", "operator")

@@ -15,9 +15,9 @@ from itertools import chain
 
 import mmh3
 
+from driftgate.drift.observations import NEITHER, Observation, Word
 from driftgate.latest_word import latest
 from driftgate.signals import Answer
-from services.drift_detector.observations import NEITHER, Observation, Word
 
 # Answers of so long are settled together, ms.
 WIDTH = 300_000

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import PlainSerializer, PlainValidator
 
+from driftgate.drift.edetector import OURS, EDetector
 from driftgate.errors import BadConfig, nearest
-from services.drift_detector.edetector import OURS, EDetector
 
 # The newest numbers, whose mean decides whether a change is for the worse.
 RECENT = 50

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from driftgate.drift.observations import Observation
 from driftgate.events import HOUR_MS, Tick
-from services.drift_detector.observations import Observation
 
 # An app whose clock is ahead by less than this is on time.
 AHEAD_MS = 60_000

@@ -21,17 +21,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
-from driftgate.latest_word import RETRACTION, latest
-from driftgate.model_repo import ModelYaml, Monitor
-from driftgate.signals import Reference, Signal, streams
-from driftgate.slices import ALL
-from driftgate.tasks import Task, task_of
-from services.drift_detector import deduplication, detectors
-from services.drift_detector.deduplication import Seen
-from services.drift_detector.detectors import Detector, build
-from services.drift_detector.observations import Observation
-from services.drift_detector.quality import (
+from driftgate.drift import deduplication, detectors
+from driftgate.drift.deduplication import Seen
+from driftgate.drift.detectors import Detector, build
+from driftgate.drift.observations import Observation
+from driftgate.drift.quality import (
     IN_WORDS,
     Baseline,
     Basis,
@@ -39,7 +33,13 @@ from services.drift_detector.quality import (
     measured_under,
     sources,
 )
-from services.drift_detector.settlement import Settled, Unsettled
+from driftgate.drift.settlement import Settled, Unsettled
+from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
+from driftgate.latest_word import RETRACTION, latest
+from driftgate.model_repo import ModelYaml, Monitor
+from driftgate.signals import Reference, Signal, streams
+from driftgate.slices import ALL
+from driftgate.tasks import Task, task_of
 
 ANSWERS = Source("answers")
 
