@@ -37,7 +37,7 @@ from driftgate.drift.settlement import Settled, Unsettled
 from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
 from driftgate.latest_word import RETRACTION, latest
 from driftgate.model_repo import ModelYaml, Monitor
-from driftgate.signals import Reference, Signal, streams
+from driftgate.signals import AnySignal, Reference, streams
 from driftgate.slices import ALL
 from driftgate.tasks import Task, task_of
 
@@ -89,7 +89,7 @@ class Watched:
         return build(self.monitor.detector, self.mean, self.threshold)
 
 
-Watching = tuple[Monitor, tuple[Signal, ...]]
+Watching = tuple[Monitor, tuple[AnySignal, ...]]
 Plan = dict[tuple[str, str, str, Basis], Watched]
 
 
@@ -229,11 +229,11 @@ def plan(config: ModelYaml, reference: Reference) -> Plan:
     under = measured_under(config)
     found: Plan = {}
     for monitor in config.monitors:
-        signals = streams(monitor.value, task)
+        names = [name for each in streams(monitor.value, task) for name in each.streams]
         watched_sources = sources(config) if monitor.signal == "quality" else (ANSWERS,)
         for source in watched_sources:
             for slice_name in monitor.slices:
-                for signal in (signal.name for signal in signals):
+                for signal in names:
                     cases = reference.get(f"n|{signal}|{slice_name}", 0.0)
                     is_live = source.is_live or (source.basis == "reviewed" and not cases)
                     what = Watched(
@@ -242,7 +242,7 @@ def plan(config: ModelYaml, reference: Reference) -> Plan:
                         slice_name,
                         signal,
                         source,
-                        threshold(monitor, len(signals)),
+                        threshold(monitor, len(names)),
                         under=under if is_live else "",
                     )
                     if cases and not is_live:
@@ -274,11 +274,11 @@ def affected(
     for monitor, signals in watching:
         if (monitor.signal == "quality") != (basis != "answers"):
             continue
-        numbers = [(signal.name, signal.told(seen.answer, reference)) for signal in signals]
+        numbers = [one for signal in signals for one in signal.numbers(seen.answer, reference)]
         for slice_name in filter(seen.answer.inside, monitor.slices):
             for signal, x in numbers:
                 what = planned.get((monitor.name, slice_name, signal, basis))
-                if what is not None and x is not None:
+                if what is not None:
                     yield what, x
 
 
@@ -391,15 +391,13 @@ def add_settled(
     """What settled answers say to each stream in which silence counts."""
     for monitor, signals in watching:
         for slice_name, signal in ((name, signal) for name in monitor.slices for signal in signals):
-            what = planned.get((monitor.name, slice_name, signal.name, "heard"))
-            if what is None:
-                continue
-            readings = numbers.setdefault(what.name, (what, []))[1]
             for time, answer in settled.heard(slice_name):
-                x = signal.number(answer)
-                if x is not None:
-                    known = time + config.feedback.settled_ms
-                    readings.append(Reading(len(readings), x, time, known))
+                for name, x in signal.numbers(answer, {}):
+                    what = planned.get((monitor.name, slice_name, name, "heard"))
+                    if what is not None:
+                        readings = numbers.setdefault(what.name, (what, []))[1]
+                        known = time + config.feedback.settled_ms
+                        readings.append(Reading(len(readings), x, time, known))
 
 
 def by_stream(
