@@ -26,13 +26,14 @@ def test_each_value_of_a_monitor_gives_its_numbers(
     value: str, told: list[tuple[str, float]]
 ) -> None:
     found = streams(value, TASK)
-    assert [(signal.name, signal.told(ANSWER, REFERENCE)) for signal in found] == told
+    assert [one for signal in found for one in signal.numbers(ANSWER, REFERENCE)] == told
+    assert [name for signal in found for name in signal.streams] == [name for name, _ in told]
 
 
 @pytest.mark.parametrize("name", ["error", "low_confidence", "low_similarity", "words"])
 def test_an_answer_that_does_not_tell_gives_no_number(name: str) -> None:
     (signal,) = streams(name, TASK)
-    assert signal.told(Answer("refund"), REFERENCE) is None
+    assert list(signal.numbers(Answer("refund"), REFERENCE)) == []
 
 
 def test_without_a_reference_nothing_lies_in_a_tail() -> None:

@@ -385,7 +385,9 @@ def test_each_signal_of_the_kind(
     repo: Path, value: str, answer: Answer, told: list[tuple[str, float | None]]
 ) -> None:
     found = streams(value, task_in(repo))
-    assert [(signal.name, signal.told(answer, REFERENCE)) for signal in found] == told
+    assert [one for signal in found for one in signal.numbers(answer, REFERENCE)] == [
+        (name, x) for name, x in told if x is not None
+    ]
 
 
 def test_held_out_pairs_measure_what_monitors_compare_with(repo: Path) -> None:

@@ -41,7 +41,7 @@ from driftgate.scorers import (
 )
 from driftgate.scorers.json_fields import Schema, broken
 from driftgate.scorers.refusal import refuses
-from driftgate.signals import LOGPROB, Answer, Signal, Tail
+from driftgate.signals import LOGPROB, Answer, AnySignal, Signal, Tail
 from driftgate.suites import Case, Part, Probe, Text, text_in
 from driftgate.tasks.port import HELLO, NEUTRAL_RATING, Example, Feedback
 
@@ -330,7 +330,7 @@ class TextGeneration:
         return tuple(phrase for phrases in declared for phrase in phrases)
 
     @property
-    def signals(self) -> Mapping[str, tuple[Signal, ...]]:
+    def signals(self) -> Mapping[str, tuple[AnySignal, ...]]:
         """broken, refusal: share of answers. length: those longer, or shorter, than nine in ten of
         the reference's. low_logprob: those less sure than four in five. edit_rate, edit_distance
         and thumbs_down: of the answers of which people told it."""

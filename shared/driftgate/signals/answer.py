@@ -1,0 +1,37 @@
+"""What monitors look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driftgate.slices import inside
+
+LOGPROB = "logprob"
+"""The feature of a written answer that holds the mean log-probability of its tokens."""
+
+Reference = Mapping[str, float]
+"""What a version's held-out cases measured; see `driftgate.reference`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, as far as monitors look at it.
+
+    Attributes:
+        error: 1 where it was wrong; None while nobody knows.
+        rating: from 0 to 1; None where nobody gave one.
+        edit_distance: of what should have been answered, from 0 to 1; None where nobody wrote that.
+    """
+
+    output: str
+    confidence: float | None = None
+    features: Mapping[str, float] = field(default_factory=dict)
+    slices: Mapping[str, str] = field(default_factory=dict)
+    error: float | None = None
+    rating: float | None = None
+    edit_distance: float | None = None
+
+    def inside(self, slice_name: str) -> bool:
+        """Whether it belongs to a slice, `all` or `name=value`."""
+        return inside(self.slices, slice_name)
