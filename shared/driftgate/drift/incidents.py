@@ -43,8 +43,7 @@ SILENT_MS = 30 * DAY_MS
 APART_MS = 7 * DAY_MS
 GROWN = 2.0
 LEAST_WAIT_MS, LONGEST_WAIT_MS = HOUR_MS // 6, DAY_MS
-# So many are open at most: then streams join whatever their dates. And so many closed ones are
-# remembered at most, the newest.
+# So many are open at most: then streams join whatever their dates.
 MOST = 100
 # Which streams say most of what happened, the most telling first.
 TELLING: Sequence[About] = ("quality", "input", "output", "operation")
@@ -216,7 +215,7 @@ def step(
     book.tell_due(now)
     book.end_replaced(watched, now)
     time = max([incidents.time, now, *heard])
-    return Incidents(incidents.model, book.remembered(time), time), book.told
+    return Incidents(incidents.model, tuple(book.recent(time)), time), book.told
 
 
 @dataclass
@@ -231,10 +230,22 @@ class Book:
     def open(self) -> list[Incident]:
         return [incident for incident in self.known.values() if incident.closed is None]
 
-    def hear(self, alarms: Sequence[Alarm], conditions: Iterable[Condition], at: int) -> None:
+    def hear(self, alarms: Iterable[Alarm], conditions: Iterable[Condition], at: int) -> None:
         """Takes in what was heard at one time."""
+        steps = self.take_in(sorted(alarms, key=precedence), at)
+        self.note({(c.version, c.stream): c.calm for c in sorted(conditions, key=when)}, at)
+        for incident_id, (kind, why) in steps.items():
+            self.tell(kind, self.known[incident_id], at, why)
+        for incident in self.open:
+            if incident.news and incident.updates_from <= at:
+                self.tell("update", incident, at, incident.news)
+
+    def take_in(self, alarms: Iterable[Alarm], at: int) -> dict[str, tuple[Kind, str]]:
+        """Takes in the alarms of one time. Which incidents open or open again by that, and why."""
         steps: dict[str, tuple[Kind, str]] = {}
-        for alarm in sorted(alarms, key=precedence):
+        # Of incidents that changed: a catastrophe makes thousands of streams alarm at once.
+        changed: dict[str, dict[str, Member]] = {}
+        for alarm in alarms:
             found = self.place(alarm, at)
             if found is None:
                 incident = opened(self.model, alarm, at)
@@ -242,18 +253,17 @@ class Book:
             elif (member := found.members.get(alarm.stream)) and member.evident >= alarm.known:
                 continue  # heard already
             else:
-                incident = with_alarm(found, alarm)
+                if found.incident_id not in changed:
+                    changed[found.incident_id] = dict(found.members)
+                members = changed[found.incident_id]
+                told = member.told if member else None
+                members[alarm.stream] = replace(member_of(alarm), told=told)
+                incident = replace(with_evidence(found, alarm), members=members)
                 if found.closed is not None:
                     ago = (at - found.closed) / DAY_MS
                     steps[incident.incident_id] = "reopen", f"{ago:.1f} days after it closed"
             self.known[incident.incident_id] = incident
-        for condition in sorted(conditions, key=lambda c: (c.version, c.stream, c.calm)):
-            self.note(condition, at)
-        for incident_id, (kind, why) in steps.items():
-            self.tell(kind, self.known[incident_id], at, why)
-        for incident in self.open:
-            if incident.news and incident.updates_from <= at:
-                self.tell("update", incident, at, incident.news)
+        return steps
 
     def place(self, alarm: Alarm, at: int) -> Incident | None:
         """The incident that an alarm belongs to, if there is one: that which holds its stream, open
@@ -276,15 +286,17 @@ class Book:
         """Those that are open, or may open again."""
         return [i for i in self.known.values() if i.closed is None or at <= i.closed + REOPENS_MS]
 
-    def note(self, condition: Condition, at: int) -> None:
-        """A stream is calm, or is not."""
+    def note(self, calm: Mapping[tuple[int, str], bool], at: int) -> None:
+        """Whether streams are calm, by version and stream."""
         for incident in self.open:
-            member = incident.members.get(condition.stream)
-            if incident.version != condition.version or member is None:
-                continue
-            if condition.calm != (member.calm is not None):
-                member = replace(member, calm=at if condition.calm else None)
-                members = {**incident.members, member.stream: member}
+            changed = {
+                name: replace(member, calm=at if is_calm else None)
+                for name, member in incident.members.items()
+                if (is_calm := calm.get((incident.version, name))) is not None
+                and is_calm != (member.calm is not None)
+            }
+            if changed:
+                members = {**incident.members, **changed}
                 self.known[incident.incident_id] = replace(incident, members=members)
 
     def tell_due(self, until: int) -> None:
@@ -324,17 +336,16 @@ class Book:
         self.known[told.incident_id] = told
         self.told.append(Transition(kind, at, told, why, tuple(sorted(others))))
 
-    def remembered(self, time: int) -> tuple[Incident, ...]:
-        """What the next step has to know."""
-        recent = self.recent(time)
-        closed = sorted(i.closed for i in recent if i.closed is not None)
-        oldest = closed[-MOST:][0] if closed else 0
-        return tuple(i for i in recent if i.closed is None or i.closed >= oldest)
 
-
-def precedence(alarm: Alarm) -> tuple[int, int, bool, str]:
+def precedence(alarm: Alarm) -> tuple[int, int, bool, str, int]:
     """Which of the alarms of one time come first; the first one names the incident."""
-    return alarm.version, TELLING.index(alarm.signal), alarm.slice != ALL, alarm.stream
+    about = TELLING.index(alarm.signal)
+    return alarm.version, about, alarm.slice != ALL, alarm.stream, alarm.known
+
+
+def when(condition: Condition) -> tuple[int, bool]:
+    """The order of conditions. Of two at one time, the one that is not calm counts."""
+    return condition.at, not condition.calm
 
 
 def weight(alarm: Alarm) -> tuple[bool, int]:
@@ -365,13 +376,10 @@ def opened(model: str, alarm: Alarm, at: int) -> Incident:
     )
 
 
-def with_alarm(incident: Incident, alarm: Alarm) -> Incident:
-    """The incident with fresh evidence; one that was closed is open again, and shows what opened
-    it."""
-    before = incident.members.get(alarm.stream)
-    member = replace(member_of(alarm), told=before.told if before else None)
-    reopens = incident.closed is not None
-    supersedes = alarm.stream == incident.shown.stream or weight(alarm) > weight(incident.shown)
+def with_evidence(incident: Incident, alarm: Alarm) -> Incident:
+    """The incident, dated anew. One that was closed is open again, and shows what opened it."""
+    is_closed = incident.closed is not None
+    says_more = alarm.stream == incident.shown.stream or weight(alarm) > weight(incident.shown)
     date = (incident.since, incident.earliest, incident.latest)
     since, earliest, latest = min(date, (alarm.since, alarm.earliest, alarm.latest))
     return replace(
@@ -380,8 +388,7 @@ def with_alarm(incident: Incident, alarm: Alarm) -> Incident:
         since=since,
         earliest=earliest,
         latest=latest,
-        shown=alarm if reopens or supersedes else incident.shown,
-        members={**incident.members, alarm.stream: member},
+        shown=alarm if is_closed or says_more else incident.shown,
         closed=None,
     )
 
@@ -400,7 +407,7 @@ def member_of(alarm: Alarm) -> Member:
 
 def as_told(member: Member) -> Member:
     """A stream that was just told of."""
-    return replace(member, told=max(member.excess, member.told or 0.0))
+    return replace(member, told=member.excess)
 
 
 def listed(names: Sequence[str]) -> str:
