@@ -176,6 +176,7 @@ def test_a_stream_twice_as_bad_is_an_update_and_a_little_worse_is_none(told: Tol
     assert told.steps == ["open"]
     told.step(6, alarm(6, bad=60.0))
     assert told.steps == ["open", "update"]
+    assert told.told[1].why == "errors:all at least doubled"
 
 
 def test_what_waits_is_told_by_the_next_step(told: Told) -> None:

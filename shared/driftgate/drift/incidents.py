@@ -5,8 +5,8 @@ streams alarm. Of all that, people are told an incident and its steps:
 
     open     a stream alarms that no incident holds and that joins none. It is held from then on:
              its further alarms are fresh evidence.
-    update   a stream joined, the severity rose, or a stream is `GROWN` times as bad as when it was
-             told last. After each step the next update waits until the incident is four times as
+    update   a stream joined, the severity rose, or a stream is twice as bad as when it was told
+             last. After each step the next update waits until the incident is four times as
              old, at least ten minutes and at most a day; only a rise of the severity does not
              wait. That makes at most five updates in any 24 hours, the later the rarer. What waits
              is part of the next step.
@@ -41,13 +41,12 @@ CALM_MS = DAY_MS
 REOPENS_MS = 7 * DAY_MS
 SILENT_MS = 30 * DAY_MS
 APART_MS = 7 * DAY_MS
-GROWN = 2.0
 LEAST_WAIT_MS, LONGEST_WAIT_MS = HOUR_MS // 6, DAY_MS
+NAMED = 3  # streams that words name, of those that a step is about
 # So many are open at most: then streams join whatever their dates.
 MOST = 100
 # Which streams say most of what happened, the most telling first.
 TELLING: Sequence[About] = ("quality", "input", "output", "operation")
-NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Member:
 
     @property
     def has_grown(self) -> bool:
-        return self.told is not None and 0 < self.excess >= GROWN * self.told
+        return self.told is not None and 0 < self.excess >= 2 * self.told
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ class Incident:
         grown = [name for name, member in self.members.items() if member.has_grown]
         said = ["it is critical now"] if self.rose else []
         said += [f"{listed(joined)} joined"] if joined else []
-        said += [f"{listed(grown)} grew to {GROWN:g} times as bad"] if grown else []
+        said += [f"{listed(grown)} at least doubled"] if grown else []
         return ", ".join(said)
 
     @property
@@ -200,7 +199,8 @@ def step(
 ) -> tuple[Incidents, list[Transition]]:
     """Takes in what was heard up to `now`, ms, in any order.
 
-    `watched` are the versions that matter: champion and challengers. Alarms of others are not told.
+    `watched` are the versions that matter: champion and challengers. Alarms of others are not told,
+    and their open incidents close.
     """
     heard: dict[int, tuple[list[Alarm], list[Condition]]] = defaultdict(lambda: ([], []))
     for alarm in alarms:
