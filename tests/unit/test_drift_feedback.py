@@ -331,6 +331,7 @@ def fold_until(
 def test_ticks_of_a_faster_clock_come_to_the_same() -> None:
     declared = config("corrections")
     world = traffic(corrections, range(6), ERROR, 1) + traffic(corrections, range(6, 12), 0.6, 2)
+    world.sort(key=lambda each: each[0])
     expected = watch(declared, world)
     evidence, alarms, at = Evidence(), [], 0
     for hour in range(24 * 20):

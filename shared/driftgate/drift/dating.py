@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from driftgate.drift.lanes import Floats
 
 LESS_LIKELY = 3.0
-# So many numbers of the reference stand before the first, since a version may be bad from its start.
+# So many numbers of the reference stand before the first: a version may be bad from its start.
 PRIOR = 20.0
 LEAST = 1e-9
 

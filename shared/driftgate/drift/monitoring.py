@@ -23,7 +23,7 @@ from driftgate.drift.alarms import Alarm, Condition, Improvement
 from driftgate.drift.counts import WIDTH_MS, OpenBucket, Watching, bucket_of
 from driftgate.drift.deduplication import Seen
 from driftgate.drift.observations import Observation
-from driftgate.drift.plan import Key, Watched, declared, plan, slices_of
+from driftgate.drift.plan import Key, Watched, declared, plan
 from driftgate.drift.quality import Baseline, Basis
 from driftgate.drift.settlement import SILENT, Settled, Unsettled
 from driftgate.drift.traffic import Traffic
@@ -149,8 +149,8 @@ class Monitoring:
 
     @property
     def slices(self) -> set[str]:
-        """Those that quality is watched in."""
-        found = (slices_of(monitor, self.config, self.busy) for monitor in self.quality)
+        """Those that are declared for quality."""
+        found = (declared(monitor, self.config) for monitor in self.quality)
         return {ALL}.union(*found)
 
 
@@ -248,7 +248,7 @@ def close(
     add_words(fresh, watch, bucket.words)
     for one in settled:
         add_settled(fresh[one.version], watch, watch.layout(one.version), one)
-    for version in sorted(fresh):
+    for version in sorted(version for version, rows in fresh.items() if rows):
         layout, own = watch.layout(version), evidence.streams[version]
         yield from own.add(spent(watch, version, start, fresh[version]), layout.wanted, layout.rows)
     evidence.count_live(bucket.answers)
