@@ -88,9 +88,9 @@ def test_a_recipe_is_chosen_by_one_word_and_old_files_keep_theirs() -> None:
         ("strangeness", "low_similarity", "error", "'error' is of signal quality, not input"),
         ("errors", "value: error", "value: error\n    both_sides: true", "a fall of error is an"),
         (
-            "shares",
-            "value: share",
-            "value: estimated_error\n    severity: critical",
+            "confidence",
+            "value: low_confidence",
+            "value: estimated_error",
             "severity is critical: expected warning, since estimated_error",
         ),
     ],
