@@ -227,7 +227,9 @@ class Monitor(Part):
     tolerance: Share = Field(
         signals.TOLERANCE, description="how far the mean may leave its reference"
     )
-    false_alarms_per_million: float = Field(50.0, gt=0, description="events, e-detector only")
+    false_alarms_per_million: float = Field(
+        50.0, gt=0, description="answers; where the model states no budget in `false_alarms`"
+    )
     both_sides: bool = Field(
         False, description="whether a fall is watched beside a rise: of a share or a feature"
     )
@@ -235,6 +237,20 @@ class Monitor(Part):
         "critical",
         description="critical alerts may fire a retrain; of what no training mends: warning",
     )
+
+
+class FalseAlarms(Part):
+    """The budget of false alarms of all monitors together: what is to be expected at most while
+    nothing changes. A smaller one is noticed later (docs/drift.md)."""
+
+    per_million: float | None = Field(None, gt=0, description="answers")
+    per_quarter: float | None = Field(None, gt=0, description="whatever the traffic")
+
+    @model_validator(mode="after")
+    def one(self) -> FalseAlarms:
+        if (self.per_million is None) == (self.per_quarter is None):
+            raise ValueError("needs one of per_million and per_quarter")
+        return self
 
 
 def watchable(monitor: Monitor, info: ValidationInfo) -> Monitor:
@@ -457,6 +473,9 @@ class ModelYaml(Part):
     feedback: Feedback = Feedback()
     review: Review = Review()
     monitors: list[Annotated[Monitor, AfterValidator(watchable)]]
+    false_alarms: FalseAlarms | None = Field(
+        None, description="of all monitors together; without it each has its own"
+    )
     triggers: Triggers = Triggers()
     gate: Gate
     rollout: Rollout
@@ -479,6 +498,16 @@ class ModelYaml(Part):
         names = [monitor.name for monitor in self.monitors]
         if len(set(names)) != len(names):
             raise ValueError(f"monitors need different names, but are {names}")
+        return self
+
+    @model_validator(mode="after")
+    def one_budget(self) -> ModelYaml:
+        own = [m.name for m in self.monitors if "false_alarms_per_million" in m.model_fields_set]
+        if self.false_alarms is not None and own:
+            raise ValueError(
+                f"`false_alarms` is the budget of all monitors, but {', '.join(own)} has "
+                "`false_alarms_per_million` too: expected one of them"
+            )
         return self
 
 
