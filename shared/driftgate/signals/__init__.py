@@ -16,7 +16,7 @@ the reference (`driftgate.drift.quality`).
 
 from __future__ import annotations
 
-from driftgate.signals.answer import LOGPROB, NEUTRAL_RATING, Answer, Reference
+from driftgate.signals.answer import LOGPROB, NEUTRAL_RATING, SIMILARITY, Answer, Reference
 from driftgate.signals.inputs import feature, feature_sides
 from driftgate.signals.registry import SIGNALS, known, mistaken, streams
 from driftgate.signals.shares import Shares
@@ -26,6 +26,7 @@ __all__ = [
     "LOGPROB",
     "NEUTRAL_RATING",
     "SIGNALS",
+    "SIMILARITY",
     "TOLERANCE",
     "About",
     "Answer",

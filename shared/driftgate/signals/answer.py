@@ -13,6 +13,9 @@ NEUTRAL_RATING = 0.5
 LOGPROB = "logprob"
 """The feature of a written answer that holds the mean log-probability of its tokens."""
 
+SIMILARITY = "similarity"
+"""The feature that says how near an input is to what a classifier has learned."""
+
 Reference = Mapping[str, float]
 """What a version's held-out cases measured; see `driftgate.reference`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from driftgate.signals.answer import Answer
+from driftgate.signals.answer import SIMILARITY, Answer
 from driftgate.signals.shares import Shares
 from driftgate.signals.signal import Signal, Tail
 
@@ -29,7 +29,7 @@ def new_words(answer: Answer) -> float | None:
 
 
 INPUT = (
-    Signal("low_similarity", "input", lambda answer: answer.features.get("similarity"), LOW),
+    Signal("low_similarity", "input", lambda answer: answer.features.get(SIMILARITY), LOW),
     Signal("new_words", "input", new_words),
     Shares("language", "input", lambda answer: answer.slices.get("language")),
 )
