@@ -264,8 +264,8 @@ def watchable(monitor: Monitor, info: ValidationInfo) -> Monitor:
     signal, *_ = signals.streams(monitor.value, task)
     if monitor.both_sides and not signal.both_sides:
         raise ValueError(
-            f"both_sides is true: expected false, since a fall of {monitor.value} is an "
-            "improvement; it is for shares and features"
+            f"both_sides is true: expected false, since it is for shares and features, and "
+            f"{monitor.value} is none"
         )
     if not signal.retrains and "severity" in given and monitor.severity == "critical":
         raise ValueError(

@@ -86,7 +86,7 @@ def test_a_recipe_is_chosen_by_one_word_and_old_files_keep_theirs() -> None:
         ("errors", "value: error", "value: share", "'share' is of signal output, not quality"),
         ("shares", "value: share", "value: s", "output: valid are estimated_error, low_conf"),
         ("strangeness", "low_similarity", "error", "'error' is of signal quality, not input"),
-        ("errors", "value: error", "value: error\n    both_sides: true", "a fall of error is an"),
+        ("errors", "value: error", "value: error\n    both_sides: true", "features, and error is"),
         (
             "confidence",
             "value: low_confidence",

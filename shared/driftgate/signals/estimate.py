@@ -18,13 +18,18 @@ from driftgate.signals.quantile import quantile
 from driftgate.signals.signal import TOLERANCE, About, Weighted
 
 FIFTHS = 5
+NAME = "estimated_error"
+CUTS = tuple(f"cut|{NAME}:{at}" for at in range(1, FIFTHS))
+"""The reference's keys for where each fifth but the first begins."""
+RATES = tuple(f"rate|{NAME}:{at}" for at in range(FIFTHS))
+"""The reference's keys for how often answers of each fifth are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class EstimatedError:
     """One stream: the share of wrong answers to expect; see `AnySignal`."""
 
-    name: str = "estimated_error"
+    name: str = NAME
     about: About = "output"
     tolerance: float = TOLERANCE
     both_sides: bool = False
@@ -34,16 +39,6 @@ class EstimatedError:
     @property
     def streams(self) -> tuple[str, ...]:
         return (self.name,)
-
-    @property
-    def cuts(self) -> list[str]:
-        """The reference's keys for where each fifth but the first begins."""
-        return [f"cut|{self.name}:{at}" for at in range(1, FIFTHS)]
-
-    @property
-    def rates(self) -> list[str]:
-        """The reference's keys for how often answers of each fifth are wrong."""
-        return [f"rate|{self.name}:{at}" for at in range(FIFTHS)]
 
     def fitted(self, weighted: Sequence[Weighted]) -> Mapping[str, float]:
         known = [
@@ -63,17 +58,17 @@ class EstimatedError:
         wrong, all_weight = (sum(column) for column in zip(*totals, strict=True))
         # Equal confidences leave a fifth without cases.
         rates = [bad / n if n else wrong / all_weight for bad, n in totals]
-        return dict(zip((*self.cuts, *self.rates), (*cuts, *rates), strict=True))
+        return dict(zip((*CUTS, *RATES), (*cuts, *rates), strict=True))
 
     def resolved(self, reference: Reference) -> Self:
         return self
 
     def told(self, answer: Answer, reference: Reference) -> float | None:
         """How often answers as sure as this one are wrong; None where nobody knows."""
-        if answer.confidence is None or self.cuts[0] not in reference:
+        if answer.confidence is None or CUTS[0] not in reference:
             return None
-        at = bisect_right([reference[key] for key in self.cuts], answer.confidence)
-        return reference[self.rates[at]]
+        at = bisect_right(CUTS, answer.confidence, key=reference.__getitem__)
+        return reference[RATES[at]]
 
     def numbers(self, answer: Answer, reference: Reference) -> Iterator[tuple[str, float]]:
         x = self.told(answer, reference)
