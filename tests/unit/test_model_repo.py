@@ -82,9 +82,17 @@ def test_a_recipe_is_chosen_by_one_word_and_old_files_keep_theirs() -> None:
 @pytest.mark.parametrize(
     ("monitor", "old", "new", "says"),
     [
-        ("errors", "value: error", "value: share", "value of signal quality is error"),
-        ("shares", "value: share", "value: s", "of signal output is share or low_confidence"),
-        ("strangeness", "low_similarity", "error", "is low_similarity or the name of a feature"),
+        ("errors", "value: error", "value: eror", "is none of signal quality: .* 'error'?"),
+        ("errors", "value: error", "value: share", "'share' is of signal output, not quality"),
+        ("shares", "value: share", "value: s", "output: valid are estimated_error, low_conf"),
+        ("strangeness", "low_similarity", "error", "'error' is of signal quality, not input"),
+        ("errors", "value: error", "value: error\n    both_sides: true", "features, and error is"),
+        (
+            "confidence",
+            "value: low_confidence",
+            "value: estimated_error",
+            "severity is critical: expected warning, since estimated_error",
+        ),
     ],
 )
 def test_a_monitor_of_what_there_is_not_is_told_with_what_there_is(
@@ -93,6 +101,15 @@ def test_a_monitor_of_what_there_is_not_is_told_with_what_there_is(
     line = line_of(f"- name: {monitor}", TEXT)
     with pytest.raises(BadConfig, match=rf"model.yaml:{line}: .*{says}"):
         model_repo.parse(TEXT.replace(old, new, 1))
+
+
+def test_what_may_only_warn_warns_and_keeps_its_own_tolerance() -> None:
+    text = TEXT.replace(
+        "monitors:", "monitors:\n  - {name: slow, signal: operation, value: latency}"
+    )
+    slow, errors, *_ = model_repo.parse(text).monitors
+    assert (slow.severity, slow.tolerance) == ("warning", 0.05)
+    assert errors.severity == "critical"
 
 
 def test_a_missing_key_and_broken_yaml_are_told() -> None:

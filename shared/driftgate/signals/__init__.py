@@ -16,13 +16,17 @@ the reference (`driftgate.drift.quality`).
 
 from __future__ import annotations
 
-from driftgate.signals.answer import LOGPROB, Answer, Reference
-from driftgate.signals.registry import SIGNALS, feature, known, streams
-from driftgate.signals.signal import TOLERANCE, About, AnySignal, Shares, Signal, Tail
+from driftgate.signals.answer import LOGPROB, NEUTRAL_RATING, SIMILARITY, Answer, Reference
+from driftgate.signals.inputs import feature, feature_sides
+from driftgate.signals.registry import SIGNALS, known, mistaken, streams
+from driftgate.signals.shares import Shares
+from driftgate.signals.signal import TOLERANCE, About, AnySignal, Signal, Tail
 
 __all__ = [
     "LOGPROB",
+    "NEUTRAL_RATING",
     "SIGNALS",
+    "SIMILARITY",
     "TOLERANCE",
     "About",
     "Answer",
@@ -32,6 +36,8 @@ __all__ = [
     "Signal",
     "Tail",
     "feature",
+    "feature_sides",
     "known",
+    "mistaken",
     "streams",
 ]

@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 
 from driftgate.slices import inside
 
+NEUTRAL_RATING = 0.5
+"""A better rating calls an answer right, a worse one wrong; this one calls it neither."""
+
 LOGPROB = "logprob"
 """The feature of a written answer that holds the mean log-probability of its tokens."""
+
+SIMILARITY = "similarity"
+"""The feature that says how near an input is to what a classifier has learned."""
 
 Reference = Mapping[str, float]
 """What a version's held-out cases measured; see `driftgate.reference`."""
@@ -22,6 +28,8 @@ class Answer:
         error: 1 where it was wrong; None while nobody knows.
         rating: from 0 to 1; None where nobody gave one.
         edit_distance: of what should have been answered, from 0 to 1; None where nobody wrote that.
+        latency_ms, cost: of a live answer; None where nobody measured it.
+        finish_reason: why a written answer ended; empty where that is not known.
     """
 
     output: str
@@ -31,6 +39,9 @@ class Answer:
     error: float | None = None
     rating: float | None = None
     edit_distance: float | None = None
+    latency_ms: float | None = None
+    cost: float | None = None
+    finish_reason: str = ""
 
     def inside(self, slice_name: str) -> bool:
         """Whether it belongs to a slice, `all` or `name=value`."""

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from driftgate.signals.signal import AnySignal, Signal, Tail
+from driftgate.errors import nearest
+from driftgate.signals.answer import Reference
+from driftgate.signals.inputs import INPUT, feature, feature_sides
+from driftgate.signals.operation import OPERATION
+from driftgate.signals.output import OUTPUT
+from driftgate.signals.quality import QUALITY
+from driftgate.signals.signal import About, AnySignal
 
 if TYPE_CHECKING:
     from driftgate.tasks.port import Task
 
-
-def feature(name: str) -> Signal:
-    """A number about the input that is logged with each answer."""
-    return Signal(name, "input", lambda answer: answer.features.get(name), Tail("above", 0.9))
-
-
 SIGNALS: dict[str, AnySignal] = {
-    signal.name: signal
-    for signal in (
-        Signal("error", "quality", lambda answer: answer.error),
-        Signal(
-            "low_confidence", "output", lambda answer: answer.confidence, tail=Tail("below", 0.2)
-        ),
-        Signal(
-            "low_similarity",
-            "input",
-            lambda answer: answer.features.get("similarity"),
-            tail=Tail("below", 0.1),
-        ),
-    )
+    signal.name: signal for group in (QUALITY, OUTPUT, INPUT, OPERATION) for signal in group
 }
 """Of every kind of task."""
 
@@ -38,6 +26,27 @@ def known(task: Task) -> dict[str, tuple[AnySignal, ...]]:
     return {**task.signals, **{value: (signal,) for value, signal in SIGNALS.items()}}
 
 
-def streams(value: str, task: Task) -> tuple[AnySignal, ...]:
-    """What a monitor's `value` watches: any that is not known is the name of a feature."""
-    return known(task).get(value) or (feature(value),)
+def streams(
+    value: str, task: Task, reference: Reference | None = None, *, both_sides: bool = False
+) -> tuple[AnySignal, ...]:
+    """What a monitor's `value` watches: any that is not known is the name of a feature.
+
+    Args:
+        reference: of a version, which tells the streams that are not known before it is measured.
+        both_sides: of a feature: high ones and low ones.
+    """
+    found = known(task).get(value)
+    if found is None:
+        found = feature_sides(value) if both_sides else (feature(value),)
+    return tuple(signal.resolved(reference or {}) for signal in found)
+
+
+def mistaken(value: str, about: About, task: Task) -> str | None:
+    """What is wrong with a monitor's `value` under its `signal`, in words; None: nothing."""
+    (signal, *_), all_known = streams(value, task), known(task)
+    if signal.about == about:
+        return None
+    if value in all_known:
+        return f"value {value!r} is of signal {signal.about}, not {about}"
+    valid = [name for name, (each, *_) in all_known.items() if each.about == about]
+    return f"value {value!r} is none of signal {about}: {nearest(value, valid)}"

@@ -1,10 +1,10 @@
-"""What a signal is: one number of each answer, or one of a family of categories."""
+"""What a signal is: one number of each answer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from driftgate.signals.answer import Answer, Reference
 from driftgate.signals.quantile import quantile
@@ -25,8 +25,7 @@ class AnySignal(Protocol):
         name: in references and alerts.
         about: which `signal` monitors name it under.
         tolerance: of monitors that name none.
-        both_sides: whether a fall is a change too, and not an improvement: a monitor may then ask
-            for both.
+        both_sides: whether a fall may be watched beside a rise: where it is no improvement.
         retrains: whether it may ask for a new version; one that may not only warns.
         live: whether its reference is measured on the version's first live answers, because
             held-out cases do not tell it.
@@ -51,20 +50,30 @@ class AnySignal(Protocol):
     def fitted(self, weighted: Sequence[Weighted]) -> Mapping[str, float]:
         """What the reference must hold for `numbers` to tell anything, from measured answers."""
 
+    def resolved(self, reference: Reference) -> AnySignal:
+        """The same with the streams that a version has, where they are not known before it is
+        measured."""
+
     def numbers(self, answer: Answer, reference: Reference) -> Iterator[tuple[str, float]]:
         """What an answer tells: streams, each with a number between 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The numbers below, or above, a quantile of the reference's."""
+    """The numbers below, or above, a quantile of the reference's. from: at it, or above."""
 
-    side: Literal["below", "above"]
+    side: Literal["below", "above", "from"]
     quantile: float
 
     def holds(self, x: float, cut: float) -> bool:
         """Whether a number lies in the tail that begins at `cut`."""
-        return x < cut if self.side == "below" else x > cut
+        match self.side:
+            case "below":
+                return x < cut
+            case "above":
+                return x > cut
+            case "from":
+                return x >= cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class Signal:
     Attributes:
         number: what an answer says; None: nothing. Without a tail it lies between 0 and 1.
         tail: what is watched is how often the number lies there.
+        among: only answers tell that lie in the tail of this signal.
     """
 
     name: str
@@ -84,6 +94,7 @@ class Signal:
     both_sides: bool = False
     retrains: bool = True
     live: bool = False
+    among: Signal | None = None
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -95,18 +106,24 @@ class Signal:
         return f"cut|{self.name}"
 
     def fitted(self, weighted: Sequence[Weighted]) -> Mapping[str, float]:
-        """Where the tail begins."""
+        """Where the tails begin."""
+        found = {} if self.among is None else dict(self.among.fitted(weighted))
         told = [(self.number(answer), weight) for answer, weight in weighted]
         numbers = [(x, weight) for x, weight in told if x is not None]
-        if self.tail is None or not numbers:
-            return {}
-        return {self.cut: quantile(numbers, self.tail.quantile)}
+        if self.tail is not None and numbers:
+            found[self.cut] = quantile(numbers, self.tail.quantile)
+        return found
+
+    def resolved(self, reference: Reference) -> Self:
+        return self
 
     def told(self, answer: Answer, reference: Reference) -> float | None:
         """The number between 0 and 1 that is watched; None where the answer does not tell, or the
         reference has no tail."""
         x = self.number(answer)
-        if x is None or self.tail is None:
+        if x is None or (self.among is not None and not self.among.told(answer, reference)):
+            return None
+        if self.tail is None:
             return x
         cut = reference.get(self.cut)
         return None if cut is None else float(self.tail.holds(x, cut))
@@ -115,35 +132,3 @@ class Signal:
         x = self.told(answer, reference)
         if x is not None:
             yield self.name, x
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """How often each category of a closed set is met, a stream `NAME:PART` each; see `AnySignal`.
-    An answer tells all of them at once: 1 for its own category, 0 for the others.
-
-    Attributes:
-        category: of an answer; None: it tells nothing.
-    """
-
-    name: str
-    about: About
-    category: Callable[[Answer], str | None]
-    parts: tuple[str, ...]
-    tolerance: float = TOLERANCE
-    both_sides: bool = True
-    retrains: bool = True
-    live: bool = False
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        return tuple(f"{self.name}:{part}" for part in self.parts)
-
-    def fitted(self, weighted: Sequence[Weighted]) -> Mapping[str, float]:
-        return {}
-
-    def numbers(self, answer: Answer, reference: Reference) -> Iterator[tuple[str, float]]:
-        category = self.category(answer)
-        if category is not None:
-            for part in self.parts:
-                yield f"{self.name}:{part}", float(part == category)

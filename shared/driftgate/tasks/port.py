@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from driftgate.scorers import Judge
 
 
-NEUTRAL_RATING = 0.5
-"""A better rating calls an answer right, a worse one wrong; this one calls it neither."""
-
 HELLO = "Hello"
 """What a version is asked before it may serve."""
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from driftgate.errors import BadConfig, BadInput, nearest, shown
-from driftgate.signals import AnySignal, Shares
+from driftgate.signals import NEUTRAL_RATING, AnySignal, Shares
 from driftgate.suites import Case, Part, Probe, Text, text_in
-from driftgate.tasks.port import HELLO, NEUTRAL_RATING, Example, Feedback
+from driftgate.tasks.port import HELLO, Example, Feedback
 
 if TYPE_CHECKING:
     from driftgate.bases import BaseRef
