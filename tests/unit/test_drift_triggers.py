@@ -138,6 +138,10 @@ def test_accuracy_below_the_bar_is_a_reason_of_its_own() -> None:
     assert asks(decide(state, TRIGGERS, day(12))).reason == "accuracy"
 
 
+def test_drift_may_be_switched_off() -> None:
+    assert decide(waiting(incident(10)), policy(drift={"enabled": False}), day(12)) is None
+
+
 @pytest.mark.parametrize(
     "reason", ["drift", "accuracy", "score", "new_pairs", "new_label", "cadence", "operator"]
 )

@@ -215,7 +215,7 @@ def unanswered(
 
 def wanted(state: RetrainState, triggers: Triggers, now: int) -> Iterator[Ask]:
     """What there is to ask for at a time, whatever holds it up; the most urgent first."""
-    if state.incidents and now >= batch_end(state, triggers):
+    if triggers.drift.enabled and state.incidents and now >= batch_end(state, triggers):
         below = any(incident.below_bar for incident in state.incidents)
         slices = {name for incident in state.incidents for name in incident.slices} - {ALL}
         yield Ask(
