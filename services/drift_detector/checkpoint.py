@@ -20,7 +20,8 @@ from driftgate.bus import Bus, Position
 from driftgate.drift.detectors import RiverDetector
 from driftgate.drift.monitoring import Evidence
 from driftgate.drift.observations import Observation
-from driftgate.drift.triggers import PendingAlert, RoutingContext
+from driftgate.drift.supply import Supply
+from driftgate.drift.triggers import OpenIncident, RoutingContext
 from driftgate.errors import BadConfig
 from driftgate.files import write_atomically
 from driftgate.health import Log, log_for
@@ -42,7 +43,8 @@ class ModelState:
         time: of the last tick that was folded, ms.
         waiting: observations that no tick has folded yet.
         dropped: observations that were not kept since that tick.
-        pending: alerts that no request has answered yet.
+        pending: critical incidents that no request has answered yet.
+        supply: what there is to learn since the last request.
     """
 
     repo_uri: str = ""
@@ -52,7 +54,8 @@ class ModelState:
     waiting: list[Observation] = field(default_factory=list)
     dropped: int = 0
     evidence: Evidence = field(default_factory=Evidence)
-    pending: tuple[PendingAlert, ...] = ()
+    pending: tuple[OpenIncident, ...] = ()
+    supply: Supply = field(default_factory=Supply)
 
     @property
     def watched(self) -> int | None:
