@@ -98,14 +98,14 @@ class State:
         """Of a model whose declaration may still come, its routing and verdicts are kept: they are
         told once. What it answered is not."""
         self.models = {
-            name: found
-            if found.repo_uri
-            else replace(
-                ModelState(), under=found.under, judged=found.judged, incidents=Incidents(name)
-            )
+            name: found if found.repo_uri else undeclared(name, found)
             for name, found in self.models.items()
             if found.repo_uri or found.under.epoch
         }
+
+
+def undeclared(name: str, found: ModelState) -> ModelState:
+    return ModelState(under=found.under, judged=found.judged, incidents=Incidents(name))
 
 
 STATE = TypeAdapter(State)
