@@ -214,7 +214,7 @@ class DriftDetector:
         told = fold(evidence, waiting.due, now, due.config, references)
         drop(state, due.model, waiting.dropped + evidence.dropped)
         state.incidents, steps = incidents.step(
-            state.incidents, told.alarms_alone, told.conditions, state.heeded, now
+            state.incidents, told.alarms_alone, told.conditions, state.heeded, evidence.closed
         )
         retrain = self.retrain_state(due.model, due.config, state, waiting.due, views, now)
         action = triggers.action(retrain, due.config.triggers, now)

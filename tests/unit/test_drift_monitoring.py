@@ -12,8 +12,8 @@ from drift_world import CONFIG, LABELS, MODEL, YAML, day, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgate.drift.detectors import build
-from driftgate.drift.monitoring import Alarm, Evidence, fold, plan, threshold
+from driftgate.drift.alarms import Alarm
+from driftgate.drift.monitoring import Evidence, fold
 from driftgate.drift.observations import Observation
 from driftgate.events import DAY_MS
 from driftgate.model_repo import parse
