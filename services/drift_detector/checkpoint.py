@@ -17,15 +17,16 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from driftgate.bus import Bus, Position
-from driftgate.drift.detectors import build
+from driftgate.drift.detectors import RiverDetector
 from driftgate.drift.monitoring import Evidence
 from driftgate.drift.observations import Observation
-from driftgate.drift.triggers import PendingAlert, RoutingContext
+from driftgate.drift.supply import Supply
+from driftgate.drift.triggers import OpenIncident, RoutingContext
 from driftgate.errors import BadConfig
 from driftgate.files import write_atomically
 from driftgate.health import Log, log_for
 from driftgate.topology import DRIFT
-from services.drift_detector import checkpoint_v1
+from services.drift_detector import checkpoint_v1, checkpoint_v2
 
 # Requests of a model whose verdict is remembered; only the newest are waited for.
 JUDGED_KEPT = 100
@@ -42,7 +43,8 @@ class ModelState:
         time: of the last tick that was folded, ms.
         waiting: observations that no tick has folded yet.
         dropped: observations that were not kept since that tick.
-        pending: alerts that no request has answered yet.
+        pending: critical incidents that no request has answered yet.
+        supply: what there is to learn since the last request.
     """
 
     repo_uri: str = ""
@@ -52,7 +54,8 @@ class ModelState:
     waiting: list[Observation] = field(default_factory=list)
     dropped: int = 0
     evidence: Evidence = field(default_factory=Evidence)
-    pending: tuple[PendingAlert, ...] = ()
+    pending: tuple[OpenIncident, ...] = ()
+    supply: Supply = field(default_factory=Supply)
 
     @property
     def watched(self) -> int | None:
@@ -131,7 +134,8 @@ class Checkpoint:
         """None when there is nothing, nothing that this version can read, or the state of other
         topics: those that are there end before its positions."""
         try:
-            written = checkpoint_v1.upgraded(json.loads(self.path.read_bytes()))
+            written = json.loads(self.path.read_bytes())
+            written = checkpoint_v2.upgraded(checkpoint_v1.upgraded(written))
             for model, stream, error in drop_unbuildable(written):
                 self.log.warning("stream dropped", model=model, stream=stream, error=str(error))
             state = STATE.validate_python(written)
@@ -160,14 +164,13 @@ class Checkpoint:
 
 
 def drop_unbuildable(written: Mapping[str, Any]) -> Iterator[tuple[str, str, BadConfig]]:
-    """Takes the streams out of a checkpoint whose detector this version does not have, and tells
+    """Takes the detectors of river out of a checkpoint that this version does not have, and tells
     them: model, `version:stream`, why. All other evidence stays."""
     for model, found in written["models"].items():
-        for version, streams in found["evidence"]["streams"].items():
-            for name, stream in list(streams.items()):
-                detector = stream["detector"]
+        for version, streams in found.get("evidence", {}).get("streams", {}).items():
+            for name, detector in list(streams.get("others", {}).items()):
                 try:
-                    build(detector["name"], detector["mean"], detector["threshold"])
+                    RiverDetector(detector["name"], detector["mean"])
                 except BadConfig as error:
-                    del streams[name]
+                    del streams["others"][name]
                     yield model, f"{version}:{name}", error

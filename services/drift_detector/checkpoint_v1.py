@@ -17,7 +17,7 @@ REMEMBERED_SINCE = (Verdict.TOPIC, Routing.TOPIC)
 def upgraded(written: Json) -> Json:
     """The checkpoint as it is written now, from any of them."""
     if "models" in written:
-        return read_again(written)
+        return with_incidents(read_again(written))
     evidence = written["evidence"]
     models = {*written["repos"], *evidence["live"], *(seen["model"] for seen in written["waiting"])}
     return {
@@ -36,6 +36,30 @@ def read_again(written: Json) -> Json:
         if at.rpartition("-")[0] not in REMEMBERED_SINCE
     }
     return written | {"positions": kept}
+
+
+def with_incidents(written: Json) -> Json:
+    """Alerts that waited for a request are incidents."""
+    models = {
+        name: found | {"pending": [incident(one) for one in found.get("pending", [])]}
+        for name, found in written["models"].items()
+    }
+    return written | {"models": models}
+
+
+def incident(pending: Json) -> Json:
+    """As it is written now."""
+    if "incident_id" in pending:
+        return pending
+    return {
+        "incident_id": pending["alert_id"],
+        "version": pending["version"],
+        "summary": pending["summary"],
+        "since": pending["since"],
+        "opened": pending["time"],
+        "evident": pending["time"],
+        "slices": [pending["slice"]],
+    }
 
 
 def positions(written: Json) -> Json:
@@ -58,7 +82,7 @@ def model_state(model: str, written: Json) -> Json:
             "live": evidence["live"].get(model, {}),
             "seen": seen_of(model, evidence["seen"]),
         },
-        "pending": [without(alert, "words") | {"summary": alert["words"]} for alert in pending],
+        "pending": [incident(alert | {"summary": alert["words"]}) for alert in pending],
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from driftgate import metrics
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
-from driftgate.drift import backlog, triggers
+from driftgate.drift import backlog, supply, triggers
 from driftgate.drift.monitoring import Alarm, Evidence, fold
 from driftgate.drift.observations import Observation, of_inference, of_outcome
 from driftgate.drift.triggers import Ask, RetrainState, Suppressed
@@ -18,6 +18,7 @@ from driftgate.errors import BadConfig, BadInput, Corrupt, Retriable, nearest, s
 from driftgate.events import (
     DAY_MS,
     AnyEvent,
+    Candidate,
     Command,
     DriftAlert,
     Inference,
@@ -87,6 +88,7 @@ class DriftDetector:
             views=(
                 View(Verdict, key=lambda verdict: (verdict.model, verdict.version)),
                 View(Model),
+                View(Candidate, key=lambda candidate: candidate.retrain_id),
                 View(RetrainRequest, key=lambda request: request.retrain_id, own=True),
             ),
             begin=self.begin,
@@ -216,7 +218,7 @@ class DriftDetector:
             *dropped(due.model, state, now),
             *measured(due.model, before, evidence, now),
             *(effect for alarm in alarms for effect in alarmed(alarm, now)),
-            *self.ask_if_due(due.model, due.config, state, alarms, views, now),
+            *self.ask_if_due(due.model, due.config, state, alarms, waiting.due, views, now),
         ]
         state.waiting, state.dropped, state.time = waiting.later, 0, now
         self.memory.dirty = True
@@ -228,20 +230,39 @@ class DriftDetector:
         config: ModelYaml,
         state: ModelState,
         alarms: Iterable[Alarm],
+        seen: Iterable[Observation],
         views: Views,
         now: int,
     ) -> list[Effect]:
-        """Whether a model asks for a new version at this tick."""
-        critical = [
-            triggers.pending_alert(alarm.event, alarm.summary)
+        """Whether a model asks for a new version at this tick, by what alarmed and was seen."""
+        requests = triggers.in_earnest(views[RetrainRequest].values(), model, now)
+        # As far as it was told before this tick, so that who reads the topics again finds the same.
+        verdicts = [
+            verdict
+            for verdict in views[Verdict].values()
+            if verdict.model == model and verdict.retrain_id in state.judged
+        ]
+        trained = [one for one in views[Candidate].values() if one.retrain_id in state.judged]
+        asked = triggers.asked(requests)
+        last = max(asked.values(), default=0)
+        champion = next((one for one in verdicts if one.version == state.watched), None)
+        known = supply.learned(champion)
+        state.supply = supply.supplied(state.supply, seen, config, known, last)
+        new = [
+            triggers.incident_of(alarm.event, alarm.summary)
             for alarm in alarms
             if alarm.event.severity == "critical" and config.triggers.drift.enabled
         ]
-        requests = triggers.in_earnest(views[RetrainRequest].values(), model, now)
-        waits = triggers.under_way(requests, state.judged, state.under, config.rollout, now)
-        before = RetrainState(state.pending, triggers.asked(requests), waits)
-        retrain = triggers.unanswered(before, critical, state.watched)
-        state.pending = retrain.pending
+        state.pending = triggers.unanswered([*state.pending, *new], state.watched, last)
+        retrain = RetrainState(
+            incidents=state.pending,
+            asked=asked,
+            under_way=triggers.under_way(requests, state.judged, state.under, config.rollout, now),
+            new=state.supply.new(known),
+            score=triggers.score_of(state.watched, verdicts),
+            spent=triggers.spent(requests, trained, now),
+            in_season=triggers.versions_in_season(config.triggers.seasons, verdicts, now),
+        )
         inputs = {"state": asdict(retrain), "triggers": config.triggers.model_dump()}
         match triggers.decide(retrain, config.triggers, now):
             case Ask() as ask:

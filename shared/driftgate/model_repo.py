@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -280,18 +281,138 @@ def watchable(monitor: Monitor, info: ValidationInfo) -> Monitor:
 class Drift(Part):
     enabled: bool = True
     batch_days: Annotated[float, Field(ge=0)] = Field(
-        1, description="alerts within this time make one request"
+        1, description="incidents that open within this time make one request"
     )
     cooldown_days: Annotated[float, Field(ge=0)] = Field(
-        14, description="time between two requests"
+        14, description="time between two requests, but for those of a cadence"
     )
+
+
+class Blackout(Part):
+    """Hours in which no stage of a rollout begins, or nothing is asked for. What an operator says,
+    and a roll-back, are always allowed."""
+
+    days: list[Weekday] = Field(default=list(get_args(Weekday)), description="on which they begin")
+    begin: Clock = Field(description="hh:mm")
+    end: Clock = Field(description="hh:mm; at or before `begin`: of the next day")
+    zone: str = Field("UTC", description="IANA name, such as Europe/Berlin")
+
+    @field_validator("zone")
+    @classmethod
+    def known(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError(f"is no time zone: {nearest(zone, sorted(available_timezones()))}")
+        return zone
+
+
+def real_day(day: str) -> str:
+    """A day of a leap year, as month-day."""
+    try:
+        date.fromisoformat(f"2024-{day}")
+    except ValueError:
+        raise ValueError("is no day of the year: expected mm-dd, such as 11-15") from None
+    return day
+
+
+MonthDay = Annotated[str, Field(pattern=r"^\d\d-\d\d$"), AfterValidator(real_day)]
+
+
+class Season(Part):
+    """Days of each year on which the world differs and comes back, such as Christmas. UTC."""
+
+    name: str
+    begin: MonthDay = Field(
+        validation_alias=AliasChoices("begin", "from"), description="first day, mm-dd"
+    )
+    end: MonthDay = Field(
+        validation_alias=AliasChoices("end", "to"),
+        description="last day, mm-dd; before `begin`: of the next year",
+    )
+    prefer: Literal["wait", "train"] = Field(
+        "wait", description="wait: drift that began in the season asks when it is over"
+    )
+
+
+class Budget(Part):
+    """What the system may spend of its own accord in a calendar month, UTC. Whatever was asked for
+    in the month counts, also by an operator, but for drills."""
+
+    runs: Positive | None = Field(None, description="requests a month; null: any number")
+    hours: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="of training a month, as trained versions tell; null: any number"
+    )
+
+
+def one_cron(cron: str) -> str:
+    """A cron expression of five fields that is due some day."""
+    from croniter import croniter  # only who uses it needs it
+
+    wanted = "expected minute, hour, day, month and weekday, such as '0 6 * * 1': Mondays at 6"
+    if len(cron.split()) != 5:
+        raise ValueError(f"has not five fields: {wanted}")
+    try:
+        croniter(cron, datetime(2024, 1, 1, tzinfo=UTC)).get_next()
+    except ValueError as error:
+        raise ValueError(f"is never due ({error}): {wanted}") from None
+    return cron
+
+
+ENOUGH = 10
+"""Pairs of a new label, or of a new source, by `true`."""
+
+
+def enough(value: object) -> object:
+    """`true` as a number, `false` as none."""
+    if isinstance(value, bool):
+        return ENOUGH if value else None
+    return value
+
+
+Few = Annotated[int, Field(ge=1, le=1000)]
+Enough = Annotated[Few | None, BeforeValidator(enough)]
+"""So many pairs, or true: `ENOUGH`."""
 
 
 class Triggers(Part):
-    """What asks for a new version."""
+    """What asks for a new version. A pair is an answer with what somebody says should have been
+    answered: a label or an edit."""
 
     drift: Drift = Drift()
     cadence_days: Positive | None = Field(None, description="also every so many days; null: never")
+    cron: Annotated[str, AfterValidator(one_cron)] | None = Field(
+        None, description="also at these times, UTC: such as '0 6 * * 1', Mondays at 6; null: never"
+    )
+    new_pairs: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="also after so many pairs since the last request; null: never"
+    )
+    new_label: Enough = Field(
+        None,
+        description="also after so many pairs with a label that the champion never answers; "
+        f"true: {ENOUGH}",
+    )
+    new_source: Enough = Field(
+        None,
+        description="also after so many pairs of a value, not there before, of a slice that "
+        f"`monitors` or `gate.protected` name; true: {ENOUGH}",
+    )
+    score_drop: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="also when the champion's accuracy on new held-out cases lies so much, "
+        "relative, below its best: 0.05",
+    )
+    budget: Budget = Budget()
+    quiet: list[Blackout] = Field(
+        default=[], description="hours in which nothing is asked for but by an operator"
+    )
+    seasons: list[Season] = Field(default=[], description="days of each year that are special")
+
+    @field_validator("seasons")
+    @classmethod
+    def seasons_differ(cls, seasons: list[Season]) -> list[Season]:
+        names = [season.name for season in seasons]
+        if len(set(names)) != len(names):
+            raise ValueError(f"seasons need different names, but are {names}")
+        return seasons
 
 
 class SliceBar(Part):
@@ -377,22 +498,6 @@ class Metric(Part):
         0.2, description="harm is so much more bad answers, relative: 0.2 is a fifth more"
     )
     on_harm: Literal["roll_back", "warn"] = "warn"
-
-
-class Blackout(Part):
-    """Hours in which no stage begins. A roll-back is always allowed."""
-
-    days: list[Weekday] = Field(default=list(get_args(Weekday)), description="on which they begin")
-    begin: Clock = Field(description="hh:mm")
-    end: Clock = Field(description="hh:mm; at or before `begin`: of the next day")
-    zone: str = Field("UTC", description="IANA name, such as Europe/Berlin")
-
-    @field_validator("zone")
-    @classmethod
-    def known(cls, zone: str) -> str:
-        if zone not in available_timezones():
-            raise ValueError(f"is no time zone: {nearest(zone, sorted(available_timezones()))}")
-        return zone
 
 
 class Rollout(Part):
@@ -492,6 +597,31 @@ class ModelYaml(Part):
                 "neither"
             )
         return self
+
+    @model_validator(mode="after")
+    def labels_are_closed(self) -> ModelYaml:
+        if self.triggers.new_label and task_of(self.task).outputs is None:
+            raise ValueError(
+                f"`triggers.new_label` is {self.triggers.new_label}, and the task has no labels: "
+                "expected null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def new_sources_are_named(self) -> ModelYaml:
+        if self.triggers.new_source and not self.slice_names:
+            raise ValueError(
+                f"`triggers.new_source` is {self.triggers.new_source}, and no slice is named: "
+                "expected one such as language=es in `gate.protected` or in a monitor's `slices`"
+            )
+        return self
+
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """Names, without values, of the slices that matter to the owner, such as `language`."""
+        watched = (name for monitor in self.monitors for name in monitor.slices)
+        named = (name.partition("=") for name in (*watched, *self.gate.protected))
+        return tuple(sorted({name for name, equals, _ in named if equals}))
 
     @model_validator(mode="after")
     def monitors_differ(self) -> ModelYaml:

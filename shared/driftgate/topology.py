@@ -17,7 +17,10 @@ ROUTER = "router"
 CLOCK = "clock"
 
 READS: Mapping[str, tuple[str, ...]] = {
-    DRIFT: ("inferences", "outcomes", "verdicts", "models", "routing", "commands", "clock"),
+    DRIFT: (
+        *("inferences", "outcomes", "candidates", "verdicts", "models", "routing", "commands"),
+        "clock",
+    ),
     TRAINER: ("retrain.requests", "models", "routing", "clock"),
     EVALUATOR: ("candidates", "clock"),
     PROMOTER: ("verdicts", "commands", "routing.acks", "serving.counts", "clock"),

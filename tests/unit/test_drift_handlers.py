@@ -36,6 +36,7 @@ from driftgate.drift.triggers import TRAINING_DAYS
 from driftgate.events import (
     AnyEvent,
     AuditEntry,
+    Candidate,
     DeadLetter,
     DriftAlert,
     Model,
@@ -225,6 +226,65 @@ def test_drift_can_be_switched_off_and_a_cadence_on(harness: Harness) -> None:
     harness.play(range(16), error=0.5)
     asked = [(event.reason, event.time) for event in harness.sent(RetrainRequest)]
     assert asked == [("launch", day(0)), ("cadence", day(7)), ("cadence", day(14))]
+
+
+def corrected(number: int, at: int, label: str = "refund") -> AnyEvent:
+    return outcome(number, at, correct=False, label=label, slices={"language": "en"})
+
+
+def test_so_many_new_pairs_ask_once_and_a_restart_counts_on(harness: Harness) -> None:
+    harness.launch(YAML.replace("triggers:\n", "triggers:\n  new_pairs: 6\n"))
+    for number in range(1, 6):
+        harness.put(corrected(number, day(number) - SECOND))
+        harness.put(corrected(number, day(number) - SECOND))  # sent again
+        harness.ticker.write(day(number))
+        harness.run()
+    harness.start()
+    assert len(harness.sent(RetrainRequest)) == 1
+    harness.put(corrected(6, day(6) - SECOND), corrected(7, day(7)))
+    harness.ticker.write(day(6))
+    harness.ticker.write(day(8))
+    harness.run()
+    _, asked = harness.sent(RetrainRequest)
+    assert (asked.reason, asked.time, asked.words) == ("new_pairs", day(6), "6 new pairs")
+    assert harness.state.supply.requests == {"pairs": ("r-7",)}
+
+
+def test_a_label_that_the_champion_never_answers_asks(harness: Harness) -> None:
+    harness.launch(YAML.replace("triggers:\n", "triggers:\n  new_label: 3\n"))
+    told = verdict(2, day(0), retrain_id="r")
+    reference = {**told.reference, "share:billing|all": 0.0}
+    harness.put(replace(told, reference=reference), routing(2, day(0), epoch=2))
+    harness.put(*(corrected(number, day(0) + 1, LABELS[number % 3]) for number in range(9)))
+    harness.ticker.write(day(1))
+    harness.run()
+    _, asked = harness.sent(RetrainRequest)
+    assert asked.reason == "new_label"
+    assert asked.words == "the champion never answers billing (3 pairs)"
+
+
+def trained(retrain_id: str, hours: float) -> Candidate:
+    texts = ["adapter_uri", "adapter_digest", "base", "base_digest", "method", "dataset_id"]
+    texts += ["dataset_uri", "model_card_uri", "run_uri", "repo_hash", "reason"]
+    return Candidate(
+        retrain_id=retrain_id,
+        model=MODEL,
+        version=1,
+        train_seconds=hours * 3600,
+        time=day(0),
+        **dict.fromkeys(texts, ""),
+    )
+
+
+def test_hours_of_training_count_against_the_budget(harness: Harness) -> None:
+    """As soon as a version that was trained so long has its verdict. Day 31 is 1 February."""
+    harness.launch(YAML.replace("triggers:\n", "triggers:\n  budget: {hours: 5}\n"))
+    harness.put(trained("post:launch:launch", 5.5), verdict(1, day(0), "post:launch:launch"))
+    harness.play(range(33), error=0.5)
+    _, asked = harness.sent(RetrainRequest)
+    assert (asked.reason, asked.time) == ("drift", day(31))
+    told = [e.words for e in harness.sent(AuditEntry) if e.decision == "suppressed"]
+    assert "the month's budget is spent (5.5 of 5 hours of training)" in told[0]
 
 
 def test_a_request_pins_the_champion_that_the_tick_found(harness: Harness) -> None:

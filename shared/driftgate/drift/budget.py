@@ -27,7 +27,9 @@ def stakes(config: ModelYaml, names: Iterable[str] = ()) -> Mapping[str, float]:
     """What a number of a stream spends, by monitor; nothing where time spends it. `names` are the
     slices, without value, that quality is watched in by itself."""
     names = list(names)
-    return {m.name: budget_of(m, config) / MILLION / moved(m, config, names) for m in config.monitors}
+    return {
+        m.name: budget_of(m, config) / MILLION / moved(m, config, names) for m in config.monitors
+    }
 
 
 def stake_per_ms(config: ModelYaml, streams: int) -> float:
@@ -50,4 +52,5 @@ def moved(monitor: Monitor, config: ModelYaml, names: Iterable[str]) -> int:
     values = [*declared(monitor, config), *(names if monitor.signal == "quality" else ())]
     inside = {value.partition("=")[0] for value in values} | {ALL}
     told = len(sources(config)) if monitor.signal == "quality" else 1
-    return len(inside) * len(streams(monitor.value, task_of(config.task))) * max(told, 1)
+    numbers = sum(len(each.streams) for each in streams(monitor.value, task_of(config.task)))
+    return len(inside) * numbers * max(told, 1)

@@ -126,7 +126,7 @@ class Batch:
 
     def examples(self, which: NDArray[np.bool_]) -> list[str]:
         """Request ids of some of these, the same in whatever order they came."""
-        return nlargest(EXAMPLES, (self.seen[at].request_id for at in np.flatnonzero(which)))
+        return nlargest(EXAMPLES, (self.seen[int(at)].request_id for at in np.flatnonzero(which)))
 
 
 def count_signal(

@@ -1,8 +1,8 @@
 """When a change began, by the time of the answers that show it: the likeliest date and an interval.
 
 A history is a row of bins, each with the count and the sum of the numbers about answers of its
-time. Up to the change the numbers are taken to have the mean of the reference, and from then on
-their own; the interval holds every date that is at most e^3, some 20 times, less likely than the
+time. The numbers before the change have one mean, beside a few of the reference's, and those after
+it another; the interval holds every date that is at most e^3, some 20 times, less likely than the
 likeliest (a likelihood-ratio set, Siegmund, "Confidence sets in change-point problems", 1988).
 """
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from driftgate.drift.lanes import Floats
 
 LESS_LIKELY = 3.0
+# So many numbers of the reference stand before the first: a version may be bad from its start.
+PRIOR = 20.0
 LEAST = 1e-9
 
 
@@ -41,7 +43,9 @@ def change(
         reference: mean before the change, in 0..1.
     """
     after, above = (np.cumsum(x[::-1])[::-1] for x in (n, total))
-    likely = likelihood(after, above, reference)
+    before, below = n.sum() - after + PRIOR, total.sum() - above + PRIOR * reference
+    likely = fit(before, below) + fit(after, above)
+    likely[above / np.maximum(after, 1) < below / before] = -np.inf  # that is no rise
     likely[n == 0] = -np.inf  # the change is dated by an answer
     best = int(np.argmax(likely))
     near = np.flatnonzero(likely >= likely[best] - LESS_LIKELY)
@@ -55,10 +59,8 @@ def change(
     )
 
 
-def likelihood(n: Floats, total: Floats, reference: float) -> Floats:
-    """Log-likelihood of each suffix with a mean of its own, not below the reference, over that with
-    the reference's."""
-    before = min(max(reference, LEAST), 1 - LEAST)
-    mean = np.clip(total / np.maximum(n, 1), before, 1 - LEAST)
-    found: Floats = total * np.log(mean / before) + (n - total) * np.log((1 - mean) / (1 - before))
+def fit(n: Floats, total: Floats) -> Floats:
+    """Log-likelihood of `n` numbers of sum `total`, with the mean that fits them best."""
+    mean = np.clip(total / np.maximum(n, LEAST), LEAST, 1 - LEAST)
+    found: Floats = total * np.log(mean) + (n - total) * np.log(1 - mean)
     return found

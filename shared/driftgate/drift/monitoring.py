@@ -20,11 +20,11 @@ import numpy as np
 
 from driftgate.drift import budget, counts, deduplication
 from driftgate.drift.alarms import Alarm, Condition, Improvement
-from driftgate.drift.counts import LATENESS_MS, WIDTH_MS, OpenBucket, Watching, bucket_of
+from driftgate.drift.counts import WIDTH_MS, OpenBucket, Watching, bucket_of
 from driftgate.drift.deduplication import Seen
 from driftgate.drift.observations import Observation
-from driftgate.drift.plan import Key, Watched, declared, plan, slices_of
-from driftgate.drift.quality import Basis
+from driftgate.drift.plan import Key, Watched, declared, plan
+from driftgate.drift.quality import Baseline, Basis
 from driftgate.drift.settlement import SILENT, Settled, Unsettled
 from driftgate.drift.traffic import Traffic
 from driftgate.drift.version_streams import Bucket, Fresh, Inputs, VersionStreams
@@ -149,9 +149,20 @@ class Monitoring:
 
     @property
     def slices(self) -> set[str]:
-        """Those that quality is watched in."""
-        found = (slices_of(monitor, self.config, self.busy) for monitor in self.quality)
+        """Those that are declared for quality."""
+        found = (declared(monitor, self.config) for monitor in self.quality)
         return {ALL}.union(*found)
+
+
+def live_references(
+    evidence: Evidence, config: ModelYaml, references: Mapping[int, Reference] | None = None
+) -> Iterator[tuple[int, Baseline]]:
+    """The references that are measured on live answers, of what is declared, by version."""
+    for version, own in sorted(evidence.streams.items()):
+        for what in plan(config, (references or {}).get(version, {})):
+            if what.under and not what.improves and what.name in own.names:
+                n, total = own.measured(what.name)
+                yield version, Baseline(what.name, what.source.basis, what.under, round(n), total)
 
 
 def believable(seen: Observation, config: ModelYaml, task: Task, now: int) -> bool:
@@ -237,7 +248,7 @@ def close(
     add_words(fresh, watch, bucket.words)
     for one in settled:
         add_settled(fresh[one.version], watch, watch.layout(one.version), one)
-    for version in sorted(fresh):
+    for version in sorted(version for version, rows in fresh.items() if rows):
         layout, own = watch.layout(version), evidence.streams[version]
         yield from own.add(spent(watch, version, start, fresh[version]), layout.wanted, layout.rows)
     evidence.count_live(bucket.answers)
@@ -285,15 +296,15 @@ def add_answers(
         for where in ((monitor, slice_name) for slice_name in slices):
             for signal in signals:
                 whole = counted.get(counts.key_of(*where, signal.name))
-                for stream in signal.streams if whole else ():
+                if whole is None:
+                    continue
+                for stream in signal.streams:
                     own = counted.get(counts.key_of(*where, stream)) or counts.Count()
                     numbers = Fresh(start, whole.n, own.total, tuple(own.examples))
                     give(rows, layout, (*where, stream, "answers"), numbers)
 
 
-def add_words(
-    fresh: Mapping[int, Rows], watch: Monitoring, words: Iterable[Observation]
-) -> None:
+def add_words(fresh: Mapping[int, Rows], watch: Monitoring, words: Iterable[Observation]) -> None:
     """What was said of answers, each request once."""
     telling = latest_of_each(sorted(words, key=lambda seen: seen.order))
     seen = watch.evidence.seen

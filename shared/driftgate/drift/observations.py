@@ -58,6 +58,8 @@ class Observation:
         origin, offset: where it lay.
         word: what was said; None of an answer, and of what an older release kept.
         answered: when the answer was given, ms; 0 where that is `time`.
+        taught: the label that somebody says is right, or nothing where they edited the answer; None
+            where they did neither.
     """
 
     kind: Literal["answer", "outcome", "review"]
@@ -69,6 +71,7 @@ class Observation:
     offset: int
     word: Word | None = None
     answered: int = 0
+    taught: str | None = None
 
     @property
     def order(self) -> tuple[int, str, str, int]:
@@ -155,6 +158,7 @@ def of_outcome(event: Outcome, place: tuple[Position, int]) -> Observation | Non
             event.edit_distance,
         ),
         event.inference_time,
+        "" if event.label is None and event.edited is not None else event.label,
     )
 
 

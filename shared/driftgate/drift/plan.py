@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from driftgate.drift.quality import Basis, Source, measured_under, sources
 from driftgate.model_repo import ModelYaml, Monitor
-from driftgate.signals import Reference, Signal, streams
+from driftgate.signals import AnySignal, Reference, streams
 from driftgate.slices import ALL
-from driftgate.tasks import Task, task_of
+from driftgate.tasks import task_of
 
 ANSWERS = Source("answers")
 
@@ -102,7 +102,8 @@ def plan(config: ModelYaml, reference: Reference, busy: Iterable[str] = ()) -> l
         for source in (sources(config) if monitor.signal == "quality" else (ANSWERS,))
         for slice_name in slices_of(monitor, config, busy)
         for signal in streams(monitor.value, task)
-        for what in watched(monitor, slice_name, signal, source, config, reference)
+        for stream in signal.streams
+        for what in watched(monitor, slice_name, stream, signal, source, config, reference)
     ]
 
 
@@ -120,25 +121,26 @@ def declared(monitor: Monitor, config: ModelYaml) -> list[str]:
 def watched(
     monitor: Monitor,
     slice_name: str,
-    signal: Signal,
+    stream: str,
+    signal: AnySignal,
     source: Source,
     config: ModelYaml,
     reference: Reference,
 ) -> Iterator[Watched]:
     """The stream, and that of its improvement."""
-    mean, cases = measured_in(slice_name, signal.name, reference)
+    mean, cases = measured_in(slice_name, stream, reference)
     automatic = slice_name not in declared(monitor, config)
-    is_live = source.is_live or (source.basis == "reviewed" and not cases)
+    is_live = source.is_live or signal.live or (source.basis == "reviewed" and not cases)
     if automatic and cases < ENOUGH_CASES:
         is_live = True
     if not cases and not is_live:
         return
-    name = name_of(monitor, slice_name, signal.name, source.basis)
+    name = name_of(monitor, slice_name, stream, source.basis)
     what = Watched(
         name,
         monitor,
         slice_name,
-        signal.name,
+        stream,
         source,
         automatic=automatic,
         under=measured_under(config) if is_live else "",

@@ -27,6 +27,8 @@ WIDTH = 300_000
 COUNTED = 150_000
 # Words that are kept at most, when the answers of a moment are far more than those before.
 WORDS = 100_000
+# Combinations of slices that a bucket keeps apart, before it keeps only the declared slices.
+INSIDE = 500
 SEPARATOR = "\x1f"
 
 SILENT = Answer("", error=0.0, rating=NEITHER, edit_distance=0.0)
@@ -131,7 +133,8 @@ class Unsettled:
         self, observations: Iterable[Observation], slices: Collection[str], settled_ms: int
     ) -> int:
         """Answers, each once, and words on them, in the order of their time. `slices` are those
-        that are watched. Says how many words were too many to keep."""
+        that are declared, which are kept whatever there is. Says how many words were too many to
+        keep."""
         dropped = 0
         for seen in observations:
             start = seen.dated - seen.dated % WIDTH
@@ -142,10 +145,12 @@ class Unsettled:
                 continue
             if seen.kind == "answer":
                 counts = bucket.answers.setdefault(seen.version, {})
-                inside = inside_of(seen.answer, slices)
+                inside = inside_of(seen.answer)
+                if inside not in counts and len(counts) >= INSIDE:
+                    inside = inside_of(seen.answer, slices)
                 counts[inside] = counts.get(inside, 0) + 1
             elif seen.word and seen.word.feedback_time <= seen.dated + settled_ms:
-                dropped += not self.keep(seen, seen.word, bucket, slices)
+                dropped += not self.keep(seen, seen.word, bucket)
         return dropped
 
     def opened(self, start: int, settled_ms: int) -> Bucket:
@@ -157,7 +162,7 @@ class Unsettled:
         self.buckets[start] = bucket
         return bucket
 
-    def keep(self, seen: Observation, word: Word, bucket: Bucket, slices: Collection[str]) -> bool:
+    def keep(self, seen: Observation, word: Word, bucket: Bucket) -> bool:
         """Keeps a word once; False where there are too many."""
         on = bucket.said.get(seen.request_id)
         if on and any(word.outcome_id == known.outcome_id for known in on.words):
@@ -165,7 +170,7 @@ class Unsettled:
         if self.words >= WORDS:
             return False
         if on is None:
-            on = OnRequest(seen.version, inside_of(seen.answer, slices), seen.dated)
+            on = OnRequest(seen.version, inside_of(seen.answer), seen.dated)
             bucket.said[seen.request_id] = on
         on.words.append(word)
         self.words += 1
@@ -187,10 +192,10 @@ class Unsettled:
                 yield Settled(start, version, bucket.answers.get(version, {}), own)
 
 
-def inside_of(answer: Answer, slices: Collection[str]) -> str:
-    """The watched slices that an answer is in."""
+def inside_of(answer: Answer, slices: Collection[str] | None = None) -> str:
+    """The slices that an answer is in, or those of some."""
     own = (f"{name}={value}" for name, value in answer.slices.items())
-    return SEPARATOR.join([ALL, *sorted(name for name in own if name in slices)])
+    return SEPARATOR.join([ALL, *sorted(name for name in own if slices is None or name in slices)])
 
 
 def draw(request_id: str) -> float:

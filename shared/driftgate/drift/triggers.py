@@ -1,64 +1,96 @@
-"""When a model asks for a new version: after alarms, when a cadence is due, or by command.
+"""When a model asks for a new version: after incidents, when there is enough to learn that is new,
+when its score falls, when a cadence is due, or by command. Pure.
 
-Critical alerts about the champion are batched, then make one request, unless one was made within
-the cooldown or is under way: its version is being trained, judged or tried. They then wait for its
-end; alerts about a version that is champion no longer are dropped, since what replaced it may have
-cured them. After a candidate that failed, new evidence leads to new alerts and, after the cooldown,
-to a new request.
+What is wanted first in this order is asked for, unless something holds it up:
 
-A request's id follows from what led to it: the alerts, the time at which a cadence was due, or the
-command. What was asked for is read from topic `retrain.requests` itself, so that a decision which a
-crash cut off after it was sent is not taken again.
+    drift, accuracy         critical incidents about the champion that are open, batched
+    new_label, new_source   enough pairs of what the champion has not learned
+    score                   less on new held-out cases than the champion's best
+    new_pairs               enough pairs since the last request
+    cadence                 so many days after the last request, or at a time of a cron expression
+
+    cooldown    begins with each request but a launch; a cadence heeds none
+    under way   one open request a model: its version is being trained, judged or tried
+    season      drift that began in a declared season is waited out
+    budget      of the calendar month, in requests and hours of training
+    quiet       hours in which only operators ask
+
+Evidence that is older than the last request is answered by it, since its data reach further. An
+incident of a version that is champion no longer counts no more, since what replaced it may have
+cured it. After a candidate that failed, evidence that is newer leads to a new request once the
+cooldown is over.
+
+A request's id follows from what led to it: the incidents and the request before, the time at which
+a cadence was due, or the command. What was asked for is read from topic `retrain.requests` itself,
+so that a decision which a crash cut off after it was sent is not taken again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from driftgate.codec import digest
 from driftgate.dead_letters import UNHANDLED
+from driftgate.drift import timetable
 from driftgate.drift.backlog import AHEAD_MS
+from driftgate.drift.supply import New
+from driftgate.drift.timetable import in_words
 from driftgate.errors import BadInput
 from driftgate.events import (
     DAY_MS,
+    Candidate,
     Champion,
     Command,
     DriftAlert,
     RetrainReason,
     RetrainRequest,
     Routing,
+    Verdict,
 )
-from driftgate.model_repo import Rollout, Triggers
+from driftgate.model_repo import Rollout, Season, Triggers
 from driftgate.routing import pinned_champion
+from driftgate.shares import wilson
 from driftgate.slices import ALL
+from driftgate.suites import ACCURACY
 from driftgate.topology import DRIFT
 
-# Requests that start a cooldown. A launch does not: a version may be bad from its first answer.
-COOLING = ("drift", "cadence", "operator")
+# Requests that start no cooldown: a version may be bad from its first answer.
+NOT_COOLING = ("launch", "erasure")
+# What an operator may ask for.
 COMMANDED: Mapping[str, RetrainReason] = {"launch": "launch", "operator": "operator"}
 # So long a request may wait for its verdict. A training and its examination take hours at most, so
 # one without a verdict by then was refused or given up, and nobody waits for it any longer.
 TRAINING_DAYS = 3
+# In the evidence of an alert that was measured against the gate's bar, that bar.
+BAR = "bar"
+HOUR_S = 3600.0
+
+# ---------------------------------------------------------------- what is known
 
 
 @dataclass(frozen=True, slots=True)
-class PendingAlert:
-    """A critical alert that no request has answered yet: a change that began at `since` and was
-    evident at `time`, ms."""
+class OpenIncident:
+    """A critical incident that is open.
 
-    alert_id: str
+    Attributes:
+        since: best date of the change, ms.
+        opened: when it was first evident, ms.
+        evident: when the newest evidence for it was, ms.
+        slices: in which it shows.
+        below_bar: whether it says that accuracy lies below the gate's bar.
+        summary: for people.
+    """
+
+    incident_id: str
     version: int
-    slice: str
     summary: str
     since: int
-    time: int
-
-    @property
-    def stream(self) -> str:
-        """What alarmed, whenever it did."""
-        return self.alert_id.rpartition(":")[0]
+    opened: int
+    evident: int
+    slices: tuple[str, ...] = ()
+    below_bar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,47 +110,277 @@ class UnderWay:
 
 
 @dataclass(frozen=True, slots=True)
-class RetrainState:
-    """What one model waits for, and what it has asked for: `asked` holds the time of the last
-    request of each reason, drills apart."""
+class Score:
+    """What the harness last measured of a version on held-out cases.
 
-    pending: tuple[PendingAlert, ...] = ()
+    Attributes:
+        verdict_id: of the verdict that tells it.
+        accuracy, cases: on the newest cases; best: on any.
+        time: when the data of those cases end, ms.
+    """
+
+    verdict_id: str
+    version: int
+    accuracy: float
+    cases: int
+    best: float
+    time: int
+
+    def fell(self, drop: float) -> bool:
+        """Whether it lies so much, relative, below the best, and not by the luck of the cases: its
+        95 % interval does."""
+        return wilson(self.accuracy * self.cases, self.cases)[1] < self.bar(drop)
+
+    def bar(self, drop: float) -> float:
+        return self.best * (1 - drop)
+
+    @property
+    def summary(self) -> str:
+        return (
+            f"version {self.version} got {self.accuracy * 100:.1f} % of {self.cases} new held-out "
+            f"cases right, {self.best * 100:.1f} % at its best"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Of the budget, in the calendar month that it is."""
+
+    runs: int = 0
+    hours: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainState:
+    """What one model waits for, and what it has asked for.
+
+    Attributes:
+        incidents: that no request has answered yet.
+        asked: the time of the last request of each reason, drills apart.
+        under_way: the request whose end is waited for.
+        new: what there is to learn since the last request.
+        score: of the champion.
+        in_season: versions that learned from the last of each season, by its name.
+    """
+
+    incidents: tuple[OpenIncident, ...] = ()
     asked: Mapping[str, int] = field(default_factory=dict)
     under_way: UnderWay | None = None
+    new: New = field(default_factory=New)
+    score: Score | None = None
+    spent: Spent = field(default_factory=Spent)
+    in_season: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def last(self) -> int:
+        """When was asked last, ms; 0: never."""
+        return max(self.asked.values(), default=0)
+
+
+# ---------------------------------------------------------------- what is wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask for a new version now, because of these alerts, or because of a cadence that was due at
-    `due`, ms."""
+    """Ask for a new version now.
+
+    Attributes:
+        incidents: because of which.
+        slices: what it is about.
+        after: time of the last request, ms: what came since is why.
+        due: when a cadence was due, ms.
+        summary: why, for people.
+    """
 
     reason: RetrainReason
-    alerts: tuple[PendingAlert, ...] = ()
+    incidents: tuple[OpenIncident, ...] = ()
+    slices: tuple[str, ...] = ()
+    after: int = 0
     due: int = 0
+    summary: str = ""
+
+    @property
+    def cause(self) -> str:
+        """What makes it this very request, whenever it is made."""
+        ids = [incident.incident_id for incident in self.incidents]
+        return digest([*ids, self.after])[:16] if ids else str(self.due or self.after)
+
+
+def unanswered(
+    incidents: Iterable[OpenIncident], watched: int | None, last: int
+) -> tuple[OpenIncident, ...]:
+    """Those about the version that is watched that have evidence from after the last request."""
+    return tuple(one for one in incidents if one.version == watched and one.evident > last)
+
+
+def wanted(state: RetrainState, triggers: Triggers, now: int) -> Iterator[Ask]:
+    """What there is to ask for at a time, whatever holds it up; the most urgent first."""
+    if triggers.drift.enabled and state.incidents and now >= batch_end(state, triggers):
+        below = any(incident.below_bar for incident in state.incidents)
+        slices = {name for incident in state.incidents for name in incident.slices} - {ALL}
+        yield Ask(
+            "accuracy" if below else "drift",
+            state.incidents,
+            tuple(sorted(slices)),
+            state.last,
+            summary=", ".join(incident.summary for incident in state.incidents),
+        )
+    if not state.asked:
+        return  # before the launch
+    labels = enough(state.new.labels, triggers.new_label)
+    if labels:
+        told = f"the champion never answers {counted(labels)}"
+        yield Ask("new_label", after=state.last, summary=told)
+    sources = enough(state.new.sources, triggers.new_source)
+    if sources:
+        told = f"new since the champion was trained: {counted(sources)}"
+        yield Ask("new_source", slices=tuple(sources), after=state.last, summary=told)
+    drop, score = triggers.score_drop, state.score
+    if drop and score and score.time >= state.last and score.fell(drop):
+        yield Ask("score", after=state.last, summary=score.summary)
+    if triggers.new_pairs and state.new.pairs >= triggers.new_pairs:
+        yield Ask("new_pairs", after=state.last, summary=f"{state.new.pairs} new pairs")
+    due = timetable.cadence_due(triggers, state.last)
+    if due is not None and now >= due:
+        yield Ask("cadence", after=state.last, due=due, summary="the cadence is due")
+
+
+def batch_end(state: RetrainState, triggers: Triggers) -> int:
+    """Until when incidents are gathered, ms."""
+    first = min(incident.opened for incident in state.incidents)
+    return first + round(triggers.drift.batch_days * DAY_MS)
+
+
+def enough(found: Mapping[str, int], wanted: int | None) -> dict[str, int]:
+    """What has as many pairs as are waited for."""
+    return {name: pairs for name, pairs in found.items() if wanted and pairs >= wanted}
+
+
+def counted(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({pairs} pairs)" for name, pairs in found.items())
+
+
+# ---------------------------------------------------------------- what holds it up
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why something waits, at the longest until `until`, ms. name: of what holds it up, and what
+    makes it this very wait."""
+
+    kind: Literal["cooldown", "under_way", "season", "budget", "quiet"]
+    name: str
+    until: int
+    summary: str
 
 
 @dataclass(frozen=True, slots=True)
 class Suppressed:
-    """Nothing is asked for yet. The alerts, or the cadence where there are none, wait until
-    `until`, ms, for the end of the cooldown or of the request that is under way."""
+    """Something is wanted, and nothing is asked for yet."""
 
-    until: int
-    alerts: tuple[PendingAlert, ...]
-    under_way: UnderWay | None = None
+    ask: Ask
+    hold: Hold
+
+    @property
+    def until(self) -> int:
+        return self.hold.until
 
     @property
     def summary(self) -> str:
-        why = f"waits: {self.under_way.summary}" if self.under_way else "within the cooldown"
-        what = ", ".join(alert.summary for alert in self.alerts) or "the cadence is due"
-        return f"{why}: {what}"
+        return f"waits: {self.hold.summary}: {self.ask.summary}"
 
     @property
     def cause(self) -> Mapping[str, Any]:
         """What makes it this very suppression, however long it lasts."""
         return {
-            "alerts": [alert.alert_id for alert in self.alerts],
-            "waits_for": self.under_way.retrain_id if self.under_way else self.until,
+            "reason": self.ask.reason,
+            "for": self.ask.cause,
+            "waits_for": f"{self.hold.kind}:{self.hold.name}",
         }
+
+
+def decide(state: RetrainState, triggers: Triggers, now: int) -> Ask | Suppressed | None:
+    """Whether to ask at the tick `now`, ms: for the most urgent of what nothing holds up. Where
+    all is held up, that is said of the most urgent, by what lasts longest."""
+    suppressed = None
+    for ask in wanted(state, triggers, now):
+        hold = max(holds(ask, state, triggers, now), key=lambda one: one.until, default=None)
+        if hold is None:
+            return ask
+        suppressed = suppressed or Suppressed(ask, hold)
+    return suppressed
+
+
+def holds(ask: Ask, state: RetrainState, triggers: Triggers, now: int) -> Iterator[Hold]:
+    """All that holds up a request at a time."""
+    found = (
+        None if ask.reason == "cadence" else cooldown(state, triggers),
+        under_way_still(state),
+        season(ask, state, triggers, now) if ask.incidents else None,
+        over_budget(state, triggers, now),
+        quiet(triggers, now),
+    )
+    return (hold for hold in found if hold is not None and now < hold.until)
+
+
+def cooldown(state: RetrainState, triggers: Triggers) -> Hold | None:
+    last = max((t for why, t in state.asked.items() if why not in NOT_COOLING), default=None)
+    if last is None:
+        return None
+    until = last + round(triggers.drift.cooldown_days * DAY_MS)
+    return Hold("cooldown", str(until), until, f"cooldown until {in_words(until)}")
+
+
+def under_way_still(state: RetrainState) -> Hold | None:
+    if (found := state.under_way) is None:
+        return None
+    return Hold("under_way", found.retrain_id, found.until, found.summary)
+
+
+def season(ask: Ask, state: RetrainState, triggers: Triggers, now: int) -> Hold | None:
+    """The season in which all of the incidents began, where it is still on and waits."""
+    for one in triggers.seasons:
+        days = timetable.season_at(now, one)
+        if one.prefer == "train" or days is None:
+            continue
+        begin, end = days
+        if all(begin <= incident.since for incident in ask.incidents):
+            version = state.in_season.get(one.name)
+            told = f"; version {version} learned from the last one" if version else ""
+            until = f"season {one.name} until {in_words(end)}{told}"
+            return Hold("season", f"{one.name}:{end}", end, until)
+    return None
+
+
+def over_budget(state: RetrainState, triggers: Triggers, now: int) -> Hold | None:
+    budget, spent = triggers.budget, state.spent
+    is_left = spent.runs < (budget.runs or spent.runs + 1)
+    is_left &= spent.hours < (budget.hours or spent.hours + 1)
+    if is_left:
+        return None
+    _, until = timetable.month(now)
+    told = f"the month's budget is spent ({spent_in_words(state, triggers)})"
+    return Hold("budget", str(until), until, f"{told} until {in_words(until)}")
+
+
+def spent_in_words(state: RetrainState, triggers: Triggers) -> str:
+    """As far as there is a budget."""
+    budget, spent = triggers.budget, state.spent
+    told = []
+    if budget.runs:
+        told.append(f"{spent.runs} of {budget.runs} requests")
+    if budget.hours:
+        told.append(f"{spent.hours:.1f} of {budget.hours:g} hours of training")
+    return ", ".join(told)
+
+
+def quiet(triggers: Triggers, now: int) -> Hold | None:
+    if (until := timetable.quiet_until(now, triggers.quiet)) is None:
+        return None
+    return Hold("quiet", str(until), until, f"quiet hours until {in_words(until)}")
+
+
+# ---------------------------------------------------------------- from what the topics say
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,45 +404,6 @@ def routing_context(routing: Routing, newest: int = 0) -> RoutingContext:
     answering = {arm.version for arm in (*routing.arms, *routing.shadows)}
     challengers = sorted(version for version in answering if version > champion.version)
     return RoutingContext(routing.epoch, champion, tuple(challengers), max(newest, *answering))
-
-
-def unanswered(
-    state: RetrainState, new: Iterable[PendingAlert], watched: int | None
-) -> RetrainState:
-    """The state with new alerts, less those that the last request answers, since its data reach
-    further, and those about other versions than the one that is watched."""
-    last = max(state.asked.values(), default=0)
-    pending = (a for a in (*state.pending, *new) if a.version == watched and a.time > last)
-    return replace(state, pending=tuple(pending))
-
-
-def decide(state: RetrainState, triggers: Triggers, now: int) -> Ask | Suppressed | None:
-    """Whether to ask at the tick `now`, ms."""
-    ask = wanted(state, triggers, now)
-    if ask is None:
-        return None
-    if ask.alerts and now < (until := cooled(state, triggers)):
-        return Suppressed(until, ask.alerts)
-    if state.under_way is not None and now < state.under_way.until:
-        return Suppressed(state.under_way.until, ask.alerts, state.under_way)
-    return ask
-
-
-def wanted(state: RetrainState, triggers: Triggers, now: int) -> Ask | None:
-    """What there is to ask for, whatever has been asked for already."""
-    if state.pending and now >= state.pending[0].time + triggers.drift.batch_days * DAY_MS:
-        return Ask("drift", state.pending)
-    if triggers.cadence_days and state.asked:
-        due = max(state.asked.values()) + triggers.cadence_days * DAY_MS
-        if now >= due:
-            return Ask("cadence", due=due)
-    return None
-
-
-def cooled(state: RetrainState, triggers: Triggers) -> int:
-    """The end of the cooldown, ms; 0 without one."""
-    last = max((t for why, t in state.asked.items() if why in COOLING), default=None)
-    return 0 if last is None else last + round(triggers.drift.cooldown_days * DAY_MS)
 
 
 def in_earnest(requests: Iterable[RetrainRequest], model: str, now: int) -> list[RetrainRequest]:
@@ -245,34 +468,105 @@ def timely(request: RetrainRequest, context: RoutingContext) -> bool:
     )
 
 
-def pending_alert(alert: DriftAlert, summary: str) -> PendingAlert:
-    """An alert that waits for a request, and how to say it."""
-    return PendingAlert(
-        alert.alert_id,
-        alert.version,
-        alert.slice,
-        summary,
-        alert.window_start,
-        min(alert.window_end, alert.time),
+def spent(requests: Iterable[RetrainRequest], candidates: Iterable[Candidate], now: int) -> Spent:
+    """Of this month: the model's requests in earnest, and how long their trainings took, as far as
+    they led to a version."""
+    begin, _ = timetable.month(now)
+    ids = {request.retrain_id for request in requests if begin <= request.time <= now}
+    seconds = {one.retrain_id: one.train_seconds for one in candidates if one.retrain_id in ids}
+    return Spent(len(ids), sum(seconds.values()) / HOUR_S)
+
+
+def score_of(version: int | None, verdicts: Iterable[Verdict]) -> Score | None:
+    """How a version did each time that the harness examined it: when it was judged itself, and
+    since then beside each candidate that was compared with it. None: it never did."""
+    looks = []
+    for verdict in sorted(verdicts, key=lambda one: (one.time, one.version)):
+        for axis in verdict.axes:
+            if (axis.layer, axis.name, axis.slice) != ("task", ACCURACY, ALL) or not axis.cases:
+                continue
+            if verdict.version == version:
+                looks.append((verdict, axis.value, axis.cases))
+            elif verdict.champion == version and axis.champion is not None:
+                looks.append((verdict, axis.champion, axis.cases))
+    if not looks or version is None:
+        return None
+    newest, accuracy, cases = looks[-1]
+    best = max(value for _, value, _ in looks)
+    return Score(newest.verdict_id, version, accuracy, cases, best, newest.time)
+
+
+def versions_in_season(
+    seasons: Iterable[Season], verdicts: Iterable[Verdict], now: int
+) -> dict[str, int]:
+    """The newest version that passed whose data end in the last of each season, by its name."""
+    passed = sorted((v.time, v.version) for v in verdicts if v.result == "pass")
+    found = {}
+    for one in seasons:
+        begin, end = timetable.season_before(now, one)
+        for time, version in passed:
+            if begin <= time < end:
+                found[one.name] = version
+    return found
+
+
+def unreleased(version: int, context: RoutingContext, passed: Collection[int]) -> bool:
+    """Whether a live answer is from a version that was never released: it is not on trial now, and
+    no routing named it before, or it never passed the gate. False where nothing is routed, as with
+    an app that serves by itself.
+
+    Args:
+        passed: versions whose verdict was a pass.
+    """
+    if context.champion is None or version in (context.champion.version, *context.challengers):
+        return False
+    return version > context.newest or version not in passed
+
+
+def open_incidents(alerts: Iterable[DriftAlert]) -> tuple[OpenIncident, ...]:
+    """The critical incidents that are open after these steps of incidents, in their order. An alert
+    of an older release, which has no incident, opens one of its own."""
+    found: dict[str, OpenIncident] = {}
+    for alert in alerts:
+        name = alert.incident_id or alert.alert_id
+        before = found.pop(name, None)
+        if alert.transition != "close" and alert.severity == "critical":
+            found[name] = incident_of(alert, alert.summary, before)
+    return tuple(found.values())
+
+
+def incident_of(
+    alert: DriftAlert, summary: str, before: OpenIncident | None = None
+) -> OpenIncident:
+    """An incident after a step of it."""
+    evident = min(alert.window_end, alert.time)
+    return OpenIncident(
+        incident_id=alert.incident_id or alert.alert_id,
+        version=alert.version,
+        summary=summary or f"{alert.monitor} ({alert.slice})",
+        since=alert.window_start,
+        opened=before.opened if before else evident,
+        evident=evident,
+        slices=tuple(sorted({alert.slice, *(before.slices if before else ())})),
+        below_bar=BAR in alert.evidence or (before is not None and before.below_bar),
     )
+
+
+# ---------------------------------------------------------------- the request
 
 
 def request(model: str, ask: Ask, context: RoutingContext, now: int) -> RetrainRequest:
     """What the service asks for of its own accord. `since` is when the first of the changes began,
     as the evidence dates it."""
-    alerts = ask.alerts
-    ids = tuple(alert.alert_id for alert in alerts)
-    newest = {alert.stream: alert.summary for alert in alerts}
-    cause = digest(ids)[:16] if ids else str(ask.due)
     return RetrainRequest(
-        retrain_id=f"{model}:{ask.reason}:{cause}",
+        retrain_id=f"{model}:{ask.reason}:{ask.cause}",
         model=model,
         reason=ask.reason,
-        since=min((alert.since for alert in alerts), default=None),
-        focus_slices=tuple(sorted({alert.slice for alert in alerts} - {ALL})),
-        alerts=ids,
+        since=min((incident.since for incident in ask.incidents), default=None),
+        focus_slices=ask.slices,
+        alerts=tuple(incident.incident_id for incident in ask.incidents),
         actor=DRIFT,
-        words=", ".join(newest.values()) or "the cadence is due",
+        words=ask.summary,
         epoch=context.epoch,
         champion=context.champion,
         time=now,

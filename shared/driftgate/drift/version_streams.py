@@ -116,6 +116,16 @@ class VersionStreams:
             self._set_bar(row, what)
         return rows
 
+    def seen(self, name: str) -> tuple[float, float]:
+        """Count and sum of all numbers of a stream, its live reference included."""
+        n, total = self.history.counts[self.names.index(name)].sum(axis=0)
+        return float(n), float(total)
+
+    def measured(self, name: str) -> tuple[float, float]:
+        """Count and sum of the numbers that measure a stream's live reference."""
+        n, total = self.base[self.names.index(name)]
+        return float(n), float(total)
+
     def _grow(self, names: Sequence[str]) -> None:
         self.names += names
         self.evidence = np.concatenate([self.evidence, lanes.empty(len(names))])
@@ -164,9 +174,7 @@ class VersionStreams:
                 full[row] = self._heard(other, *counts[row])
         for row in sorted(map(int, np.flatnonzero(full)), key=self.names.__getitem__):
             if row in watched:
-                inputs = Inputs(
-                    tuple(before[row]), self.mean[row], stakes[row], n[row], total[row]
-                )
+                inputs = Inputs(tuple(before[row]), self.mean[row], stakes[row], n[row], total[row])
                 yield self._alarm(row, watched[row], float(level[row]), bucket), inputs
         yield from ((one, None) for one in self._conditions(rows, bucket))
         for row in map(int, np.flatnonzero(~ready & (self.base[:, 0] >= REFERENCE_ANSWERS))):

@@ -284,8 +284,21 @@ class DriftAlert(AvroRecord):
     summary: str = ""
 
 
-# Why a version is wanted.
-RetrainReason = Literal["launch", "drift", "cadence", "operator", "erasure"]
+# Why a version is wanted. drift, accuracy: open incidents, the latter about accuracy below the
+# gate's bar; score: the champion scores less on new held-out cases than it did; new_pairs,
+# new_label, new_source: enough of what nothing was learned from yet.
+RetrainReason = Literal[
+    "launch",
+    "drift",
+    "cadence",
+    "operator",
+    "erasure",
+    "accuracy",
+    "score",
+    "new_pairs",
+    "new_label",
+    "new_source",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +334,7 @@ class RetrainRequest(AvroRecord):
             UTC.
         focus_slices: Slices that drifted, as name=value.
         exclusions: Request ids that must not be learned from.
-        alerts: Ids of the alerts behind it.
+        alerts: Ids of the incidents behind it; in requests of older releases, of alerts.
         seed_uri: Artifact with labelled examples to learn from besides the logs; null for none.
         drill: A fault rehearsed on purpose, such as shuffle-labels:language=es; null in earnest.
         actor: Service or person that asked.

@@ -1,0 +1,153 @@
+"""What there is to learn that no training has seen: pairs since the last request, and among them
+those with a label, or from a source, that is new to the champion. Pure.
+
+A pair is an answer with what somebody says should have been answered, a label or an edit; one that
+is taken back is none. Requests are counted, so one that is told twice counts once, and of each sort
+no more are kept than its trigger waits for.
+
+A *new label* is one that the champion never gave to its held-out cases. A *new source* is a value
+of a slice that had its first pair after the data of the champion's training ended. Of the seed that
+a model was launched with nothing is known here, so what comes in the first days is not new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from driftgate.drift.observations import Observation
+from driftgate.events import DAY_MS, Verdict
+from driftgate.latest_word import RETRACTION
+from driftgate.model_repo import ModelYaml
+from driftgate.slices import ALL
+
+# Values that have a pair in the first days after the very first pair belong to the launch.
+LAUNCH_MS = 14 * DAY_MS
+# Values of slices that are told apart; those that come later are not new sources.
+VALUES = 1000
+PAIRS, LABEL, SOURCE = "pairs", "label:", "source:"
+SHARE, OF_ALL = "share:", f"|{ALL}"
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What is known of the champion's training.
+
+    Attributes:
+        labels: that it gave to held-out cases; None where that was not measured.
+        until: its data end here, ms.
+    """
+
+    labels: frozenset[str] | None = None
+    until: int = 0
+
+    def lacks(self, label: str) -> bool:
+        return self.labels is not None and label not in self.labels
+
+
+def learned(verdict: Verdict | None) -> Learned:
+    """By the verdict on the champion; nothing where there is none."""
+    if verdict is None:
+        return Learned()
+    shares = {
+        key.removeprefix(SHARE).removesuffix(OF_ALL): share
+        for key, share in verdict.reference.items()
+        if key.startswith(SHARE) and key.endswith(OF_ALL)
+    }
+    given = frozenset(label for label, share in shares.items() if share > 0)
+    return Learned(given if shares else None, verdict.time)
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """How many pairs there are since the last request: in all, by new label, and by new source, as
+    name=value."""
+
+    pairs: int = 0
+    labels: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What was counted since the last request.
+
+    Attributes:
+        since: time of that request, ms.
+        requests: ids of the requests that have a pair, by what they count as.
+        first: when each value of a named slice had its first pair, ms.
+    """
+
+    since: int = 0
+    requests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    first: Mapping[str, int] = field(default_factory=dict)
+
+    def new(self, known: Learned) -> New:
+        return New(
+            len(self.requests.get(PAIRS, ())),
+            {k: n for k, n in self.counted(LABEL) if known.lacks(k)},
+            {k: n for k, n in self.counted(SOURCE) if is_new(self.first, k, known)},
+        )
+
+    def counted(self, sort: str) -> Iterator[tuple[str, int]]:
+        for name, found in sorted(self.requests.items()):
+            if name.startswith(sort):
+                yield name.removeprefix(sort), len(found)
+
+
+def is_new(first: Mapping[str, int], source: str, known: Learned) -> bool:
+    """Whether a value of a slice is new to the champion, by when each had its first pair."""
+    return first[source] > max(known.until, min(first.values()) + LAUNCH_MS)
+
+
+def supplied(
+    supply: Supply,
+    observations: Iterable[Observation],
+    config: ModelYaml,
+    known: Learned,
+    since: int,
+) -> Supply:
+    """With what was said since, in any order. `since`: of the last request, ms."""
+    seen = sorted((one for one in observations if one.word), key=lambda one: one.order)
+    first = dict(supply.first)
+    if config.triggers.new_source:
+        for one in seen:
+            for source in sources_of(one, config) if one.taught is not None else ():
+                if source in first or len(first) < VALUES:
+                    first[source] = min(one.time, first.get(source, one.time))
+    # A dict keeps the order in which requests came.
+    found = {
+        name: dict.fromkeys(ids) for name, ids in supply.requests.items() if since <= supply.since
+    }
+    for one in seen:
+        if one.word is not None and one.word.kind == RETRACTION:
+            for ids in found.values():
+                ids.pop(one.request_id, None)
+        elif one.taught is not None and one.time > since:
+            for name, enough in counts_as(one, config, known, first):
+                ids = found.setdefault(name, {})
+                if len(ids) < enough:
+                    ids[one.request_id] = None
+    kept = {name: tuple(ids) for name, ids in found.items() if ids}
+    return Supply(max(since, supply.since), kept, first)
+
+
+def counts_as(
+    one: Observation, config: ModelYaml, known: Learned, first: Mapping[str, int]
+) -> Iterator[tuple[str, int]]:
+    """As what a pair counts, and how many of that are waited for."""
+    triggers = config.triggers
+    if triggers.new_pairs:
+        yield PAIRS, triggers.new_pairs
+    if triggers.new_label and one.taught and known.lacks(one.taught):
+        yield f"{LABEL}{one.taught}", triggers.new_label
+    if triggers.new_source:
+        for source in sources_of(one, config):
+            if source in first and is_new(first, source, known):
+                yield f"{SOURCE}{source}", triggers.new_source
+
+
+def sources_of(one: Observation, config: ModelYaml) -> Iterator[str]:
+    for name in config.slice_names:
+        if name in one.answer.slices:
+            yield f"{name}={one.answer.slices[name]}"
