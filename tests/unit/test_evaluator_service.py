@@ -383,10 +383,8 @@ def test_the_reference_of_monitors_is_measured_on_held_out_cases(harness: Harnes
 
 
 def test_the_verdict_tells_what_monitors_will_not_watch(harness: Harness, tmp_path: Path) -> None:
-    assert (
-        "Not watched"
-        not in harness.report(harness.judge(harness.candidate(1)), "report.md").decode()
-    )
+    well_watched = harness.report(harness.judge(harness.candidate(1)), "report.md")
+    assert b"Not watched" not in well_watched
     monitor = "  - {name: pages, signal: input, value: pages, slices: [all, language=es]}\ngate:"
     yaml = MODEL_YAML.replace("gate:", monitor, 1)
     (tmp_path / "repo" / "model.yaml").write_text(yaml)
