@@ -13,7 +13,7 @@ from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
 from driftgate.drift import backlog, supply, triggers
 from driftgate.drift.monitoring import Alarm, Evidence, fold
 from driftgate.drift.observations import Observation, of_inference, of_outcome
-from driftgate.drift.triggers import Ask, RetrainState, Suppressed
+from driftgate.drift.triggers import Ask, Suppressed
 from driftgate.errors import BadConfig, BadInput, Corrupt, Retriable, nearest, shown
 from driftgate.events import (
     DAY_MS,
@@ -235,34 +235,27 @@ class DriftDetector:
         now: int,
     ) -> list[Effect]:
         """Whether a model asks for a new version at this tick, by what alarmed and was seen."""
-        requests = triggers.in_earnest(views[RetrainRequest].values(), model, now)
         # As far as it was told before this tick, so that who reads the topics again finds the same.
-        verdicts = [
-            verdict
-            for verdict in views[Verdict].values()
-            if verdict.model == model and verdict.retrain_id in state.judged
-        ]
-        trained = [one for one in views[Candidate].values() if one.retrain_id in state.judged]
-        asked = triggers.asked(requests)
-        last = max(asked.values(), default=0)
-        champion = next((one for one in verdicts if one.version == state.watched), None)
-        known = supply.learned(champion)
-        state.supply = supply.supplied(state.supply, seen, config, known, last)
+        told = triggers.Told(
+            triggers.in_earnest(views[RetrainRequest].values(), model, now),
+            state.judged,
+            [
+                verdict
+                for verdict in views[Verdict].values()
+                if verdict.model == model and verdict.retrain_id in state.judged
+            ],
+            [one for one in views[Candidate].values() if one.retrain_id in state.judged],
+            state.under,
+        )
+        known = supply.learned(told.verdict_on(state.watched))
+        state.supply = supply.supplied(state.supply, seen, config, known, told.last)
         new = [
             triggers.incident_of(alarm.event, alarm.summary)
             for alarm in alarms
             if alarm.event.severity == "critical" and config.triggers.drift.enabled
         ]
-        state.pending = triggers.unanswered([*state.pending, *new], state.watched, last)
-        retrain = RetrainState(
-            incidents=state.pending,
-            asked=asked,
-            under_way=triggers.under_way(requests, state.judged, state.under, config.rollout, now),
-            new=state.supply.new(known),
-            score=triggers.score_of(state.watched, verdicts),
-            spent=triggers.spent(requests, trained, now),
-            in_season=triggers.versions_in_season(config.triggers.seasons, verdicts, now),
-        )
+        state.pending = triggers.unanswered([*state.pending, *new], state.watched, told.last)
+        retrain = told.state(config, state.watched, state.pending, state.supply.new(known), now)
         inputs = {"state": asdict(retrain), "triggers": config.triggers.model_dump()}
         match triggers.decide(retrain, config.triggers, now):
             case Ask() as ask:

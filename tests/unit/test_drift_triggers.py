@@ -476,6 +476,7 @@ def test_open_incidents_follow_from_their_steps() -> None:
         step("open", 10),
         step("open", 11, "closed"),
         step("open", 11, "warned", severity="warning"),
+        step("open", 11, "slow", signal="operation"),
         step("update", 12, slice="language=es", window_start=day(9), evidence={BAR: 0.2}),
         step("close", 13, "closed"),
         step("open", 13, "again"),

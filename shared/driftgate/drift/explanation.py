@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from driftgate.drift import timetable
 from driftgate.drift.timetable import in_words
 from driftgate.drift.triggers import (
+    OF_INCIDENTS,
     Ask,
     Hold,
     RetrainState,
@@ -162,7 +163,7 @@ def nexts(
     for one in found:
         if one.due is None:
             continue
-        incidents = state.incidents if one.name in ("drift", "accuracy") else ()
+        incidents = state.incidents if one.name in OF_INCIDENTS else ()
         reason: RetrainReason = "cadence" if one.name == "cadence" else "drift"
         held = [
             hold

@@ -108,28 +108,50 @@ def supplied(
     since: int,
 ) -> Supply:
     """With what was said since, in any order. `since`: of the last request, ms."""
-    seen = sorted((one for one in observations if one.word), key=lambda one: one.order)
-    first = dict(supply.first)
-    if config.triggers.new_source:
-        for one in seen:
-            for source in sources_of(one, config) if one.taught is not None else ():
-                if source in first or len(first) < VALUES:
-                    first[source] = min(one.time, first.get(source, one.time))
     # A dict keeps the order in which requests came.
     found = {
         name: dict.fromkeys(ids) for name, ids in supply.requests.items() if since <= supply.since
     }
-    for one in seen:
-        if one.word is not None and one.word.kind == RETRACTION:
+    pairs = told(observations, config)
+    first = {**supply.first, **firsts(supply.first, pairs, config)}
+    for one in pairs:
+        if one.taught is None:
             for ids in found.values():
                 ids.pop(one.request_id, None)
-        elif one.taught is not None and one.time > since:
+        elif one.time > since:
             for name, enough in counts_as(one, config, known, first):
                 ids = found.setdefault(name, {})
                 if len(ids) < enough:
                     ids[one.request_id] = None
     kept = {name: tuple(ids) for name, ids in found.items() if ids}
     return Supply(max(since, supply.since), kept, first)
+
+
+def told(observations: Iterable[Observation], config: ModelYaml) -> list[Observation]:
+    """Pairs and what takes them back, by time; none where nobody waits for pairs."""
+    triggers = config.triggers
+    if not (triggers.new_pairs or triggers.new_label or triggers.new_source):
+        return []
+    found = [one for one in observations if one.taught is not None or is_retraction(one)]
+    return sorted(found, key=lambda one: one.order)
+
+
+def is_retraction(one: Observation) -> bool:
+    return one.word is not None and one.word.kind == RETRACTION
+
+
+def firsts(
+    known: Mapping[str, int], pairs: Iterable[Observation], config: ModelYaml
+) -> dict[str, int]:
+    """When the sources of these pairs had their first one."""
+    found: dict[str, int] = {}
+    if not config.triggers.new_source:
+        return found
+    for one in pairs:
+        for source in sources_of(one, config) if one.taught is not None else ():
+            if source in known or source in found or len(known) + len(found) < VALUES:
+                found[source] = min(one.time, found.get(source, known.get(source, one.time)))
+    return found
 
 
 def counts_as(

@@ -49,13 +49,15 @@ from driftgate.events import (
     Routing,
     Verdict,
 )
-from driftgate.model_repo import Rollout, Season, Triggers
+from driftgate.model_repo import ModelYaml, Rollout, Season, Triggers
 from driftgate.routing import pinned_champion
 from driftgate.shares import wilson
 from driftgate.slices import ALL
 from driftgate.suites import ACCURACY
 from driftgate.topology import DRIFT
 
+# Requests that incidents led to.
+OF_INCIDENTS: tuple[RetrainReason, RetrainReason] = ("drift", "accuracy")
 # Requests that start no cooldown: a version may be bad from its first answer.
 NOT_COOLING = ("launch", "erasure")
 # What an operator may ask for.
@@ -384,6 +386,49 @@ def quiet(triggers: Triggers, now: int) -> Hold | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What the topics say of a model, besides its incidents and pairs.
+
+    Attributes:
+        requests: in earnest, up to now.
+        judged: requests that have a verdict, with the version that passed, if one did.
+    """
+
+    requests: Collection[RetrainRequest]
+    judged: Mapping[str, int | None]
+    verdicts: Collection[Verdict]
+    candidates: Collection[Candidate]
+    under: RoutingContext
+
+    @property
+    def last(self) -> int:
+        """When was asked last, ms; 0: never."""
+        return max((request.time for request in self.requests), default=0)
+
+    def verdict_on(self, version: int | None) -> Verdict | None:
+        return next((one for one in self.verdicts if one.version == version), None)
+
+    def state(
+        self,
+        config: ModelYaml,
+        watched: int | None,
+        incidents: Iterable[OpenIncident],
+        new: New,
+        now: int,
+    ) -> RetrainState:
+        """What the model waits for while the version `watched` is, at a time, ms."""
+        return RetrainState(
+            incidents=unanswered(incidents, watched, self.last),
+            asked=asked(self.requests),
+            under_way=under_way(self.requests, self.judged, self.under, config.rollout, now),
+            new=new,
+            score=score_of(watched, self.verdicts),
+            spent=spent(self.requests, self.candidates, now),
+            in_season=versions_in_season(config.triggers.seasons, self.verdicts, now),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingContext:
     """What a training is asked under: the routing in force, as far as it says who is champion and
     which versions are on trial. newest: the highest version that was ever routed."""
@@ -524,13 +569,15 @@ def unreleased(version: int, context: RoutingContext, passed: Collection[int]) -
 
 
 def open_incidents(alerts: Iterable[DriftAlert]) -> tuple[OpenIncident, ...]:
-    """The critical incidents that are open after these steps of incidents, in their order. An alert
-    of an older release, which has no incident, opens one of its own."""
+    """The critical incidents that are open after these steps of incidents, in their order, but for
+    those that no training mends. An alert of an older release, which has no incident, opens one of
+    its own."""
     found: dict[str, OpenIncident] = {}
     for alert in alerts:
         name = alert.incident_id or alert.alert_id
         before = found.pop(name, None)
-        if alert.transition != "close" and alert.severity == "critical":
+        counts = alert.severity == "critical" and alert.signal != "operation"
+        if counts and alert.transition != "close":
             found[name] = incident_of(alert, alert.summary, before)
     return tuple(found.values())
 
