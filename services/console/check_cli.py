@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from driftgate import model_repo
+from driftgate import model_repo, suites, unwatched
 from driftgate.errors import BadConfig
 from driftgate.model_repo import ModelRepo
 from driftgate.scaffold import launch
@@ -16,7 +16,10 @@ from services.console.terminal import Status, fail, reports_errors, say
 
 @reports_errors
 def check(folder: Path) -> None:
-    """Reads a model repo and says what is wrong with it."""
+    """Reads a model repo and says what is wrong with it.
+
+    Where nothing is wrong it notes what nothing will watch: protected slices without a monitor of
+    quality, features that no router logs, slices that no case has."""
     try:
         repo = model_repo.read(folder)
     except BadConfig as error:
@@ -28,6 +31,14 @@ def check(folder: Path) -> None:
     if problems:
         raise fail(f"{folder / LAUNCH}: {'; '.join(problems)}", Status.NO)
     say(f"{repo.config.model}: {task_of(repo.config.task).summary}, all well")
+    for note in unwatched_in(repo):
+        say(f"note: {note}")
+
+
+def unwatched_in(repo: ModelRepo) -> list[str]:
+    """What the repo declares and nothing will watch, in words."""
+    regression, _ = suites.frozen(repo.folder, task_of(repo.config.task), repo.config.gate.waived)
+    return list(unwatched.notes(repo.config, regression.cases))
 
 
 def check_base(repo: ModelRepo) -> None:

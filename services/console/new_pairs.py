@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driftgate.drift.supply import Learned, New, is_new
+from driftgate.drift.supply import Learned, New, new_sources
 from driftgate.latest_word import standing_sql
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
@@ -44,15 +44,11 @@ def read(store: Store, model: str, config: ModelYaml, known: Learned, since: int
     (all_of_them,) = store.query(COUNTED, **given)
     labels = {row["said"]: row["pairs"] for row in store.query(BY_LABEL, **given)}
     sources = store.query(BY_SOURCE, names=list(config.slice_names), **given)
-    first = {row["source"]: row["first"] for row in sources}
+    new = new_sources({row["source"]: row["first"] for row in sources}, known)
     return New(
         all_of_them["pairs"],
         {label: pairs for label, pairs in labels.items() if known.lacks(label)},
-        {
-            row["source"]: row["pairs"]
-            for row in sources
-            if row["pairs"] and is_new(first, row["source"], known)
-        },
+        {row["source"]: row["pairs"] for row in sources if row["pairs"] and row["source"] in new},
     )
 
 

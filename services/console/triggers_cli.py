@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from driftgate.bus import Bus
 from driftgate.bus_kafka import KafkaBus
-from driftgate.bus_tools import decoded
+from driftgate.bus_tools import events
 from driftgate.codec import Codec, canonical
-from driftgate.config import Settings
 from driftgate.drift import supply, triggers
 from driftgate.drift.explanation import Explanation, explain
-from driftgate.events import DAY_MS, RetrainRequest
+from driftgate.drift.triggers import OpenIncident, RetrainHistory, RoutingContext
+from driftgate.events import (
+    DAY_MS,
+    Candidate,
+    DriftAlert,
+    RetrainRequest,
+    Routing,
+    Verdict,
+)
 from driftgate.store import Store
 from services.console import new_pairs
 from services.console.declarations import model_yaml
@@ -31,7 +39,6 @@ from services.console.terminal import (
     say,
     settings,
 )
-from services.console.triggers_status import TOPICS, Known
 
 app = typer.Typer(
     help="What asks for a new version of a model.",
@@ -51,15 +58,18 @@ def explain_(
 ) -> None:
     """What each trigger waits for, how much is missing, and what would ask next."""
     found = settings(state, KAFKA, STORE)
-    config, time, known = model_yaml(found, model), now(found), read(found, model)
-    told, champion = known.told(time), known.under.champion
+    config, time = model_yaml(found, model), now(found)
+    with closing(KafkaBus(found.kafka)) as bus:
+        codec = Codec.load(found.schemas, found.registry)
+        history, incidents = read(bus, codec, model, time)
+    champion = history.under.champion
     with closing(Store.connect(found.store, found.database)) as store:
         version = champion.version if champion else live_version(store, model, time - RECENT_MS)
-        learned = supply.learned(told.verdict_on(version))
-        new = new_pairs.read(store, model, config, learned, told.last, time)
-    incidents = triggers.open_incidents(known.steps)
-    explained = explain(told.state(config, version, incidents, new, time), config.triggers, time)
-    last = max(told.requests, key=lambda one: one.time, default=None)
+        learned = supply.learned(history.verdict_on(version))
+        new = new_pairs.read(store, model, config, learned, history.last, time)
+    retrain = history.state(config, version, incidents, new, time)
+    explained = explain(retrain, config.triggers, time)
+    last = max(history.requests, key=lambda one: one.time, default=None)
     if as_json:
         asked = None if last is None else {"reason": last.reason, "time": last.time}
         about = {"model": model, "time": time, "version": version, "last": asked}
@@ -69,17 +79,30 @@ def explain_(
         say(line)
 
 
-def read(found: Settings, model: str) -> Known:
-    """
+def read(
+    bus: Bus, codec: Codec, model: str, now: int
+) -> tuple[RetrainHistory, tuple[OpenIncident, ...]]:
+    """What the topics say of a model, and its critical incidents that are open.
+
     Raises:
         BusUnavailable
     """
-    known = Known(model)
-    codec = Codec.load(found.schemas, found.registry)
-    with closing(KafkaBus(found.kafka)) as bus:
-        for _, event in decoded(codec, bus.read_all(TOPICS)):
-            known = known.after(event)
-    return known
+
+    def of(kind: type[Any]) -> list[Any]:
+        return [event for event in events(bus, codec, kind) if event.model == model]
+
+    under = RoutingContext()
+    for routing in of(Routing):
+        under = triggers.routing_context(routing, under.newest)
+    verdicts = list({verdict.version: verdict for verdict in of(Verdict)}.values())
+    history = RetrainHistory(
+        triggers.in_earnest(of(RetrainRequest), model, now),
+        {one.retrain_id: one.version if one.result == "pass" else None for one in verdicts},
+        verdicts,
+        of(Candidate),
+        under,
+    )
+    return history, triggers.open_incidents(of(DriftAlert))
 
 
 def lines(

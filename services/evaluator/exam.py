@@ -125,7 +125,8 @@ def reference(
 ) -> Reference:
     """What monitors will compare live answers with: of quality nothing where the cases do not stand
     for all answers."""
-    slices = {name for monitor in config.monitors for name in monitor.slices}
+    slices = {ALL, *config.gate.protected}
+    slices |= {name for monitor in config.monitors for name in monitor.slices}
     task = task_of(config.task)
     weights = [weighing.weight(case) for case in held_out.cases]
     counted = [
@@ -135,7 +136,7 @@ def reference(
     ]
     return measure(
         [answer for answer, _ in counted],
-        sorted(slices | {ALL}),
+        slices,
         task,
         [weight for _, weight in counted],
     )

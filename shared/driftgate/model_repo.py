@@ -219,7 +219,7 @@ class Monitor(Part):
     task's own, or for input by that of a feature."""
 
     name: str
-    signal: Literal["quality", "output", "input"]
+    signal: signals.About
     value: str
     slices: list[SliceName] = Field(default=[ALL])
     detector: DetectorName = Field(
@@ -228,26 +228,54 @@ class Monitor(Part):
     tolerance: Share = Field(
         signals.TOLERANCE, description="how far the mean may leave its reference"
     )
-    false_alarms_per_million: float = Field(50.0, gt=0, description="events, e-detector only")
+    false_alarms_per_million: float = Field(
+        50.0, gt=0, description="answers; where the model states no budget in `false_alarms`"
+    )
+    both_sides: bool = Field(
+        False, description="whether a fall is watched beside a rise: of a share or a feature"
+    )
     severity: Literal["warning", "critical"] = Field(
-        "critical", description="critical alerts may fire a retrain"
+        "critical",
+        description="critical alerts may fire a retrain; of what no training mends: warning",
     )
 
 
+class FalseAlarms(Part):
+    """The budget of false alarms of all monitors together: what is to be expected at most while
+    nothing changes. A smaller one is noticed later (docs/drift.md)."""
+
+    per_million: float | None = Field(None, gt=0, description="answers")
+    per_quarter: float | None = Field(None, gt=0, description="whatever the traffic")
+
+    @model_validator(mode="after")
+    def one(self) -> FalseAlarms:
+        if (self.per_million is None) == (self.per_quarter is None):
+            raise ValueError("needs one of per_million and per_quarter")
+        return self
+
+
 def watchable(monitor: Monitor, info: ValidationInfo) -> Monitor:
-    """A monitor of what the task has signals for, with the signal's tolerance if it names none."""
+    """A monitor of what the task has signals for, with the signal's own defaults for what it does
+    not name."""
     if "task" not in info.data:  # which is refused already
         return monitor
-    task = task_of(info.data["task"])
+    task, given = task_of(info.data["task"]), monitor.model_fields_set
+    if wrong := signals.mistaken(monitor.value, monitor.signal, task):
+        raise ValueError(wrong)
     signal, *_ = signals.streams(monitor.value, task)
-    if signal.about != monitor.signal:
-        known = signals.known(task).items()
-        valid = [value for value, (each, *_) in known if each.about == monitor.signal]
-        valid += ["the name of a feature"] if monitor.signal == "input" else []
-        raise ValueError(f"value of signal {monitor.signal} is {' or '.join(valid)}")
-    if "tolerance" in monitor.model_fields_set:
-        return monitor
-    return monitor.model_copy(update={"tolerance": signal.tolerance})
+    if monitor.both_sides and not signal.both_sides:
+        raise ValueError(
+            f"both_sides is true: expected false, since it is for shares and features, and "
+            f"{monitor.value} is none"
+        )
+    if not signal.retrains and "severity" in given and monitor.severity == "critical":
+        raise ValueError(
+            f"severity is critical: expected warning, since {monitor.value} may only warn and "
+            "never asks for a new version"
+        )
+    severity = monitor.severity if signal.retrains else "warning"
+    defaults = {"tolerance": signal.tolerance, "severity": severity}
+    return monitor.model_copy(update={k: v for k, v in defaults.items() if k not in given})
 
 
 class Drift(Part):
@@ -550,6 +578,9 @@ class ModelYaml(Part):
     feedback: Feedback = Feedback()
     review: Review = Review()
     monitors: list[Annotated[Monitor, AfterValidator(watchable)]]
+    false_alarms: FalseAlarms | None = Field(
+        None, description="of all monitors together; without it each has its own"
+    )
     triggers: Triggers = Triggers()
     gate: Gate
     rollout: Rollout
@@ -597,6 +628,16 @@ class ModelYaml(Part):
         names = [monitor.name for monitor in self.monitors]
         if len(set(names)) != len(names):
             raise ValueError(f"monitors need different names, but are {names}")
+        return self
+
+    @model_validator(mode="after")
+    def one_budget(self) -> ModelYaml:
+        own = [m.name for m in self.monitors if "false_alarms_per_million" in m.model_fields_set]
+        if self.false_alarms is not None and own:
+            raise ValueError(
+                f"`false_alarms` is the budget of all monitors, but {', '.join(own)} has "
+                "`false_alarms_per_million` too: expected one of them"
+            )
         return self
 
 

@@ -64,7 +64,7 @@ def first_alarm(seed: int, loss: float) -> int | None:
             seen.append(Observation("answer", *parts, said, "inferences-0", number))
             if rng.random() < 0.45:
                 seen.append(Observation("outcome", *parts, told, "outcomes-0", number))
-        if fold(evidence, seen, day(today + 1), CONFIG, references):
+        if fold(evidence, seen, day(today + 1), CONFIG, references).alarms:
             return today
     return None
 

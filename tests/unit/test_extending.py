@@ -64,7 +64,7 @@ def test_a_signal_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
         number=lambda said: None if said.confidence is None else 1 - said.confidence,
         tolerance=0.2,
     )
-    with pytest.raises(BadConfig, match="value of signal output is share or low_confidence"):
+    with pytest.raises(BadConfig, match="value 'hesitation' is none of signal output"):
         declared("{name: doubt, signal: output, value: hesitation}")
 
     monkeypatch.setitem(SIGNALS, "hesitation", hesitation)

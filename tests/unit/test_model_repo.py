@@ -93,9 +93,17 @@ def test_a_recipe_is_chosen_by_one_word_and_old_files_keep_theirs() -> None:
 @pytest.mark.parametrize(
     ("monitor", "old", "new", "says"),
     [
-        ("errors", "value: error", "value: share", "value of signal quality is error"),
-        ("shares", "value: share", "value: s", "of signal output is share or low_confidence"),
-        ("strangeness", "low_similarity", "error", "is low_similarity or the name of a feature"),
+        ("errors", "value: error", "value: eror", "is none of signal quality: .* 'error'?"),
+        ("errors", "value: error", "value: share", "'share' is of signal output, not quality"),
+        ("shares", "value: share", "value: s", "output: valid are estimated_error, low_conf"),
+        ("strangeness", "low_similarity", "error", "'error' is of signal quality, not input"),
+        ("errors", "value: error", "value: error\n    both_sides: true", "features, and error is"),
+        (
+            "confidence",
+            "value: low_confidence",
+            "value: estimated_error",
+            "severity is critical: expected warning, since estimated_error",
+        ),
     ],
 )
 def test_a_monitor_of_what_there_is_not_is_told_with_what_there_is(
@@ -120,6 +128,15 @@ def test_triggers_that_can_never_ask_are_refused() -> None:
     nowhere = text.replace("    language=es: {min_accuracy: 0.62,", "    all: {min_accuracy: 0.62,")
     with pytest.raises(BadConfig, match=r"`triggers.new_source` is 10, and no slice is named"):
         model_repo.parse(nowhere.replace("cadence_days: null", "new_source: true"))
+
+
+def test_what_may_only_warn_warns_and_keeps_its_own_tolerance() -> None:
+    text = TEXT.replace(
+        "monitors:", "monitors:\n  - {name: slow, signal: operation, value: latency}"
+    )
+    slow, errors, *_ = model_repo.parse(text).monitors
+    assert (slow.severity, slow.tolerance) == ("warning", 0.05)
+    assert errors.severity == "critical"
 
 
 def test_a_missing_key_and_broken_yaml_are_told() -> None:

@@ -138,7 +138,7 @@ def test_what_the_page_shows_is_valid(repo: Path) -> None:
     assert task_in(repo).declared.stratum == "team"
     mentioned = set(re.findall(r"^\| `([\w-]+)`", page, re.MULTILINE))
     assert mentioned == {get_args(s.model_fields["name"].annotation)[0] for s in SCORERS}
-    watched = set(re.findall(r"^\| (?:output|quality) \| `(\w+)`", page, re.MULTILINE))
+    watched = set(re.findall(r"^\| (?:output|quality|operation) \| `(\w+)`", page, re.MULTILINE))
     assert watched == set(task_in(repo).signals)
 
 
@@ -376,16 +376,18 @@ REFERENCE = {
         ("edit_rate", replace(ANSWER, edit_distance=0.0), [("edit_rate", 0.0)]),
         ("edit_rate", ANSWER, [("edit_rate", None)]),
         ("edit_distance", replace(ANSWER, edit_distance=0.2), [("edit_distance", 0.2)]),
-        ("thumbs_down", replace(ANSWER, rating=0.0), [("thumbs_down", 1.0)]),
-        ("thumbs_down", replace(ANSWER, rating=0.5), [("thumbs_down", 0.0)]),
-        ("thumbs_down", ANSWER, [("thumbs_down", None)]),
+        ("unfinished", replace(ANSWER, output=""), [("unfinished", 1.0)]),
+        ("unfinished", replace(ANSWER, finish_reason="length"), [("unfinished", 1.0)]),
+        ("unfinished", replace(ANSWER, finish_reason="stop"), [("unfinished", 0.0)]),
     ],
 )
 def test_each_signal_of_the_kind(
     repo: Path, value: str, answer: Answer, told: list[tuple[str, float | None]]
 ) -> None:
     found = streams(value, task_in(repo))
-    assert [(signal.name, signal.told(answer, REFERENCE)) for signal in found] == told
+    assert [one for signal in found for one in signal.numbers(answer, REFERENCE)] == [
+        (name, x) for name, x in told if x is not None
+    ]
 
 
 def test_held_out_pairs_measure_what_monitors_compare_with(repo: Path) -> None:

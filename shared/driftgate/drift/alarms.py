@@ -66,3 +66,10 @@ class Condition:
     stream: str
     at: int
     calm: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Improvement:
+    """A stream has become better than its reference. It is told, and alarms nobody."""
+
+    alarm: Alarm

@@ -1,60 +1,39 @@
-"""When a stream of bounded numbers has become worse: the detector that a monitor names.
-
-`e-detector` is ours; any detector of river can stand in its place by its name (ADWIN, PageHinkley,
-HDDMW ...). Most of those also alarm when things improve, so they are heard only while the newest
-numbers lie above the tolerated mean.
+"""The detectors of river that a monitor may name in place of our own, the e-detector of
+`driftgate.drift.lanes` (ADWIN, PageHinkley, HDDMW ...). Most of them also alarm when things
+improve, so they are heard only while the newest numbers lie above the tolerated mean. They keep to
+no budget of false alarms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import signature
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
 
-from driftgate.drift.edetector import OURS, EDetector
 from driftgate.errors import BadConfig, nearest
 
+OURS = "e-detector"
 # The newest numbers, whose mean decides whether a change is for the worse.
 RECENT = 50
-# Most numbers that stand for the state of a river detector; then the older half is forgotten.
+# Most numbers that stand for the state of a detector; then the older half is forgotten.
 KEPT = 4000
 
 
-class Detector(Protocol):
-    """Watches one stream for a mean above `mean`."""
-
-    name: str
-    mean: float
-    threshold: float
-
-    def update(self, x: float) -> None: ...
-
-    @property
-    def drift_detected(self) -> bool: ...
-
-    @property
-    def statistic(self) -> float: ...
-
-    @property
-    def state(self) -> list[float]:
-        """All that it remembers, as numbers."""
-
-    def restore(self, state: Sequence[float]) -> None: ...
-
-
-class OneSided:
-    """A detector of river that is heard only when the newest numbers are worse than tolerated.
+class RiverDetector:
+    """Watches one stream for a mean above `mean`.
 
     Its state is the numbers it saw since it last started, from which it is built again: river's
-    detectors have no state that can be written without pickle. `threshold` is that of the
-    statistic shown, the mean of the newest numbers.
+    detectors have no state that can be written without pickle.
+
+    Raises:
+        BadConfig: river has none of that name.
     """
 
     def __init__(self, name: str, mean: float) -> None:
         self.name = name
-        self.mean = self.threshold = mean
+        self.mean = mean
         self.restore([])
 
     def update(self, x: float) -> None:
@@ -76,21 +55,14 @@ class OneSided:
 
     @property
     def statistic(self) -> float:
+        """Mean of the newest numbers."""
         newest = self._seen[-RECENT:]
         return sum(newest) / len(newest) if newest else 0.0
 
     @property
     def state(self) -> list[float]:
+        """All that it remembers."""
         return list(self._seen)
-
-
-def build(name: str, mean: float, threshold: float) -> Detector:
-    """The detector of that name for a tolerated mean.
-
-    Raises:
-        BadConfig: nobody has a detector of that name.
-    """
-    return EDetector(mean, threshold) if name == OURS else OneSided(name, mean)
 
 
 def river_class(name: str) -> Any:
@@ -117,17 +89,22 @@ def river_class(name: str) -> Any:
     return kind
 
 
-def dump(detector: Detector) -> dict[str, Any]:
+def dump(detector: RiverDetector) -> dict[str, Any]:
     """A detector as JSON."""
-    parts = ("name", "mean", "threshold", "state")
-    return {part: getattr(detector, part) for part in parts}
+    return {"name": detector.name, "mean": detector.mean, "state": detector.state}
 
 
-def restored(stored: dict[str, Any]) -> Detector:
-    """The detector that `dump` wrote."""
-    detector = build(stored["name"], stored["mean"], stored["threshold"])
+def restored(stored: dict[str, Any] | RiverDetector) -> RiverDetector:
+    """The detector that `dump` wrote.
+
+    Raises:
+        BadConfig: river has none of that name any more.
+    """
+    if isinstance(stored, RiverDetector):
+        return stored
+    detector = RiverDetector(stored["name"], stored["mean"])
     detector.restore(stored["state"])
     return detector
 
 
-Stored = Annotated[Detector, PlainValidator(restored), PlainSerializer(dump)]
+Stored = Annotated[RiverDetector, PlainValidator(restored), PlainSerializer(dump)]

@@ -98,11 +98,19 @@ def of_inference(event: Inference, place: tuple[Position, int]) -> Observation |
     features = dict(event.features)
     if event.logprob is not None:
         features[LOGPROB] = event.logprob
-    numbers = (event.confidence or 0.0, *features.values())
+    numbers = (event.confidence or 0.0, event.latency_ms, event.cost, *features.values())
     heard = event.role == "live" and event.finish_reason != "cancelled"
     if not heard or not all(map(math.isfinite, numbers)):
         return None
-    answer = Answer(event.output, event.confidence, features, event.slices)
+    answer = Answer(
+        event.output,
+        event.confidence,
+        features,
+        event.slices,
+        latency_ms=event.latency_ms or None,  # 0 where nobody measured it
+        cost=event.cost or None,
+        finish_reason=event.finish_reason,
+    )
     return Observation(
         "answer",
         event.request_id,
@@ -131,6 +139,7 @@ def of_outcome(event: Outcome, place: tuple[Position, int]) -> Observation | Non
         event.time,
         Answer(
             event.output,
+            event.confidence,
             slices=event.slices,
             error=error,
             rating=event.rating,

@@ -60,17 +60,21 @@ def measured_under(config: ModelYaml) -> str:
     return f"{profile}; settled after {config.feedback.settled_hours:g} h"
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Baseline:
     """A reference that is measured on the first live answers of a version.
 
-    under: the profile. total: of the numbers of `answers`.
+    Attributes:
+        stream: name.
+        under: the profile.
+        total: of the numbers of `answers`.
     """
 
+    stream: str
     basis: Basis
     under: str
-    answers: int = 0
-    total: float = 0.0
+    answers: int
+    total: float
 
     @property
     def is_ready(self) -> bool:
@@ -78,20 +82,17 @@ class Baseline:
 
     @property
     def mean(self) -> float:
-        return self.total / self.answers
-
-    def add(self, x: float) -> None:
-        self.answers += 1
-        self.total += x
+        return self.total / max(self.answers, 1)
 
     @property
     def summary(self) -> str:
+        what = IN_WORDS.get(self.basis, "its numbers")
         if self.is_ready:
             return (
-                f"{IN_WORDS[self.basis]} were {self.mean * 100:.1f} % of the version's first "
+                f"{what} were {self.mean * 100:.1f} % of the version's first "
                 f"{self.answers} ({self.under}): the reference from now on"
             )
         return (
-            f"{IN_WORDS[self.basis]} have no reference yet: it is measured on the version's first "
+            f"{what} have no reference yet: it is measured on the version's first "
             f"{REFERENCE_ANSWERS} ({self.under}), and nothing alarms before"
         )

@@ -9,7 +9,7 @@ request, whatever was said of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -18,6 +18,7 @@ import mmh3
 from driftgate.drift.observations import NEITHER, Observation, Word
 from driftgate.latest_word import latest
 from driftgate.signals import Answer
+from driftgate.slices import ALL
 
 # Answers of so long are settled together, ms.
 WIDTH = 300_000
@@ -26,6 +27,8 @@ WIDTH = 300_000
 COUNTED = 150_000
 # Words that are kept at most, when the answers of a moment are far more than those before.
 WORDS = 100_000
+# Combinations of slices that a bucket keeps apart, before it keeps only the declared slices.
+INSIDE = 500
 SEPARATOR = "\x1f"
 
 SILENT = Answer("", error=0.0, rating=NEITHER, edit_distance=0.0)
@@ -87,16 +90,22 @@ class Settled:
     start: int
     version: int
     answers: dict[str, int]
-    bad: Sequence[OnRequest]
+    bad: Sequence[tuple[str, OnRequest]]
 
-    def heard(self, slice_name: str) -> list[tuple[int, Answer]]:
-        """Those in a slice, by time of the answer, ms. Good ones are spread evenly, since nobody
-        kept their times."""
-        bad = [(on.time, on.heard) for on in self.bad if slice_name in split(on.inside)]
+    @property
+    def end(self) -> int:
+        return self.start + WIDTH
+
+    @property
+    def slices(self) -> list[str]:
+        inside = [*self.answers, *(on.inside for _, on in self.bad)]
+        return sorted({name for joined in inside for name in split(joined)})
+
+    def heard(self, slice_name: str) -> tuple[int, list[tuple[str, OnRequest]]]:
+        """How many there are in a slice, and the bad ones among them, by request."""
+        bad = [(request, on) for request, on in self.bad if slice_name in split(on.inside)]
         answers = sum(n for inside, n in self.answers.items() if slice_name in split(inside))
-        good = max(0, answers - len(bad))
-        spread = [(self.start + WIDTH * (2 * at + 1) // (2 * good), SILENT) for at in range(good)]
-        return sorted(spread + bad, key=lambda one: (one[0], one[1].error or 0.0))
+        return max(answers, len(bad)), bad
 
 
 def split(inside: str) -> list[str]:
@@ -121,10 +130,11 @@ class Unsettled:
     since: int | None = None
 
     def add(
-        self, observations: Iterable[Observation], slices: Sequence[str], settled_ms: int
+        self, observations: Iterable[Observation], slices: Collection[str], settled_ms: int
     ) -> int:
         """Answers, each once, and words on them, in the order of their time. `slices` are those
-        that somebody monitors. Says how many words were too many to keep."""
+        that are declared, which are kept whatever there is. Says how many words were too many to
+        keep."""
         dropped = 0
         for seen in observations:
             start = seen.dated - seen.dated % WIDTH
@@ -135,10 +145,12 @@ class Unsettled:
                 continue
             if seen.kind == "answer":
                 counts = bucket.answers.setdefault(seen.version, {})
-                inside = inside_of(seen.answer, slices)
+                inside = inside_of(seen.answer)
+                if inside not in counts and len(counts) >= INSIDE:
+                    inside = inside_of(seen.answer, slices)
                 counts[inside] = counts.get(inside, 0) + 1
             elif seen.word and seen.word.feedback_time <= seen.dated + settled_ms:
-                dropped += not self.keep(seen, seen.word, bucket, slices)
+                dropped += not self.keep(seen, seen.word, bucket)
         return dropped
 
     def opened(self, start: int, settled_ms: int) -> Bucket:
@@ -150,7 +162,7 @@ class Unsettled:
         self.buckets[start] = bucket
         return bucket
 
-    def keep(self, seen: Observation, word: Word, bucket: Bucket, slices: Sequence[str]) -> bool:
+    def keep(self, seen: Observation, word: Word, bucket: Bucket) -> bool:
         """Keeps a word once; False where there are too many."""
         on = bucket.said.get(seen.request_id)
         if on and any(word.outcome_id == known.outcome_id for known in on.words):
@@ -158,7 +170,7 @@ class Unsettled:
         if self.words >= WORDS:
             return False
         if on is None:
-            on = OnRequest(seen.version, inside_of(seen.answer, slices), seen.dated)
+            on = OnRequest(seen.version, inside_of(seen.answer), seen.dated)
             bucket.said[seen.request_id] = on
         on.words.append(word)
         self.words += 1
@@ -174,14 +186,16 @@ class Unsettled:
             self.words -= sum(len(on.words) for on in bucket.said.values())
             if self.since is None or start < self.since:
                 continue
-            bad = [on for _, on in sorted(bucket.said.items()) if not on.is_good]
-            for version in sorted({*bucket.answers, *(on.version for on in bad)}):
-                own = [on for on in bad if on.version == version]
+            bad = [(at, on) for at, on in sorted(bucket.said.items()) if not on.is_good]
+            for version in sorted({*bucket.answers, *(on.version for _, on in bad)}):
+                own = [(at, on) for at, on in bad if on.version == version]
                 yield Settled(start, version, bucket.answers.get(version, {}), own)
 
 
-def inside_of(answer: Answer, slices: Sequence[str]) -> str:
-    return SEPARATOR.join(filter(answer.inside, slices))
+def inside_of(answer: Answer, slices: Collection[str] | None = None) -> str:
+    """The slices that an answer is in, or those of some."""
+    own = (f"{name}={value}" for name, value in answer.slices.items())
+    return SEPARATOR.join([ALL, *sorted(name for name in own if slices is None or name in slices)])
 
 
 def draw(request_id: str) -> float:

@@ -12,7 +12,7 @@ a model was launched with nothing is known here, so what comes in the first days
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from driftgate.drift.observations import Observation
@@ -83,10 +83,11 @@ class Supply:
     first: Mapping[str, int] = field(default_factory=dict)
 
     def new(self, known: Learned) -> New:
+        sources = new_sources(self.first, known)
         return New(
             len(self.requests.get(PAIRS, ())),
-            {k: n for k, n in self.counted(LABEL) if known.lacks(k)},
-            {k: n for k, n in self.counted(SOURCE) if is_new(self.first, k, known)},
+            {label: pairs for label, pairs in self.counted(LABEL) if known.lacks(label)},
+            {source: pairs for source, pairs in self.counted(SOURCE) if source in sources},
         )
 
     def counted(self, sort: str) -> Iterator[tuple[str, int]]:
@@ -95,9 +96,12 @@ class Supply:
                 yield name.removeprefix(sort), len(found)
 
 
-def is_new(first: Mapping[str, int], source: str, known: Learned) -> bool:
-    """Whether a value of a slice is new to the champion, by when each had its first pair."""
-    return first[source] > max(known.until, min(first.values()) + LAUNCH_MS)
+def new_sources(first: Mapping[str, int], known: Learned) -> frozenset[str]:
+    """Values of slices that are new to the champion, by when each had its first pair, ms."""
+    if not first:
+        return frozenset()
+    learned_until = max(known.until, min(first.values()) + LAUNCH_MS)
+    return frozenset(source for source, time in first.items() if time > learned_until)
 
 
 def supplied(
@@ -113,13 +117,14 @@ def supplied(
         name: dict.fromkeys(ids) for name, ids in supply.requests.items() if since <= supply.since
     }
     pairs = told(observations, config)
-    first = {**supply.first, **firsts(supply.first, pairs, config)}
+    first = firsts(supply.first, pairs, config)
+    sources = new_sources(first, known)
     for one in pairs:
         if one.taught is None:
             for ids in found.values():
                 ids.pop(one.request_id, None)
         elif one.time > since:
-            for name, enough in counts_as(one, config, known, first):
+            for name, enough in counts_as(one, config, known, sources):
                 ids = found.setdefault(name, {})
                 if len(ids) < enough:
                     ids[one.request_id] = None
@@ -142,34 +147,34 @@ def is_retraction(one: Observation) -> bool:
 
 def firsts(
     known: Mapping[str, int], pairs: Iterable[Observation], config: ModelYaml
-) -> dict[str, int]:
-    """When the sources of these pairs had their first one."""
-    found: dict[str, int] = {}
+) -> Mapping[str, int]:
+    """When each source had its first pair, with these pairs."""
     if not config.triggers.new_source:
-        return found
+        return known
+    found, names = dict(known), config.slice_names
     for one in pairs:
-        for source in sources_of(one, config) if one.taught is not None else ():
-            if source in known or source in found or len(known) + len(found) < VALUES:
-                found[source] = min(one.time, found.get(source, known.get(source, one.time)))
+        for source in sources_of(one, names) if one.taught is not None else ():
+            if source in found or len(found) < VALUES:
+                found[source] = min(one.time, found.get(source, one.time))
     return found
 
 
 def counts_as(
-    one: Observation, config: ModelYaml, known: Learned, first: Mapping[str, int]
+    one: Observation, config: ModelYaml, known: Learned, sources: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """As what a pair counts, and how many of that are waited for."""
+    """As what a pair counts, and how many of that are waited for. sources: the new ones."""
     triggers = config.triggers
     if triggers.new_pairs:
         yield PAIRS, triggers.new_pairs
     if triggers.new_label and one.taught and known.lacks(one.taught):
         yield f"{LABEL}{one.taught}", triggers.new_label
-    if triggers.new_source:
-        for source in sources_of(one, config):
-            if source in first and is_new(first, source, known):
+    if triggers.new_source and sources:
+        for source in sources_of(one, config.slice_names):
+            if source in sources:
                 yield f"{SOURCE}{source}", triggers.new_source
 
 
-def sources_of(one: Observation, config: ModelYaml) -> Iterator[str]:
-    for name in config.slice_names:
+def sources_of(one: Observation, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
         if name in one.answer.slices:
             yield f"{name}={one.answer.slices[name]}"

@@ -35,6 +35,7 @@ from driftgate.codec import digest
 from driftgate.dead_letters import UNHANDLED
 from driftgate.drift import timetable
 from driftgate.drift.backlog import AHEAD_MS
+from driftgate.drift.incidents import Incident
 from driftgate.drift.supply import New
 from driftgate.drift.timetable import in_words
 from driftgate.errors import BadInput
@@ -65,7 +66,7 @@ COMMANDED: Mapping[str, RetrainReason] = {"launch": "launch", "operator": "opera
 # So long a request may wait for its verdict. A training and its examination take hours at most, so
 # one without a verdict by then was refused or given up, and nobody waits for it any longer.
 TRAINING_DAYS = 3
-# In the evidence of an alert that was measured against the gate's bar, that bar.
+# Ends the name of a stream that is measured against the gate's bar.
 BAR = "bar"
 HOUR_S = 3600.0
 
@@ -386,7 +387,7 @@ def quiet(triggers: Triggers, now: int) -> Hold | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RetrainHistory:
     """What the topics say of a model, besides its incidents and pairs.
 
     Attributes:
@@ -568,6 +569,41 @@ def unreleased(version: int, context: RoutingContext, passed: Collection[int]) -
     return version > context.newest or version not in passed
 
 
+def critical(incidents: Iterable[Incident]) -> tuple[OpenIncident, ...]:
+    """Those of the open incidents that a training may mend, with the words of what they show."""
+    return tuple(
+        OpenIncident(
+            one.incident_id,
+            one.version,
+            one.shown.summary,
+            one.since,
+            one.opened,
+            one.evident,
+            one.slices,
+            is_below_bar(one.members),
+        )
+        for one in incidents
+        if one.severity == "critical" and not one.is_operation
+    )
+
+
+def action(state: RetrainState, triggers: Triggers, now: int) -> str:
+    """What the loop does about a critical incident that is told at `now`, ms, in words."""
+    if not triggers.drift.enabled:
+        return "nothing: triggers.drift is off"
+    if not state.incidents:
+        return "nothing: it is not about the version that is watched"
+    due = max(now, batch_end(state, triggers))
+    ask = next(wanted(state, triggers, due))
+    hold = max(holds(ask, state, triggers, due), key=lambda one: one.until, default=None)
+    return f"waits: {hold.summary}" if hold else f"a new version is asked for at {in_words(due)}"
+
+
+def is_below_bar(streams: Iterable[str]) -> bool:
+    """Whether one of the streams of an incident is measured against the gate's bar."""
+    return any(name.endswith(f":{BAR}") for name in streams)
+
+
 def open_incidents(alerts: Iterable[DriftAlert]) -> tuple[OpenIncident, ...]:
     """The critical incidents that are open after these steps of incidents, in their order, but for
     those that no training mends. An alert of an older release, which has no incident, opens one of
@@ -578,24 +614,22 @@ def open_incidents(alerts: Iterable[DriftAlert]) -> tuple[OpenIncident, ...]:
         before = found.pop(name, None)
         counts = alert.severity == "critical" and alert.signal != "operation"
         if counts and alert.transition != "close":
-            found[name] = incident_of(alert, alert.summary, before)
+            found[name] = incident_of(alert, before)
     return tuple(found.values())
 
 
-def incident_of(
-    alert: DriftAlert, summary: str, before: OpenIncident | None = None
-) -> OpenIncident:
+def incident_of(alert: DriftAlert, before: OpenIncident | None) -> OpenIncident:
     """An incident after a step of it."""
     evident = min(alert.window_end, alert.time)
     return OpenIncident(
         incident_id=alert.incident_id or alert.alert_id,
         version=alert.version,
-        summary=summary or f"{alert.monitor} ({alert.slice})",
+        summary=alert.summary or f"{alert.monitor} ({alert.slice})",
         since=alert.window_start,
         opened=before.opened if before else evident,
         evident=evident,
         slices=tuple(sorted({alert.slice, *(before.slices if before else ())})),
-        below_bar=BAR in alert.evidence or (before is not None and before.below_bar),
+        below_bar=is_below_bar(alert.streams),
     )
 
 

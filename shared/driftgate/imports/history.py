@@ -14,7 +14,7 @@ from driftgate.labelled.dates import EARLIEST, LATEST, UNITS
 from driftgate.labelled.findings import Findings
 from driftgate.labelled.pairs import NO_DATE, LeftOut, checked
 from driftgate.labelled.rows import MAX_TEXT
-from driftgate.tasks.port import NEUTRAL_RATING
+from driftgate.signals import NEUTRAL_RATING
 from driftgate.tasks.text_generation import LONGEST
 
 WRONG_TIME = "its time lies before 1970 or after 2100"

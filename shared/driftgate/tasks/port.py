@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from driftgate.edits import Edit
 from driftgate.generator.prompt import Prompt
-from driftgate.signals import Signal
+from driftgate.signals import AnySignal
 from driftgate.suites import Case, Probe
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from driftgate.generator.question import Sampling
     from driftgate.scorers import Judge
 
-
-NEUTRAL_RATING = 0.5
-"""A better rating calls an answer right, a worse one wrong; this one calls it neither."""
 
 HELLO = "Hello"
 """What a version is asked before it may serve."""
@@ -82,7 +79,7 @@ class Task(Protocol):
         asked_with: names all that an answer hangs on beside version and text; empty: nothing.
         sampling: how an answer is written; None: it is chosen.
         prompt: what an input becomes before a version sees it; None: the text alone.
-        signals: by what a monitor's `value` says, the streams that are the task's own.
+        signals: by what a monitor's `value` says, the signals that are the task's own.
         judges: models that are asked how good an answer is; what they say is shown and decides
             nothing.
         probes: by name, the kinds of probe that are the task's own.
@@ -123,7 +120,7 @@ class Task(Protocol):
     @property
     def judges(self) -> tuple[Judge, ...]: ...
     @property
-    def signals(self) -> Mapping[str, tuple[Signal, ...]]: ...
+    def signals(self) -> Mapping[str, tuple[AnySignal, ...]]: ...
     @property
     def probes(self) -> Mapping[str, Probe]: ...
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from driftgate.errors import BadConfig, BadInput, nearest, shown
-from driftgate.signals import Answer, Signal
+from driftgate.signals import NEUTRAL_RATING, AnySignal, Shares
 from driftgate.suites import Case, Part, Probe, Text, text_in
-from driftgate.tasks.port import HELLO, NEUTRAL_RATING, Example, Feedback
+from driftgate.tasks.port import HELLO, Example, Feedback
 
 if TYPE_CHECKING:
     from driftgate.bases import BaseRef
@@ -72,9 +72,9 @@ class TextClassification:
         return f"{len(self.outputs)} labels"
 
     @property
-    def signals(self) -> Mapping[str, tuple[Signal, ...]]:
+    def signals(self) -> Mapping[str, tuple[AnySignal, ...]]:
         """share: how often each label is answered."""
-        return {"share": tuple(map(share, self.outputs))}
+        return {"share": (Shares("share", "output", lambda answer: answer.output, self.outputs),)}
 
     @property
     def probes(self) -> Mapping[str, Probe]:
@@ -178,13 +178,6 @@ class TextClassification:
         from driftgate.classifier.serving import Classifier
 
         return Classifier(base, threads=threads)
-
-
-def share(label: str) -> Signal:
-    def answered(answer: Answer) -> float:
-        return float(answer.output == label)
-
-    return Signal(f"share:{label}", "output", answered)
 
 
 def declared(label: str, info: ValidationInfo) -> str:

@@ -41,9 +41,9 @@ from driftgate.scorers import (
 )
 from driftgate.scorers.json_fields import Schema, broken
 from driftgate.scorers.refusal import refuses
-from driftgate.signals import LOGPROB, Answer, Signal, Tail
+from driftgate.signals import LOGPROB, NEUTRAL_RATING, Answer, AnySignal, Signal, Tail
 from driftgate.suites import Case, Part, Probe, Text, text_in
-from driftgate.tasks.port import HELLO, NEUTRAL_RATING, Example, Feedback
+from driftgate.tasks.port import HELLO, Example, Feedback
 
 if TYPE_CHECKING:
     from driftgate.bases import BaseRef
@@ -330,10 +330,11 @@ class TextGeneration:
         return tuple(phrase for phrases in declared for phrase in phrases)
 
     @property
-    def signals(self) -> Mapping[str, tuple[Signal, ...]]:
+    def signals(self) -> Mapping[str, tuple[AnySignal, ...]]:
         """broken, refusal: share of answers. length: those longer, or shorter, than nine in ten of
-        the reference's. low_logprob: those less sure than four in five. edit_rate, edit_distance
-        and thumbs_down: of the answers of which people told it."""
+        the reference's. low_logprob: those less sure than four in five. edit_rate and
+        edit_distance: of the answers of which people told it. unfinished: empty, or cut off at
+        the longest that may be written."""
 
         def is_broken(answer: Answer) -> float:
             return float(self.is_broken(answer.output))
@@ -351,7 +352,9 @@ class TextGeneration:
             "low_logprob": (Signal("low_logprob", "output", logprob, Tail("below", 0.2)),),
             "edit_rate": (Signal("edit_rate", "quality", was_edited),),
             "edit_distance": (Signal("edit_distance", "quality", edit_distance),),
-            "thumbs_down": (Signal("thumbs_down", "quality", thumbs_down),),
+            "unfinished": (
+                Signal("unfinished", "operation", unfinished, retrains=False, live=True),
+            ),
         }
 
     # ------------------------------------------------------------ suites
@@ -503,8 +506,8 @@ def edit_distance(answer: Answer) -> float | None:
     return answer.edit_distance
 
 
-def thumbs_down(answer: Answer) -> float | None:
-    return None if answer.rating is None else float(answer.rating < NEUTRAL_RATING)
+def unfinished(answer: Answer) -> float:
+    return float(not answer.output or answer.finish_reason == "length")
 
 
 # ---------------------------------------------------------------- scorers and probes

@@ -1,0 +1,58 @@
+"""Which slice values have enough traffic to be watched by themselves: the heavy ones of each slice,
+however many values it has (Metwally, Agrawal, El Abbadi, "Efficient computation of frequent and
+top-k elements in data streams", 2005). All others are watched as part of the whole alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+# Values of one slice that are counted, and slices whose values are.
+KEPT, NAMES = 1_000, 20
+# Answers with which a value is watched, and most that are, of all slices.
+ENOUGH, WATCHED = 200, 600
+
+
+@dataclass
+class Traffic:
+    """Answers by slice and value. `crowded` slices have more values than are counted, so that the
+    counts of the rarest are too high."""
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    crowded: list[str] = field(default_factory=list)
+
+    def add(self, new: Mapping[str, Mapping[str, int]]) -> None:
+        for name, values in sorted(new.items()):
+            if name in self.counts or len(self.counts) < NAMES:
+                self._add(name, self.counts.setdefault(name, {}), values)
+
+    def _add(self, name: str, counts: dict[str, int], values: Mapping[str, int]) -> None:
+        for value, n in sorted(values.items()):
+            if value in counts or len(counts) < KEPT:
+                counts[value] = counts.get(value, 0) + n
+                continue
+            least = min(counts, key=lambda value: (counts[value], value))
+            counts[value] = counts.pop(least) + n
+            if name not in self.crowded:
+                self.crowded.append(name)
+
+    @property
+    def busy(self) -> list[str]:
+        """Slices `name=value` with enough traffic, the heaviest first."""
+        enough = (
+            (-n, f"{name}={value}")
+            for name, values in self.counts.items()
+            for value, n in values.items()
+            if n >= ENOUGH
+        )
+        return [slice_name for _, slice_name in sorted(enough)[:WATCHED]]
+
+
+def counted(slices: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
+    """Answers by slice and value; of a slice with very many values, the most frequent ones."""
+    found: dict[str, Counter[str]] = {}
+    for one in slices:
+        for name, value in one.items():
+            found.setdefault(name, Counter())[value] += 1
+    return {name: Counter(dict(values.most_common(KEPT))) for name, values in found.items()}

@@ -1,0 +1,62 @@
+"""What a model repo declares and nothing will watch, as far as the repo alone can tell. Pure.
+
+Each of these may be meant, since an app may send features and slices that no case has. So they are
+noted and refuse nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from driftgate import signals
+from driftgate.errors import nearest, shown
+from driftgate.features import FEATURES
+from driftgate.slices import ALL
+from driftgate.suites import Case
+from driftgate.tasks import task_of
+
+if TYPE_CHECKING:
+    from driftgate.model_repo import ModelYaml
+
+LOGGED = (*FEATURES, signals.SIMILARITY, signals.LOGPROB)
+"""Features that a router logs, its engines' own among them."""
+
+
+def notes(config: ModelYaml, cases: Iterable[Case]) -> Iterator[str]:
+    """A line each. cases: of the repo's own suites."""
+    yield from protected(config)
+    yield from features(config)
+    known = {f"{name}={value}" for case in cases for name, value in case.slices.items()}
+    yield from slices(config, known)
+
+
+def protected(config: ModelYaml) -> Iterator[str]:
+    """Protected slices are watched by every monitor, so they lack one only where there is none."""
+    if config.gate.protected and not any(m.signal == "quality" for m in config.monitors):
+        names = ", ".join(config.gate.protected)
+        yield (
+            f"gate.protected: {names}: no monitor has signal quality, so nothing watches after a "
+            "release what was protected before it"
+        )
+
+
+def features(config: ModelYaml) -> Iterator[str]:
+    known = signals.known(task_of(config.task))
+    for monitor in config.monitors:
+        if monitor.signal == "input" and monitor.value not in {*known, *LOGGED}:
+            yield (
+                f"monitors: {monitor.name}: no router logs a feature {shown(monitor.value)}: "
+                f"{nearest(monitor.value, list(LOGGED))} It is watched where an app that logs "
+                "answers itself sends it"
+            )
+
+
+def slices(config: ModelYaml, known: Collection[str]) -> Iterator[str]:
+    """Those of monitors and of the gate that no case has; nothing where cases have no slices."""
+    named = [(f"monitors: {m.name}", name) for m in config.monitors for name in m.slices]
+    named += [("gate.protected", name) for name in config.gate.protected]
+    for place, name in named:
+        if known and name != ALL and name not in known:
+            hint = nearest(name, sorted(known))
+            yield f"{place}: no case of evals/ is in slice {shown(name)}: {hint}"
