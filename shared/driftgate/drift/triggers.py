@@ -349,17 +349,17 @@ def season(ask: Ask, state: RetrainState, triggers: Triggers, now: int) -> Hold 
         begin, end = days
         if all(begin <= incident.since for incident in ask.incidents):
             version = state.in_season.get(one.name)
-            told = f"; version {version} learned from the last one" if version else ""
-            until = f"season {one.name} until {in_words(end)}{told}"
-            return Hold("season", f"{one.name}:{end}", end, until)
+            learned = f"; version {version} learned from the last one" if version else ""
+            told = f"season {one.name} until {in_words(end)}{learned}"
+            return Hold("season", f"{one.name}:{end}", end, told)
     return None
 
 
 def over_budget(state: RetrainState, triggers: Triggers, now: int) -> Hold | None:
     budget, spent = triggers.budget, state.spent
-    is_left = spent.runs < (budget.runs or spent.runs + 1)
-    is_left &= spent.hours < (budget.hours or spent.hours + 1)
-    if is_left:
+    runs_are_left = budget.runs is None or spent.runs < budget.runs
+    hours_are_left = budget.hours is None or spent.hours < budget.hours
+    if runs_are_left and hours_are_left:
         return None
     _, until = timetable.month(now)
     told = f"the month's budget is spent ({spent_in_words(state, triggers)})"
