@@ -29,8 +29,9 @@ from driftgate.health import Log, log_for
 from driftgate.topology import DRIFT
 from services.drift_detector import checkpoint_v1, checkpoint_v2
 
-# Requests of a model whose verdict is remembered; only the newest are waited for.
-JUDGED_KEPT = 100
+# Requests of a model whose verdict is remembered: those of a year of one a day, since seasons come
+# again after a year.
+JUDGED_KEPT = 400
 
 
 @dataclass

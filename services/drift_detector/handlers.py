@@ -254,29 +254,22 @@ class DriftDetector:
         now: int,
     ) -> RetrainState:
         """All that triggers look at, by what was seen and heard up to this tick."""
-        requests = triggers.in_earnest(views[RetrainRequest].values(), model, now)
         # As far as it was told before this tick, so that who reads the topics again finds the same.
-        verdicts = [
-            verdict
-            for verdict in views[Verdict].values()
-            if verdict.model == model and verdict.retrain_id in state.judged
-        ]
-        trained = [one for one in views[Candidate].values() if one.retrain_id in state.judged]
-        asked = triggers.asked(requests)
-        last = max(asked.values(), default=0)
-        champion = next((one for one in verdicts if one.version == state.watched), None)
-        known = supply.learned(champion)
-        state.supply = supply.supplied(state.supply, seen, config, known, last)
-        critical = triggers.critical(state.incidents.open)
-        return RetrainState(
-            incidents=triggers.unanswered(critical, state.watched, last),
-            asked=asked,
-            under_way=triggers.under_way(requests, state.judged, state.under, config.rollout, now),
-            new=state.supply.new(known),
-            score=triggers.score_of(state.watched, verdicts),
-            spent=triggers.spent(requests, trained, now),
-            in_season=triggers.versions_in_season(config.triggers.seasons, verdicts, now),
+        told = triggers.RetrainHistory(
+            triggers.in_earnest(views[RetrainRequest].values(), model, now),
+            state.judged,
+            [
+                verdict
+                for verdict in views[Verdict].values()
+                if verdict.model == model and verdict.retrain_id in state.judged
+            ],
+            [one for one in views[Candidate].values() if one.retrain_id in state.judged],
+            state.under,
         )
+        known = supply.learned(told.verdict_on(state.watched))
+        state.supply = supply.supplied(state.supply, seen, config, known, told.last)
+        critical = triggers.critical(state.incidents.open)
+        return told.state(config, state.watched, critical, state.supply.new(known), now)
 
     def ask_if_due(
         self, teller: Teller, state: ModelState, retrain: RetrainState, views: Views

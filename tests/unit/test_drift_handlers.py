@@ -288,7 +288,7 @@ def test_hours_of_training_count_against_the_budget(harness: Harness) -> None:
     harness.put(trained("post:launch:launch", 5.5), verdict(1, day(0), "post:launch:launch"))
     harness.play(range(33), error=0.5)
     _, asked = harness.sent(RetrainRequest)
-    assert (asked.reason, asked.time) == ("drift", day(31))
+    assert (asked.reason, asked.time) == ("accuracy", day(31))
     told = [e.words for e in harness.sent(AuditEntry) if e.decision == "suppressed"]
     assert "the month's budget is spent (5.5 of 5 hours of training)" in told[0]
 
