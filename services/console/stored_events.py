@@ -128,7 +128,8 @@ def said_of(store: Store, kind: type[Kind], model: str) -> list[Kind]:
 
 
 def event_of(kind: type[Kind], row: Row) -> Kind:
-    """An event from its row: what is nested stands in JSON, and times are dates."""
+    """An event from its row: what is nested stands in JSON, which is empty in rows that are older
+    than their column, and times are dates."""
     nested = plan_of(kind).builders
 
     def field(name: str, value: Any) -> Any:
@@ -136,7 +137,13 @@ def event_of(kind: type[Kind], row: Row) -> Kind:
             return round(value.timestamp() * 1000)
         return json.loads(value) if name in nested and isinstance(value, str) else value
 
-    return kind.of({name: field(name, value) for name, value in row.items()})
+    return kind.of(
+        {
+            name: field(name, value)
+            for name, value in row.items()
+            if not (name in nested and value == "")
+        }
+    )
 
 
 def observations(store: Store, model: str, since: int, until: int) -> Iterator[Observation]:
