@@ -105,6 +105,12 @@ COMMANDS = (
         WATCH,
         "Live answers, confidence, latency, and how much of what is known is right.",
     ),
+    Entry(
+        "backtest",
+        "backtest_cli:backtest",
+        WATCH,
+        "What these monitors would have told, and when: replays stored answers and feedback.",
+    ),
     Entry("review", "review_cli:app", WATCH, "People look at a random sample of answers."),
     Entry(
         "feedback",

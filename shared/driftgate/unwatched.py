@@ -74,3 +74,13 @@ def slices(config: ModelYaml, known: Collection[str]) -> Iterator[str]:
         if known and name != ALL and name not in known:
             hint = nearest(name, sorted(known))
             yield f"{place}: no case of evals/ is in slice {shown(name)}: {hint}"
+
+
+def absent(config: ModelYaml, known: Collection[str]) -> Iterator[str]:
+    """Slices of monitors and of the gate that no live answer was in. known: those that one was."""
+    named = [(f"monitors: {m.name}", name) for m in config.monitors for name in m.slices]
+    named += [("gate.protected", name) for name in config.gate.protected]
+    for place, name in named:
+        if name != ALL and name not in known:
+            hint = nearest(name, sorted(known)) if known else "answers have no slices"
+            yield f"{place}: no answer is in slice {shown(name)}, so it is not watched: {hint}"

@@ -31,7 +31,7 @@ from driftgate.audit import broken_links
 from driftgate.bus import Position, Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
-from driftgate.drift import backlog, deduplication
+from driftgate.drift import backlog, deduplication, lanes
 from driftgate.drift.triggers import TRAINING_DAYS
 from driftgate.events import (
     AnyEvent,
@@ -792,7 +792,9 @@ def test_a_checkpoint_of_845e35d_goes_on(harness: Harness) -> None:
     harness.start()
     state = harness.state
     assert state.evidence.live_version == 1
-    assert state.evidence.streams[1]["errors:all"].events == 202
+    streams = state.evidence.streams[1]
+    levels = dict(zip(streams.names, lanes.level(streams.evidence), strict=True))
+    assert 0 < levels["errors:all"] < 1
     assert len(state.waiting) == 3
     assert harness.polled[Position("clock", 0)] == written["offsets"]["clock-0"] - 1
     assert harness.polled[Position("routing", 0)] == 0
