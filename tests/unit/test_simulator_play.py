@@ -581,7 +581,8 @@ def test_the_page_tells_what_could_be_known_how_the_world_was_fitted_and_what_wa
 
 EDIT = Followed(
     *("ticket-extract-003-0001", 1, "where is <it>", '{"team":"repair"}', '{"team":"delivery"}'),
-    *({"team": "changed"}, START, START + DAY_MS, "d" * 64, "sha256:card", 2, START + 8 * DAY_MS),
+    *({"team": "changed"}, START, START + DAY_MS, "d" * 64, "sha256:card", 2),
+    *(START + 3 * DAY_MS, START + 4 * DAY_MS, START + 4 * DAY_MS, START + 8 * DAY_MS),
 )
 
 
