@@ -616,6 +616,7 @@ def test_page_and_terminal_of_a_model_that_writes_tell_degrees_format_gain_and_o
     story = page.partition("<h2>One edit")[2].partition("</table>")[0]
     for said in (EDIT.request_id, "where is &lt;it&gt;", "edit of team", "d" * 12, "7.0 days"):
         assert said in story
+    assert "waiting for a request 29 %, training 14 %, evaluation 0 %, rollout 57 %" in story
     shown = shown_at_the_end(
         Played(result, facts(), (), True, measures=measures, gain=gain, followed=EDIT)
     )
