@@ -1,5 +1,5 @@
-"""How each stream of a version stands: its numbers, its bar, the evidence, and whether numbers still
-come. Pure."""
+"""How each stream of a version stands: its numbers, its bar, the evidence, and whether it is still
+given any. Pure."""
 
 from __future__ import annotations
 
