@@ -92,6 +92,12 @@ COMMANDS = (
         WATCH,
         "How far a rollout is, what speaks for and against the version, and what is missing.",
     ),
+    Entry(
+        "triggers",
+        "triggers_cli:app",
+        WATCH,
+        "What asks for a new version of a model.",
+    ),
     Entry("audit", "model_cli:audit", WATCH, "Every decision about a model, in words."),
     Entry(
         "traffic",

@@ -10,8 +10,9 @@ from driftgate.drift.observations import Observation
 from driftgate.drift.supply import Supply
 from driftgate.drift.triggers import RoutingContext
 
-# Requests of a model whose verdict is remembered; only the newest are waited for.
-JUDGED_KEPT = 100
+# Requests of a model whose verdict is remembered: those of a year of one a day, since seasons come
+# again after a year.
+JUDGED_KEPT = 400
 
 
 @dataclass

@@ -61,7 +61,7 @@ def tick(
     """Moves `state` on by the observations that are due, in any order, to the time `now`, ms."""
     told = fold(state.evidence, due, now, config, heard.references)
     state.incidents, steps = incidents.step(
-        state.incidents, told.alarms_alone, told.conditions, state.heeded, now
+        state.incidents, told.alarms_alone, told.conditions, state.heeded, state.evidence.closed
     )
     unreleased = list(newly_unreleased(state, heard))
     state.unreleased += unreleased
@@ -89,22 +89,15 @@ def retrain_state(
     state: ModelState, seen: Sequence[Observation], heard: Heard, config: ModelYaml, now: int
 ) -> RetrainState:
     """All that triggers look at, by what was seen and heard up to this tick."""
-    requests = triggers.in_earnest(heard.requests, config.model, now)
     # As far as it was told before this tick, so that who reads the topics again finds the same.
-    verdicts = [one for one in heard.verdicts.values() if one.retrain_id in state.judged]
-    trained = [one for one in heard.candidates if one.retrain_id in state.judged]
-    asked = triggers.asked(requests)
-    last = max(asked.values(), default=0)
-    champion = next((one for one in verdicts if one.version == state.watched), None)
-    known = supply.learned(champion)
-    state.supply = supply.supplied(state.supply, seen, config, known, last)
-    critical = triggers.critical(state.incidents.open)
-    return RetrainState(
-        incidents=triggers.unanswered(critical, state.watched, last),
-        asked=asked,
-        under_way=triggers.under_way(requests, state.judged, state.under, config.rollout, now),
-        new=state.supply.new(known),
-        score=triggers.score_of(state.watched, verdicts),
-        spent=triggers.spent(requests, trained, now),
-        in_season=triggers.versions_in_season(config.triggers.seasons, verdicts, now),
+    history = triggers.RetrainHistory(
+        triggers.in_earnest(heard.requests, config.model, now),
+        state.judged,
+        [one for one in heard.verdicts.values() if one.retrain_id in state.judged],
+        [one for one in heard.candidates if one.retrain_id in state.judged],
+        state.under,
     )
+    known = supply.learned(history.verdict_on(state.watched))
+    state.supply = supply.supplied(state.supply, seen, config, known, history.last)
+    critical = triggers.critical(state.incidents.open)
+    return history.state(config, state.watched, critical, state.supply.new(known), now)
