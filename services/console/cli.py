@@ -106,6 +106,12 @@ COMMANDS = (
         "Live answers, confidence, latency, and how much of what is known is right.",
     ),
     Entry(
+        "drift",
+        "drift_cli:drift",
+        WATCH,
+        "How each monitored stream stands: reference, bar, newest mean, and evidence.",
+    ),
+    Entry(
         "backtest",
         "backtest_cli:backtest",
         WATCH,

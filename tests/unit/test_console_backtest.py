@@ -19,7 +19,7 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.events import DAY_MS, AnyEvent, RetrainRequest
 from driftgate.store import Store
-from services.console import backtest_cli, declarations, stored_events
+from services.console import backtest_cli, declarations, drift_cli, stored_events
 
 DAYS, A_DAY, BAD_FROM = 10, 300, 6
 
@@ -250,3 +250,35 @@ def test_a_file_that_cannot_be_replayed(
     found = [{k: v for k, v in row.items() if v is not None} for row in found]
     file = written(tmp_path / "answers.csv", found)
     assert said in command(MODEL, "--file", file, *words, status=2).stderr
+
+
+# ---------------------------------------------------------------- how streams stand now
+
+
+@pytest.fixture
+def now(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setattr(drift_cli, "settings", lambda *_: Settings())
+    app = typer.Typer()
+    app.command()(drift_cli.drift)
+    return lambda *words: CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+
+
+def test_streams_with_their_evidence_and_what_is_not_watched(
+    now: Command, repo: Path, tmp_path: Path
+) -> None:
+    (repo / "model.yaml").write_text(YAML.replace("language=es", "language=fr"))
+    path = tmp_path / "now.svg"
+    result = now(MODEL, "--json", "--picture", str(path))
+    found = told(result)
+    streams = {one["name"]: one for one in found["versions"]["1"]}
+    errors = streams["errors:all"]
+    assert errors["n"] == pytest.approx(DAYS * A_DAY, abs=10)
+    assert (errors["reference"], errors["measured"]) == (0.1, None)
+    assert errors["newest"] > errors["bar"]
+    assert [one["words"][:11] for one in found["incidents"]] == ["errors rose"]
+    assert any("no answer is in slice 'language=fr'" in note for note in found["notes"])
+    assert "errors:all @1" in path.read_text()
+    words = now(MODEL).stdout
+    assert "post@1" in words
+    assert "█" in words
+    assert "open since 2026-01-" in words
