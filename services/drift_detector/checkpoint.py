@@ -18,10 +18,11 @@ from pydantic import TypeAdapter
 
 from driftgate.bus import Bus, Position
 from driftgate.drift.detectors import RiverDetector
+from driftgate.drift.incidents import Incidents
 from driftgate.drift.monitoring import Evidence
 from driftgate.drift.observations import Observation
 from driftgate.drift.supply import Supply
-from driftgate.drift.triggers import OpenIncident, RoutingContext
+from driftgate.drift.triggers import RoutingContext
 from driftgate.errors import BadConfig
 from driftgate.files import write_atomically
 from driftgate.health import Log, log_for
@@ -43,7 +44,8 @@ class ModelState:
         time: of the last tick that was folded, ms.
         waiting: observations that no tick has folded yet.
         dropped: observations that were not kept since that tick.
-        pending: critical incidents that no request has answered yet.
+        incidents: that are open, or may open again.
+        unreleased: versions that were told to answer though they may not.
         supply: what there is to learn since the last request.
     """
 
@@ -54,7 +56,8 @@ class ModelState:
     waiting: list[Observation] = field(default_factory=list)
     dropped: int = 0
     evidence: Evidence = field(default_factory=Evidence)
-    pending: tuple[OpenIncident, ...] = ()
+    incidents: Incidents = field(default_factory=lambda: Incidents(""))
+    unreleased: list[int] = field(default_factory=list)
     supply: Supply = field(default_factory=Supply)
 
     @property
@@ -63,6 +66,14 @@ class ModelState:
         that serves by itself, the one that gave most of the newest answers."""
         champion = self.under.champion
         return champion.version if champion else self.evidence.live_version
+
+    @property
+    def heeded(self) -> set[int]:
+        """The versions whose alarms are told: champion and challengers, or, where nothing is
+        routed, all that answer."""
+        if self.under.champion is None:
+            return set(self.evidence.live)
+        return {self.under.champion.version, *self.under.challengers}
 
     def judge(self, retrain_id: str, passed: int | None) -> None:
         """A request has its verdict: a version that passed, or none."""
@@ -81,16 +92,20 @@ class State:
     models: dict[str, ModelState] = field(default_factory=dict)
 
     def model(self, name: str) -> ModelState:
-        return self.models.setdefault(name, ModelState())
+        return self.models.setdefault(name, ModelState(incidents=Incidents(name)))
 
     def forget_undeclared(self) -> None:
         """Of a model whose declaration may still come, its routing and verdicts are kept: they are
         told once. What it answered is not."""
         self.models = {
-            name: found if found.repo_uri else ModelState(under=found.under, judged=found.judged)
+            name: found if found.repo_uri else undeclared(name, found)
             for name, found in self.models.items()
             if found.repo_uri or found.under.epoch
         }
+
+
+def undeclared(name: str, found: ModelState) -> ModelState:
+    return ModelState(under=found.under, judged=found.judged, incidents=Incidents(name))
 
 
 STATE = TypeAdapter(State)

@@ -18,7 +18,8 @@ Json = dict[str, Any]
 
 def upgraded(written: Json) -> Json:
     """The checkpoint as it is written now."""
-    for model in written["models"].values():
+    for name, model in written["models"].items():
+        model.setdefault("incidents", {"model": name})
         evidence = model.get("evidence", {})
         baselines = evidence.pop("baselines", {})
         evidence["streams"] = {

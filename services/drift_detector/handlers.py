@@ -4,19 +4,18 @@ what alarms and who needs a new version, each model by itself."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from driftgate import metrics
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
-from driftgate.drift import backlog, supply, triggers
-from driftgate.drift.monitoring import Alarm, Evidence, fold
+from driftgate.drift import backlog, incidents, supply, triggers
+from driftgate.drift.monitoring import fold
 from driftgate.drift.observations import Observation, of_inference, of_outcome
 from driftgate.drift.triggers import Ask, RetrainState, Suppressed
 from driftgate.errors import BadConfig, BadInput, Corrupt, Retriable, nearest, shown
 from driftgate.events import (
-    DAY_MS,
     AnyEvent,
     Candidate,
     Command,
@@ -33,6 +32,7 @@ from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import DRIFT
 from services.drift_detector.checkpoint import Checkpoint, ModelState
+from services.drift_detector.told import Teller, baselines, measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,32 +209,51 @@ class DriftDetector:
             if model == due.model
         }
         waiting = backlog.at_tick(state.waiting, due.tick, due.config.data.ahead_hours)
-        evidence = state.evidence
-        before = baselines(evidence)
-        alarms = fold(evidence, waiting.due, now, due.config, references)
+        evidence, teller = state.evidence, Teller(due.model, due.config, now)
+        before = baselines(evidence, due.config, references)
+        told = fold(evidence, waiting.due, now, due.config, references)
         drop(state, due.model, waiting.dropped + evidence.dropped)
-        evidence.dropped = 0
+        state.incidents, steps = incidents.step(
+            state.incidents, told.alarms_alone, told.conditions, state.heeded, now
+        )
+        retrain = self.retrain_state(due.model, due.config, state, waiting.due, views, now)
+        action = triggers.action(retrain, due.config.triggers, now)
         effects = [
-            *dropped(due.model, state, now),
-            *measured(due.model, before, evidence, now),
-            *(effect for alarm in alarms for effect in alarmed(alarm, now)),
-            *self.ask_if_due(due.model, due.config, state, alarms, waiting.due, views, now),
+            *teller.not_counted(state.dropped, evidence.late),
+            *measured(teller, before, evidence, references),
+            *teller.improved(told.improvements),
+            *self.tell_unreleased(teller, state, views),
+            *teller.steps(steps, told, evidence.first, action),
+            *self.ask_if_due(teller, state, retrain, views),
         ]
         state.waiting, state.dropped, state.time = waiting.later, 0, now
+        evidence.dropped = evidence.late = 0
         self.memory.dirty = True
         return effects
 
-    def ask_if_due(
+    def tell_unreleased(self, teller: Teller, state: ModelState, views: Views) -> Iterator[Effect]:
+        """Once for each version that answers and may not."""
+        passed = [
+            version
+            for (model, version), verdict in views[Verdict].items()
+            if model == teller.model and verdict.result == "pass"
+        ]
+        for version in sorted(state.evidence.live):
+            new = version not in state.unreleased
+            if new and triggers.unreleased(version, state.under, passed):
+                state.unreleased.append(version)
+                yield from teller.unreleased(version)
+
+    def retrain_state(
         self,
         model: str,
         config: ModelYaml,
         state: ModelState,
-        alarms: Iterable[Alarm],
         seen: Iterable[Observation],
         views: Views,
         now: int,
-    ) -> list[Effect]:
-        """Whether a model asks for a new version at this tick, by what alarmed and was seen."""
+    ) -> RetrainState:
+        """All that triggers look at, by what was seen and heard up to this tick."""
         requests = triggers.in_earnest(views[RetrainRequest].values(), model, now)
         # As far as it was told before this tick, so that who reads the topics again finds the same.
         verdicts = [
@@ -248,14 +267,9 @@ class DriftDetector:
         champion = next((one for one in verdicts if one.version == state.watched), None)
         known = supply.learned(champion)
         state.supply = supply.supplied(state.supply, seen, config, known, last)
-        new = [
-            triggers.incident_of(alarm.event, alarm.summary)
-            for alarm in alarms
-            if alarm.event.severity == "critical" and config.triggers.drift.enabled
-        ]
-        state.pending = triggers.unanswered([*state.pending, *new], state.watched, last)
-        retrain = RetrainState(
-            incidents=state.pending,
+        critical = triggers.critical(state.incidents.open)
+        return RetrainState(
+            incidents=triggers.unanswered(critical, state.watched, last),
             asked=asked,
             under_way=triggers.under_way(requests, state.judged, state.under, config.rollout, now),
             new=state.supply.new(known),
@@ -263,6 +277,12 @@ class DriftDetector:
             spent=triggers.spent(requests, trained, now),
             in_season=triggers.versions_in_season(config.triggers.seasons, verdicts, now),
         )
+
+    def ask_if_due(
+        self, teller: Teller, state: ModelState, retrain: RetrainState, views: Views
+    ) -> list[Effect]:
+        """Whether a model asks for a new version at this tick."""
+        config, model, now = teller.config, teller.model, teller.now
         inputs = {"state": asdict(retrain), "triggers": config.triggers.model_dump()}
         match triggers.decide(retrain, config.triggers, now):
             case Ask() as ask:
@@ -328,72 +348,3 @@ def drop(state: ModelState, model: str, count: int) -> None:
     state.dropped += count
     if count:
         metrics.DROPPED.labels(model).inc(count)
-
-
-def baselines(evidence: Evidence) -> dict[tuple[int, str], tuple[str, bool]]:
-    """Under what each live reference is measured, and whether it is: by version and stream."""
-    return {
-        (version, name): (baseline.under, baseline.is_ready)
-        for version, found in evidence.baselines.items()
-        for name, baseline in found.items()
-    }
-
-
-def measured(
-    model: str, before: Mapping[tuple[int, str], tuple[str, bool]], evidence: Evidence, now: int
-) -> Iterator[AuditDraft]:
-    """The live references that begin to be measured, so that nothing alarms yet, and those that are
-    measured by now."""
-    for (version, name), (under, is_ready) in baselines(evidence).items():
-        if before.get((version, name)) == (under, is_ready):
-            continue
-        baseline = evidence.baselines[version][name]
-        yield AuditDraft(
-            model=model,
-            decision="reference",
-            inputs={"stream": name, "feedback": under},
-            result={
-                "ready": is_ready,
-                "answers": baseline.answers,
-                "mean": baseline.mean if is_ready else None,
-            },
-            summary=f"{name} of version {version}: {baseline.summary}",
-            time=now,
-            version=version,
-            cause={"version": version, "stream": name, "feedback": under, "ready": is_ready},
-        )
-
-
-def dropped(model: str, state: ModelState, now: int) -> Iterator[AuditDraft]:
-    """Told once a day while it lasts."""
-    if state.dropped:
-        yield AuditDraft(
-            model=model,
-            decision="drop",
-            inputs={"ahead_ms": backlog.AHEAD_MS, "ahead": backlog.AHEAD_KEPT, "all": backlog.KEPT},
-            result={"observations": state.dropped},
-            summary=f"{state.dropped} answers and outcomes do not count: too many are ahead of the "
-            "time, came since the last tick, or wait until people had their time to object",
-            time=now,
-            cause={"day": now // DAY_MS},
-        )
-
-
-def alarmed(alarm: Alarm, now: int) -> Iterator[Effect]:
-    """The alert, and its audit."""
-    event = alarm.event
-    yield event
-    yield AuditDraft(
-        model=event.model,
-        decision="alert",
-        inputs={"alert_id": event.alert_id, **alarm.inputs},
-        result={
-            "statistic": event.statistic,
-            "severity": event.severity,
-            "evidence": dict(event.evidence),
-        },
-        summary=alarm.summary,
-        time=now,
-        version=event.version,
-        cause={"alert_id": event.alert_id},
-    )

@@ -179,7 +179,7 @@ def test_drift_leads_to_an_alert_and_a_batch_later_to_a_request(harness: Harness
     harness.play(range(10, 20), error=0.5)
     alert = harness.sent(DriftAlert)[0]
     request = harness.sent(RetrainRequest)[1]
-    assert request.alerts[0] == alert.alert_id
+    assert request.alerts[0] == alert.incident_id
     assert day(9) < request.since < alert.window_end < alert.time < request.time
     assert "errors rose from 10 % to" in request.words
 

@@ -52,5 +52,7 @@ def moved(monitor: Monitor, config: ModelYaml, names: Iterable[str]) -> int:
     values = [*declared(monitor, config), *(names if monitor.signal == "quality" else ())]
     inside = {value.partition("=")[0] for value in values} | {ALL}
     told = len(sources(config)) if monitor.signal == "quality" else 1
-    numbers = sum(len(each.streams) for each in streams(monitor.value, task_of(config.task)))
-    return len(inside) * numbers * max(told, 1)
+    signals = streams(monitor.value, task_of(config.task), both_sides=monitor.both_sides)
+    numbers = sum(len(each.streams) for each in signals) * (1 + monitor.both_sides)
+    bar = monitor.signal == "quality"  # the stream that is held against the gate's bar
+    return (len(inside) * numbers + bar) * max(told, 1)

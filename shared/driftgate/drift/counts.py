@@ -91,17 +91,17 @@ def count(
     buckets: dict[int, OpenBucket],
     answers: Sequence[Observation],
     watching: Watching,
-    references: Mapping[int, Reference],
+    reference: Reference,
 ) -> None:
-    """Adds answers to the buckets of their time."""
-    found: dict[tuple[int, int], list[Observation]] = defaultdict(list)
+    """Adds answers of one version to the buckets of their time."""
+    found: dict[int, list[Observation]] = defaultdict(list)
     for seen in answers:
-        found[bucket_of(seen.time), seen.version].append(seen)
-    for (start, version), together in found.items():
-        bucket = buckets.setdefault(start, OpenBucket())
+        found[bucket_of(seen.time)].append(seen)
+    for start, together in found.items():
+        bucket, batch = buckets.setdefault(start, OpenBucket()), Batch(together)
+        version = together[0].version
         bucket.answers[version] = bucket.answers.get(version, 0) + len(together)
         bucket.add_values(seen.answer.slices for seen in together)
-        reference, batch = references.get(version, {}), Batch(together)
         for monitor, slices, signals in watching:
             for signal in signals:
                 count_signal(bucket, version, batch, monitor, slices, signal, reference)

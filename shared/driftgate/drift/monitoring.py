@@ -22,6 +22,7 @@ from driftgate.drift import budget, counts, deduplication
 from driftgate.drift.alarms import Alarm, Condition, Improvement
 from driftgate.drift.counts import WIDTH_MS, OpenBucket, Watching, bucket_of
 from driftgate.drift.deduplication import Seen
+from driftgate.drift.live_tails import LiveTails
 from driftgate.drift.observations import Observation
 from driftgate.drift.plan import Key, Watched, declared, plan
 from driftgate.drift.quality import Baseline, Basis
@@ -30,8 +31,8 @@ from driftgate.drift.traffic import Traffic
 from driftgate.drift.version_streams import Bucket, Fresh, Inputs, VersionStreams
 from driftgate.drift.words import latest_of_each
 from driftgate.events import DAY_MS, HOUR_MS
-from driftgate.model_repo import ModelYaml
-from driftgate.signals import Reference, streams
+from driftgate.model_repo import ModelYaml, Monitor
+from driftgate.signals import AnySignal, Reference, streams
 from driftgate.slices import ALL
 from driftgate.tasks import Task, task_of
 
@@ -51,6 +52,8 @@ class Evidence:
     Attributes:
         streams: by version.
         live: fading count of live answers, by version.
+        first: when each version first answered, ms.
+        tails: where the tails of live signals begin, by version.
         seen: requests that were counted.
         unsettled: answers that wait for what people will say.
         buckets: of time that are not closed yet, by their beginning, ms.
@@ -62,6 +65,8 @@ class Evidence:
 
     streams: dict[int, VersionStreams] = field(default_factory=dict)
     live: dict[int, float] = field(default_factory=dict)
+    first: dict[int, int] = field(default_factory=dict)
+    tails: dict[int, LiveTails] = field(default_factory=dict)
     seen: deduplication.Stored = field(default_factory=Seen)
     unsettled: Unsettled = field(default_factory=Unsettled)
     buckets: dict[int, OpenBucket] = field(default_factory=dict)
@@ -88,17 +93,22 @@ class Evidence:
         """Drops the versions that are too old to matter."""
         for version in sorted(self.live, key=lambda v: self.live[v])[:-VERSIONS_KEPT]:
             del self.live[version]
-            self.streams.pop(version, None)
+            for known in (self.streams, self.first, self.tails):
+                known.pop(version, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a tick tells, each in the order of time. inputs: of each alarm, by its place; None where
-    a detector of river alarmed."""
+    """What a tick tells, each in the order of time; of alarms also what their streams were
+    given."""
 
     alarms: tuple[tuple[Alarm, Inputs], ...] = ()
     improvements: tuple[Improvement, ...] = ()
     conditions: tuple[Condition, ...] = ()
+
+    @property
+    def alarms_alone(self) -> list[Alarm]:
+        return [alarm for alarm, _ in self.alarms]
 
 
 @dataclass
@@ -123,15 +133,11 @@ class Monitoring:
     ) -> None:
         self.evidence, self.config, self.references = evidence, config, references
         self.task = task_of(config.task)
-        self.signals = {m.name: streams(m.value, self.task) for m in config.monitors}
         self.quality = [m for m in config.monitors if m.signal == "quality"]
-        self.answers: Watching = [
-            (m.name, declared(m, config), self.signals[m.name])
-            for m in config.monitors
-            if m.signal != "quality"
-        ]
+        self.others = [m for m in config.monitors if m.signal != "quality"]
         self.busy: list[str] = []
         self._layouts: dict[int, Layout] = {}
+        self._signals: dict[tuple[str, int], tuple[AnySignal, ...]] = {}
 
     def look_at_traffic(self) -> None:
         """Slices that have enough traffic by now are watched."""
@@ -140,9 +146,26 @@ class Monitoring:
             self.busy = busy
             self._layouts.clear()
 
+    def reference(self, version: int) -> Reference:
+        """What is known of a version: by held-out cases, and by its first live answers."""
+        tails = self.evidence.tails.get(version)
+        return {**self.references.get(version, {}), **(tails.reference if tails else {})}
+
+    def signals(self, monitor: Monitor, version: int) -> tuple[AnySignal, ...]:
+        key = monitor.name, version
+        if key not in self._signals:
+            known = self.reference(version)
+            both = monitor.both_sides
+            self._signals[key] = streams(monitor.value, self.task, known, both_sides=both)
+        return self._signals[key]
+
+    def answers(self, version: int) -> Watching:
+        """What is watched of its answers."""
+        return [(m.name, declared(m, self.config), self.signals(m, version)) for m in self.others]
+
     def layout(self, version: int) -> Layout:
         if version not in self._layouts:
-            wanted = plan(self.config, self.references.get(version, {}), self.busy)
+            wanted = plan(self.config, self.reference(version), self.busy)
             own = self.evidence.streams.setdefault(version, VersionStreams())
             self._layouts[version] = Layout(wanted, own.align(wanted))
         return self._layouts[version]
@@ -215,7 +238,13 @@ def take_up(watch: Monitoring, given: Sequence[Observation]) -> None:
     evidence.seen.add([seen.identity for seen in fresh])
     in_time = [seen for seen in fresh if seen.time >= evidence.closed]
     evidence.late += len(fresh) - len(in_time)
-    counts.count(evidence.buckets, in_time, watch.answers, watch.references)
+    for version, together in by_version(in_time).items():
+        first = min(seen.time for seen in together)
+        evidence.first[version] = min(first, evidence.first.get(version, first))
+        tails = evidence.tails.setdefault(version, LiveTails())
+        signals = [s for m in watch.others for s in watch.signals(m, version)]
+        tails.add(signals, (seen.answer for seen in together))
+        counts.count(evidence.buckets, together, watch.answers(version), watch.reference(version))
     words = [seen for seen in given if seen.kind != "answer"]
     if watch.config.feedback.counted == "heard":
         said = (seen for seen in words if seen.kind == "outcome")
@@ -225,6 +254,13 @@ def take_up(watch: Monitoring, given: Sequence[Observation]) -> None:
     for seen in words:
         start = bucket_of(max(seen.time, evidence.closed))
         evidence.buckets.setdefault(start, OpenBucket()).words.append(seen)
+
+
+def by_version(seen: Iterable[Observation]) -> dict[int, list[Observation]]:
+    found: dict[int, list[Observation]] = defaultdict(list)
+    for one in seen:
+        found[one.version].append(one)
+    return found
 
 
 def settled_by(watch: Monitoring, until: int) -> dict[int, list[Settled]]:
@@ -244,7 +280,7 @@ def close(
     evidence = watch.evidence
     fresh: dict[int, dict[int, list[Fresh]]] = defaultdict(lambda: defaultdict(list))
     for version in bucket.counts:
-        add_answers(fresh[version], watch, watch.layout(version), start, bucket.counts[version])
+        add_answers(fresh[version], watch, version, start, bucket.counts[version])
     add_words(fresh, watch, bucket.words)
     for one in settled:
         add_settled(fresh[one.version], watch, watch.layout(one.version), one)
@@ -287,12 +323,13 @@ def give(rows: Rows, layout: Layout, key: Key, fresh: Fresh) -> None:
 def add_answers(
     rows: Rows,
     watch: Monitoring,
-    layout: Layout,
+    version: int,
     start: int,
     counted: Mapping[str, counts.Count],
 ) -> None:
     """What answers say by themselves."""
-    for monitor, slices, signals in watch.answers:
+    layout = watch.layout(version)
+    for monitor, slices, signals in watch.answers(version):
         for where in ((monitor, slice_name) for slice_name in slices):
             for signal in signals:
                 whole = counted.get(counts.key_of(*where, signal.name))
@@ -311,10 +348,10 @@ def add_words(fresh: Mapping[int, Rows], watch: Monitoring, words: Iterable[Obse
     new = [telling[at] for at in seen.unknown([one.identity for one in telling])]
     seen.add([one.identity for one in new])
     for one in new:
-        layout, reference = watch.layout(one.version), watch.references.get(one.version, {})
+        layout, reference = watch.layout(one.version), watch.reference(one.version)
         own = [f"{name}={value}" for name, value in one.answer.slices.items()]
         for monitor in watch.quality:
-            for signal in watch.signals[monitor.name]:
+            for signal in watch.signals(monitor, one.version):
                 for stream, x in signal.numbers(one.answer, reference):
                     numbers = Fresh(one.dated, 1, x, (one.request_id,) if x >= 1 else ())
                     for slice_name in (ALL, *own):
@@ -327,7 +364,7 @@ def add_settled(rows: Rows, watch: Monitoring, layout: Layout, settled: Settled)
     for slice_name in settled.slices:
         answers, bad = settled.heard(slice_name)
         for monitor in watch.quality:
-            for signal in watch.signals[monitor.name]:
+            for signal in watch.signals(monitor, settled.version):
                 for stream, silent in signal.numbers(SILENT, {}):
                     key: Key = (monitor.name, slice_name, stream, "heard")
                     good = answers - len(bad)

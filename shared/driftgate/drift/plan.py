@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from driftgate.drift.quality import Basis, Source, measured_under, sources
 from driftgate.model_repo import ModelYaml, Monitor
-from driftgate.signals import AnySignal, Reference, streams
+from driftgate.signals import AnySignal, Reference, Shares, streams
 from driftgate.slices import ALL
 from driftgate.tasks import task_of
 
@@ -101,7 +101,7 @@ def plan(config: ModelYaml, reference: Reference, busy: Iterable[str] = ()) -> l
         for monitor in config.monitors
         for source in (sources(config) if monitor.signal == "quality" else (ANSWERS,))
         for slice_name in slices_of(monitor, config, busy)
-        for signal in streams(monitor.value, task)
+        for signal in streams(monitor.value, task, reference, both_sides=monitor.both_sides)
         for stream in signal.streams
         for what in watched(monitor, slice_name, stream, signal, source, config, reference)
     ]
@@ -145,10 +145,20 @@ def watched(
         automatic=automatic,
         under=measured_under(config) if is_live else "",
     )
-    better = replace(what, name=f"{name}:better", falls=True, improves=True)
-    both = (what, better) if monitor.signal == "quality" and not automatic else (what,)
-    for each in both:
+    for each in sides(what, signal):
         yield each if is_live else each.measured(mean, cases)
+    bar = 1 - config.gate.min_accuracy
+    if stream == "error" and slice_name == ALL and not is_live and mean < bar < HIGHEST:
+        yield replace(what, name=f"{name}:bar", reference=mean, mean=bar, cases=cases)
+
+
+def sides(what: Watched, signal: AnySignal) -> Iterator[Watched]:
+    """A rise, and where it is asked for a fall. A fall of what is bad is an improvement."""
+    yield what
+    if what.monitor.signal == "quality" and not what.automatic:
+        yield replace(what, name=f"{what.name}:better", falls=True, improves=True)
+    elif what.monitor.both_sides and isinstance(signal, Shares):
+        yield replace(what, name=f"{what.name}:fall", falls=True)
 
 
 def measured_in(slice_name: str, signal: str, reference: Reference) -> tuple[float, float]:

@@ -35,6 +35,7 @@ from driftgate.codec import digest
 from driftgate.dead_letters import UNHANDLED
 from driftgate.drift import timetable
 from driftgate.drift.backlog import AHEAD_MS
+from driftgate.drift.incidents import Incident
 from driftgate.drift.supply import New
 from driftgate.drift.timetable import in_words
 from driftgate.errors import BadInput
@@ -521,6 +522,36 @@ def unreleased(version: int, context: RoutingContext, passed: Collection[int]) -
     if context.champion is None or version in (context.champion.version, *context.challengers):
         return False
     return version > context.newest or version not in passed
+
+
+def critical(incidents: Iterable[Incident]) -> tuple[OpenIncident, ...]:
+    """Those of the open incidents that a training may mend, with the words of what they show."""
+    return tuple(
+        OpenIncident(
+            one.incident_id,
+            one.version,
+            one.shown.summary,
+            one.since,
+            one.opened,
+            one.evident,
+            one.slices,
+            any(name.endswith(f":{BAR}") for name in one.members),
+        )
+        for one in incidents
+        if one.severity == "critical" and not one.is_operation
+    )
+
+
+def action(state: RetrainState, triggers: Triggers, now: int) -> str:
+    """What the loop does about a critical incident that is told at `now`, ms, in words."""
+    if not triggers.drift.enabled:
+        return "nothing: triggers.drift is off"
+    if not state.incidents:
+        return "nothing: it is not about the version that is watched"
+    due = max(now, batch_end(state, triggers))
+    ask = next(wanted(state, triggers, due))
+    hold = max(holds(ask, state, triggers, due), key=lambda one: one.until, default=None)
+    return f"waits: {hold.summary}" if hold else f"a new version is asked for at {in_words(due)}"
 
 
 def open_incidents(alerts: Iterable[DriftAlert]) -> tuple[OpenIncident, ...]:
