@@ -38,7 +38,7 @@ def stake(config: ModelYaml | None = None, slices: tuple[str, ...] = ()) -> floa
 class Watch:
     """Streams beside each other, each with its bar; `stake` is that of a number."""
 
-    def __init__(self, bars: Floats, stake: float) -> None:
+    def __init__(self, bars: Floats, stake: Floats | float) -> None:
         self.bars, self.stake = bars, stake
         self.evidence = lanes.empty(len(bars))
 
