@@ -35,7 +35,7 @@ monitors:
      false_alarms_per_million: 100, severity: critical}
 triggers:
   drift: {batch_days: 1, cooldown_days: 14}
-gate: {min_accuracy: 0.8, waived: [regression, probes]}
+gate: {min_accuracy: 0.05, waived: [regression, probes]}
 rollout:
   stages: [{name: full, percent: 100}]
 """

@@ -92,12 +92,24 @@ COMMANDS = (
         WATCH,
         "How far a rollout is, what speaks for and against the version, and what is missing.",
     ),
+    Entry(
+        "triggers",
+        "triggers_cli:app",
+        WATCH,
+        "What asks for a new version of a model.",
+    ),
     Entry("audit", "model_cli:audit", WATCH, "Every decision about a model, in words."),
     Entry(
         "traffic",
         "traffic_cli:traffic",
         WATCH,
         "Live answers, confidence, latency, and how much of what is known is right.",
+    ),
+    Entry(
+        "backtest",
+        "backtest_cli:backtest",
+        WATCH,
+        "What these monitors would have told, and when: replays stored answers and feedback.",
     ),
     Entry("review", "review_cli:app", WATCH, "People look at a random sample of answers."),
     Entry(

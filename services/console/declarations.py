@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 
 from driftgate import model_repo
 from driftgate.artifacts import Artifacts
@@ -19,6 +20,16 @@ def model_yaml(found: Settings, model: str) -> ModelYaml:
         BadConfig: no such model is declared, or its repo cannot be used.
         BusUnavailable, ArtifactsUnavailable
     """
+    return model_repo.declared(model_folder(found, model)).config
+
+
+def model_folder(found: Settings, model: str) -> Path:
+    """The model repo in force, in a folder.
+
+    Raises:
+        BadConfig: no such model is declared.
+        BusUnavailable, ArtifactsUnavailable
+    """
     with closing(KafkaBus(found.kafka)) as bus:
         uri = declared(bus, Codec.load(found.schemas, found.registry), model).repo_uri
-    return model_repo.fetch(uri, Artifacts(found.artifacts), found.state_dir / "repos").config
+    return Artifacts(found.artifacts).get_folder(uri, found.state_dir / "repos")

@@ -6,14 +6,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 from driftgate import metrics
 from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
-from driftgate.drift import backlog, incidents, supply, triggers
-from driftgate.drift.monitoring import fold
+from driftgate.drift import backlog, triggers
+from driftgate.drift.model_state import ModelState
 from driftgate.drift.observations import Observation, of_inference, of_outcome
-from driftgate.drift.triggers import Ask, RetrainState, Suppressed
+from driftgate.drift.ticking import Heard, Ticked, tick
+from driftgate.drift.triggers import Ask, Suppressed
 from driftgate.errors import BadConfig, BadInput, Corrupt, Retriable, nearest, shown
 from driftgate.events import (
     AnyEvent,
@@ -31,7 +33,7 @@ from driftgate.events import (
 from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import DRIFT
-from services.drift_detector.checkpoint import Checkpoint, ModelState
+from services.drift_detector.checkpoint import Checkpoint
 from services.drift_detector.told import Teller, baselines, measured
 
 
@@ -203,88 +205,32 @@ class DriftDetector:
         state = self.memory.state.models[due.model]
         if due.config is None or now <= state.time:
             return []
-        references = {
-            version: verdict.reference
-            for (model, version), verdict in views[Verdict].items()
-            if model == due.model
-        }
+        heard = heard_of(due.model, views)
         waiting = backlog.at_tick(state.waiting, due.tick, due.config.data.ahead_hours)
         evidence, teller = state.evidence, Teller(due.model, due.config, now)
-        before = baselines(evidence, due.config, references)
-        told = fold(evidence, waiting.due, now, due.config, references)
+        before = baselines(evidence, due.config, heard.references)
+        ticked = tick(state, waiting.due, heard, due.config, now)
         drop(state, due.model, waiting.dropped + evidence.dropped)
-        state.incidents, steps = incidents.step(
-            state.incidents, told.alarms_alone, told.conditions, state.heeded, now
-        )
-        retrain = self.retrain_state(due.model, due.config, state, waiting.due, views, now)
-        action = triggers.action(retrain, due.config.triggers, now)
         effects = [
             *teller.not_counted(state.dropped, evidence.late),
-            *measured(teller, before, evidence, references),
-            *teller.improved(told.improvements),
-            *self.tell_unreleased(teller, state, views),
-            *teller.steps(steps, told, evidence.first, action),
-            *self.ask_if_due(teller, state, retrain, views),
+            *measured(teller, before, evidence, heard.references),
+            *teller.improved(ticked.told.improvements),
+            *chain.from_iterable(map(teller.unreleased, ticked.unreleased)),
+            *teller.steps(ticked.steps, ticked.told, evidence.first, ticked.action),
+            *self.ask_if_due(teller, state, ticked, views),
         ]
         state.waiting, state.dropped, state.time = waiting.later, 0, now
         evidence.dropped = evidence.late = 0
         self.memory.dirty = True
         return effects
 
-    def tell_unreleased(self, teller: Teller, state: ModelState, views: Views) -> Iterator[Effect]:
-        """Once for each version that answers and may not."""
-        passed = [
-            version
-            for (model, version), verdict in views[Verdict].items()
-            if model == teller.model and verdict.result == "pass"
-        ]
-        for version in sorted(state.evidence.live):
-            new = version not in state.unreleased
-            if new and triggers.unreleased(version, state.under, passed):
-                state.unreleased.append(version)
-                yield from teller.unreleased(version)
-
-    def retrain_state(
-        self,
-        model: str,
-        config: ModelYaml,
-        state: ModelState,
-        seen: Iterable[Observation],
-        views: Views,
-        now: int,
-    ) -> RetrainState:
-        """All that triggers look at, by what was seen and heard up to this tick."""
-        requests = triggers.in_earnest(views[RetrainRequest].values(), model, now)
-        # As far as it was told before this tick, so that who reads the topics again finds the same.
-        verdicts = [
-            verdict
-            for verdict in views[Verdict].values()
-            if verdict.model == model and verdict.retrain_id in state.judged
-        ]
-        trained = [one for one in views[Candidate].values() if one.retrain_id in state.judged]
-        asked = triggers.asked(requests)
-        last = max(asked.values(), default=0)
-        champion = next((one for one in verdicts if one.version == state.watched), None)
-        known = supply.learned(champion)
-        state.supply = supply.supplied(state.supply, seen, config, known, last)
-        critical = triggers.critical(state.incidents.open)
-        return RetrainState(
-            incidents=triggers.unanswered(critical, state.watched, last),
-            asked=asked,
-            under_way=triggers.under_way(requests, state.judged, state.under, config.rollout, now),
-            new=state.supply.new(known),
-            score=triggers.score_of(state.watched, verdicts),
-            spent=triggers.spent(requests, trained, now),
-            in_season=triggers.versions_in_season(config.triggers.seasons, verdicts, now),
-        )
-
     def ask_if_due(
-        self, teller: Teller, state: ModelState, retrain: RetrainState, views: Views
+        self, teller: Teller, state: ModelState, ticked: Ticked, views: Views
     ) -> list[Effect]:
         """Whether a model asks for a new version at this tick."""
         config, model, now = teller.config, teller.model, teller.now
-        inputs = {"state": asdict(retrain), "triggers": config.triggers.model_dump()}
-        match triggers.decide(retrain, config.triggers, now):
+        inputs = {"state": asdict(ticked.retrain), "triggers": config.triggers.model_dump()}
+        match ticked.decision:
             case Ask() as ask:
                 request = triggers.request(model, ask, state.under, now)
                 return self.ask(request, {**inputs, "now": now}, state.watched, views)
@@ -341,6 +287,15 @@ def count(sent: Sequence[AnyEvent], views: Views) -> None:
                 metrics.ALERTS.labels(event.model, event.monitor).inc()
             case RetrainRequest():
                 metrics.RETRAINS.labels(event.model, event.reason).inc()
+
+
+def heard_of(model: str, views: Views) -> Heard:
+    """What the topics say of a model."""
+    return Heard(
+        {version: v for (name, version), v in views[Verdict].items() if name == model},
+        list(views[RetrainRequest].values()),
+        list(views[Candidate].values()),
+    )
 
 
 def drop(state: ModelState, model: str, count: int) -> None:

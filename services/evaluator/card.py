@@ -24,13 +24,14 @@ RESULTS = re.compile(r"^## Results\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 class About:
     """What was judged. name, champion: `model@version`, None without a champion. task: its kind.
     dataset: artifact URI of the held-out cases. repo_hash: of the model repo with the other suites
-    and the gate."""
+    and the gate. unwatched: monitors without a reference, in words."""
 
     name: str
     task: str
     champion: str | None
     dataset: str
     repo_hash: str
+    unwatched: tuple[str, ...] = ()
 
 
 def completed(card: str, about: About, verdict: GateResult) -> str:

@@ -73,6 +73,7 @@ def as_json(
         "axes": [axis.event() for axis in verdict.axes],
         "reference": {key: tidy(value) for key, value in reference.items()},
         "measured_on": asdict(weighing.on),
+        "unwatched": list(about.unwatched),
         "cases": [case_json(result, weighing) for result in found],
     }
     return json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
@@ -113,9 +114,17 @@ def as_words(about: About, verdict: GateResult, found: Sequence[Result]) -> str:
         "## All axes",
         table(verdict.axes),
         *([f"Held-out cases: {verdict.measured_on}."] if verdict.measured_on else []),
+        *unwatched(about),
         *(lost_texts(found) if kind_of(about.task).writes else lost_cases(found)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def unwatched(about: About) -> list[str]:
+    """The monitors that will watch nothing of the version, as a section."""
+    if not about.unwatched:
+        return []
+    return ["## Not watched", "\n".join(f"- {line}" for line in about.unwatched)]
 
 
 def lost_cases(found: Sequence[Result]) -> list[str]:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from driftgate import events, model_repo, suites
+from driftgate import events, model_repo, suites, unwatched
 from driftgate.artifacts import SCHEME, Artifacts, digest_of
 from driftgate.codec import digest
 from driftgate.config import Settings
@@ -138,6 +138,7 @@ class Evaluator:
             champion=named(event.model, champion) if champion else None,
             dataset=event.dataset_uri,
             repo_hash=event.repo_hash,
+            unwatched=tuple(unwatched.unmeasured(config, reference)),
         )
         card = self.artifacts.get(event.model_card_uri).decode()
         uri = self.artifacts.put_files(
@@ -145,6 +146,8 @@ class Evaluator:
         )
         told = verdict_event(event, champion, verdict, reference, uri)
         self.log.info("judged", version=about.name, result=verdict.result, words=verdict.summary)
+        if about.unwatched:
+            self.log.warning("not watched", version=about.name, monitors=about.unwatched)
         inputs = {
             "candidate": asdict(candidate),
             "champion": asdict(champion) if champion else None,

@@ -476,8 +476,8 @@ def summary(played: Played) -> Table:
     table.add_row(f"weeks{since} below gate × that share", listed(result.below))
     table.add_row(f"weeks{since} below the gate line itself", listed(result.below_line))
     table.add_row("above the one-off, last four weeks", advantage(result, played.gain))
-    drift = [r for r in played.facts.requests if r["reason"] == "drift"]
-    table.add_row("drift-fired refreshes", f"{len(drift)}, false alarms {len(played.false_alarms)}")
+    drift = len(played.facts.drift_requests)
+    table.add_row("drift-fired refreshes", f"{drift}, false alarms {len(played.false_alarms)}")
     passed = sum(v["result"] == "pass" for v in played.facts.verdicts)
     table.add_row("versions trained / passed", f"{len(played.facts.candidates)} / {passed}")
     spoilt = any(candidate["drill"] for candidate in played.facts.candidates)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from driftgate.drift.triggers import OF_INCIDENTS
 from driftgate.store import Store
 
 Rows = list[dict[str, Any]]
@@ -27,6 +28,11 @@ class Facts:
 
     def verdict(self, version: int) -> dict[str, Any] | None:
         return next((v for v in self.verdicts if v["version"] == version), None)
+
+    @property
+    def drift_requests(self) -> Rows:
+        """What incidents asked for."""
+        return [request for request in self.requests if request["reason"] in OF_INCIDENTS]
 
     def request(self, retrain_id: str) -> dict[str, Any] | None:
         return next((r for r in self.requests if r["retrain_id"] == retrain_id), None)

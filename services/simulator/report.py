@@ -79,7 +79,7 @@ def write_report(
         held=held,
         facts=facts,
         false_alarms=len(false_alarms),
-        drift_requests=sum(r["reason"] == "drift" for r in facts.requests),
+        drift_requests=len(facts.drift_requests),
         alerts=[alert_line(alert, world.start) for alert in facts.alerts],
         causes=causes,
         refused=refused,

@@ -296,9 +296,8 @@ def alarms(player: Player, facts: Facts) -> list[str]:
         if (axis["layer"], axis["name"], axis["slice"]) == ("task", "accuracy", "all")
     }
     requests = [
-        {"retrain_id": r["retrain_id"], "time": r["ms"]}
-        for r in facts.requests
-        if r["reason"] == "drift"
+        {"retrain_id": request["retrain_id"], "time": request["ms"]}
+        for request in facts.drift_requests
     ]
     return false_alarms(requests, right, reference, FALSE_ALARM_WINDOW_MS, FALSE_ALARM_TOLERANCE)
 

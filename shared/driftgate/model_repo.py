@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # `driftgate check` stores nothing, and need not wait for the
     from driftgate.artifacts import Artifacts
 
 MODEL_YAML = "model.yaml"
+WATCHING = ("monitors", "false_alarms", "triggers")
+"""Keys that say what is watched, and what comes of it."""
 MAX_FILE_BYTES = 64_000
 """Of a prompt or a schema: it goes with every declaration, and a prompt before each input."""
 
@@ -696,6 +698,33 @@ def parse(text: str, where: str = MODEL_YAML, folder: Path | None = None) -> Mod
         BadConfig: see `read`.
     """
     return yaml_problems.read(text, where, ModelYaml, {READ: partial(text_in, folder)})
+
+
+def is_whole(text: str, where: str) -> bool:
+    """Whether a document says which model it is about, and so is a model.yaml.
+
+    Raises:
+        BadConfig: it is not YAML.
+    """
+    return "model" in yaml_problems.mapping(text, where, ModelYaml)
+
+
+def laid_over(text: str, where: str, folder: Path) -> ModelYaml:
+    """The model.yaml of a folder, with what another document says of monitors, budget and triggers
+    in the place of its own.
+
+    Raises:
+        BadConfig: as `parse`; or it says something else.
+    """
+    raw = yaml_problems.mapping(text, where, ModelYaml)
+    for key in raw:
+        if key not in WATCHING:
+            wanted = f"a whole model.yaml, or only {', '.join(WATCHING)}"
+            raise BadConfig(yaml_problems.line(where, raw, [key], raw[key], wanted))
+    under = yaml_problems.mapping(suites.text_of(folder / MODEL_YAML), MODEL_YAML, ModelYaml)
+    return yaml_problems.read(
+        text, where, ModelYaml, {READ: partial(text_in, folder)}, yaml_problems.plain(under)
+    )
 
 
 def text_in(folder: Path | None, name: str) -> str:

@@ -61,10 +61,11 @@ def measure(
 
 
 def signals_of(answers: Iterable[Answer], task: Task) -> list[AnySignal]:
-    """All that monitors of these answers may name."""
-    features = sorted({name for answer in answers for name in answer.features})
-    watched = [signal for each in signals.known(task).values() for signal in each]
-    for name in features:
+    """All that monitors of these answers may name. A feature with the name of a signal is read by
+    that signal, if at all."""
+    known = signals.known(task)
+    watched = [signal for each in known.values() for signal in each]
+    for name in sorted({name for answer in answers for name in answer.features} - known.keys()):
         watched += [signals.feature(name), *signals.feature_sides(name)]
     return watched
 

@@ -1,7 +1,7 @@
-"""What a model repo declares and nothing will watch, as far as the repo alone can tell. Pure.
+"""What a model repo declares and nothing watches. Pure.
 
-Each of these may be meant, since an app may send features and slices that no case has. So they are
-noted and refuse nothing.
+`notes` tells it from the repo alone, where each may be meant, since an app may send features and
+slices that no case has; so they refuse nothing. `unmeasured` tells it of one version.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from driftgate import signals
+from driftgate.drift import plan
 from driftgate.errors import nearest, shown
 from driftgate.features import FEATURES
+from driftgate.signals import Reference
 from driftgate.slices import ALL
 from driftgate.suites import Case
 from driftgate.tasks import task_of
@@ -29,6 +31,18 @@ def notes(config: ModelYaml, cases: Iterable[Case]) -> Iterator[str]:
     yield from features(config)
     known = {f"{name}={value}" for case in cases for name, value in case.slices.items()}
     yield from slices(config, known)
+
+
+def unmeasured(config: ModelYaml, reference: Reference) -> Iterator[str]:
+    """Monitors that watch nothing of a version in a slice: its held-out cases measured nothing
+    there, and live answers will not either. A line for each monitor."""
+    watched = {(what.monitor.name, what.slice) for what in plan.plan(config, reference)}
+    for monitor in config.monitors:
+        lacking = [
+            name for name in plan.declared(monitor, config) if (monitor.name, name) not in watched
+        ]
+        if lacking:
+            yield f"{monitor.name} ({', '.join(lacking)}): no reference for {monitor.value}"
 
 
 def protected(config: ModelYaml) -> Iterator[str]:
@@ -60,3 +74,13 @@ def slices(config: ModelYaml, known: Collection[str]) -> Iterator[str]:
         if known and name != ALL and name not in known:
             hint = nearest(name, sorted(known))
             yield f"{place}: no case of evals/ is in slice {shown(name)}: {hint}"
+
+
+def absent(config: ModelYaml, known: Collection[str]) -> Iterator[str]:
+    """Slices of monitors and of the gate that no live answer was in. known: those that one was."""
+    named = [(f"monitors: {m.name}", name) for m in config.monitors for name in m.slices]
+    named += [("gate.protected", name) for name in config.gate.protected]
+    for place, name in named:
+        if name != ALL and name not in known:
+            hint = nearest(name, sorted(known)) if known else "answers have no slices"
+            yield f"{place}: no answer is in slice {shown(name)}, so it is not watched: {hint}"

@@ -23,16 +23,21 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read(
-    text: str, where: str, model: type[Model], context: Mapping[str, Any] | None = None
+    text: str,
+    where: str,
+    model: type[Model],
+    context: Mapping[str, Any] | None = None,
+    under: Mapping[str, Any] | None = None,
 ) -> Model:
-    """The typed content of a YAML document; an empty one has no keys. context: for validators.
+    """The typed content of a YAML document; an empty one has no keys. context: for validators;
+    under: keys and values that hold where the document has none.
 
     Raises:
         BadConfig: it is not YAML, or not what the model allows; one line for each problem.
     """
     raw = mapping(text, where, model)
     try:
-        return model.model_validate(plain(raw), context=dict(context or {}))
+        return model.model_validate({**(under or {}), **plain(raw)}, context=dict(context or {}))
     except ValidationError as error:
         problems = [problem(where, raw, dict(found), model) for found in error.errors()]
         raise BadConfig("\n".join(problems)) from None

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from driftgate.drift.backlog import AHEAD_MS
 from driftgate.drift.supply import New
 from driftgate.drift.triggers import (
-    BAR,
     NOT_COOLING,
     TRAINING_DAYS,
     Ask,
@@ -476,7 +475,8 @@ def test_open_incidents_follow_from_their_steps() -> None:
         step("open", 10),
         step("open", 11, "closed"),
         step("open", 11, "warned", severity="warning"),
-        step("update", 12, slice="language=es", window_start=day(9), evidence={BAR: 0.2}),
+        step("open", 11, "slow", signal="operation"),
+        step("update", 12, slice="language=es", window_start=day(9), streams=("errors:all:bar",)),
         step("close", 13, "closed"),
         step("open", 13, "again"),
         step("close", 14, "again"),

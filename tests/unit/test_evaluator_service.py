@@ -382,6 +382,19 @@ def test_the_reference_of_monitors_is_measured_on_held_out_cases(harness: Harnes
     assert {"cut|words", "cut|low_similarity", "share:refund|all"} <= set(reference)
 
 
+def test_the_verdict_tells_what_monitors_will_not_watch(harness: Harness, tmp_path: Path) -> None:
+    well_watched = harness.report(harness.judge(harness.candidate(1)), "report.md")
+    assert b"Not watched" not in well_watched
+    monitor = "  - {name: pages, signal: input, value: pages, slices: [all, language=es]}\ngate:"
+    yaml = MODEL_YAML.replace("gate:", monitor, 1)
+    (tmp_path / "repo" / "model.yaml").write_text(yaml)
+    harness.repo, harness.repo_uri = model_repo.publish(tmp_path / "repo", harness.artifacts)
+    verdict = harness.judge(harness.candidate(2))
+    assert verdict.result == "pass"
+    told = "- pages (all, language=es): no reference for pages"
+    assert told in harness.report(verdict, "report.md").decode().splitlines()
+
+
 def complained(reviewed: int, wrong: float | None) -> dict[str, str]:
     """A dataset of logged rows, mostly of answers that were wrong, and what its card says."""
     told = {"source": "logs", "word": "correction", "time": 1_767_571_200_000}

@@ -193,6 +193,12 @@ def test_a_feature_is_watched_on_both_sides_where_that_is_asked() -> None:
     assert 0 < reference["words:low|all"] <= 0.1
 
 
+def test_a_feature_with_the_name_of_a_signal_is_that_signal_s() -> None:
+    reference = measure(asked(100, features={"new_words": 0.25, "latency": 7.0}), ["all"], TASK)
+    assert reference["new_words|all"] == 0.25
+    assert not [key for key in reference if "latency" in key]
+
+
 def test_slices_with_enough_cases_are_measured_unasked() -> None:
     reference = measure(asked(400), ["all", "channel=c1"], TASK)
     measured = {key.rpartition("|")[2] for key in reference if key.startswith("error|")}

@@ -6,12 +6,12 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
-from drift_world import YAML
+from drift_world import YAML, reference
 from typer.testing import CliRunner
 
 from driftgate.model_repo import parse
 from driftgate.suites import Case
-from driftgate.unwatched import notes
+from driftgate.unwatched import notes, unmeasured
 from services.console.cli import app
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "support-triage"
@@ -56,6 +56,17 @@ def test_a_slice_that_no_case_has_is_noted_with_the_nearest() -> None:
     )
     without = [Case("regression", "accuracy", "r-1", "hola")]
     assert noted("language=es", "langauge=es", without) == []  # where none has any, nobody can tell
+
+
+def test_a_version_whose_cases_have_no_such_slice_is_not_watched_in_it() -> None:
+    config = parse(YAML.replace("language=es", "language=fr"))
+    assert list(unmeasured(config, reference())) == ["errors (language=fr): no reference for error"]
+    assert list(unmeasured(parse(YAML), reference())) == []
+
+
+def test_what_live_answers_measure_lacks_no_reference() -> None:
+    live = YAML.replace("profile: [labels]", "profile: [complaints]").replace("=es", "=fr")
+    assert list(unmeasured(parse(live), reference())) == []
 
 
 def test_check_tells_it_and_finds_all_well(tmp_path: Path) -> None:

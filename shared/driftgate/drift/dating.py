@@ -1,9 +1,10 @@
 """When a change began, by the time of the answers that show it: the likeliest date and an interval.
 
 A history is a row of bins, each with the count and the sum of the numbers about answers of its
-time. The numbers before the change have one mean, beside a few of the reference's, and those after
-it another; the interval holds every date that is at most e^3, some 20 times, less likely than the
-likeliest (a likelihood-ratio set, Siegmund, "Confidence sets in change-point problems", 1988).
+time. The numbers before the change have one mean, which was tolerated, beside a few of the
+reference's, and those after it another. The interval holds every date that is at most e^3, some 20
+times, less likely than the likeliest (a likelihood-ratio set, Siegmund, "Confidence sets in
+change-point problems", 1988).
 """
 
 from __future__ import annotations
@@ -33,18 +34,23 @@ class Change:
 
 
 def change(
-    starts: NDArray[np.int64], end: int, n: Floats, total: Floats, reference: float
+    starts: NDArray[np.int64],
+    end: int,
+    n: Floats,
+    total: Floats,
+    reference: float,
+    tolerated: float,
 ) -> Change:
     """The rise that a history shows.
 
     Args:
         starts: of the bins, ascending, ms; the last one ends at `end`.
         n, total: of each bin.
-        reference: mean before the change, in 0..1.
+        reference, tolerated: what was measured, and the highest mean before the change, in 0..1.
     """
     after, above = (np.cumsum(x[::-1])[::-1] for x in (n, total))
     before, below = n.sum() - after + PRIOR, total.sum() - above + PRIOR * reference
-    likely = fit(before, below) + fit(after, above)
+    likely = fit(before, below, tolerated) + fit(after, above)
     likely[above / np.maximum(after, 1) < below / before] = -np.inf  # that is no rise
     likely[n == 0] = -np.inf  # the change is dated by an answer
     best = int(np.argmax(likely))
@@ -59,8 +65,8 @@ def change(
     )
 
 
-def fit(n: Floats, total: Floats) -> Floats:
-    """Log-likelihood of `n` numbers of sum `total`, with the mean that fits them best."""
-    mean = np.clip(total / np.maximum(n, LEAST), LEAST, 1 - LEAST)
+def fit(n: Floats, total: Floats, most: float = 1.0) -> Floats:
+    """Log-likelihood of `n` numbers of sum `total`, with the mean up to `most` that fits best."""
+    mean = np.clip(total / np.maximum(n, LEAST), LEAST, min(most, 1 - LEAST))
     found: Floats = total * np.log(mean) + (n - total) * np.log(1 - mean)
     return found

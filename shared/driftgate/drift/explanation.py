@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from driftgate.drift import timetable
 from driftgate.drift.timetable import in_words
 from driftgate.drift.triggers import (
+    OF_INCIDENTS,
     Ask,
     Hold,
     RetrainState,
@@ -114,7 +115,7 @@ def of_pairs(
 ) -> Trigger:
     """The one of these that is nearest to what is waited for."""
     if needed is None:
-        return Trigger(name, False, "off")
+        return Trigger(name, False, "")
     if not state.asked:
         return Trigger(name, True, "the launch", 0, needed)
     if not found:
@@ -135,7 +136,7 @@ def of_pairs(
 def of_score(state: RetrainState, policy: Triggers, due: int | None) -> Trigger:
     drop, score = policy.score_drop, state.score
     if drop is None:
-        return Trigger("score", False, "off")
+        return Trigger("score", False, "")
     if score is None:
         return Trigger("score", True, "the harness, which has not examined the champion yet")
     bar = score.bar(drop)
@@ -147,7 +148,7 @@ def of_score(state: RetrainState, policy: Triggers, due: int | None) -> Trigger:
 
 def of_cadence(state: RetrainState, policy: Triggers, now: int) -> Trigger:
     if not policy.cadence_days and not policy.cron:
-        return Trigger("cadence", False, "off")
+        return Trigger("cadence", False, "")
     if not state.asked:
         return Trigger("cadence", True, "the launch")
     due = timetable.cadence_due(policy, state.last)
@@ -162,7 +163,7 @@ def nexts(
     for one in found:
         if one.due is None:
             continue
-        incidents = state.incidents if one.name in ("drift", "accuracy") else ()
+        incidents = state.incidents if one.name in OF_INCIDENTS else ()
         reason: RetrainReason = "cadence" if one.name == "cadence" else "drift"
         held = [
             hold

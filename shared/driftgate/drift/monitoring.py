@@ -22,6 +22,7 @@ from driftgate.drift import budget, counts, deduplication
 from driftgate.drift.alarms import Alarm, Condition, Improvement
 from driftgate.drift.counts import WIDTH_MS, OpenBucket, Watching, bucket_of
 from driftgate.drift.deduplication import Seen
+from driftgate.drift.lanes import Floats
 from driftgate.drift.live_tails import LiveTails
 from driftgate.drift.observations import Observation
 from driftgate.drift.plan import Key, Watched, declared, plan
@@ -113,10 +114,12 @@ class Told:
 
 @dataclass
 class Layout:
-    """The streams of one version, and the rows that they have."""
+    """The streams of one version, the rows that they have, and what a number of each row spends of
+    the budget of false alarms."""
 
     wanted: list[Watched]
     rows: dict[str, int]
+    per_number: Floats
     by_key: dict[Key, list[Watched]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,14 +139,16 @@ class Monitoring:
         self.quality = [m for m in config.monitors if m.signal == "quality"]
         self.others = [m for m in config.monitors if m.signal != "quality"]
         self.busy: list[str] = []
+        self._names: list[str] = []
         self._layouts: dict[int, Layout] = {}
         self._signals: dict[tuple[str, int], tuple[AnySignal, ...]] = {}
 
     def look_at_traffic(self) -> None:
-        """Slices that have enough traffic by now are watched."""
-        busy = self.evidence.traffic.busy if self.quality else []
-        if busy != self.busy:
-            self.busy = busy
+        """Slices that have enough traffic by now are watched, and share the budget."""
+        traffic = self.evidence.traffic
+        looked = (traffic.busy if self.quality else [], list(traffic.counts))
+        if looked != (self.busy, self._names):
+            self.busy, self._names = looked
             self._layouts.clear()
 
     def reference(self, version: int) -> Reference:
@@ -167,7 +172,12 @@ class Monitoring:
         if version not in self._layouts:
             wanted = plan(self.config, self.reference(version), self.busy)
             own = self.evidence.streams.setdefault(version, VersionStreams())
-            self._layouts[version] = Layout(wanted, own.align(wanted))
+            rows = own.align(wanted)
+            stakes = budget.stakes(self.config, self.evidence.traffic.counts)
+            per_number = np.zeros(len(own.names))
+            for what in wanted:
+                per_number[rows[what.name]] = stakes[what.monitor.name]
+            self._layouts[version] = Layout(wanted, rows, per_number)
         return self._layouts[version]
 
     @property
@@ -218,9 +228,10 @@ def fold(
     settled = settled_by(watch, until)
     found: list[tuple[Alarm | Improvement | Condition, Inputs | None]] = []
     due = {start for start in evidence.buckets if start < until} | settled.keys()
-    for start in sorted(due):
-        bucket = evidence.buckets.pop(start, None) or OpenBucket()
-        found += close(watch, start, bucket, settled.get(start, ()))
+    buckets = {start: evidence.buckets.pop(start, OpenBucket()) for start in sorted(due)}
+    words = words_by_bucket(evidence, buckets)
+    for start, bucket in buckets.items():
+        found += close(watch, start, bucket, words.get(start, ()), settled.get(start, ()))
     evidence.closed = until
     evidence.forget()
     return Told(
@@ -273,15 +284,37 @@ def settled_by(watch: Monitoring, until: int) -> dict[int, list[Settled]]:
     return found
 
 
+def words_by_bucket(
+    evidence: Evidence, buckets: Mapping[int, OpenBucket]
+) -> dict[int, list[Observation]]:
+    """What counts of the words in buckets, each request once."""
+    telling = [
+        (start, seen)
+        for start, bucket in buckets.items()
+        for seen in latest_of_each(sorted(bucket.words, key=lambda seen: seen.order))
+    ]
+    names = [seen.identity for _, seen in telling]
+    new = evidence.seen.unknown(names) if names else []
+    evidence.seen.add([names[at] for at in new])
+    found: dict[int, list[Observation]] = defaultdict(list)
+    for start, seen in (telling[at] for at in new):
+        found[start].append(seen)
+    return found
+
+
 def close(
-    watch: Monitoring, start: int, bucket: OpenBucket, settled: Iterable[Settled]
+    watch: Monitoring,
+    start: int,
+    bucket: OpenBucket,
+    words: Iterable[Observation],
+    settled: Iterable[Settled],
 ) -> Iterator[tuple[Alarm | Improvement | Condition, Inputs | None]]:
     """Gives each stream what its bucket holds, and says what alarms."""
     evidence = watch.evidence
     fresh: dict[int, dict[int, list[Fresh]]] = defaultdict(lambda: defaultdict(list))
     for version in bucket.counts:
         add_answers(fresh[version], watch, version, start, bucket.counts[version])
-    add_words(fresh, watch, bucket.words)
+    add_words(fresh, watch, words)
     for one in settled:
         add_settled(fresh[one.version], watch, watch.layout(one.version), one)
     for version in sorted(version for version, rows in fresh.items() if rows):
@@ -296,17 +329,13 @@ def spent(
     watch: Monitoring, version: int, start: int, fresh: Mapping[int, Sequence[Fresh]]
 ) -> Bucket:
     """The bucket of a version, with what it may spend of the budget of false alarms."""
-    evidence, layout = watch.evidence, watch.layout(version)
+    evidence = watch.evidence
     own = evidence.streams[version]
-    stakes = budget.stakes(watch.config, evidence.traffic.counts)
-    per_number = np.zeros(len(own.names))
-    for what in layout.wanted:
-        per_number[layout.rows[what.name]] = stakes[what.monitor.name]
     alive = sum(len(each.names) for each in evidence.streams.values())
     end = start + WIDTH_MS
     passed = min(max(end - own.until, WIDTH_MS), DAY_MS) if own.until else WIDTH_MS
     by_time = passed * budget.stake_per_ms(watch.config, alive)
-    return Bucket(version, start, end, fresh, per_number, by_time)
+    return Bucket(version, start, end, fresh, watch.layout(version).per_number, by_time)
 
 
 Rows = dict[int, list[Fresh]]
@@ -342,12 +371,8 @@ def add_answers(
 
 
 def add_words(fresh: Mapping[int, Rows], watch: Monitoring, words: Iterable[Observation]) -> None:
-    """What was said of answers, each request once."""
-    telling = latest_of_each(sorted(words, key=lambda seen: seen.order))
-    seen = watch.evidence.seen
-    new = [telling[at] for at in seen.unknown([one.identity for one in telling])]
-    seen.add([one.identity for one in new])
-    for one in new:
+    """What was said of answers."""
+    for one in words:
         layout, reference = watch.layout(one.version), watch.reference(one.version)
         own = [f"{name}={value}" for name, value in one.answer.slices.items()]
         for monitor in watch.quality:

@@ -12,7 +12,7 @@ a model was launched with nothing is known here, so what comes in the first days
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from driftgate.drift.observations import Observation
@@ -83,10 +83,11 @@ class Supply:
     first: Mapping[str, int] = field(default_factory=dict)
 
     def new(self, known: Learned) -> New:
+        sources = new_sources(self.first, known)
         return New(
             len(self.requests.get(PAIRS, ())),
-            {k: n for k, n in self.counted(LABEL) if known.lacks(k)},
-            {k: n for k, n in self.counted(SOURCE) if is_new(self.first, k, known)},
+            {label: pairs for label, pairs in self.counted(LABEL) if known.lacks(label)},
+            {source: pairs for source, pairs in self.counted(SOURCE) if source in sources},
         )
 
     def counted(self, sort: str) -> Iterator[tuple[str, int]]:
@@ -95,9 +96,12 @@ class Supply:
                 yield name.removeprefix(sort), len(found)
 
 
-def is_new(first: Mapping[str, int], source: str, known: Learned) -> bool:
-    """Whether a value of a slice is new to the champion, by when each had its first pair."""
-    return first[source] > max(known.until, min(first.values()) + LAUNCH_MS)
+def new_sources(first: Mapping[str, int], known: Learned) -> frozenset[str]:
+    """Values of slices that are new to the champion, by when each had its first pair, ms."""
+    if not first:
+        return frozenset()
+    learned_until = max(known.until, min(first.values()) + LAUNCH_MS)
+    return frozenset(source for source, time in first.items() if time > learned_until)
 
 
 def supplied(
@@ -108,23 +112,19 @@ def supplied(
     since: int,
 ) -> Supply:
     """With what was said since, in any order. `since`: of the last request, ms."""
-    seen = sorted((one for one in observations if one.word), key=lambda one: one.order)
-    first = dict(supply.first)
-    if config.triggers.new_source:
-        for one in seen:
-            for source in sources_of(one, config) if one.taught is not None else ():
-                if source in first or len(first) < VALUES:
-                    first[source] = min(one.time, first.get(source, one.time))
     # A dict keeps the order in which requests came.
     found = {
         name: dict.fromkeys(ids) for name, ids in supply.requests.items() if since <= supply.since
     }
-    for one in seen:
-        if one.word is not None and one.word.kind == RETRACTION:
+    pairs = told(observations, config)
+    first = firsts(supply.first, pairs, config)
+    sources = new_sources(first, known)
+    for one in pairs:
+        if one.taught is None:
             for ids in found.values():
                 ids.pop(one.request_id, None)
-        elif one.taught is not None and one.time > since:
-            for name, enough in counts_as(one, config, known, first):
+        elif one.time > since:
+            for name, enough in counts_as(one, config, known, sources):
                 ids = found.setdefault(name, {})
                 if len(ids) < enough:
                     ids[one.request_id] = None
@@ -132,22 +132,49 @@ def supplied(
     return Supply(max(since, supply.since), kept, first)
 
 
+def told(observations: Iterable[Observation], config: ModelYaml) -> list[Observation]:
+    """Pairs and what takes them back, by time; none where nobody waits for pairs."""
+    triggers = config.triggers
+    if not (triggers.new_pairs or triggers.new_label or triggers.new_source):
+        return []
+    found = [one for one in observations if one.taught is not None or is_retraction(one)]
+    return sorted(found, key=lambda one: one.order)
+
+
+def is_retraction(one: Observation) -> bool:
+    return one.word is not None and one.word.kind == RETRACTION
+
+
+def firsts(
+    known: Mapping[str, int], pairs: Iterable[Observation], config: ModelYaml
+) -> Mapping[str, int]:
+    """When each source had its first pair, with these pairs."""
+    if not config.triggers.new_source:
+        return known
+    found, names = dict(known), config.slice_names
+    for one in pairs:
+        for source in sources_of(one, names) if one.taught is not None else ():
+            if source in found or len(found) < VALUES:
+                found[source] = min(one.time, found.get(source, one.time))
+    return found
+
+
 def counts_as(
-    one: Observation, config: ModelYaml, known: Learned, first: Mapping[str, int]
+    one: Observation, config: ModelYaml, known: Learned, sources: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """As what a pair counts, and how many of that are waited for."""
+    """As what a pair counts, and how many of that are waited for. sources: the new ones."""
     triggers = config.triggers
     if triggers.new_pairs:
         yield PAIRS, triggers.new_pairs
     if triggers.new_label and one.taught and known.lacks(one.taught):
         yield f"{LABEL}{one.taught}", triggers.new_label
-    if triggers.new_source:
-        for source in sources_of(one, config):
-            if source in first and is_new(first, source, known):
+    if triggers.new_source and sources:
+        for source in sources_of(one, config.slice_names):
+            if source in sources:
                 yield f"{SOURCE}{source}", triggers.new_source
 
 
-def sources_of(one: Observation, config: ModelYaml) -> Iterator[str]:
-    for name in config.slice_names:
+def sources_of(one: Observation, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
         if name in one.answer.slices:
             yield f"{name}={one.answer.slices[name]}"

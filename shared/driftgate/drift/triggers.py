@@ -50,13 +50,15 @@ from driftgate.events import (
     Routing,
     Verdict,
 )
-from driftgate.model_repo import Rollout, Season, Triggers
+from driftgate.model_repo import ModelYaml, Rollout, Season, Triggers
 from driftgate.routing import pinned_champion
 from driftgate.shares import wilson
 from driftgate.slices import ALL
 from driftgate.suites import ACCURACY
 from driftgate.topology import DRIFT
 
+# Requests that incidents led to.
+OF_INCIDENTS: tuple[RetrainReason, RetrainReason] = ("drift", "accuracy")
 # Requests that start no cooldown: a version may be bad from its first answer.
 NOT_COOLING = ("launch", "erasure")
 # What an operator may ask for.
@@ -64,7 +66,7 @@ COMMANDED: Mapping[str, RetrainReason] = {"launch": "launch", "operator": "opera
 # So long a request may wait for its verdict. A training and its examination take hours at most, so
 # one without a verdict by then was refused or given up, and nobody waits for it any longer.
 TRAINING_DAYS = 3
-# In the evidence of an alert that was measured against the gate's bar, that bar.
+# Ends the name of a stream that is measured against the gate's bar.
 BAR = "bar"
 HOUR_S = 3600.0
 
@@ -347,17 +349,17 @@ def season(ask: Ask, state: RetrainState, triggers: Triggers, now: int) -> Hold 
         begin, end = days
         if all(begin <= incident.since for incident in ask.incidents):
             version = state.in_season.get(one.name)
-            told = f"; version {version} learned from the last one" if version else ""
-            until = f"season {one.name} until {in_words(end)}{told}"
-            return Hold("season", f"{one.name}:{end}", end, until)
+            learned = f"; version {version} learned from the last one" if version else ""
+            told = f"season {one.name} until {in_words(end)}{learned}"
+            return Hold("season", f"{one.name}:{end}", end, told)
     return None
 
 
 def over_budget(state: RetrainState, triggers: Triggers, now: int) -> Hold | None:
     budget, spent = triggers.budget, state.spent
-    is_left = spent.runs < (budget.runs or spent.runs + 1)
-    is_left &= spent.hours < (budget.hours or spent.hours + 1)
-    if is_left:
+    runs_are_left = budget.runs is None or spent.runs < budget.runs
+    hours_are_left = budget.hours is None or spent.hours < budget.hours
+    if runs_are_left and hours_are_left:
         return None
     _, until = timetable.month(now)
     told = f"the month's budget is spent ({spent_in_words(state, triggers)})"
@@ -382,6 +384,49 @@ def quiet(triggers: Triggers, now: int) -> Hold | None:
 
 
 # ---------------------------------------------------------------- from what the topics say
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainHistory:
+    """What the topics say of a model, besides its incidents and pairs.
+
+    Attributes:
+        requests: in earnest, up to now.
+        judged: requests that have a verdict, with the version that passed, if one did.
+    """
+
+    requests: Collection[RetrainRequest]
+    judged: Mapping[str, int | None]
+    verdicts: Collection[Verdict]
+    candidates: Collection[Candidate]
+    under: RoutingContext
+
+    @property
+    def last(self) -> int:
+        """When was asked last, ms; 0: never."""
+        return max((request.time for request in self.requests), default=0)
+
+    def verdict_on(self, version: int | None) -> Verdict | None:
+        return next((one for one in self.verdicts if one.version == version), None)
+
+    def state(
+        self,
+        config: ModelYaml,
+        watched: int | None,
+        incidents: Iterable[OpenIncident],
+        new: New,
+        now: int,
+    ) -> RetrainState:
+        """What the model waits for while the version `watched` is, at a time, ms."""
+        return RetrainState(
+            incidents=unanswered(incidents, watched, self.last),
+            asked=asked(self.requests),
+            under_way=under_way(self.requests, self.judged, self.under, config.rollout, now),
+            new=new,
+            score=score_of(watched, self.verdicts),
+            spent=spent(self.requests, self.candidates, now),
+            in_season=versions_in_season(config.triggers.seasons, self.verdicts, now),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -535,7 +580,7 @@ def critical(incidents: Iterable[Incident]) -> tuple[OpenIncident, ...]:
             one.opened,
             one.evident,
             one.slices,
-            any(name.endswith(f":{BAR}") for name in one.members),
+            is_below_bar(one.members),
         )
         for one in incidents
         if one.severity == "critical" and not one.is_operation
@@ -554,32 +599,37 @@ def action(state: RetrainState, triggers: Triggers, now: int) -> str:
     return f"waits: {hold.summary}" if hold else f"a new version is asked for at {in_words(due)}"
 
 
+def is_below_bar(streams: Iterable[str]) -> bool:
+    """Whether one of the streams of an incident is measured against the gate's bar."""
+    return any(name.endswith(f":{BAR}") for name in streams)
+
+
 def open_incidents(alerts: Iterable[DriftAlert]) -> tuple[OpenIncident, ...]:
-    """The critical incidents that are open after these steps of incidents, in their order. An alert
-    of an older release, which has no incident, opens one of its own."""
+    """The critical incidents that are open after these steps of incidents, in their order, but for
+    those that no training mends. An alert of an older release, which has no incident, opens one of
+    its own."""
     found: dict[str, OpenIncident] = {}
     for alert in alerts:
         name = alert.incident_id or alert.alert_id
         before = found.pop(name, None)
-        if alert.transition != "close" and alert.severity == "critical":
-            found[name] = incident_of(alert, alert.summary, before)
+        counts = alert.severity == "critical" and alert.signal != "operation"
+        if counts and alert.transition != "close":
+            found[name] = incident_of(alert, before)
     return tuple(found.values())
 
 
-def incident_of(
-    alert: DriftAlert, summary: str, before: OpenIncident | None = None
-) -> OpenIncident:
+def incident_of(alert: DriftAlert, before: OpenIncident | None) -> OpenIncident:
     """An incident after a step of it."""
     evident = min(alert.window_end, alert.time)
     return OpenIncident(
         incident_id=alert.incident_id or alert.alert_id,
         version=alert.version,
-        summary=summary or f"{alert.monitor} ({alert.slice})",
+        summary=alert.summary or f"{alert.monitor} ({alert.slice})",
         since=alert.window_start,
         opened=before.opened if before else evident,
         evident=evident,
         slices=tuple(sorted({alert.slice, *(before.slices if before else ())})),
-        below_bar=BAR in alert.evidence or (before is not None and before.below_bar),
+        below_bar=is_below_bar(alert.streams),
     )
 
 

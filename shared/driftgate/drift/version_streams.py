@@ -213,7 +213,7 @@ class VersionStreams:
         what = self.with_bar(row, what)
         assert what.reference is not None and what.mean is not None
         starts, n, total = self.history.of(row)
-        began = change(starts, bucket.end, n, total, what.reference)
+        began = change(starts, bucket.end, n, total, what.reference, what.mean)
         alarm = Alarm(
             version=bucket.version,
             stream=what.name,

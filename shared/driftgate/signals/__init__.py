@@ -1,12 +1,14 @@
-"""What monitors can watch. A signal is one entry of the registry; those that hang on the kind of
-task, such as the share of each label, are the task's (`driftgate.tasks`).
+"""What monitors can watch. Each signal turns an answer into a number between 0 and 1, and a monitor
+watches the mean. docs/drift.md tabulates them.
 
-Each turns an answer into a number between 0 and 1, and a monitor watches the mean:
+    quality      what people say of answers: error, thumbs_down, calibration
+    output       what is answered: low_confidence, estimated_error
+    inputs       what is asked: low_similarity, new_words, language, and features by their names
+    operation    how it is served: latency, cost
+    registry     all of them, and what a monitor may name
 
-    error            1 when the answer is known to be wrong
-    low_confidence   1 when the confidence lies in the reference's lowest fifth
-    low_similarity   1 when the text is as unlike what was learned as the reference's last tenth
-    FEATURE          1 when the feature lies in the reference's highest tenth
+Those that hang on the kind of task, such as the share of each label, are the task's
+(`driftgate.tasks`).
 
 The evaluator measures the reference on held-out cases by the same functions by which the
 drift-detector reads live answers, so a signal may use what both know of an answer. Of which answers
