@@ -53,7 +53,7 @@ class Size:
     """How much is drawn. divisor: of the peers' runs and answers."""
 
     runs: int = 300
-    events: int = 100_000_000
+    events: int = 400_000_000
     events_of_slices: int = 40_000_000
     divisor: int = 1
     groups: int = 10
@@ -86,7 +86,7 @@ def figures(size: Size, beside: dict[Beside, Future[Told]]) -> Iterator[Figure]:
     steps = {before: step(size.runs, before) for before in BEFORE}
     sliding = slide(size.runs)
     yield from own_delays(steps)
-    mine = measured(ours.alarms(sliding.numbers, ours.stake()), sliding)
+    mine = measured(ours.alarms(sliding.numbers, ours.ONE_STREAM), sliding)
     yield from false_alarms(size)
     yield from one_slice(size)
     peers = [(peer.name, told_by_river(peer, steps, sliding, size)) for peer in RIVER]
@@ -108,7 +108,7 @@ def measured(alarms: Alarms, stream: Worsening) -> Delays:
 
 def own_delays(steps: dict[int, Worsening]) -> Iterator[Figure]:
     for before, stream in steps.items():
-        found = measured(ours.alarms(stream.numbers, ours.stake()), stream)
+        found = measured(ours.alarms(stream.numbers, ours.ONE_STREAM), stream)
         good = found.p50 <= BEFORE[before] and not found.missed
         what = f"accuracy .90 → .80 after {before:,} answers, one stream"
         yield Figure(what, found.words, f"p50 ≤ {BEFORE[before]}, 0 missed", good)
@@ -119,7 +119,7 @@ def own_delays(steps: dict[int, Worsening]) -> Iterator[Figure]:
     what = "the same, the budget shared by the example's streams"
     yield Figure(what, found.words, f"p50 ≤ {SHARED_GOAL}, 0 missed", good)
     by_luck = bars(2_000, len(stream.numbers))
-    found = measured(ours.alarms(stream.numbers, ours.stake(), by_luck), stream)
+    found = measured(ours.alarms(stream.numbers, ours.ONE_STREAM, by_luck), stream)
     yield Figure("the same, one stream, each reference drawn on 2,000 cases", found.words)
 
 

@@ -1,9 +1,9 @@
 """How late a drop is seen by what people say: through the core's own `fold`, under each feedback
 profile, with feedback on a share of the answers that comes some time after each.
 
-10,000 answers a day. Under `labels` and `thumbs` the share is of all answers; under `corrections` it
-is of wrong ones, and silence counts an hour after feedback had its time; under `review` it is drawn
-at random. `thumbs` and `corrections` are compared with what the version's first answers measured.
+10,000 answers a day. Under `labels` and `thumbs` the share is of all answers. Under `corrections`
+it is of wrong ones, and silence counts an hour after feedback had its time. Under `review` it is
+drawn at random. `thumbs` and `corrections` are compared with what the first answers measured.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from driftgate.model_repo import ModelYaml, parse
 
 BUCKET = 10
 PHASES = 10_000
+ONE_STREAM = 1e-6
+"""What a number of a stream spends that has the whole budget of one false alarm per million."""
 TOLERANCE = 0.008
 CASES = 10_000
 BAR = tolerated_mean(GOOD, CASES, TOLERANCE)
@@ -67,10 +69,10 @@ ROWS = 500
 
 
 def false_alarms(rate: Rate, slices: int, events: int) -> FalseAlarms:
-    """Of a model whose traffic is watched as a whole, and, where there are several, in each of
-    `slices` equal slices; its budget is one false alarm per million answers."""
+    """Of a model whose traffic is watched as a whole, by one stream, and, where there are several,
+    in each of `slices` equal slices; its budget is one false alarm per million answers."""
     if slices == 1:
-        return FalseAlarms(alarms_of_whole(rate, events, stake(), ROWS), events)
+        return FalseAlarms(alarms_of_whole(rate, events, ONE_STREAM, ROWS), events)
     each = stake(slices=("customer",))
     whole = alarms_of_whole(rate, events, each, ROWS // 10)
     return FalseAlarms(whole + alarms_of_slices(rate, events, slices, each), events)
