@@ -8,6 +8,8 @@ between .07 and .13 with a period of 500 answers; improvement goes between .10 a
 Peers have the settings that they come with, and their own environment where they are not river's.
 Evidently and NannyML look at windows of 500 answers, with the same reference; alibi-detect is set
 to a run of 1,000 answers.
+New intents, feedback and the one change that lasts: `bench/drift/new_intent.py`, `feedback.py` and
+`persistent.py` say how.
 """
 
 from __future__ import annotations
