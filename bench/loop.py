@@ -58,7 +58,7 @@ def run(args: list[str]) -> list[Figure]:
     seconds = time.monotonic() - begin
     result = played.result
     shipped = given.data is None
-    drift = sum(r["reason"] == "drift" for r in played.facts.requests)
+    drift = len(played.facts.drift_requests)
     launch, last = result.weeks[0], result.weeks[-1]
     gain = result.advantage or 0.0
     least = (0.15 if written else 0.10) if shipped else 0.0

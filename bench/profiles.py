@@ -105,8 +105,7 @@ def wrong(row: dict[str, str], played: Played) -> bool:
 def weeks_of_drift(plan: Plan, played: Played) -> list[str]:
     return [
         f"{week_of(request['ms'], plan.world.start):.1f}"
-        for request in played.facts.requests
-        if request["reason"] == "drift"
+        for request in played.facts.drift_requests
     ]
 
 
@@ -116,8 +115,8 @@ def before_it_moves(plan: Plan, played: Played) -> list[str]:
     moves = min(cause.week for cause in plan.causes if cause.week > 1)
     return [
         f"week {week_of(request['ms'], plan.world.start):.1f}: {request['words']}"
-        for request in played.facts.requests
-        if request["reason"] == "drift" and week_of(request["ms"], plan.world.start) < moves
+        for request in played.facts.drift_requests
+        if week_of(request["ms"], plan.world.start) < moves
     ]
 
 

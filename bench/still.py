@@ -23,7 +23,7 @@ def run(args: list[str]) -> list[Figure]:
         Console(),
         shuffle=True,
     )
-    drift = [r for r in played.facts.requests if r["reason"] == "drift"]
+    drift = played.facts.drift_requests
     critical = [a for a in played.facts.alerts if a["severity"] == "critical"]
     answers = sum(week.answers for week in played.result.weeks)
     return [

@@ -29,7 +29,7 @@ FIRST_MONDAY = date(2025, 8, 18)
 """Week 1 of the played weeks begins here; the launch weeks end the day before."""
 
 
-SUFFIX, PER_DAY = ".jsonl", 9
+SUFFIX, PER_DAY = ".jsonl", 12
 """How the demo plays it: the ending of the file, and messages a day."""
 
 

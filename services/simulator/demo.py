@@ -434,10 +434,12 @@ def show(played: Played, report: Path, next_steps: Sequence[str], console: Conso
 def edit_followed(edit: Followed) -> str:
     """From feedback to the release that learned it, in words."""
     changed = f" of {', '.join(edit.changed)}" if edit.changed else ""
+    shares = ", ".join(f"{step} {share:.0%}" for step, share in edit.shares.items())
     return (
         f"one edit followed: request {edit.request_id}, answered by v{edit.answered_by}; its "
         f"edit{changed} is a row of dataset {edit.dataset[:12]} (card {edit.card}), which "
-        f"v{edit.version} learned, at full traffic {edit.days:.1f} days after the edit"
+        f"v{edit.version} learned, at full traffic {edit.days:.1f} days after the edit "
+        f"({shares})"
     )
 
 

@@ -113,7 +113,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def test_drift_is_noticed_and_a_better_version_comes_to_full_traffic(quiet: Run) -> None:
     facts = quiet.played.facts
-    drift = [request for request in facts.requests if request["reason"] == "drift"]
+    drift = facts.drift_requests
     assert drift, "no drift-fired retrain"
     answered = {c["retrain_id"]: c["version"] for c in facts.candidates}
     version = answered[drift[0]["retrain_id"]]

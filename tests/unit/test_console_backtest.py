@@ -84,7 +84,7 @@ def test_what_is_stored_is_told_with_delay_and_false_alarms(command: Command) ->
     assert day(BAD_FROM) < one["opened"] < day(BAD_FROM + 1)
     assert one["earliest"] <= day(BAD_FROM) + DAY_MS / 10
     assert one["words"].startswith("errors rose from 10 % to")
-    assert found["requests"][0]["reason"] == "accuracy"
+    assert found["requests"][0]["reason"] == "drift"
     missed, hit = found["known"]
     assert (missed["told_by"], missed["delay_ms"]) == (None, DAY_MS)
     assert hit["told_by"] == one["id"]

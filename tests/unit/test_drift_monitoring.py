@@ -226,8 +226,8 @@ def test_a_stream_that_has_alarmed_is_calm_again_after_a_hundred_good_numbers() 
     told = fold(evidence, [*bad, *good], day(5), CONFIG, REFERENCES)
     last = [alarm.known for alarm in told.alarms_alone if alarm.stream == "errors:all"][-1]
     calm = [one for one in told.conditions if one.stream == "errors:all"]
-    assert [one.calm for one in calm] == [True]
-    assert calm[0].at > last
+    assert calm[-1].calm
+    assert calm[-1].at > last
 
 
 def test_late_answers_are_told_apart_and_late_words_count_next() -> None:

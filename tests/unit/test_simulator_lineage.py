@@ -45,9 +45,18 @@ def dataset(artifacts: Artifacts, name: str, rows: dict[str, str]) -> str:
 
 
 def facts(candidates: list[dict[str, Any]], champions: list[tuple[int, int]]) -> Facts:
+    """Version N is asked for on day 2N, trained a quarter of a day later, and judged a quarter of a
+    day after that."""
     rollouts = [{"champion": version, "ms": day * DAY} for version, day in champions]
+    asked = {one["version"]: 2 * one["version"] * DAY for one in candidates}
+    dated = [
+        one | {"retrain_id": f"of-{one['version']}", "ms": asked[one["version"]] + DAY // 4}
+        for one in candidates
+    ]
+    requests = [{"retrain_id": f"of-{version}", "ms": ms} for version, ms in asked.items()]
+    verdicts = [{"version": version, "ms": ms + DAY // 2} for version, ms in asked.items()]
     none: list[dict[str, Any]] = []
-    return Facts(none, none, candidates, none, rollouts, none, none, {})
+    return Facts(none, requests, dated, verdicts, rollouts, none, none, {})
 
 
 def test_an_edit_is_followed_to_the_first_release_that_learned_it_as_it_was_said() -> None:
@@ -67,8 +76,15 @@ def test_an_edit_is_followed_to_the_first_release_that_learned_it_as_it_was_said
     assert (found.request_id, found.version, found.dataset) == ("r2", 3, "third")
     assert artifacts.get_json(found.card) == {"id": "third"}
     assert round(found.days, 2) == round(6 - 1 / 24, 2)
+    took = {step: round(share * found.days, 2) for step, share in found.shares.items()}
+    assert took == {
+        "waiting for a request": round(2 - 1 / 24, 2),
+        "training": 0.25,
+        "evaluation": 0.25,
+        "rollout": 3.5,
+    }
     said = edit_followed(found)
-    assert all(word in said for word in ("r2", "team", "third", found.card, "v3"))
+    assert all(word in said for word in ("r2", "team", "third", found.card, "v3", "rollout 59%"))
 
 
 def test_without_a_release_that_learned_an_edit_none_is_followed() -> None:

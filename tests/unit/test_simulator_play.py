@@ -581,7 +581,8 @@ def test_the_page_tells_what_could_be_known_how_the_world_was_fitted_and_what_wa
 
 EDIT = Followed(
     *("ticket-extract-003-0001", 1, "where is <it>", '{"team":"repair"}', '{"team":"delivery"}'),
-    *({"team": "changed"}, START, START + DAY_MS, "d" * 64, "sha256:card", 2, START + 8 * DAY_MS),
+    *({"team": "changed"}, START, START + DAY_MS, "d" * 64, "sha256:card", 2),
+    *(START + 3 * DAY_MS, START + 4 * DAY_MS, START + 4 * DAY_MS, START + 8 * DAY_MS),
 )
 
 
@@ -615,6 +616,7 @@ def test_page_and_terminal_of_a_model_that_writes_tell_degrees_format_gain_and_o
     story = page.partition("<h2>One edit")[2].partition("</table>")[0]
     for said in (EDIT.request_id, "where is &lt;it&gt;", "edit of team", "d" * 12, "7.0 days"):
         assert said in story
+    assert "waiting for a request 29 %, training 14 %, evaluation 0 %, rollout 57 %" in story
     shown = shown_at_the_end(
         Played(result, facts(), (), True, measures=measures, gain=gain, followed=EDIT)
     )

@@ -74,7 +74,7 @@ def test_there_is_enough_traffic_to_compare_the_last_weeks_and_not_much_more(
 ) -> None:
     assert FIRST_MONDAY.weekday() == 0
     assert len(between(world, 21, 24)) >= 300
-    assert len(between(world, 1, 24)) < 1750
+    assert len(between(world, 1, 24)) < 2350
     assert len(between(world, -9, 0)) > 400
     for language, least in (("en", 0.35), ("es", 0.2), ("de", 0.2)):
         assert share(between(world, 1, 24), lambda m, of=language: m.language == of) > least

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from driftgate.drift.lanes import Floats
 from driftgate.drift.packed import Singles
 
-BINS = 12
+BINS = 16
 
 
 def no_counts(streams: int) -> Singles:

@@ -337,7 +337,7 @@ def cooldown(state: RetrainState, triggers: Triggers) -> Hold | None:
 def under_way_still(state: RetrainState) -> Hold | None:
     if (found := state.under_way) is None:
         return None
-    return Hold("under_way", found.retrain_id, found.until, found.summary)
+    return Hold("under_way", f"{found.retrain_id}:{found.version}", found.until, found.summary)
 
 
 def season(ask: Ask, state: RetrainState, triggers: Triggers, now: int) -> Hold | None:

@@ -10,9 +10,10 @@ import numpy as np
 
 from driftgate.drift import detectors, lanes
 from driftgate.drift.alarms import Alarm, Condition, Improvement
+from driftgate.drift.counts import bucket_of
 from driftgate.drift.dating import Change, change
 from driftgate.drift.detectors import OURS, RiverDetector
-from driftgate.drift.history import History, no_counts
+from driftgate.drift.history import BINS, History, no_counts
 from driftgate.drift.lanes import Floats
 from driftgate.drift.packed import Doubles
 from driftgate.drift.plan import Watched
@@ -23,7 +24,7 @@ NEWEST = 100
 # Requests that are told as examples, and the evidence from which on they are kept.
 EXAMPLES, SUSPICIOUS = 3, 1e-3
 # What is kept of a stream in the arrays, bytes: lanes, bar, live reference, history.
-BYTES = 8 * len(lanes.ALTERNATIVES) + 8 + 16 + 8 * 12
+BYTES = 8 * len(lanes.ALTERNATIVES) + 8 + 16 + 8 * BINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,8 @@ class VersionStreams:
 
     def _count(self, bucket: Bucket) -> Floats:
         """(streams, 2): what the bucket gives to each; it stands in the history by now."""
-        self.history.open(bucket.start)
+        newest = max((one.time for given in bucket.fresh.values() for one in given), default=0)
+        self.history.open(bucket_of(min(newest, bucket.start)))
         counts = np.zeros((len(self.names), 2))
         for row, given in bucket.fresh.items():
             for one in given:
@@ -249,7 +251,7 @@ class VersionStreams:
                 del self.alarmed[name]
                 continue
             n, total = self.history.newest(rows[name], NEWEST)
-            calm = n >= NEWEST and total / n <= self.mean[rows[name]]
+            calm = bool(n >= NEWEST and total / n <= self.mean[rows[name]])
             if calm != was:
                 self.alarmed[name] = calm
                 yield Condition(bucket.version, name, bucket.end, calm)
