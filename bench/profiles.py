@@ -104,8 +104,7 @@ def wrong(row: dict[str, str], played: Played) -> bool:
 
 def weeks_of_drift(plan: Plan, played: Played) -> list[str]:
     return [
-        f"{week_of(request['ms'], plan.world.start):.1f}"
-        for request in played.facts.drift_requests
+        f"{week_of(request['ms'], plan.world.start):.1f}" for request in played.facts.drift_requests
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from driftgate.bus import Position
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.events import AuditEntry, DriftAlert, RetrainRequest
+from services.drift_detector.checkpoint import STATE
 
 pytestmark = pytest.mark.stack
 A_DAY = 45
@@ -74,8 +74,8 @@ def decisions(harness: Harness) -> dict[str, list[Any]]:
 
 def counted(harness: Harness) -> int:
     """Answers in the evidence."""
-    state = json.loads(harness.checkpoint.read_bytes())["models"][MODEL]
-    return int(state["evidence"]["streams"]["1"]["confidence:all"]["events"])
+    state = STATE.validate_json(harness.checkpoint.read_bytes()).models[MODEL]
+    return round(state.evidence.streams[1].seen("confidence:all")[0])
 
 
 def play(harness: Harness, days: range) -> None:

@@ -29,10 +29,10 @@ def test_what_is_watched_is_not_noted() -> None:
 
 
 def test_protected_slices_need_some_monitor_of_quality() -> None:
-    protected = "min_accuracy: 0.8, protected: {language=es: {min_accuracy: 0.7}},"
-    assert noted("min_accuracy: 0.8,", protected) == []
+    protected = "min_accuracy: 0.05, protected: {language=es: {min_accuracy: 0.7}},"
+    assert noted("min_accuracy: 0.05,", protected) == []
     outputs = YAML[: YAML.index("  - {name: errors")] + YAML[YAML.index("  - {name: shares") :]
-    config = parse(outputs.replace("min_accuracy: 0.8,", protected))
+    config = parse(outputs.replace("min_accuracy: 0.05,", protected))
     (note,) = notes(config, CASES)
     assert note.startswith("gate.protected: language=es: no monitor has signal quality")
 

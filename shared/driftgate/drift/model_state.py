@@ -53,7 +53,7 @@ class ModelState:
         """The versions whose alarms are told: champion and challengers, or, where nothing is
         routed, all that answer."""
         if self.under.champion is None:
-            return set(self.evidence.live)
+            return set(self.evidence.streams)
         return {self.under.champion.version, *self.under.challengers}
 
     def judge(self, retrain_id: str, passed: int | None) -> None:
