@@ -142,6 +142,7 @@ class Monitoring:
         self._names: list[str] = []
         self._layouts: dict[int, Layout] = {}
         self._signals: dict[tuple[str, int], tuple[AnySignal, ...]] = {}
+        self._measured: dict[int, tuple[int, Reference]] = {}
 
     def look_at_traffic(self) -> None:
         """Slices that have enough traffic by now are watched, and share the budget."""
@@ -153,8 +154,12 @@ class Monitoring:
 
     def reference(self, version: int) -> Reference:
         """What is known of a version: by held-out cases, and by its first live answers."""
-        tails = self.evidence.tails.get(version)
-        return {**self.references.get(version, {}), **(tails.reference if tails else {})}
+        measured, tails = self.references.get(version, {}), self.evidence.tails.get(version)
+        if tails is None or not tails.cuts:
+            return measured
+        if version not in self._measured or len(tails.cuts) != self._measured[version][0]:
+            self._measured[version] = len(tails.cuts), {**measured, **tails.reference}
+        return self._measured[version][1]
 
     def signals(self, monitor: Monitor, version: int) -> tuple[AnySignal, ...]:
         key = monitor.name, version

@@ -39,14 +39,14 @@ class Traffic:
 
     @property
     def busy(self) -> list[str]:
-        """Slices `name=value` with enough traffic, the heaviest first."""
+        """Slices `name=value` with enough traffic, by name; the heaviest where they are many."""
         enough = (
             (-n, f"{name}={value}")
             for name, values in self.counts.items()
             for value, n in values.items()
             if n >= ENOUGH
         )
-        return [slice_name for _, slice_name in sorted(enough)[:WATCHED]]
+        return sorted(slice_name for _, slice_name in sorted(enough)[:WATCHED])
 
 
 def counted(slices: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
