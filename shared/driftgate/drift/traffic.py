@@ -28,14 +28,18 @@ class Traffic:
                 self._add(name, self.counts.setdefault(name, {}), values)
 
     def _add(self, name: str, counts: dict[str, int], values: Mapping[str, int]) -> None:
-        for value, n in sorted(values.items()):
-            if value in counts or len(counts) < KEPT:
-                counts[value] = counts.get(value, 0) + n
-                continue
-            least = min(counts, key=lambda value: (counts[value], value))
-            counts[value] = counts.pop(least) + n
-            if name not in self.crowded:
-                self.crowded.append(name)
+        new = {value: n for value, n in sorted(values.items()) if value not in counts}
+        for value in values.keys() - new.keys():
+            counts[value] += values[value]
+        # A value that is new where there is no room takes the place of the rarest, and its count.
+        rarest = iter(sorted(counts, key=lambda value: (counts[value], value)))
+        for value, n in new.items():
+            before = 0
+            if len(counts) >= KEPT and (gone := next(rarest, None)) is not None:
+                before = counts.pop(gone)
+                if name not in self.crowded:
+                    self.crowded.append(name)
+            counts[value] = before + n
 
     @property
     def busy(self) -> list[str]:
