@@ -49,6 +49,12 @@ NOT_RUN = {
     "make lock": "asks the registry for newer versions of everything",
     "make bench NAME=cli": "writes into bench/RESULTS.md",
     "make bench NAME=canary-judge": "writes into bench/RESULTS.md",
+    "make bench NAME=drift-quality": "writes into bench/RESULTS.md",
+    "driftgate backtest MODEL --monitors other.yaml --since 2027-01-01 "
+    "--incident 2027-03-02..2027-03-09": "model and monitors are the reader's own",
+    "driftgate backtest MODEL --monitors model.yaml --file answers.csv --reference 1000": (
+        "model and file are the reader's own"
+    ),
     "DRIFTGATE_KAFKA_PORT=9192 make up": "the same as `make up`, on another port",
     ".venv/bin/driftgate up --clock world --state .driftgate/demo": "needs what a demo left",
     "driftgate init DIR --task generation --data pairs.jsonl": "the pairs are the reader's own",
