@@ -41,26 +41,27 @@ class Teller:
             shown = step.incident.shown
             event = alert(step, known, self.does(step, action))
             inputs = given.get((step.incident.version, shown.stream))
-            yield event
-            yield AuditDraft(
-                model=self.model,
-                decision="alert",
-                inputs={
-                    "alert_id": event.alert_id,
-                    "stream": shown.stream,
-                    "given": inputs and inputs._asdict(),
-                    "feedback": self.config.feedback.model_dump(),
-                },
-                result={
-                    "transition": event.transition,
-                    "severity": event.severity,
-                    "evidence": dict(event.evidence),
-                },
-                summary=event.summary,
-                time=event.time,
-                version=event.version,
-                cause={"alert_id": event.alert_id},
-            )
+            feedback = self.config.feedback.model_dump()
+            given_it = inputs and inputs._asdict()
+            yield from self._alert(event, stream=shown.stream, given=given_it, feedback=feedback)
+
+    def _alert(self, event: DriftAlert, **inputs: Any) -> Iterator[Effect]:
+        """An alert and its audit."""
+        yield event
+        yield AuditDraft(
+            model=self.model,
+            decision="alert",
+            inputs={"alert_id": event.alert_id, **inputs},
+            result={
+                "transition": event.transition,
+                "severity": event.severity,
+                "evidence": dict(event.evidence),
+            },
+            summary=event.summary,
+            time=event.time,
+            version=event.version,
+            cause={"alert_id": event.alert_id},
+        )
 
     @staticmethod
     def does(step: Transition, action: str) -> str:
@@ -88,7 +89,6 @@ class Teller:
     def unreleased(self, version: int) -> Iterator[Effect]:
         """Answers from a version that no routing names."""
         incident_id = f"{self.model}@{version}:unreleased"
-        summary = f"answers come from version {version}, which was never released"
         event = DriftAlert(
             alert_id=f"{incident_id}:open",
             incident_id=incident_id,
@@ -107,20 +107,10 @@ class Teller:
             cause="an app, or a router that does not follow the routing",
             action="nothing: its answers are counted for no version that is released",
             advice=f"`driftgate rollout {self.model}` says which versions may answer",
-            summary=summary,
+            summary=f"answers come from version {version}, which was never released",
             time=self.now,
         )
-        yield event
-        yield AuditDraft(
-            model=self.model,
-            decision="alert",
-            inputs={"alert_id": event.alert_id},
-            result={"transition": "open", "severity": "warning"},
-            summary=summary,
-            time=self.now,
-            version=version,
-            cause={"alert_id": event.alert_id},
-        )
+        yield from self._alert(event)
 
     def not_counted(self, dropped: int, late: int) -> Iterator[AuditDraft]:
         """Told once a day while it lasts."""

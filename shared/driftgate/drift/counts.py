@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,8 +142,8 @@ def count_signal(
         count_shares(bucket, version, batch, monitor, slices, signal)
         return
     (stream,) = signal.streams
-    told: Any = [dict(signal.numbers(answer, reference)).get(stream) for answer in batch.answers]
-    x = np.array(told, np.float64)  # NaN where nothing is told
+    told = ((number for _, number in signal.numbers(answer, reference)) for answer in batch.answers)
+    x = np.array([next(numbers, np.nan) for numbers in told])
     tells = ~np.isnan(x)
     for slice_name in slices:
         inside = batch.inside(slice_name)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from calendar import monthrange
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
 
+from driftgate.blackouts import ending
 from driftgate.events import DAY_MS
 from driftgate.model_repo import Blackout, Season, Triggers
 
@@ -41,25 +41,11 @@ def quiet_until(now: int, quiet: Iterable[Blackout]) -> int | None:
     """When the quiet hours end that hold a time; None where none do."""
     until, spans = now, tuple(quiet)
     for _ in range(IN_A_ROW):
-        ends = [end for one in spans if (end := ending(until, one)) is not None]
+        ends = [end for one in spans if (end := ending(utc(until), one)) is not None]
         if not ends:
             break
-        until = max(ends)
+        until = moment(max(ends))
     return until if until > now else None
-
-
-def ending(now: int, blackout: Blackout) -> int | None:
-    """When the hours end that hold a time; None where they do not."""
-    local = utc(now).astimezone(ZoneInfo(blackout.zone))
-    begin, end = time.fromisoformat(blackout.begin), time.fromisoformat(blackout.end)
-    for days_ago in (1, 0):
-        day = local.date() - timedelta(days=days_ago)
-        if f"{day:%a}".lower() in blackout.days:
-            opens = datetime.combine(day, begin, local.tzinfo)
-            closes = datetime.combine(day + timedelta(days=end <= begin), end, local.tzinfo)
-            if opens <= local < closes:
-                return moment(closes)
-    return None
 
 
 def month(now: int) -> tuple[int, int]:
