@@ -52,14 +52,16 @@ class Clock:
 
 
 def look(clock: Clock, bus: Bus, codec: Codec) -> None:
-    """Advances a clock to the newest tick, where there is one.
+    """Advances a clock to the newest tick, where there is one, and shows none of those before.
 
     Raises:
         BusUnavailable, RegistryUnavailable
     """
     ends = bus.ends([Tick.TOPIC])
     since = {position: max(end - TICKS_LOOKED_AT, 0) for position, end in ends.items()}
-    for record, tick in decoded(codec, bus.read_all([Tick.TOPIC], since)):
+    found = list(decoded(codec, bus.read_all([Tick.TOPIC], since)))
+    if found:
+        record, tick = max(found, key=lambda one: one[1].time)
         clock.advance(tick, record.timestamp)
 
 

@@ -718,6 +718,14 @@ def test_every_replica_begins_with_the_newest_of_each_key() -> None:
     assert engine.clock.now() == 3
 
 
+def test_every_replica_knows_the_time_from_its_first_answer_on() -> None:
+    """A request of today is not held to yesterday's time while the last tick is still to come."""
+    system = System(Service(name="svc", handlers={}, every_replica=True))
+    for time in (1, 2, 3):
+        system.tick(time)
+    assert system.start().clock.now() == 3
+
+
 def test_offsets_that_no_record_stands_at_are_settled_too() -> None:
     """As where a topic was compacted, or its retention ended."""
     system = System(service(models=answer))

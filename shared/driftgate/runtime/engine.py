@@ -20,7 +20,7 @@ from driftgate.runtime.backoff import Backoff
 from driftgate.runtime.order import Cut, Held, Key, Order, Part
 from driftgate.runtime.service import AuditDraft, Effect, Handler, Memory, Service
 from driftgate.runtime.views import TICKS_KEPT, Views
-from driftgate.system_clock import Clock
+from driftgate.system_clock import Clock, look
 
 DEAD_LETTER = "dead-letter"
 # Two clocks may have written each tick, for as long as Kafka had not noticed.
@@ -100,6 +100,7 @@ class Engine:
             self._committed = self.bus.committed(self.service.name)
         self.send(self.service.begin(self.views))
         if self.service.every_replica:
+            look(self.clock, self.bus, self.codec)  # the last tick is handled only later
             for record in newest:
                 self.add(record)
             last_tick = {p: max(end - 1, 0) for p, end in self.bus.ends([Tick.TOPIC]).items()}
