@@ -24,7 +24,7 @@ from driftgate.errors import BadConfig
 from driftgate.files import write_atomically
 from driftgate.health import Log, log_for
 from driftgate.topology import DRIFT
-from services.drift_detector import checkpoint_v1, checkpoint_v2
+from services.drift_detector import checkpoint_v1, checkpoint_v2, checkpoint_v3
 
 
 @dataclass
@@ -33,9 +33,11 @@ class State:
 
     Attributes:
         positions: next offset of each topic-partition that is part of it.
+        told: next offset of each topic-partition that other replicas read for it.
     """
 
     positions: dict[str, int] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
     models: dict[str, ModelState] = field(default_factory=dict)
 
     def model(self, name: str) -> ModelState:
@@ -78,7 +80,7 @@ class Checkpoint:
             BusUnavailable
         """
         self.state, self.dirty = self._written() or State(), False
-        return {at: self.state.positions[str(at)] for at in self._ends(self.state)}
+        return {at: self.state.positions[str(at)] for at in self._ends(self.state.positions)}
 
     def keep(self, positions: Mapping[Position, int]) -> None:
         """
@@ -98,6 +100,7 @@ class Checkpoint:
         try:
             written = json.loads(self.path.read_bytes())
             written = checkpoint_v2.upgraded(checkpoint_v1.upgraded(written))
+            written = checkpoint_v3.upgraded(written)
             for model, stream, error in drop_unbuildable(written):
                 self.log.warning("stream dropped", model=model, stream=stream, error=str(error))
             state = STATE.validate_python(written)
@@ -106,10 +109,7 @@ class Checkpoint:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._passed_over(f"it cannot be read: {type(error).__name__}: {error}")
             return None
-        ends = self._ends(state)
-        ours = len(ends) == len(state.positions) and all(
-            state.positions[str(at)] <= end for at, end in ends.items()
-        )
+        ours = self._of_these_topics(state.positions) and self._of_these_topics(state.told)
         if not ours:
             self._passed_over("its positions are not those of these topics")
         return state if ours else None
@@ -118,11 +118,16 @@ class Checkpoint:
         """The topics are read again instead."""
         self.log.warning("checkpoint passed over", path=str(self.path), error=why)
 
-    def _ends(self, state: State) -> Mapping[Position, int]:
-        """Where the partitions of a state end now, as far as they are there."""
-        topics = {name.rpartition("-")[0] for name in state.positions}
-        ends = self.bus.ends(topics)
-        return {at: end for at, end in ends.items() if str(at) in state.positions}
+    def _of_these_topics(self, positions: Mapping[str, int]) -> bool:
+        ends = self._ends(positions)
+        return len(ends) == len(positions) and all(
+            positions[str(at)] <= end for at, end in ends.items()
+        )
+
+    def _ends(self, positions: Mapping[str, int]) -> Mapping[Position, int]:
+        """Where partitions end now, as far as they are there."""
+        ends = self.bus.ends({name.rpartition("-")[0] for name in positions})
+        return {at: end for at, end in ends.items() if str(at) in positions}
 
 
 def drop_unbuildable(written: Mapping[str, Any]) -> Iterator[tuple[str, str, BadConfig]]:

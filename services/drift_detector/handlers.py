@@ -1,8 +1,9 @@
-"""What each event leads to: answers and outcomes are remembered, and a tick folds them and says
-what alarms and who needs a new version, each model by itself."""
+"""What each event leads to: what was read of answers and outcomes is remembered, and a tick folds
+them and says what alarms and who needs a new version, each model by itself."""
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,10 +11,11 @@ from itertools import chain
 from typing import Any
 
 from driftgate import metrics
-from driftgate.dead_letters import UNHANDLED, UNKNOWN_MODEL
+from driftgate.bus import Position
+from driftgate.dead_letters import MALFORMED, UNHANDLED, UNKNOWN_MODEL
 from driftgate.drift import backlog, triggers
 from driftgate.drift.model_state import ModelState
-from driftgate.drift.observations import Observation, of_inference, of_outcome
+from driftgate.drift.observations import Observation
 from driftgate.drift.ticking import Heard, Ticked, tick
 from driftgate.drift.triggers import Ask, Suppressed
 from driftgate.errors import BadConfig, BadInput, Corrupt, Retriable, nearest, shown
@@ -22,18 +24,18 @@ from driftgate.events import (
     Candidate,
     Command,
     DriftAlert,
-    Inference,
     Model,
-    Outcome,
+    ObservationBatch,
     RetrainRequest,
     Routing,
     Tick,
     Verdict,
 )
 from driftgate.model_repo import ModelYaml
-from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
-from driftgate.topology import DRIFT
+from driftgate.runtime import AuditDraft, Effect, Handler, Relayed, Service, View, Views
+from driftgate.topology import DRIFT, READER, READS
 from services.drift_detector.checkpoint import Checkpoint
+from services.drift_detector.reading import unpacked
 from services.drift_detector.told import Teller, baselines, measured
 
 
@@ -75,12 +77,15 @@ class DriftDetector:
     _configs: dict[str, ModelYaml] = field(default_factory=dict)
     _tries: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def relayed(self) -> Relayed:
+        return Relayed(READS[READER], ObservationBatch, self.reached)
+
     def service(self) -> Service:
         return Service(
             name=DRIFT,
             handlers={
-                Inference: Handler(self.see_inference),
-                Outcome: Handler(self.see_outcome),
+                ObservationBatch: Handler(self.remember),
                 Model: Handler(self.take_repo, self.declared),
                 Routing: Handler(self.route),
                 Verdict: Handler(self.see_verdict),
@@ -96,6 +101,7 @@ class DriftDetector:
             begin=self.begin,
             observe=count,
             memory=self.memory,
+            relayed=self.relayed,
         )
 
     def begin(self, views: Views) -> Iterator[Effect]:
@@ -106,23 +112,31 @@ class DriftDetector:
             state.repo_uri = state.repo_uri or event.repo_uri
         return iter(())
 
-    def see_inference(self, event: Inference, views: Views, now: int) -> Iterable[Effect]:
-        self.remember(event.model, of_inference(event, views.place))
+    def remember(self, batch: ObservationBatch, views: Views, now: int) -> Iterable[Effect]:
+        """Keeps what another replica, or this one, has read for the ticks that it lies before.
+
+        Raises:
+            BadInput: nobody can say what it tells. It counts as told.
+        """
+        told, memory = self.memory.state.told.get(batch.origin, 0), self.memory.state
+        memory.told[batch.origin] = max(told, batch.next)
+        try:
+            seen = unpacked(batch)
+        except (zlib.error, ValueError) as error:
+            raise BadInput(MALFORMED, "seen", batch.origin, f"observations ({error})") from error
+        for model, observations in seen.items():
+            self.keep(model, [one for one in observations if one.offset >= told])
         return ()
 
-    def see_outcome(self, event: Outcome, views: Views, now: int) -> Iterable[Effect]:
-        self.remember(event.model, of_outcome(event, views.place))
-        return ()
-
-    def remember(self, model: str, seen: Observation | None) -> None:
-        """Keeps an observation for the tick that it lies before."""
-        if seen is None:
-            return
+    def keep(self, model: str, observations: Sequence[Observation]) -> None:
         state = self.memory.state.model(model)
-        if len(state.waiting) < backlog.KEPT:
-            state.waiting.append(seen)
-        else:
-            drop(state, model, 1)
+        room = max(0, backlog.KEPT - len(state.waiting))
+        state.waiting.extend(observations[:room])
+        drop(state, model, len(observations[room:]))
+
+    def reached(self, source: Position) -> int:
+        """How far the partition of an origin was told of."""
+        return self.memory.state.told.get(str(source), 0)
 
     def declared(self, event: Model, views: Views, now: int) -> Declared:
         """

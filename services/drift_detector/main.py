@@ -9,9 +9,11 @@ from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.runtime import stop_on_signals
 from driftgate.runtime.faust_loop import FaustRuntime
-from driftgate.topology import DRIFT
+from driftgate.runtime.faust_reader import Reader, Reads
+from driftgate.topology import DRIFT, READER
 from services.drift_detector.checkpoint import Checkpoint
 from services.drift_detector.handlers import DriftDetector
+from services.drift_detector.reading import batches, nothing
 
 
 def main() -> None:
@@ -24,6 +26,7 @@ def main() -> None:
         Checkpoint(folder / "checkpoint.json", bus),
         lambda uri: model_repo.fetch(uri, artifacts, folder / "repos").config,
     )
+    reads = Reads(READER, detector.relayed, batches, nothing)
     FaustRuntime(
         service=detector.service(),
         bus=bus,
@@ -32,6 +35,7 @@ def main() -> None:
         log=log,
         health=state,
         stopping=stop_on_signals(),
+        beside=lambda runtime: Reader(runtime, reads),
     ).run()
 
 

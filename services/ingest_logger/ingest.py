@@ -59,7 +59,7 @@ class Ingest:
         Raises:
             Retriable: the store or the bus stayed away for longer than is waited for.
         """
-        retry, topics = retry_of(log), codec.topics.names()
+        retry, topics = retry_of(log), codec.topics.stored()
         self._stopping = stopping or threading.Event()
         self.partitions = Partitions(store, bus, topics, log)
         self.blocked = BlockedPartitions(DeadLetterLimit(settings.dead_letter_limit), log)

@@ -64,7 +64,7 @@ class Catalog:
         schemas = self._codec.schemas
         if schemas is self._schemas:
             return False
-        tables = {topic: Table.of(topic, self._codec) for topic in self._codec.topics.names()}
+        tables = {topic: Table.of(topic, self._codec) for topic in self._codec.topics.stored()}
         for table in {table.name: table for table in tables.values()}.values():
             add_columns(self._store, table, self._codec)
         self.tables, self._schemas = tables, schemas

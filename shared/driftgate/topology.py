@@ -1,5 +1,6 @@
 """Which service reads which topics. A service's name is its consumer group; each router has one of
-its own, named after the replica, since each obeys all records."""
+its own, named after the replica, since each obeys all records. Replicas of the drift-detector are
+in two groups: in one of them one replica works, in the other all read for it."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from driftgate.events import Topics
 
 INGEST = "ingest-logger"
 DRIFT = "drift-detector"
+READER = "drift-reader"
 TRAINER = "trainer"
 EVALUATOR = "evaluator"
 PROMOTER = "promoter"
@@ -17,8 +19,9 @@ ROUTER = "router"
 CLOCK = "clock"
 
 READS: Mapping[str, tuple[str, ...]] = {
+    READER: ("inferences", "outcomes"),
     DRIFT: (
-        *("inferences", "outcomes", "candidates", "verdicts", "models", "routing", "commands"),
+        *("drift.observations", "candidates", "verdicts", "models", "routing", "commands"),
         "clock",
     ),
     TRAINER: ("retrain.requests", "models", "routing", "clock"),
@@ -29,8 +32,8 @@ READS: Mapping[str, tuple[str, ...]] = {
 
 
 def reads(service: str, topics: Topics) -> list[str]:
-    """Topics that a service's group reads: ingest-logger reads them all."""
-    return topics.names() if service == INGEST else list(READS[service])
+    """Topics that a service's group reads: ingest-logger reads all that is stored."""
+    return topics.stored() if service == INGEST else list(READS[service])
 
 
 def lag(

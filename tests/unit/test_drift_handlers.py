@@ -33,6 +33,7 @@ from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.drift import backlog, deduplication, lanes
 from driftgate.drift.triggers import TRAINING_DAYS
+from driftgate.errors import BadInput
 from driftgate.events import (
     AnyEvent,
     AuditEntry,
@@ -40,16 +41,18 @@ from driftgate.events import (
     DeadLetter,
     DriftAlert,
     Model,
+    ObservationBatch,
     RetrainRequest,
 )
 from driftgate.health import Health, log_for
 from driftgate.model_repo import fetch
 from driftgate.runtime.engine import Engine
 from driftgate.runtime.ticker import Ticker
-from driftgate.topology import DRIFT, READS
+from driftgate.topology import DRIFT, READER, READS
 from services.drift_detector import checkpoint
 from services.drift_detector.checkpoint import STATE, Checkpoint, ModelState
 from services.drift_detector.handlers import DriftDetector
+from services.drift_detector.reading import batches
 
 A_DAY = 45
 SECOND = 1000
@@ -88,6 +91,26 @@ class Harness:
         now = self.engine.monotonic()
         self.engine.monotonic = lambda: now  # it works for as long as there is work
         self.polled = dict(self.engine.begin())
+        self.read: dict[Position, int] = {}
+
+    def tell(self, limit: int | None = None) -> None:
+        """What a replica that reads for this one does, with what is new."""
+        for source in self.bus.positions(READS[READER]):
+            begin = self.read.get(source, 0)
+            new = self.bus.logs[source][begin:][:limit]
+            self.read[source] = begin + len(new)
+            read = [(record.offset, self.decoded(record)) for record in new]
+            for batch in batches(source, read):
+                carrier = self.detector.relayed.carrier(source)
+                _, key, value = self.codec.record(batch)
+                log = self.bus.logs[carrier]
+                log.append(Record(carrier.topic, carrier.partition, len(log), key, value))
+
+    def decoded(self, record: Record) -> Any:
+        try:
+            return self.codec.event(record.topic, record.value)
+        except BadInput:
+            return None
 
     def pass_seconds(self, seconds: float) -> None:
         """What waits is tried again."""
@@ -102,6 +125,8 @@ class Harness:
 
     def poll(self, topics: Sequence[str] = READS[DRIFT], limit: int | None = None) -> None:
         """Gives the engine what is new on these topics, in their order, and lets it work."""
+        if ObservationBatch.TOPIC in topics:
+            self.tell(limit)
         for position in [p for topic in topics for p in self.bus.positions([topic])]:
             new = self.bus.logs[position][self.polled[position] :][:limit]
             for record in new:

@@ -789,6 +789,27 @@ class AuditEntry(AvroRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObservationBatch(AvroRecord):
+    """What the monitors see in records of one partition of inferences or outcomes, as a worker of
+    the drift-detector read them. Internal to the drift-detector: workers read, and one of them
+    counts.
+
+    Attributes:
+        origin: The partition that was read, as topic-partition.
+        next: Next offset of the partition: all before it was read, in this record or an earlier
+            one. A record that lies there may be told twice, and counts once.
+        seen: The observations of each model, by its name: JSON, compressed by zlib (RFC 1950).
+            Empty where nothing of these records is watched.
+    """
+
+    TOPIC: ClassVar[str] = "drift.observations"
+
+    origin: str
+    next: int
+    seen: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick(AvroRecord):
     """Time went on in a simulated world. Nobody writes it where the clock is live.
 
@@ -897,6 +918,7 @@ AnyEvent = (
     | Command
     | Model
     | AuditEntry
+    | ObservationBatch
     | Tick
     | ServingCounts
     | DeadLetter
@@ -915,6 +937,7 @@ EVENTS: Final[Mapping[str, type[AnyEvent]]] = {
     Command.TOPIC: Command,
     Model.TOPIC: Model,
     AuditEntry.TOPIC: AuditEntry,
+    ObservationBatch.TOPIC: ObservationBatch,
     Tick.TOPIC: Tick,
     ServingCounts.TOPIC: ServingCounts,
     "inferences.dlq": DeadLetter,
@@ -951,6 +974,7 @@ __all__ = [
     "Inference",
     "Layer",
     "Model",
+    "ObservationBatch",
     "Outcome",
     "Prompt",
     "Result",

@@ -25,6 +25,7 @@ class Topic:
     Attributes:
         key: fields whose values, joined by "/", are the key of a record.
         retention_days: -1 keeps for ever.
+        stored: whether ingest-logger reads and stores it; what is internal to one service is not.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Topic:
     partitions: int
     cleanup: str
     retention_days: int
+    stored: bool = True
 
     @property
     def settings(self) -> dict[str, str]:
@@ -71,6 +73,7 @@ class Topics:
                 kept["partitions"],
                 kept["cleanup"],
                 kept["retention_days"],
+                kept["stored"],
             )
             if kept["dead_letters"]:
                 dead = declared["dead_letter"]
@@ -85,6 +88,10 @@ class Topics:
     def names(self) -> list[str]:
         """Every topic's name, dead letters included."""
         return list(self.by_name)
+
+    def stored(self) -> list[str]:
+        """The names of those that ingest-logger reads and stores."""
+        return [name for name, topic in self.by_name.items() if topic.stored]
 
     def key(self, topic: str, event: Fields | AnyEvent) -> bytes | None:
         """The record key of an event: the values of the topic's key fields."""

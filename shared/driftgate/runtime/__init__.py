@@ -4,7 +4,7 @@ poll → order by time → decode → gather → decide → send → remember �
 """
 
 from driftgate.runtime.loop import Runtime, stop_on_signals
-from driftgate.runtime.service import AuditDraft, Effect, Handler, Service
+from driftgate.runtime.service import AuditDraft, Effect, Handler, Relayed, Service
 from driftgate.runtime.views import View, Views
 from driftgate.system_clock import Clock
 
@@ -13,6 +13,7 @@ __all__ = [
     "Clock",
     "Effect",
     "Handler",
+    "Relayed",
     "Runtime",
     "Service",
     "View",

@@ -62,7 +62,7 @@ class Engine:
     replica: str = "0"
     fence: Callable[[], None] = no_fence
     views: Views = field(init=False)
-    order: Order = field(init=False, default_factory=Order)
+    order: Order = field(init=False)
     now: int = field(init=False, default=0)
     _audit: Audit | None = field(init=False, default=None)
     _producer: Producer | None = field(init=False, default=None)
@@ -70,6 +70,9 @@ class Engine:
     _handled: dict[Position, int] = field(init=False, default_factory=dict)
     _settled: dict[Position, int] = field(init=False, default_factory=dict)
     _committed: Mapping[Position, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.order = Order(self.service.relayed)
 
     @property
     def name(self) -> str:

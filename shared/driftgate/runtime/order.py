@@ -9,6 +9,8 @@ https://arxiv.org/abs/1506.08603).
 What waits, as a record that needs a store that is away, is kept by model: later records of the same
 model and partition stay behind it, and all else passes it: other models, other partitions, commands
 above all, and ticks. Of the ticks that a model waits for the newest is enough.
+
+Partitions that others read (`service.Relayed`) have come as far as this service was told of them.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from typing import NamedTuple
 
 from driftgate.bus import Position, Record
 from driftgate.events import Tick
+from driftgate.runtime.service import Relayed
 
 # Records of one partition that are held in memory, at most: of models that wait, and of all others,
 # where they come faster than they are handled.
 HIGH_WATER = 50_000
 READ_AHEAD = 5_000
+# Of those that tell of thousands each.
+TOLD_AHEAD = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,11 @@ class Order:
     """What was polled and not handled yet.
 
     Attributes:
+        relayed: the partitions that others read for us.
         reached: next offset to be polled of each partition that is ours.
     """
 
+    relayed: Relayed | None = None
     reached: dict[Position, int] = field(default_factory=dict)
     _queues: dict[Position, deque[Record]] = field(default_factory=dict)
     _cuts: deque[Cut] = field(default_factory=deque)
@@ -135,11 +142,24 @@ class Order:
         """Records of one partition that lie before the next tick."""
         bounds = {} if cut is None else cut.before
         for position, queue in self._queues.items():
-            if queue and position not in self._stopped:
-                found = leading(queue, bounds.get(position))
-                if found:
-                    return found
+            if not queue or position in self._stopped:
+                continue
+            if self._tells(position):
+                if not self._told_enough(position, bounds):
+                    return [queue.popleft()]
+            elif found := leading(queue, bounds.get(position)):
+                return found
         return None
+
+    def _tells(self, position: Position) -> bool:
+        """Whether records of a partition tell of another one."""
+        return self.relayed is not None and position.topic == self.relayed.told.TOPIC
+
+    def _told_enough(self, carrier: Position, bounds: Mapping[Position, int]) -> bool:
+        """Whether all that lies before the next tick is known of what is told of there."""
+        assert self.relayed is not None
+        source = self.relayed.source(carrier)
+        return source in bounds and self.relayed.reached(source) >= bounds[source]
 
     def put_back(self, records: Sequence[Record], until: float = 0.0) -> None:
         """These were taken and not handled: they come again, and nothing of their partition comes
@@ -198,7 +218,8 @@ class Order:
     def full(self, position: Position) -> bool:
         """Whether more of a partition waits than memory should hold."""
         ahead = len(self._queues.get(position, ()))
-        return ahead > READ_AHEAD or self.size(position) > HIGH_WATER
+        longest = TOLD_AHEAD if self._tells(position) else READ_AHEAD
+        return ahead > longest or self.size(position) > HIGH_WATER
 
     @property
     def waits(self) -> bool:
@@ -219,6 +240,10 @@ class Order:
         return all(self._has_come(position, bound) for position, bound in cut.before.items())
 
     def _has_come(self, position: Position, bound: int) -> bool:
+        if self.relayed is not None and position.topic in self.relayed.topics:
+            return self.relayed.reached(position) >= bound
+        if self._tells(position):  # what it tells counts, wherever that lies
+            return True
         if position not in self.reached or position in self._stopped:
             return True
         queue = self._queues.get(position)

@@ -80,6 +80,33 @@ class Memory(Protocol):
         record or tick waits its position stands at it, and what passed it is read again too."""
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """Topics that every replica reads a share of, and tells the one that works of. So a replica
+    that only reads takes work off it, and each partition is told of in its own order.
+
+    Attributes:
+        topics: that are read so.
+        told: type of the events that tell. Its topic has a partition for each of those: for
+            partitions 0 of `topics`, in their order, then for partitions 1, and so on.
+        reached: next offset that the service was not told of yet.
+    """
+
+    topics: tuple[str, ...]
+    told: type[Any]
+    reached: Callable[[Position], int]
+
+    def carrier(self, source: Position) -> Position:
+        """Where a partition is told of."""
+        place = self.topics.index(source.topic)
+        return Position(self.told.TOPIC, source.partition * len(self.topics) + place)
+
+    def source(self, carrier: Position) -> Position:
+        """What is told of there."""
+        number, place = divmod(carrier.partition, len(self.topics))
+        return Position(self.topics[place], number)
+
+
 def no_effects(views: Views) -> Iterable[Effect]:
     return ()
 
@@ -106,6 +133,8 @@ class Service:
         memory: None for a service whose views are all that it knows.
         every_replica: each replica reads everything, as a group of its own, beginning with the
             newest event of each key. Otherwise one replica works and the others stand by.
+        relayed: what other replicas read for the one that works. A tick is handled once all that
+            lies before it was told of, and what lies after it is not.
         max_work_seconds: longest time that one event may take.
         attempts: how often an event is tried whose handler fails in a way that nobody foresaw.
     """
@@ -118,6 +147,7 @@ class Service:
     ready: Callable[[], bool] = always_ready
     memory: Memory | None = None
     every_replica: bool = False
+    relayed: Relayed | None = None
     max_work_seconds: float = 300.0
     attempts: int = 3
 

@@ -1,0 +1,173 @@
+"""A member of a consumer group by faust-streaming.
+
+faust polls and commits, and nothing else: no agent's acknowledgements, since faust acknowledges an
+event even if its handler raised, and no table, since their recovery can hang. What it cannot go on
+from ends the process, which its supervisor starts again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import faust
+from faust.assignor import PartitionAssignor
+from faust.assignor.client_assignment import ClientAssignment
+from faust.assignor.partition_assignor import MemberAssignmentMapping, MemberMetadataMapping
+from faust.transport.drivers import aiokafka
+from faust.types import TP
+
+from driftgate.bus import MAX_RECORD_BYTES, Position, Record
+from driftgate.bus_kafka import COMMIT_MS, FETCH_WAIT_MS, SESSION_MS
+from driftgate.errors import BusUnavailable
+from driftgate.runtime.loop import POLL_SECONDS, Runtime
+
+# Most that is handled before the next commit, and longest time for it to come together. faust gives
+# one record a turn of the event loop, and a commit takes as long as some ten of them.
+BATCH = 5_000
+LINGER_SECONDS = 0.2
+PAUSE_SECONDS = 0.01
+# Where its buffer is full, faust stops reading for a second: it never is.
+BUFFER = 1_000_000
+
+
+class Member(Protocol):
+    """A member of one group, from its start to its end."""
+
+    app: faust.App
+
+    @property
+    def ended(self) -> bool:
+        """Whether it cannot go on."""
+
+    def lag(self) -> int:
+        """Records of its own that it has not handled. Called from another thread."""
+
+
+def app_of(
+    runtime: Runtime,
+    group: str,
+    topics: Sequence[str],
+    assignor: type[PartitionAssignor],
+    consume: Callable[[Any], Awaitable[None]],
+) -> faust.App:
+    """A replica's member of a consumer group, which faust takes for the name of the app."""
+    app = faust.App(
+        group,
+        broker=[f"kafka://{server}" for server in runtime.bus.servers],  # type: ignore[attr-defined]
+        PartitionAssignor=assignor,
+        consumer_group_instance_id=f"{group}-{runtime.replica}",
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=MAX_RECORD_BYTES,
+        producer_max_request_size=MAX_RECORD_BYTES,
+        broker_session_timeout=SESSION_MS / 1000,
+        broker_heartbeat_interval=SESSION_MS / 4000,
+        broker_max_poll_interval=runtime.service.max_work_seconds,
+        stream_buffer_maxsize=BUFFER,
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        autodiscover=False,
+    )
+    app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
+    # Bytes as they are: a record that cannot be decoded must reach the code that counts it.
+    channel = app.topic(*topics, key_serializer="raw", value_serializer="raw", acks=False)
+    app.agent(channel, concurrency=1)(consume)
+    return app
+
+
+async def delivered_to(app: faust.App, queue: Any) -> list[Record]:
+    """What faust has queued, and queues while more keeps coming."""
+    found: list[Any] = []
+    until = time.monotonic() + LINGER_SECONDS
+    with suppress(TimeoutError):
+        found.append(await asyncio.wait_for(queue.get(), POLL_SECONDS))
+    while found and len(found) < BATCH and time.monotonic() < until:
+        await asyncio.sleep(PAUSE_SECONDS)
+        if queue.empty():
+            break
+        while not queue.empty():
+            found.append(queue.get_nowait())
+    generation = app.consumer_generation_id
+    return [as_record(e.message) for e in found if e.message.generation_id == generation]
+
+
+@dataclass
+class FaustMember:
+    """faust's consumer, asked from its event loop, while its own thread goes on."""
+
+    app: faust.App
+
+    def commit(self, next_offsets: Mapping[Position, int]) -> None:
+        """faust's own `commit` goes by acknowledgements, of which there are none.
+
+        Raises:
+            BusUnavailable: Kafka did not answer, or takes none of this member.
+        """
+        thread = self.app.consumer._thread
+        offsets = {as_tp(position): offset for position, offset in next_offsets.items()}
+        if not offsets.keys() <= thread.assignment():
+            raise BusUnavailable("committing: another replica works")
+        asked = asyncio.run_coroutine_threadsafe(thread._commit(offsets), thread.thread_loop)
+        try:
+            taken = asked.result(COMMIT_MS / 1000)
+        except TimeoutError:
+            taken = False
+        if not taken:
+            raise BusUnavailable("committing: not taken in time, or another replica works")
+
+    def pause(self, positions: Iterable[Position]) -> None:
+        self.app.consumer.pause_partitions(map(as_tp, positions))
+
+    def resume(self, positions: Iterable[Position]) -> None:
+        self.app.consumer.resume_partitions(map(as_tp, positions))
+
+
+class OneOwner(PartitionAssignor):
+    """Gives every partition to the member whose name comes first, as `bus_kafka.OneOwner` does: a
+    static member's id begins with its name."""
+
+    def _perform_assignment(
+        self, cluster: Any, member_metadata: MemberMetadataMapping
+    ) -> MemberAssignmentMapping:
+        others = dict(member_metadata)
+        owner = min(others)
+        owned = super()._perform_assignment(cluster, {owner: others.pop(owner)})
+        self._update_member_urls({m: self._get_client_metadata(d) for m, d in others.items()})
+        nothing = {member: ClientAssignment(actives={}, standbys={}) for member in others}
+        return {**owned, **self._protocol_assignments(nothing, {}, {}, {})}
+
+
+class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
+    """Waits for records no longer than `bus_kafka` does. faust's second and a half, for which there
+    is no setting, would hold up each record of a partition that was not asked for meanwhile."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
+class Consumer(aiokafka.Consumer):
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class Transport(aiokafka.Transport):
+    Consumer = Consumer
+
+
+def as_tp(position: Position) -> TP:
+    return TP(position.topic, position.partition)
+
+
+def as_record(message: Any) -> Record:
+    written = round((message.timestamp or 0) * 1000)
+    return Record(
+        message.topic, message.partition, message.offset, message.key, message.value, written
+    )
