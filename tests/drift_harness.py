@@ -23,11 +23,12 @@ from driftgate.codec import Codec
 from driftgate.errors import BusUnavailable
 from driftgate.events import AnyEvent
 from driftgate.runtime.ticker import Ticker
-from driftgate.topology import DRIFT, READS
+from driftgate.topology import DRIFT, READER, READS
 
 Child = subprocess.Popen[bytes]
 PATIENCE_SECONDS = 180.0
 REPLICAS = ("0", "1")
+GROUPS = (DRIFT, READER)
 
 
 def eventually(condition: Callable[[], object], what: str) -> None:
@@ -84,13 +85,14 @@ def wipe(bus: KafkaBus, codec: Codec) -> None:
 
 def forget_group(bus: KafkaBus) -> None:
     """A killed member may not have been missed yet."""
-    members = [MemberToRemove(group_instance_id=f"{DRIFT}-{replica}") for replica in REPLICAS]
-    try:
-        for member in members:
-            bus.admin.remove_group_members(DRIFT, [member])
-        bus.admin.delete_groups([DRIFT])
-    except KafkaError as error:
-        raise BusUnavailable(f"forgetting {DRIFT}: {error}") from error
+    for group in GROUPS:
+        members = [MemberToRemove(group_instance_id=f"{group}-{replica}") for replica in REPLICAS]
+        try:
+            for member in members:
+                bus.admin.remove_group_members(group, [member])
+            bus.admin.delete_groups([group])
+        except KafkaError as error:
+            raise BusUnavailable(f"forgetting {group}: {error}") from error
 
 
 @dataclass
@@ -145,13 +147,13 @@ class Harness:
     def positions(self) -> Mapping[Position, int]:
         """What is committed; nothing where Kafka does not know the group."""
         try:
-            return self.bus.committed(DRIFT)
+            return {p: at for group in GROUPS for p, at in self.bus.committed(group).items()}
         except BusUnavailable:
             return {}
 
     def caught_up(self) -> bool:
         """As a world sees it: what is committed is all that there is."""
-        return reached(self.positions(), self.bus.ends(READS[DRIFT]))
+        return reached(self.positions(), self.bus.ends([t for g in GROUPS for t in READS[g]]))
 
     def settled(self) -> None:
         eventually(self.caught_up, "the service has caught up")

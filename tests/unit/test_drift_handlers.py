@@ -49,12 +49,13 @@ from driftgate.model_repo import fetch
 from driftgate.runtime.engine import Engine
 from driftgate.runtime.ticker import Ticker
 from driftgate.topology import DRIFT, READER, READS
-from services.drift_detector import checkpoint
+from services.drift_detector import checkpoint, reading
 from services.drift_detector.checkpoint import STATE, Checkpoint, ModelState
 from services.drift_detector.handlers import DriftDetector
 from services.drift_detector.reading import batches
 
 A_DAY = 45
+OBSERVATIONS = ObservationBatch.TOPIC
 SECOND = 1000
 HOUR = 3600 * SECOND
 V1 = Path(__file__).parents[1] / "cases" / "drift_checkpoint_845e35d.json"
@@ -93,9 +94,9 @@ class Harness:
         self.polled = dict(self.engine.begin())
         self.read: dict[Position, int] = {}
 
-    def tell(self, limit: int | None = None) -> None:
+    def tell(self, limit: int | None = None, topics: Sequence[str] = READS[READER]) -> None:
         """What a replica that reads for this one does, with what is new."""
-        for source in self.bus.positions(READS[READER]):
+        for source in self.bus.positions(topics):
             begin = self.read.get(source, 0)
             new = self.bus.logs[source][begin:][:limit]
             self.read[source] = begin + len(new)
@@ -123,9 +124,11 @@ class Harness:
         for event in events:
             producer.send(*self.codec.record(event))
 
-    def poll(self, topics: Sequence[str] = READS[DRIFT], limit: int | None = None) -> None:
+    def poll(
+        self, topics: Sequence[str] = READS[DRIFT], limit: int | None = None, tells: bool = True
+    ) -> None:
         """Gives the engine what is new on these topics, in their order, and lets it work."""
-        if ObservationBatch.TOPIC in topics:
+        if tells and OBSERVATIONS in topics:
             self.tell(limit)
         for position in [p for topic in topics for p in self.bus.positions([topic])]:
             new = self.bus.logs[position][self.polled[position] :][:limit]
@@ -436,9 +439,7 @@ def test_a_launch_that_is_read_before_its_declaration_waits_for_it(harness: Harn
     assert len(harness.sent(RetrainRequest)) == 1
 
 
-@pytest.mark.parametrize(
-    "order", [("clock", "inferences", "outcomes"), ("outcomes", "inferences", "clock")]
-)
+@pytest.mark.parametrize("order", [("clock", OBSERVATIONS), (OBSERVATIONS, "clock")])
 def test_topics_may_come_in_any_order(harness: Harness, order: tuple[str, ...]) -> None:
     alone = Harness(harness.codec, harness.folder / "alone")
     for each in (harness, alone):
@@ -450,6 +451,44 @@ def test_topics_may_come_in_any_order(harness: Harness, order: tuple[str, ...]) 
     alone.play(range(25), error=0.3)
     for kind in (DriftAlert, RetrainRequest, AuditEntry):
         assert harness.sent(kind) == alone.sent(kind)
+
+
+def test_what_one_replica_reads_faster_than_another_waits_outside_the_memory(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a replica reads the outcomes while nobody reads the answers yet."""
+    monkeypatch.setattr(reading, "TOGETHER", 10)
+    harness.launch()
+    for number in range(25):
+        harness.put_day(number, error=0.3)
+        harness.ticker.write(day(number + 1))
+    harness.tell(topics=["outcomes"])
+    harness.poll(tells=False)
+    assert {seen.origin[:-2] for seen in harness.state.waiting} == {"outcomes"}
+    waiting = len(harness.state.waiting)
+    harness.poll()
+    alone = Harness(harness.codec, harness.folder / "alone")
+    alone.launch()
+    alone.play(range(25), error=0.3)
+    assert waiting <= A_DAY  # of more than 500
+    assert harness.sent(DriftAlert) == alone.sent(DriftAlert)
+
+
+def test_a_batch_that_nobody_can_unpack_is_a_dead_letter_and_holds_up_no_tick(
+    harness: Harness,
+) -> None:
+    harness.launch()
+    harness.put(inference(1, day(0) + 1))
+    harness.tell()
+    (carrier,) = {p for p in harness.bus.positions([OBSERVATIONS]) if harness.bus.logs[p]}
+    (told,) = harness.bus.logs[carrier]
+    broken = replace(harness.codec.event(OBSERVATIONS, told.value), seen=b"rubbish")
+    harness.bus.logs[carrier] = [replace(told, value=harness.codec.value(broken))]
+    harness.ticker.write(day(1))
+    harness.run()
+    (letter,) = harness.dead(OBSERVATIONS)
+    assert letter.reason == "malformed"
+    assert harness.state.time == day(1)
 
 
 def test_what_is_ahead_of_the_tick_waits_for_its_time(harness: Harness) -> None:

@@ -953,6 +953,7 @@ EVENTS: Final[Mapping[str, type[AnyEvent]]] = {
     "commands.dlq": DeadLetter,
     "models.dlq": DeadLetter,
     "audit.dlq": DeadLetter,
+    "drift.observations.dlq": DeadLetter,
     "clock.dlq": DeadLetter,
     "serving.counts.dlq": DeadLetter,
 }
