@@ -151,6 +151,15 @@ class Harness:
         except BusUnavailable:
             return {}
 
+    def readers(self) -> set[str]:
+        """The replicas that hold a share of what is read."""
+        found = self.bus.admin.describe_groups([READER])[READER]["members"]
+        return {
+            member["group_instance_id"].removeprefix(f"{READER}-")
+            for member in found
+            if member["member_assignment"] and member["member_assignment"]["assigned_partitions"]
+        }
+
     def caught_up(self) -> bool:
         """As a world sees it: what is committed is all that there is."""
         return reached(self.positions(), self.bus.ends([t for g in GROUPS for t in READS[g]]))

@@ -144,6 +144,23 @@ def test_without_its_checkpoint_it_reads_again_and_decides_nothing_new(
     assert counted(harness) == DAYS * A_DAY
 
 
+def test_two_share_the_reading_and_when_one_is_killed_it_decides_the_same(
+    harness: Harness, calm: dict[str, list[Any]]
+) -> None:
+    with harness.service("0") as first, harness.service("1"):
+        eventually(lambda: harness.readers() == {"0", "1"}, "both read")
+        harness.launch()
+        play(harness, range(4))
+        put_day(harness, 4)
+        first.kill()  # the one that counts
+        harness.end_day(4)
+        harness.settled()
+        assert harness.readers() == {"1"}
+        play(harness, range(5, DAYS))
+    assert decisions(harness) == calm
+    assert counted(harness) == DAYS * A_DAY
+
+
 def test_a_broker_that_is_away_for_a_while_costs_nothing(
     calm: dict[str, list[Any]], tmp_path: Path, codec: Codec
 ) -> None:
