@@ -85,8 +85,8 @@ def noted(replay: Replay, config: ModelYaml, now: Iterable[list[Standing]]) -> I
     for one in (one for streams in now for one in streams if not one.improves):
         if not one.n:
             yield f"{one.name}: no answer has told a number yet, so it is not watched"
-        elif one.silent is not None:
-            yield f"{one.name}: no numbers since {when(one.silent)}, though answers go on"
+    for silence in replay.state.evidence.silences.told:
+        yield silence.summary
 
 
 def table(streams: Sequence[Standing]) -> Table:

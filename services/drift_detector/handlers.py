@@ -216,6 +216,7 @@ class DriftDetector:
             *measured(teller, before, evidence, heard.references),
             *teller.improved(ticked.told.improvements),
             *chain.from_iterable(map(teller.unreleased, ticked.unreleased)),
+            *teller.silences(ticked.told.silences),
             *teller.steps(ticked.steps, ticked.told, evidence.first, ticked.action),
             *self.ask_if_due(teller, state, ticked, views),
         ]
