@@ -149,8 +149,8 @@ def alert(transition: Transition, known: Known, action: str = "") -> DriftAlert:
     )
 
 
-UNWATCHED = "unwatched"
-"""In place of a monitor in the alerts of what is sent no more."""
+UNWATCHED, SILENCE = "unwatched", "silence"
+"""In place of monitor and detector in the alerts of what is sent no more."""
 
 
 def silence_alert(model: str, silence: Silence) -> DriftAlert:
@@ -166,7 +166,7 @@ def silence_alert(model: str, silence: Silence) -> DriftAlert:
         monitor=silence.part.monitor or UNWATCHED,
         signal="operation",
         slice=silence.part.slice or ALL,
-        detector="silence",
+        detector=SILENCE,
         statistic=1.0,
         threshold=1.0,
         events=0,
