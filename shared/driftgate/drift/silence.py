@@ -15,6 +15,7 @@ Looks go by buckets of time. So however ticks cut the stream, the same is told.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
@@ -29,8 +30,9 @@ from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.limits import date
 from driftgate.slices import ALL
 
-# A look an hour, and the minutes until a bucket is closed, still lie within the day.
-LOOK_MS, SILENT_MS = HOUR_MS, 22 * HOUR_MS
+# With the time until the next look, and until a bucket is closed, it is told within the day. What
+# comes once a day, for half an hour or longer, is never silent.
+LOOK_MS, SILENT_MS = HOUR_MS // 4, 23 * HOUR_MS + HOUR_MS // 2
 # So many numbers were to be expected and none came: by chance once in 20,000 times (e^-10).
 EXPECTED = 10.0
 # A silence that came and went is told again when one lasts so many times as long.
@@ -230,10 +232,10 @@ class Silences:
             return
         sources = [(part, self._found(part, streams)) for part in streams.sources]
         for part, found in (*sources, *streams.silent(at)):
+            if found.expected < EXPECTED or any(one.part.silences(part) for one in self.told):
+                continue
             wide = self._widest(part, streams, at)
-            long_enough = at - found.since >= self._least(wide)
-            is_told = any(one.part.silences(part) for one in self.told)
-            if long_enough and found.expected >= EXPECTED and not is_told:
+            if at - found.since >= self._least(wide):
                 yield self._open(
                     Silence(wide, streams.version, found.since, at, found.expected, found.ever)
                 )
@@ -293,10 +295,12 @@ class Streams:
     ) -> None:
         self.version, self.first = version, first
         self.names: dict[Part, str] = {}
+        self._beside: dict[tuple[str, Basis], list[Part]] = defaultdict(list)
         for what in wanted:
-            if not (what.automatic or what.improves):
-                part = Part(what.monitor.name, what.slice, what.source.basis)
-                self.names.setdefault(part, what.name)
+            part = Part(what.monitor.name, what.slice, what.source.basis)
+            if not (what.automatic or what.improves or part in self.names):
+                self.names[part] = what.name
+                self._beside[part.slice, part.basis].append(part)
         bases = {part.basis for part in self.names}
         self.sources = [in_slice(name) for name in slices]
         self.sources += [FEEDBACK] if bases & {"told", "heard"} else []
@@ -328,7 +332,8 @@ class Streams:
         whole, wide = part._replace(slice=ALL), part._replace(monitor="")
         if part.slice == ALL or (whole in self.names and not self._is_alive(whole, at)):
             return part._replace(slice="")
-        if part.basis == "answers" or any(self._is_alive(one, at) for one in self.within(wide)):
+        beside = self._beside[part.slice, part.basis]
+        if part.basis == "answers" or any(self._is_alive(one, at) for one in beside):
             return part
         return wide
 
@@ -349,7 +354,7 @@ class Streams:
         if part.basis != "answers":
             return RARE
         own = self._numbers[0]
-        beside = [other for other in self.names if part._replace(monitor="").holds(other)]
+        beside = self._beside[part.slice, part.basis]
         shares = (own.share(self.names[other], own.until) for other in beside)
         return max(shares, default=0.0) or (1.0 if part.slice == ALL else RARE)
 
