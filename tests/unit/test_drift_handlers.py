@@ -477,7 +477,7 @@ def test_without_a_clock_memory_is_bounded(
     harness.put(*(inference(n, day(0) + n) for n in range(100)))
     harness.run()
     assert len(harness.state.waiting) == 20
-    harness.ticker.write(day(1))
+    harness.ticker.write(day(0.5))
     harness.run()
     assert harness.seen("confidence:all") == 20
     assert [e.decision for e in harness.sent(AuditEntry)] == ["retrain", "drop"]

@@ -122,7 +122,7 @@ def test_an_app_that_is_away_is_one_line_and_one_more_when_it_is_back() -> None:
     assert said(found) == [("open", "answers"), ("close", "answers")]
     away, back = found
     assert away.at <= day(4) < day(6) <= back.at <= day(6) + HOUR_MS
-    assert away.summary == f"no answers since {date(away.since)}, expected 220"
+    assert away.summary == f"no answers since {date(away.since)}, expected 235"
     assert back.summary == "over (they come again after 3.0 days): no answers"
 
 

@@ -33,6 +33,9 @@ from driftgate.slices import ALL
 # With the time until the next look, and until a bucket is closed, it is told within the day. What
 # comes once a day, for half an hour or longer, is never silent.
 LOOK_MS, SILENT_MS = HOUR_MS // 4, 23 * HOUR_MS + HOUR_MS // 2
+# What was not heard for so long is silent together with what is told: what comes seldom falls
+# silent some hours before the rest of its part.
+TOGETHER_MS = SILENT_MS // 2
 # So many numbers were to be expected and none came: by chance once in 20,000 times (e^-10).
 EXPECTED = 10.0
 # A silence that came and went is told again when one lasts so many times as long.
@@ -235,21 +238,26 @@ class Silences:
             if found.expected < EXPECTED or any(one.part.silences(part) for one in self.told):
                 continue
             wide = self._widest(part, streams, at)
-            if at - found.since >= self._least(wide):
+            since = max(self._heard(wide, streams)) or found.since
+            if at - since >= self._least(wide):
                 yield self._open(
-                    Silence(wide, streams.version, found.since, at, found.expected, found.ever)
+                    Silence(wide, streams.version, since, at, found.expected, found.ever)
                 )
 
     def _go_on(self, one: Silence, streams: Streams, at: int) -> Iterator[Silence]:
         """What there is to say of a silence that was told."""
-        sources = (self.of(part).last for part in streams.sources if one.part.holds(part))
-        heard = [*sources, *map(streams.heard, streams.within(one.part))]
+        heard = self._heard(one.part, streams)
         if not heard:
             yield self._end(one, at, "nothing declared waits for it any more,")
         elif max(heard) > one.since:
             yield self._end(one, at, "it comes again")
         elif at - one.at >= REMINDER_MS:
             yield self._remind(one, at)
+
+    def _heard(self, part: Part, streams: Streams) -> list[int]:
+        """When all that is declared of a part was heard last, ms."""
+        sources = (self.of(source).last for source in streams.sources if part.holds(source))
+        return [*sources, *map(streams.heard, streams.within(part))]
 
     def _found(self, part: Part, streams: Streams) -> Found:
         """Of what is waited for whatever monitors count of it."""
@@ -260,11 +268,14 @@ class Silences:
 
     def _widest(self, part: Part, streams: Streams, at: int) -> Part:
         """The widest part that is silent with this one."""
-        if part.monitor or not part.slice:
-            return streams.widest(part, at)
-        name = part._replace(slice=part.slice.partition("=")[0])
+        wide = streams.widest(part, at) if part.monitor else part
+        answers = in_slice(wide.slice)
+        if answers not in streams.sources or self.of(answers).last > at - TOGETHER_MS:
+            return wide
+        name = in_slice(wide.slice.partition("=")[0])
         beside = [other for other in streams.sources if name.holds(other)]
-        return name if all(self.of(each).last <= at - SILENT_MS for each in beside) else part
+        is_name = all(self.of(each).last <= at - TOGETHER_MS for each in beside)
+        return name if is_name else answers
 
 
 class Found(NamedTuple):
@@ -320,8 +331,8 @@ class Streams:
     def silent(self, at: int) -> Iterator[tuple[Part, Found]]:
         """What monitors count nothing of by then, ms."""
         for part in self.names:
-            if not self._is_alive(part, at):
-                heard = self.heard(part)
+            heard = self.heard(part)
+            if heard <= at - SILENT_MS:
                 since = heard or self.first
                 expected = self._share(part, since) * self.answers_since(since)
                 yield part, Found(since, expected, bool(heard))
@@ -342,7 +353,7 @@ class Streams:
         return self._numbers[0].busiest_since(time)
 
     def _is_alive(self, part: Part, at: int) -> bool:
-        return self.heard(part) > at - SILENT_MS
+        return self.heard(part) > at - TOGETHER_MS
 
     def _share(self, part: Part, since: int) -> float:
         """The part of the answers that gives a number: as it was, in this version or an older one;
