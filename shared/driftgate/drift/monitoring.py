@@ -212,12 +212,13 @@ def live_references(
 
 
 def believable(seen: Observation, config: ModelYaml, task: Task, now: int) -> bool:
-    """Whether an observation may count; what may not is refused by ingest-logger with a dead
-    letter, as out of its time or an answer that nobody declared."""
+    """Whether an observation may count. What may not is refused by ingest-logger with a dead
+    letter, as out of its time or an answer that nobody declared; and nobody can look up the answer
+    that a word is about once its retention has passed."""
     earliest = now - config.data.keep_days * DAY_MS
     latest = now + config.data.ahead_hours * HOUR_MS
     possible = task.outputs is None or seen.answer.output in task.outputs
-    return possible and earliest <= seen.time <= latest
+    return possible and earliest <= seen.dated and seen.time <= latest
 
 
 def fold(
