@@ -13,6 +13,7 @@ from driftgate.drift import backtest
 from driftgate.drift.alarms import Improvement
 from driftgate.drift.backtest import Found, Known, Story
 from driftgate.drift.replay import Said
+from driftgate.drift.silence import Silence
 from driftgate.events import DAY_MS, HOUR_MS, RetrainRequest
 from services.console.operators import when
 
@@ -52,6 +53,11 @@ class Told:
         """The first of each stream."""
         every = (one for said in self.said for one in said.improvements)
         return list({(one.alarm.version, one.alarm.stream): one for one in [*every][::-1]}.values())
+
+    @property
+    def silences(self) -> list[Silence]:
+        """What was sent no more, and what again."""
+        return [silence for said in self.said for silence in said.silences]
 
     def asked_for(self, story: Story) -> list[RetrainRequest]:
         """What triggers ask for because of an incident."""
@@ -104,6 +110,8 @@ def lines(told: Told) -> Iterator[str]:
     for one in held[:NAMED]:
         assert one.held is not None
         yield f"{when(one.at)} {one.held.summary}"
+    for silence in told.silences[:NAMED]:
+        yield f"{when(silence.at)} {silence.summary}"
     for version, at in ((v, one.at) for one in told.said for v in one.unreleased):
         yield f"{when(at)} answers come from version {version}, which was never released"
     for better in told.improvements[:NAMED]:
@@ -151,6 +159,10 @@ def as_json(told: Told) -> dict[str, Any]:
             if one.held
         ],
         "unreleased": [{"time": s.at, "version": v} for s in told.said for v in s.unreleased],
+        "unwatched": [
+            {"time": one.at, "kind": one.kind, "since": one.since, "words": one.summary}
+            for one in told.silences
+        ],
         "improvements": [
             {"time": one.alarm.known, "stream": one.alarm.stream, "words": one.alarm.summary}
             for one in told.improvements

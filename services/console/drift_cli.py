@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftgate import unwatched
+from driftgate.drift import traffic
 from driftgate.drift.replay import Replay
 from driftgate.drift.standing import Standing, standings
 from driftgate.model_repo import ModelYaml
@@ -85,8 +86,9 @@ def noted(replay: Replay, config: ModelYaml, now: Iterable[list[Standing]]) -> I
     for one in (one for streams in now for one in streams if not one.improves):
         if not one.n:
             yield f"{one.name}: no answer has told a number yet, so it is not watched"
-        elif one.silent is not None:
-            yield f"{one.name}: no numbers since {when(one.silent)}, though answers go on"
+    yield from map(traffic.in_words, replay.state.evidence.traffic.crowded)
+    for silence in replay.state.evidence.silences.told:
+        yield silence.summary
 
 
 def table(streams: Sequence[Standing]) -> Table:

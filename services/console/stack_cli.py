@@ -18,7 +18,7 @@ from driftgate.codec import Codec
 from driftgate.config import Settings
 from driftgate.errors import NotRunning
 from driftgate.events import RoutingAck
-from services.console import health
+from services.console import health, unwatched_status
 from services.console.operators import when
 from services.console.terminal import (
     HERE,
@@ -68,7 +68,8 @@ def down(state: State = HERE) -> None:
 
 @reports_errors
 def status(state: State = HERE) -> None:
-    """Health of each part, how far each service has read, and the system's time."""
+    """Health of each part, how far each service has read, the system's time, and what is declared
+    of models and not watched."""
     config = stack.running(state)
     if config is None:
         raise NotRunning(
@@ -84,6 +85,8 @@ def status(state: State = HERE) -> None:
         say(f"its time is {when(now(found))} UTC")
         for lack in lacks(acknowledgements(found)):
             warn(lack)
+        for line in unwatched_status.read(found):
+            warn(line, "yellow")
     held = held_partitions(config)
     for why in held.values():
         warn(f"held: {why}")
@@ -93,8 +96,8 @@ def status(state: State = HERE) -> None:
         raise typer.Exit(Status.NO)
 
 
-def warn(line: str) -> None:
-    console.print(line, style="red", highlight=False, soft_wrap=True, markup=False)
+def warn(line: str, style: str = "red") -> None:
+    console.print(line, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def health_table(parts: list[stack.PartStatus]) -> Table:

@@ -1,5 +1,6 @@
 """Checkpoints of releases that kept each stream's evidence by itself, before it was counted by
-buckets. The evidence goes on; by when a change began, nothing of what was before is known."""
+buckets. The evidence goes on; by when a change began, nothing of what was before is known. And of
+those that did not keep when a stream had its newest number."""
 
 from __future__ import annotations
 
@@ -23,10 +24,18 @@ def upgraded(written: Json) -> Json:
         evidence = model.get("evidence", {})
         baselines = evidence.pop("baselines", {})
         evidence["streams"] = {
-            version: found if "names" in found else arrays(found, baselines.get(version, {}))
+            version: with_heard(
+                found if "names" in found else arrays(found, baselines.get(version, {}))
+            )
             for version, found in evidence.get("streams", {}).items()
         }
     return written
+
+
+def with_heard(found: Json) -> Json:
+    """With when each stream had its newest number: where nobody kept that, just then."""
+    until = np.full(len(found["names"]), float(found.get("until", 0)))
+    return {"heard": packed(until), **found}
 
 
 def arrays(streams: Mapping[str, Json], baselines: Mapping[str, Json]) -> Json:

@@ -222,6 +222,7 @@ class DriftDetector:
         heard = heard_of(due.model, views)
         waiting = backlog.at_tick(state.waiting, due.tick, due.config.data.ahead_hours)
         evidence, teller = state.evidence, Teller(due.model, due.config, now)
+        crowded = set(evidence.traffic.crowded)
         before = baselines(evidence, due.config, heard.references)
         ticked = tick(state, waiting.due, heard, due.config, now)
         drop(state, due.model, waiting.dropped + evidence.dropped)
@@ -230,6 +231,8 @@ class DriftDetector:
             *measured(teller, before, evidence, heard.references),
             *teller.improved(ticked.told.improvements),
             *chain.from_iterable(map(teller.unreleased, ticked.unreleased)),
+            *teller.silences(ticked.told.silences),
+            *teller.crowded(name for name in evidence.traffic.crowded if name not in crowded),
             *teller.steps(ticked.steps, ticked.told, evidence.first, ticked.action),
             *self.ask_if_due(teller, state, ticked, views),
         ]

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from driftgate.drift import backlog
+from driftgate.drift import backlog, traffic
 from driftgate.drift.alarms import Improvement
 from driftgate.drift.counts import LATENESS_MS
-from driftgate.drift.incident_alerts import Known, alert
+from driftgate.drift.incident_alerts import Known, alert, silence_alert
 from driftgate.drift.incidents import Transition
 from driftgate.drift.monitoring import Evidence, Told, live_references
+from driftgate.drift.silence import Silence
 from driftgate.events import DAY_MS, DriftAlert
 from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect
@@ -111,6 +112,24 @@ class Teller:
             time=self.now,
         )
         yield from self._alert(event)
+
+    def silences(self, silences: Iterable[Silence]) -> Iterator[Effect]:
+        """What is sent no more, so that nothing watches it, and what is sent again."""
+        for one in silences:
+            yield from self._alert(silence_alert(self.model, one), expected=one.expected)
+
+    def crowded(self, names: Iterable[str]) -> Iterator[AuditDraft]:
+        """Slices of which only the heaviest values are watched by themselves, each told once."""
+        for name in names:
+            yield AuditDraft(
+                model=self.model,
+                decision="crowded",
+                inputs={"slice": name},
+                result={"kept": traffic.KEPT, "watched": traffic.WATCHED},
+                summary=traffic.in_words(name),
+                time=self.now,
+                cause={"slice": name},
+            )
 
     def not_counted(self, dropped: int, late: int) -> Iterator[AuditDraft]:
         """Told once a day while it lasts."""

@@ -619,11 +619,15 @@ class ModelYaml(Part):
         return self
 
     @property
-    def slice_names(self) -> tuple[str, ...]:
-        """Names, without values, of the slices that matter to the owner, such as `language`."""
+    def slices(self) -> tuple[str, ...]:
+        """Those that matter to the owner, such as `language=es`."""
         watched = (name for monitor in self.monitors for name in monitor.slices)
-        named = (name.partition("=") for name in (*watched, *self.gate.protected))
-        return tuple(sorted({name for name, equals, _ in named if equals}))
+        return tuple(sorted({name for name in (*watched, *self.gate.protected) if "=" in name}))
+
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """Their names, without values, such as `language`."""
+        return tuple(sorted({name.partition("=")[0] for name in self.slices}))
 
     @model_validator(mode="after")
     def monitors_differ(self) -> ModelYaml:

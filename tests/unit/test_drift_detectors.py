@@ -6,10 +6,23 @@ import random
 from collections.abc import Iterable
 
 import pytest
+from river.checks import common
 
-from driftgate.drift.detectors import KEPT, RiverDetector, dump, restored
+from driftgate.drift.detectors import KEPT, RiverDetector, dump, restored, river_class
 from driftgate.errors import BadConfig
 
+# Those of `river.checks` that are about no estimator: a detector predicts nothing.
+CHECKS = [
+    "check_repr",
+    "check_str",
+    "check_doc",
+    "check_clone_same_class",
+    "check_clone_is_idempotent",
+    "check_clone_changes_memory_addresses",
+    "check_init_default_params_are_not_mutable",
+    "check_get_params_matches_signature",
+    "check_pickling_supports_roundtrip",
+]
 RIVER = ["ADWIN", "PageHinkley", "DDM", "EDDM", "HDDMA", "HDDMW", "FHDDM"]
 
 
@@ -51,6 +64,20 @@ def test_its_state_as_json_goes_on_as_it_would_have(name: str) -> None:
     if whole.drift_detected:  # an alarm is not part of the state: evidence starts anew after it
         whole = RiverDetector(name, 0.12)
     assert alarms(cut, numbers[3000:]) == alarms(whole, numbers[3000:])
+
+
+@pytest.mark.parametrize("name", [*RIVER, "KSWIN", "DummyDriftDetector"])
+@pytest.mark.parametrize("check", CHECKS)
+def test_each_passes_what_river_checks_of_its_own(check: str, name: str) -> None:
+    getattr(common, check)(river_class(name)())
+
+
+@pytest.mark.parametrize("name", RIVER)
+def test_each_begins_calm_and_says_the_same_of_the_same_numbers(name: str) -> None:
+    """As river demands of a clone."""
+    numbers = coins(7, (0.05, 600), (0.6, 600))
+    assert not RiverDetector(name, 0.1).drift_detected
+    assert alarms(RiverDetector(name, 0.1), numbers) == alarms(RiverDetector(name, 0.1), numbers)
 
 
 def test_an_unknown_detector_is_refused_with_the_nearest() -> None:

@@ -32,6 +32,7 @@ from driftgate.bus import Position, Record
 from driftgate.bus_memory import MemoryBus
 from driftgate.codec import Codec
 from driftgate.drift import backlog, deduplication, lanes
+from driftgate.drift.traffic import KEPT
 from driftgate.drift.triggers import TRAINING_DAYS
 from driftgate.errors import BadInput
 from driftgate.events import (
@@ -533,6 +534,38 @@ def test_what_is_ahead_by_more_than_the_model_allows_does_not_wait(harness: Harn
     assert [seen.time for seen in harness.state.waiting] == [day(1)]
 
 
+def test_a_feature_that_stops_is_told_once_and_a_restart_tells_no_more(harness: Harness) -> None:
+    harness.launch(YAML.replace("name: confidence", "name: sure"))
+    for hour in range(24 * 6):
+        over = {"confidence": None} if hour >= 72 else {}
+        at = day(hour / 24)
+        harness.put(*(inference(hour * 5 + n, at + n, **over) for n in range(5)))
+        harness.ticker.write(at + HOUR)
+        harness.run()
+        harness.start()
+    told = [one for one in harness.sent(DriftAlert) if one.detector == "silence"]
+    assert [one.summary.partition(" since")[0] for one in told if one.monitor != "unwatched"] == [
+        "no numbers for monitor sure"
+    ]
+    assert told[-1].time <= day(4)
+    entries = [one for one in harness.sent(AuditEntry) if "monitor sure" in one.words]
+    assert len(entries) == 1
+
+
+def test_a_slice_with_very_many_values_is_said_to_be_watched_by_its_heaviest(
+    harness: Harness,
+) -> None:
+    harness.launch()
+    for at in (day(0.1), day(0.2)):
+        harness.put(
+            *(inference(n + at, at, slices={"customer": f"c-{n}-{at}"}) for n in range(KEPT))
+        )
+        harness.ticker.write(at + HOUR)
+        harness.run()
+    (entry,) = [one for one in harness.sent(AuditEntry) if one.decision == "crowded"]
+    assert entry.words.startswith("slice customer has more than 1,000 values")
+
+
 def test_without_a_clock_memory_is_bounded(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -541,7 +574,7 @@ def test_without_a_clock_memory_is_bounded(
     harness.put(*(inference(n, day(0) + n) for n in range(100)))
     harness.run()
     assert len(harness.state.waiting) == 20
-    harness.ticker.write(day(1))
+    harness.ticker.write(day(0.5))
     harness.run()
     assert harness.seen("confidence:all") == 20
     assert [e.decision for e in harness.sent(AuditEntry)] == ["retrain", "drop"]

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drift_world import CONFIG, LABELS, MODEL, YAML, day, reference
+from drift_world import CONFIG, LABELS, MODEL, YAML, day, outcome, reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgate.bus import Position
 from driftgate.drift import budget, lanes
 from driftgate.drift.alarms import Alarm
 from driftgate.drift.monitoring import Evidence, fold
-from driftgate.drift.observations import Observation
+from driftgate.drift.observations import Observation, of_outcome
 from driftgate.drift.plan import plan
 from driftgate.events import DAY_MS
 from driftgate.model_repo import parse
@@ -165,6 +166,33 @@ def test_what_ingest_refuses_is_no_evidence(over: dict[str, object], why: str) -
     evidence = Evidence()
     fold(evidence, [replace(o, **over) for o in answers(50)], day(30), CONFIG, REFERENCES)
     assert not evidence.streams, why
+
+
+def test_a_word_on_an_answer_that_is_no_longer_kept_is_no_evidence() -> None:
+    evidence = Evidence()
+    kept, gone = (
+        of_outcome(
+            replace(outcome(n, day(30), False), inference_time=day(30) - age * DAY_MS),
+            (Position("outcomes", 0), n),
+        )
+        for n, age in ((1, 399), (2, 401))
+    )
+    assert kept and gone
+    fold(evidence, [kept, gone], day(31), CONFIG, REFERENCES)
+    assert evidence.streams[1].seen("errors:all") == (1, 1)
+
+
+def test_a_version_that_is_rolled_back_to_goes_on_with_its_evidence() -> None:
+    evidence = Evidence()
+    run(answers(200), evidence)
+    before = evidence.streams[1].seen("confidence:all")[0]
+    for version, at in ((2, 1), (1, 2)):
+        seen = [replace(o, version=version) for o in shift(answers(100), at * 24 * 60)]
+        renamed = [replace(o, request_id=f"{at}-{o.request_id}") for o in seen]
+        fold(evidence, renamed, day(at + 1), CONFIG, {1: reference(), 2: reference()})
+    assert evidence.live_version == 1
+    assert evidence.streams[2].seen("confidence:all")[0] == 100
+    assert evidence.streams[1].seen("confidence:all")[0] == before + 100
 
 
 def test_the_bar_leaves_room_for_the_luck_of_few_cases() -> None:

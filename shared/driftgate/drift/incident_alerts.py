@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from driftgate.drift.alarms import Alarm
 from driftgate.drift.incidents import Transition, listed
+from driftgate.drift.silence import ANSWERS, FEEDBACK, REVIEWS, Part, Silence
 from driftgate.events import HOUR_MS, DriftAlert
 from driftgate.limits import date
 from driftgate.model_repo import Monitor
@@ -145,6 +146,54 @@ def alert(transition: Transition, known: Known, action: str = "") -> DriftAlert:
         advice=cause.advice.format(model=known.model, version=incident.version),
         summary=summary(transition),
         time=transition.at,
+    )
+
+
+UNWATCHED, SILENCE = "unwatched", "silence"
+"""In place of monitor and detector in the alerts of what is sent no more."""
+
+
+def silence_alert(model: str, silence: Silence) -> DriftAlert:
+    """The event of a part that is silent, or is no more. Its incident has the part and the date in
+    its id, so that it is the same one whoever tells it."""
+    incident_id = f"{model}:{UNWATCHED}:{silence.part.name}:{silence.since}"
+    return DriftAlert(
+        alert_id=f"{incident_id}:{silence.kind}:{silence.at}",
+        incident_id=incident_id,
+        transition=silence.kind,
+        model=model,
+        version=silence.version,
+        monitor=silence.part.monitor or UNWATCHED,
+        signal="operation",
+        slice=silence.part.slice or ALL,
+        detector=SILENCE,
+        statistic=1.0,
+        threshold=1.0,
+        events=0,
+        window_start=silence.since,
+        window_end=silence.at,
+        severity="warning",
+        evidence={"expected": silence.expected},
+        cause="an app does not send it" if silence.kind != "close" else "",
+        action="nothing: it is only told",
+        advice="" if silence.kind == "close" else silence_advice(model, silence.part),
+        summary=silence.summary,
+        time=silence.at,
+    )
+
+
+def silence_advice(model: str, part: Part) -> str:
+    """What people may do about it."""
+    if part == ANSWERS:
+        return "`driftgate status` says which part is unwell; else the app asks no more"
+    if part == FEEDBACK:
+        return f"`driftgate feedback {model}` says who still gives feedback"
+    if part == REVIEWS:
+        return f"`driftgate review work {model}` takes up the sample again"
+    shown = "--by slice" if part.slice else "--by version"
+    return (
+        f"`driftgate traffic {model} {shown}` shows what comes; what the app will not send again "
+        "may leave model.yaml"
     )
 
 

@@ -12,7 +12,7 @@ bucket was closed is late: words on answers then count in the next one, and answ
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +28,7 @@ from driftgate.drift.observations import Observation
 from driftgate.drift.plan import Key, Watched, declared, plan
 from driftgate.drift.quality import Baseline, Basis
 from driftgate.drift.settlement import SILENT, Settled, Unsettled
+from driftgate.drift.silence import ANSWERS, SOURCES, Silence, Silences, Streams, in_slice
 from driftgate.drift.traffic import Traffic
 from driftgate.drift.version_streams import Bucket, Fresh, Inputs, VersionStreams
 from driftgate.drift.words import latest_of_each
@@ -41,6 +42,9 @@ from driftgate.tasks import Task, task_of
 FADING = 0.99
 # Versions of a model whose evidence is kept, for the day when one is rolled back to.
 VERSIONS_KEPT = 8
+
+Found = tuple[Alarm | Improvement | Condition | Silence, Inputs | None]
+"""What there is to tell; of an alarm also what its stream was given."""
 
 BASES: Mapping[str, Basis] = {"outcome": "told", "review": "reviewed"}
 """What words of each kind tell when they are said."""
@@ -60,6 +64,7 @@ class Evidence:
         buckets: of time that are not closed yet, by their beginning, ms.
         closed: buckets that begin before this are closed, ms; 0 before the first.
         traffic: answers by slice and value.
+        silences: what is sent no more.
         dropped: words that were too many to keep, since the last tick.
         late: answers that came after their bucket was closed, since the last tick.
     """
@@ -73,6 +78,7 @@ class Evidence:
     buckets: dict[int, OpenBucket] = field(default_factory=dict)
     closed: int = 0
     traffic: Traffic = field(default_factory=Traffic)
+    silences: Silences = field(default_factory=Silences)
     dropped: int = 0
     late: int = 0
 
@@ -106,6 +112,7 @@ class Told:
     alarms: tuple[tuple[Alarm, Inputs], ...] = ()
     improvements: tuple[Improvement, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    silences: tuple[Silence, ...] = ()
 
     @property
     def alarms_alone(self) -> list[Alarm]:
@@ -138,6 +145,7 @@ class Monitoring:
         self.task = task_of(config.task)
         self.quality = [m for m in config.monitors if m.signal == "quality"]
         self.others = [m for m in config.monitors if m.signal != "quality"]
+        self.declared = config.slices
         self.busy: list[str] = []
         self._names: list[str] = []
         self._layouts: dict[int, Layout] = {}
@@ -204,12 +212,13 @@ def live_references(
 
 
 def believable(seen: Observation, config: ModelYaml, task: Task, now: int) -> bool:
-    """Whether an observation may count; what may not is refused by ingest-logger with a dead
-    letter, as out of its time or an answer that nobody declared."""
+    """Whether an observation may count. What may not is refused by ingest-logger with a dead
+    letter, as out of its time or an answer that nobody declared; and nobody can look up the answer
+    that a word is about once its retention has passed."""
     earliest = now - config.data.keep_days * DAY_MS
     latest = now + config.data.ahead_hours * HOUR_MS
     possible = task.outputs is None or seen.answer.output in task.outputs
-    return possible and earliest <= seen.time <= latest
+    return possible and earliest <= seen.dated and seen.time <= latest
 
 
 def fold(
@@ -231,18 +240,21 @@ def fold(
     take_up(watch, given)
     until = max(evidence.closed, counts.closed_until(now))
     settled = settled_by(watch, until)
-    found: list[tuple[Alarm | Improvement | Condition, Inputs | None]] = []
+    found: list[Found] = []
     due = {start for start in evidence.buckets if start < until} | settled.keys()
     buckets = {start: evidence.buckets.pop(start, OpenBucket()) for start in sorted(due)}
     words = words_by_bucket(evidence, buckets)
     for start, bucket in buckets.items():
+        found += telling(evidence.silences.without_answers(evidence.live_version, start))
         found += close(watch, start, bucket, words.get(start, ()), settled.get(start, ()))
+    found += telling(evidence.silences.without_answers(evidence.live_version, until))
     evidence.closed = until
     evidence.forget()
     return Told(
         tuple((one, inputs) for one, inputs in found if isinstance(one, Alarm) and inputs),
         tuple(one for one, _ in found if isinstance(one, Improvement)),
         tuple(one for one, _ in found if isinstance(one, Condition)),
+        tuple(one for one, _ in found if isinstance(one, Silence)),
     )
 
 
@@ -311,10 +323,10 @@ def close(
     watch: Monitoring,
     start: int,
     bucket: OpenBucket,
-    words: Iterable[Observation],
+    words: Sequence[Observation],
     settled: Iterable[Settled],
-) -> Iterator[tuple[Alarm | Improvement | Condition, Inputs | None]]:
-    """Gives each stream what its bucket holds, and says what alarms."""
+) -> Iterator[Found]:
+    """Gives each stream what its bucket holds, and says what alarms and what is silent."""
     evidence = watch.evidence
     fresh: dict[int, dict[int, list[Fresh]]] = defaultdict(lambda: defaultdict(list))
     for version in bucket.counts:
@@ -328,6 +340,32 @@ def close(
     evidence.count_live(bucket.answers)
     evidence.traffic.add(bucket.values)
     watch.look_at_traffic()
+    yield from telling(silent(watch, start, bucket, words))
+
+
+def silent(
+    watch: Monitoring, start: int, bucket: OpenBucket, words: Iterable[Observation]
+) -> Iterator[Silence]:
+    """What is sent no more, or again, by a bucket that was closed."""
+    evidence, silences, end = watch.evidence, watch.evidence.silences, start + WIDTH_MS
+    silences.hear(ANSWERS, sum(bucket.answers.values()), start, end)
+    for slice_name in watch.declared:
+        name, _, value = slice_name.partition("=")
+        silences.hear(in_slice(slice_name), bucket.values.get(name, {}).get(value, 0), start, end)
+    for kind, n in Counter(one.kind for one in words).items():
+        silences.hear(SOURCES[kind], n, start, end)
+    if bucket.answers:
+        yield from silences.answered(end)
+    version = evidence.live_version
+    if version is not None and silences.is_due(end):
+        layout = watch.layout(version)
+        first = evidence.first.get(version, start)
+        streams = Streams(version, first, layout.wanted, watch.declared, evidence.streams)
+        yield from silences.look(streams, end)
+
+
+def telling(silences: Iterable[Silence]) -> Iterator[Found]:
+    return ((one, None) for one in silences)
 
 
 def spent(

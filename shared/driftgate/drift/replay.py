@@ -23,6 +23,7 @@ from driftgate.drift.alarms import Improvement
 from driftgate.drift.incidents import Incidents, Transition
 from driftgate.drift.model_state import ModelState
 from driftgate.drift.observations import Observation
+from driftgate.drift.silence import Silence
 from driftgate.drift.ticking import Heard, Ticked, tick
 from driftgate.drift.triggers import Ask, Suppressed
 from driftgate.events import HOUR_MS, Candidate, RetrainRequest, Routing, Verdict
@@ -38,6 +39,7 @@ class Said:
 
     Attributes:
         steps: of incidents.
+        silences: of what is sent no more, or again.
         unreleased: versions that answer since, and may not.
         request: what triggers ask for; held: what they would ask for, and why it waits, told once.
         action: what the loop does about what is critical, in words.
@@ -46,6 +48,7 @@ class Said:
     at: int
     steps: tuple[Transition, ...] = ()
     improvements: tuple[Improvement, ...] = ()
+    silences: tuple[Silence, ...] = ()
     unreleased: tuple[int, ...] = ()
     request: RetrainRequest | None = None
     held: Suppressed | None = None
@@ -53,8 +56,8 @@ class Said:
 
     @property
     def is_silent(self) -> bool:
-        told = (self.steps, self.improvements, self.unreleased, self.request, self.held)
-        return not any(told)
+        told = (self.steps, self.improvements, self.silences, self.unreleased)
+        return not any((*told, self.request, self.held))
 
 
 @dataclass
@@ -127,6 +130,7 @@ class Replay:
             now,
             tuple(ticked.steps),
             ticked.told.improvements,
+            ticked.told.silences,
             tuple(ticked.unreleased),
             self.asked(ticked, now),
             self.first_held(ticked),

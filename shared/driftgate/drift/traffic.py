@@ -53,6 +53,14 @@ class Traffic:
         return sorted(slice_name for _, slice_name in sorted(enough)[:WATCHED])
 
 
+def in_words(name: str) -> str:
+    """Of a crowded slice."""
+    return (
+        f"slice {name} has more than {KEPT:,} values: the heaviest are watched, {WATCHED} at most, "
+        "and all others as part of the whole"
+    )
+
+
 def counted(slices: Iterable[Mapping[str, str]]) -> dict[str, Counter[str]]:
     """Answers by slice and value; of a slice with very many values, the most frequent ones."""
     found: dict[str, Counter[str]] = {}

@@ -23,8 +23,8 @@ from driftgate.drift.quality import IN_WORDS, REFERENCE_ANSWERS
 NEWEST = 100
 # Requests that are told as examples, and the evidence from which on they are kept.
 EXAMPLES, SUSPICIOUS = 3, 1e-3
-# What is kept of a stream in the arrays, bytes: lanes, bar, live reference, history.
-BYTES = 8 * len(lanes.ALTERNATIVES) + 8 + 16 + 8 * BINS
+# What is kept of a stream in the arrays, bytes: lanes, bar, live reference, newest number, history.
+BYTES = 8 * len(lanes.ALTERNATIVES) + 8 + 16 + 8 + 8 * BINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class VersionStreams:
         evidence: lanes of each, see `driftgate.drift.lanes`.
         mean: the bar of each; NaN while a live reference has too few answers.
         base: count and sum of the numbers that measure live references.
+        heard: end of the bucket of the newest number of each, ms; 0 before the first.
         until: end of the newest bucket, ms.
         under: what the live references hold under.
         others: detectors of river that stand in the place of lanes, by stream.
@@ -94,6 +95,7 @@ class VersionStreams:
     evidence: Doubles = field(default_factory=lambda: lanes.empty(0))
     mean: Doubles = field(default_factory=lambda: np.zeros(0))
     base: Doubles = field(default_factory=lambda: np.zeros((0, 2)))
+    heard: Doubles = field(default_factory=lambda: np.zeros(0))
     history: History = field(default_factory=History)
     until: int = 0
     under: str = ""
@@ -132,6 +134,7 @@ class VersionStreams:
         self.evidence = np.concatenate([self.evidence, lanes.empty(len(names))])
         self.mean = np.concatenate([self.mean, np.full(len(names), np.nan)])
         self.base = np.concatenate([self.base, np.zeros((len(names), 2))])
+        self.heard = np.concatenate([self.heard, np.zeros(len(names))])
         self.history.counts = np.concatenate([self.history.counts, no_counts(len(names))])
 
     def _set_bar(self, row: int, what: Watched) -> None:
@@ -158,6 +161,7 @@ class VersionStreams:
         """Takes up a bucket, and says what it tells."""
         counts = self._count(bucket)
         self.until = bucket.end
+        self.heard[counts[:, 0] > 0] = bucket.end
         ready = ~np.isnan(self.mean)
         self.base[~ready] += counts[~ready]
         n, total = np.where(ready[:, None], counts, 0.0).T
