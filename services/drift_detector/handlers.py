@@ -34,7 +34,7 @@ from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect, Handler, Service, View, Views
 from driftgate.topology import DRIFT
 from services.drift_detector.checkpoint import Checkpoint
-from services.drift_detector.told import Teller, baselines, measured
+from services.drift_detector.told import Teller
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +208,11 @@ class DriftDetector:
         heard = heard_of(due.model, views)
         waiting = backlog.at_tick(state.waiting, due.tick, due.config.data.ahead_hours)
         evidence, teller = state.evidence, Teller(due.model, due.config, now)
-        before = baselines(evidence, due.config, heard.references)
         ticked = tick(state, waiting.due, heard, due.config, now)
         drop(state, due.model, waiting.dropped + evidence.dropped)
         effects = [
             *teller.not_counted(state.dropped, evidence.late),
-            *measured(teller, before, evidence, heard.references),
+            *teller.measured(ticked.told.baselines),
             *teller.improved(ticked.told.improvements),
             *chain.from_iterable(map(teller.unreleased, ticked.unreleased)),
             *teller.steps(ticked.steps, ticked.told, evidence.first, ticked.action),

@@ -31,32 +31,29 @@ class Seen:
 
     >>> seen = Seen()
     >>> seen.add(["a", "b"])
-    >>> seen.unknown(["b", "c", "c"])
+    [0, 1]
+    >>> seen.add(["b", "c", "c"])
     [1]
     """
 
     def __init__(self, segments: Sequence[Hashes] = ()) -> None:
         self._segments = [*segments] or [empty()]
 
-    def unknown(self, names: Sequence[str]) -> list[int]:
-        """Indices of the names that are new, each at its first appearance."""
-        hashes = hashed(names)
-        _, first = np.unique(hashes, return_index=True)
-        first.sort()
+    def add(self, names: Sequence[str]) -> list[int]:
+        """Adds those that are new: their indices, each at its first appearance."""
+        hashes, first = np.unique(hashed(names), return_index=True)
         new = np.ones(len(first), dtype=bool)
         for segment in self._segments:
-            new &= ~contains(segment, hashes[first])
-        return [int(index) for index in first[new]]
-
-    def add(self, names: Sequence[str]) -> None:
-        """Names that are unknown."""
-        newest = np.concatenate([self._segments.pop(), hashed(names)])
+            new &= ~contains(segment, hashes)
+        newest = np.concatenate([self._segments.pop(), hashes[new]])
         newest.sort()
         self._segments.append(newest)
         if len(newest) >= SEGMENT:
             self._segments.append(empty())
             while sum(map(len, self._segments[1:])) >= REMEMBERED:
                 del self._segments[0]
+        found: list[int] = np.sort(first[new]).tolist()
+        return found
 
     def dump(self) -> list[str]:
         """As JSON: the segments, oldest first, little-endian in base64."""
