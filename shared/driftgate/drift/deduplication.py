@@ -30,18 +30,18 @@ class Seen:
     probability of 10^-13.
 
     >>> seen = Seen()
-    >>> seen.add(["a", "b"])
+    >>> seen.add(hashed(["a", "b"])).tolist()
     [0, 1]
-    >>> seen.add(["b", "c", "c"])
+    >>> seen.add(hashed(["b", "c", "c"])).tolist()
     [1]
     """
 
     def __init__(self, segments: Sequence[Hashes] = ()) -> None:
         self._segments = [*segments] or [empty()]
 
-    def add(self, names: Sequence[str]) -> list[int]:
+    def add(self, names: Hashes) -> NDArray[np.intp]:
         """Adds those that are new: their indices, each at its first appearance."""
-        hashes, first = np.unique(hashed(names), return_index=True)
+        hashes, first = np.unique(names, return_index=True)
         new = np.ones(len(first), dtype=bool)
         for segment in self._segments:
             new &= ~contains(segment, hashes)
@@ -52,8 +52,7 @@ class Seen:
             self._segments.append(empty())
             while sum(map(len, self._segments[1:])) >= REMEMBERED:
                 del self._segments[0]
-        found: list[int] = np.sort(first[new]).tolist()
-        return found
+        return np.sort(first[new])
 
     def dump(self) -> list[str]:
         """As JSON: the segments, oldest first, little-endian in base64."""
@@ -70,9 +69,11 @@ def restored(stored: Sequence[str] | Seen) -> Seen:
 
 
 def hashed(names: Sequence[str]) -> Hashes:
-    return np.fromiter(
-        (mmh3.hash64(name, signed=False)[0] for name in names), np.uint64, len(names)
-    )
+    return np.fromiter(map(hash_of, names), np.uint64, len(names))
+
+
+def hash_of(name: str) -> int:
+    return mmh3.hash64(name, signed=False)[0]
 
 
 def contains(segment: Hashes, hashes: Hashes) -> NDArray[np.bool_]:

@@ -21,7 +21,7 @@ import numpy as np
 from driftgate.drift import budget, counts, deduplication
 from driftgate.drift.alarms import Alarm, Condition, Improvement
 from driftgate.drift.counts import WIDTH_MS, OpenBucket, Watching, bucket_of
-from driftgate.drift.deduplication import Seen
+from driftgate.drift.deduplication import Seen, hashed
 from driftgate.drift.lanes import Floats
 from driftgate.drift.live_tails import LiveTails
 from driftgate.drift.observations import Observation
@@ -286,7 +286,8 @@ def take_up(watch: Monitoring, given: Sequence[Observation]) -> None:
     """Answers count in the bucket of their time, once, and words in that of theirs."""
     evidence = watch.evidence
     heard = [seen for seen in given if seen.kind == "answer"]
-    fresh = [heard[at] for at in evidence.seen.add([seen.identity for seen in heard])]
+    names = hashed([seen.identity for seen in heard])
+    fresh = [heard[at] for at in evidence.seen.add(names).tolist()]
     in_time = [seen for seen in fresh if seen.time >= evidence.closed]
     evidence.late += len(fresh) - len(in_time)
     for version, together in by_version(in_time).items():

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from heapq import nlargest
 from typing import NamedTuple
 
-from driftgate.drift.deduplication import Seen
+import numpy as np
+
+from driftgate.drift.deduplication import Seen, hash_of
 from driftgate.drift.observations import NEITHER, Observation, Word
 from driftgate.drift.quality import Basis
 from driftgate.latest_word import RETRACTION, latest
@@ -60,16 +61,20 @@ class Words:
 
     def __post_init__(self) -> None:
         self._known = {saying: at for at, saying in enumerate(self.sayings)}
-        self._counting: dict[str, int] = {}
+        # Which saying counts of each request, which `Observation.identity` names, by hash.
+        self._counting: dict[int, int] = {}
+        self._bad: dict[int, str] = {}
         for request_id in self.said:
             self._count(request_id)
 
     def add(self, seen: Observation, saying: Saying | None) -> None:
-        at = None if saying is None else self._known.setdefault(saying, len(self._known))
-        if saying is not None and at == len(self.sayings):
+        """One more word, and what it tells; None: neither right nor wrong."""
+        if saying is not None and saying not in self._known:
+            self._known[saying] = len(self.sayings)
             self.sayings.append(saying)
         # What an older release kept says of itself that it tells.
         word = seen.word or Word("", "rating", NEITHER, seen.time)
+        at = None if saying is None else self._known[saying]
         self.said.setdefault(seen.request_id, []).append((seen.kind, word, at))
         self._count(seen.request_id)
 
@@ -81,20 +86,24 @@ class Words:
             own = [(word, at) for of, word, at in said if of == kind]
             counts = latest([*(word for word, _ in own), *withdrawn])
             told = next((at for word, at in own if word is counts), None)
+            name = hash_of(f"{kind}:{request_id}")
             if told is None:
-                self._counting.pop(f"{kind}:{request_id}", None)
-            else:
-                self._counting[f"{kind}:{request_id}"] = told
+                self._counting.pop(name, None)
+                continue
+            self._counting[name] = told
+            if self.sayings[told].is_bad:
+                self._bad[name] = request_id
 
-    def count(self, seen: Seen) -> Iterator[tuple[Saying, int, tuple[str, ...]]]:
+    def count(self, seen: Seen) -> Iterator[tuple[Saying, int, list[str]]]:
         """Each saying, how often it was said of requests that are not `seen` yet, and some of those
         requests where it is bad; in the order of the answers."""
-        names = list(self._counting)
-        told: dict[int, list[str]] = defaultdict(list)
-        for name in (names[at] for at in seen.add(names)):
-            told[self._counting[name]].append(name)
+        names = np.fromiter(self._counting, np.uint64, len(self._counting))
+        told = np.fromiter(self._counting.values(), np.intp, len(names))
+        new = seen.add(names)
+        counts = np.bincount(told[new], minlength=len(self.sayings))
+        bad: dict[int, list[str]] = defaultdict(list)
+        for at in new[np.isin(told[new], [at for at, s in enumerate(self.sayings) if s.is_bad])]:
+            bad[int(told[at])].append(self._bad[int(names[at])])
         for saying, at in sorted(self._known.items()):
-            if at in told:
-                examples = nlargest(EXAMPLES, told[at]) if saying.is_bad else ()
-                requests = (name.partition(":")[2] for name in reversed(examples))
-                yield saying, len(told[at]), tuple(requests)
+            if counts[at]:
+                yield saying, int(counts[at]), sorted(bad[at])[-EXAMPLES:]
