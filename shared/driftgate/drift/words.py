@@ -1,8 +1,9 @@
 """What was said of answers in one bucket of time. Of the words on a request one counts, by
 `driftgate.latest_word`, so that a later one takes the place of an earlier one.
 
-What each word tells is looked up when it comes. Many tell the same, and when the bucket closes only
-those are counted that do: in whatever order and pieces words came, the counts are the same.
+What each word tells is looked up when it comes. Many tell the same, so that nothing is left to do
+when the bucket closes but to count how many. In whatever order and pieces words came, the counts
+are the same.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ neither right nor wrong."""
 
 @dataclass
 class Words:
-    """
+    """Those of one bucket.
+
     Attributes:
         sayings: each once.
         said: words and retractions, by request.
