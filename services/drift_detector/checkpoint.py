@@ -24,7 +24,7 @@ from driftgate.errors import BadConfig
 from driftgate.files import write_atomically
 from driftgate.health import Log, log_for
 from driftgate.topology import DRIFT
-from services.drift_detector import checkpoint_v1, checkpoint_v2, checkpoint_v3
+from services.drift_detector import checkpoint_v1, checkpoint_v2, checkpoint_v3, checkpoint_v4
 
 
 @dataclass
@@ -99,8 +99,8 @@ class Checkpoint:
         topics: those that are there end before its positions."""
         try:
             written = json.loads(self.path.read_bytes())
-            written = checkpoint_v2.upgraded(checkpoint_v1.upgraded(written))
-            written = checkpoint_v3.upgraded(written)
+            for release in (checkpoint_v1, checkpoint_v2, checkpoint_v3, checkpoint_v4):
+                written = release.upgraded(written)
             for model, stream, error in drop_unbuildable(written):
                 self.log.warning("stream dropped", model=model, stream=stream, error=str(error))
             state = STATE.validate_python(written)

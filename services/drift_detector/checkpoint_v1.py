@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from driftgate.drift.deduplication import Seen
+from driftgate.drift.deduplication import Seen, hashed
 from driftgate.events import Routing, Verdict
 
 Json = dict[str, Any]
@@ -96,7 +96,7 @@ def seen_of(model: str, names: Mapping[str, None]) -> list[str]:
     """Hashes of kind and request, where there were kind, model and request."""
     parted = (name.split(":", 2) for name in names)
     seen = Seen()
-    seen.add([f"{kind}:{request}" for kind, of, request in parted if of == model])
+    seen.add(hashed([f"{kind}:{request}" for kind, of, request in parted if of == model]))
     return seen.dump()
 
 

@@ -36,7 +36,7 @@ from driftgate.runtime import AuditDraft, Effect, Handler, Relayed, Service, Vie
 from driftgate.topology import DRIFT, READER, READS
 from services.drift_detector.checkpoint import Checkpoint
 from services.drift_detector.reading import unpacked
-from services.drift_detector.told import Teller, baselines, measured
+from services.drift_detector.told import Teller
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +223,11 @@ class DriftDetector:
         waiting = backlog.at_tick(state.waiting, due.tick, due.config.data.ahead_hours)
         evidence, teller = state.evidence, Teller(due.model, due.config, now)
         crowded = set(evidence.traffic.crowded)
-        before = baselines(evidence, due.config, heard.references)
         ticked = tick(state, waiting.due, heard, due.config, now)
         drop(state, due.model, waiting.dropped + evidence.dropped)
         effects = [
             *teller.not_counted(state.dropped, evidence.late),
-            *measured(teller, before, evidence, heard.references),
+            *teller.measured(ticked.told.baselines),
             *teller.improved(ticked.told.improvements),
             *chain.from_iterable(map(teller.unreleased, ticked.unreleased)),
             *teller.silences(ticked.told.silences),

@@ -12,12 +12,12 @@ from driftgate.drift.alarms import Improvement
 from driftgate.drift.counts import LATENESS_MS
 from driftgate.drift.incident_alerts import Known, alert, silence_alert
 from driftgate.drift.incidents import Transition
-from driftgate.drift.monitoring import Evidence, Told, live_references
+from driftgate.drift.monitoring import Told
+from driftgate.drift.quality import Baseline
 from driftgate.drift.silence import Silence
 from driftgate.events import DAY_MS, DriftAlert
 from driftgate.model_repo import ModelYaml
 from driftgate.runtime import AuditDraft, Effect
-from driftgate.signals import Reference
 
 WEEK_MS = 7 * DAY_MS
 
@@ -85,6 +85,24 @@ class Teller:
                 time=self.now,
                 version=alarm.version,
                 cause={"version": alarm.version, "s": alarm.stream, "w": alarm.known // WEEK_MS},
+            )
+
+    def measured(self, baselines: Iterable[tuple[int, Baseline]]) -> Iterator[AuditDraft]:
+        for version, baseline in baselines:
+            name, under, is_ready = baseline.stream, baseline.under, baseline.is_ready
+            yield AuditDraft(
+                model=self.model,
+                decision="reference",
+                inputs={"stream": name, "feedback": under},
+                result={
+                    "ready": is_ready,
+                    "answers": baseline.answers,
+                    "mean": baseline.mean if is_ready else None,
+                },
+                summary=f"{name} of version {version}: {baseline.summary}",
+                time=self.now,
+                version=version,
+                cause={"version": version, "stream": name, "feedback": under, "ready": is_ready},
             )
 
     def unreleased(self, version: int) -> Iterator[Effect]:
@@ -155,42 +173,4 @@ class Teller:
             summary=f"{count} answers and outcomes do not count: {why}",
             time=self.now,
             cause={"day": self.now // DAY_MS},
-        )
-
-
-Baselines = Mapping[tuple[int, str], tuple[str, bool]]
-"""Under what each live reference is measured, and whether it is: by version and stream."""
-
-
-def baselines(
-    evidence: Evidence, config: ModelYaml, references: Mapping[int, Reference]
-) -> Baselines:
-    return {
-        (version, baseline.stream): (baseline.under, baseline.is_ready)
-        for version, baseline in live_references(evidence, config, references)
-    }
-
-
-def measured(
-    teller: Teller, before: Baselines, evidence: Evidence, references: Mapping[int, Reference]
-) -> Iterator[AuditDraft]:
-    """The live references that begin to be measured, so that nothing alarms yet, and those that are
-    measured by now."""
-    for version, baseline in live_references(evidence, teller.config, references):
-        name, under, is_ready = baseline.stream, baseline.under, baseline.is_ready
-        if before.get((version, name)) == (under, is_ready):
-            continue
-        yield AuditDraft(
-            model=teller.model,
-            decision="reference",
-            inputs={"stream": name, "feedback": under},
-            result={
-                "ready": is_ready,
-                "answers": baseline.answers,
-                "mean": baseline.mean if is_ready else None,
-            },
-            summary=f"{name} of version {version}: {baseline.summary}",
-            time=teller.now,
-            version=version,
-            cause={"version": version, "stream": name, "feedback": under, "ready": is_ready},
         )

@@ -17,6 +17,7 @@ from driftgate.drift import settlement
 from driftgate.drift.alarms import Alarm
 from driftgate.drift.monitoring import Evidence, Told, fold, live_references
 from driftgate.drift.observations import Observation, of_inference, of_outcome
+from driftgate.drift.plan import plan
 from driftgate.drift.quality import REFERENCE_ANSWERS
 from driftgate.drift.settlement import Unsettled
 from driftgate.events import DAY_MS, HOUR_MS, Inference, Outcome
@@ -212,8 +213,8 @@ def test_without_a_reference_a_monitor_is_silent_and_says_so() -> None:
     short = traffic(corrections, range(1), 1.0, 1)
     assert watch(config("corrections"), short, evidence) == []
     assert 0 < evidence.streams[1].measured("errors:all")[0] < REFERENCE_ANSWERS
-    [(version, told), *_] = live_references(evidence, config("corrections"))
-    assert (version, told.is_ready) == (1, False)
+    told = live_references(evidence.streams[1], plan(config("corrections"), {}))["errors:all"]
+    assert not told.is_ready
     assert "have no reference yet" in told.summary
 
 

@@ -59,7 +59,9 @@ A_DAY = 45
 OBSERVATIONS = ObservationBatch.TOPIC
 SECOND = 1000
 HOUR = 3600 * SECOND
-V1 = Path(__file__).parents[1] / "cases" / "drift_checkpoint_845e35d.json"
+CASES = Path(__file__).parents[1] / "cases"
+V1 = CASES / "drift_checkpoint_845e35d.json"
+V3 = CASES / "drift_checkpoint_c9d7a9d.json"
 
 
 @dataclass
@@ -902,6 +904,22 @@ def test_a_checkpoint_of_845e35d_goes_on(harness: Harness) -> None:
     assert json.loads(harness.path.read_bytes())["models"]
 
 
+def test_a_checkpoint_of_c9d7a9d_goes_on(harness: Harness) -> None:
+    """It was written while six words lay in a bucket: four that said something, one that corrected
+    the first of them, and one that took back the second."""
+    harness.launch()
+    for name, offset in json.loads(V3.read_bytes())["positions"].items():
+        topic, _, partition = name.rpartition("-")
+        log = harness.bus.logs[Position(topic, int(partition))]
+        log += [Record(topic, int(partition), n, None, None) for n in range(len(log), offset)]
+    harness.path.write_bytes(V3.read_bytes())
+    harness.start()
+    harness.put(outcome(3, day(0) + 20 * SECOND, False, outcome_id="f-3b"))
+    harness.ticker.write(day(1))
+    harness.run()
+    assert harness.state.evidence.streams[1].seen("errors:all") == (3, 2)
+
+
 def test_a_checkpoint_without_verdicts_takes_them_up(harness: Harness) -> None:
     """As the release wrote it that first had the runtime."""
     harness.launch()
@@ -924,10 +942,9 @@ def test_requests_are_remembered_in_a_bounded_memory(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(deduplication, "SEGMENT", 100)
     seen = deduplication.Seen()
     for start in range(0, 5000, 50):
-        seen.add([f"answer:{n}" for n in range(start, start + 50)])
-    names = [f"answer:{n}" for n in range(5000)]
-    forgotten = seen.unknown(names)
+        seen.add(deduplication.hashed([f"answer:{n}" for n in range(start, start + 50)]))
+    names = deduplication.hashed([f"answer:{n}" for n in range(5000)])
+    forgotten = deduplication.restored(seen.dump()).add(names).tolist()
     assert 3800 <= len(forgotten) <= 4000
     assert max(forgotten) < 4000
-    again = deduplication.restored(seen.dump())
-    assert again.unknown(names) == forgotten
+    assert seen.add(names).tolist() == forgotten

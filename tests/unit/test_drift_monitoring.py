@@ -19,10 +19,11 @@ from driftgate.bus import Position
 from driftgate.drift import budget, lanes
 from driftgate.drift.alarms import Alarm
 from driftgate.drift.monitoring import Evidence, fold
-from driftgate.drift.observations import Observation, of_outcome
+from driftgate.drift.observations import Observation, Word, of_outcome
 from driftgate.drift.plan import plan
 from driftgate.events import DAY_MS
-from driftgate.model_repo import parse
+from driftgate.latest_word import latest
+from driftgate.model_repo import ModelYaml, parse
 from driftgate.signals import Answer
 from services.drift_detector.checkpoint import STATE, ModelState, State
 
@@ -270,6 +271,82 @@ def test_late_answers_are_told_apart_and_late_words_count_next() -> None:
 
 def shift(observations: list[Observation], minutes: int) -> list[Observation]:
     return [replace(o, time=o.time + minutes * 60_000) for o in observations]
+
+
+def under(profile: str) -> ModelYaml:
+    share = "\nreview: {share: 0.1}\n" if "review" in profile else ""
+    return parse(YAML.replace("[labels]", f"[{profile}]") + share)
+
+
+KINDS = ("rating", "correction", "edit", "review", "retraction")
+
+
+@st.composite
+def words(draw: st.DrawFn) -> list[Observation]:
+    """What several people say of few answers within few minutes, some of it sent twice."""
+    found = []
+    for n in range(draw(st.integers(0, 25))):
+        kind, rating = draw(st.sampled_from(KINDS)), draw(st.sampled_from([0.0, 0.5, 1.0]))
+        request, minute = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+        reviewer = draw(st.sampled_from(["mia", None]))
+        retracts = f"o-{draw(st.integers(0, 25))}" if draw(st.booleans()) else None
+        time = day(0) + minute * 60_000 + draw(st.integers(0, 3))
+        told = None if kind == "retraction" else rating
+        withdraws = retracts if kind == "retraction" else None
+        word = Word(f"o-{n}", kind, told, time, reviewer, withdraws, edit_distance=told)
+        error = None if told in (None, 0.5) else 1 - rating
+        answer = Answer(LABELS[0], 0.9, slices={"language": "es"}, error=error)
+        about: Any = "review" if kind == "review" else "outcome"
+        one = Observation(about, f"r-{request}", 1, time, answer, "outcomes-0", n, word, day(0))
+        found += [one] * draw(st.integers(1, 2))
+    return found
+
+
+def counting(said: list[Observation]) -> tuple[int, int]:
+    """By the rule, of all words at once: a request counts in the first bucket where one tells."""
+    told: dict[str, float] = {}
+    for minute in range(4):
+        start = day(0) + minute * 60_000
+        here = [one for one in said if one.word and start <= one.time < start + 60_000]
+        withdrawn = [one.word for one in here if one.word and one.word.kind == "retraction"]
+        for name in {one.identity for one in here}:
+            request = name.partition(":")[2]
+            own = {one.word: one for one in here if one.identity == name and one.word}
+            back = [one.word for one in here if one.request_id == request and one.word in withdrawn]
+            word = latest([*own, *(each for each in back if each)])
+            if word is not None and (error := own[word].answer.error) is not None:
+                told.setdefault(name, error)
+    return len(told), round(sum(told.values()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(words(), st.data())
+def test_one_word_on_each_request_counts_however_ticks_and_checkpoints_cut(
+    said: list[Observation], data: st.DataObject
+) -> None:
+    config = under("labels, review")
+    cuts = data.draw(st.lists(st.integers(0, 240), max_size=4).map(sorted))
+    evidence = Evidence()
+    for since, until in itertools.pairwise([-1, *cuts, 10_000]):
+        arrived = [o for o in said if since <= (o.time - day(0)) // 1000 < until]
+        due = data.draw(st.permutations(arrived))
+        fold(evidence, due, day(0) + until * 1000, config, REFERENCES)
+        evidence = STATE.validate_json(stored(evidence)).models[MODEL].evidence
+    streams = evidence.streams.get(1)
+    names = ("errors:all", "errors:all:reviewed")
+    found = [streams.seen(name) for name in names] if streams else [(0, 0)]
+    assert tuple(map(sum, zip(*found, strict=True))) == counting(said)
+
+
+@pytest.mark.parametrize("profile", ["complaints", "complaints, review"])
+def test_where_silence_counts_only_words_that_a_stream_reads_wait(profile: str) -> None:
+    evidence = Evidence()
+    said = [o for o in answers(20) if o.kind == "outcome"]
+    reviewed = [replace(o, kind="review") for o in said]
+    fold(evidence, [*said, *reviewed], day(0), under(profile), REFERENCES)
+    waiting = [one for bucket in evidence.buckets.values() for one in bucket.words.said.values()]
+    kept = [kind for one in waiting for kind, *_ in one]
+    assert kept == ["review"] * 20 * ("review" in profile)
 
 
 WORLD = answers(120, error=0.5, unsure=0.5)

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from driftgate.drift.observations import Observation
 from driftgate.drift.traffic import KEPT, counted
+from driftgate.drift.words import EXAMPLES, Words
 from driftgate.signals import AnySignal, Reference, Shares
 from driftgate.slices import ALL
 
 WIDTH_MS = 60_000
 LATENESS_MS = 60_000
-# Examples of bad answers that a bucket keeps of each stream.
-EXAMPLES = 3
 SEPARATOR = "\x1f"
 
 Watching = Sequence[tuple[str, Sequence[str], Sequence[AnySignal]]]
@@ -53,13 +52,15 @@ class OpenBucket:
         answers: by version.
         counts: by version, then by monitor, slice and stream, joined by `SEPARATOR`.
         values: answers by slice and value.
-        words: what was said, which counts when the bucket closes.
+        words: what was said that streams read.
+        said: how often users spoke, where only their silence counts.
     """
 
     answers: dict[int, int] = field(default_factory=dict)
     counts: dict[int, dict[str, Count]] = field(default_factory=dict)
     values: dict[str, dict[str, int]] = field(default_factory=dict)
-    words: list[Observation] = field(default_factory=list)
+    words: Words = field(default_factory=Words)
+    said: int = 0
 
     def add(self, version: int, key: str, n: int, total: float, examples: Iterable[str]) -> None:
         self.counts.setdefault(version, {}).setdefault(key, Count()).add(n, total, examples)
@@ -86,6 +87,13 @@ def key_of(monitor: str, slice_name: str, stream: str) -> str:
     return SEPARATOR.join((monitor, slice_name, stream))
 
 
+def opened(buckets: dict[int, OpenBucket], start: int) -> OpenBucket:
+    """The bucket that begins at `start`, ms."""
+    if start not in buckets:
+        buckets[start] = OpenBucket()
+    return buckets[start]
+
+
 def count(
     buckets: dict[int, OpenBucket],
     answers: Sequence[Observation],
@@ -97,7 +105,7 @@ def count(
     for seen in answers:
         found[bucket_of(seen.time)].append(seen)
     for start, together in found.items():
-        bucket, batch = buckets.setdefault(start, OpenBucket()), Batch(together)
+        bucket, batch = opened(buckets, start), Batch(together)
         version = together[0].version
         bucket.answers[version] = bucket.answers.get(version, 0) + len(together)
         bucket.add_values(seen.answer.slices for seen in together)

@@ -30,33 +30,29 @@ class Seen:
     probability of 10^-13.
 
     >>> seen = Seen()
-    >>> seen.add(["a", "b"])
-    >>> seen.unknown(["b", "c", "c"])
+    >>> seen.add(hashed(["a", "b"])).tolist()
+    [0, 1]
+    >>> seen.add(hashed(["b", "c", "c"])).tolist()
     [1]
     """
 
     def __init__(self, segments: Sequence[Hashes] = ()) -> None:
         self._segments = [*segments] or [empty()]
 
-    def unknown(self, names: Sequence[str]) -> list[int]:
-        """Indices of the names that are new, each at its first appearance."""
-        hashes = hashed(names)
-        _, first = np.unique(hashes, return_index=True)
-        first.sort()
+    def add(self, names: Hashes) -> NDArray[np.intp]:
+        """Adds those that are new: their indices, each at its first appearance."""
+        hashes, first = np.unique(names, return_index=True)
         new = np.ones(len(first), dtype=bool)
         for segment in self._segments:
-            new &= ~contains(segment, hashes[first])
-        return [int(index) for index in first[new]]
-
-    def add(self, names: Sequence[str]) -> None:
-        """Names that are unknown."""
-        newest = np.concatenate([self._segments.pop(), hashed(names)])
+            new &= ~contains(segment, hashes)
+        newest = np.concatenate([self._segments.pop(), hashes[new]])
         newest.sort()
         self._segments.append(newest)
         if len(newest) >= SEGMENT:
             self._segments.append(empty())
             while sum(map(len, self._segments[1:])) >= REMEMBERED:
                 del self._segments[0]
+        return np.sort(first[new])
 
     def dump(self) -> list[str]:
         """As JSON: the segments, oldest first, little-endian in base64."""
@@ -73,9 +69,11 @@ def restored(stored: Sequence[str] | Seen) -> Seen:
 
 
 def hashed(names: Sequence[str]) -> Hashes:
-    return np.fromiter(
-        (mmh3.hash64(name, signed=False)[0] for name in names), np.uint64, len(names)
-    )
+    return np.fromiter(map(hash_of, names), np.uint64, len(names))
+
+
+def hash_of(name: str) -> int:
+    return mmh3.hash64(name, signed=False)[0]
 
 
 def contains(segment: Hashes, hashes: Hashes) -> NDArray[np.bool_]:

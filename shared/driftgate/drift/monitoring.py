@@ -21,18 +21,19 @@ import numpy as np
 from driftgate.drift import budget, counts, deduplication
 from driftgate.drift.alarms import Alarm, Condition, Improvement
 from driftgate.drift.counts import WIDTH_MS, OpenBucket, Watching, bucket_of
-from driftgate.drift.deduplication import Seen
+from driftgate.drift.deduplication import Seen, hashed
 from driftgate.drift.lanes import Floats
 from driftgate.drift.live_tails import LiveTails
 from driftgate.drift.observations import Observation
 from driftgate.drift.plan import Key, Watched, declared, plan
-from driftgate.drift.quality import Baseline, Basis
+from driftgate.drift.quality import Baseline, Basis, sources
 from driftgate.drift.settlement import SILENT, Settled, Unsettled
-from driftgate.drift.silence import ANSWERS, SOURCES, Silence, Silences, Streams, in_slice
+from driftgate.drift.silence import ANSWERS, FEEDBACK, REVIEWS, Silence, Silences, Streams, in_slice
 from driftgate.drift.traffic import Traffic
 from driftgate.drift.version_streams import Bucket, Fresh, Inputs, VersionStreams
-from driftgate.drift.words import latest_of_each
+from driftgate.drift.words import Saying
 from driftgate.events import DAY_MS, HOUR_MS
+from driftgate.latest_word import RETRACTION
 from driftgate.model_repo import ModelYaml, Monitor
 from driftgate.signals import AnySignal, Reference, streams
 from driftgate.slices import ALL
@@ -107,12 +108,14 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a tick tells, each in the order of time; of alarms also what their streams were
-    given."""
+    given. `baselines`, by version, are the live references that begin to be measured, so that
+    nothing alarms yet, and those that are measured by now."""
 
     alarms: tuple[tuple[Alarm, Inputs], ...] = ()
     improvements: tuple[Improvement, ...] = ()
     conditions: tuple[Condition, ...] = ()
     silences: tuple[Silence, ...] = ()
+    baselines: tuple[tuple[int, Baseline], ...] = ()
 
     @property
     def alarms_alone(self) -> list[Alarm]:
@@ -146,11 +149,14 @@ class Monitoring:
         self.quality = [m for m in config.monitors if m.signal == "quality"]
         self.others = [m for m in config.monitors if m.signal != "quality"]
         self.declared = config.slices
+        bases = {source.basis for source in sources(config)}
+        self.kinds = {kind for kind, basis in BASES.items() if basis in bases}
         self.busy: list[str] = []
         self._names: list[str] = []
         self._layouts: dict[int, Layout] = {}
         self._signals: dict[tuple[str, int], tuple[AnySignal, ...]] = {}
         self._measured: dict[int, tuple[int, Reference]] = {}
+        self._before: dict[int, dict[str, Baseline]] = {}
 
     def look_at_traffic(self) -> None:
         """Slices that have enough traffic by now are watched, and share the budget."""
@@ -185,6 +191,7 @@ class Monitoring:
         if version not in self._layouts:
             wanted = plan(self.config, self.reference(version), self.busy)
             own = self.evidence.streams.setdefault(version, VersionStreams())
+            self._before.setdefault(version, live_references(own, wanted))
             rows = own.align(wanted)
             stakes = budget.stakes(self.config, self.evidence.traffic.counts)
             per_number = np.zeros(len(own.names))
@@ -193,6 +200,34 @@ class Monitoring:
             self._layouts[version] = Layout(wanted, rows, per_number)
         return self._layouts[version]
 
+    def baselines(self) -> Iterator[tuple[int, Baseline]]:
+        """Live references that are not what they were before this fold."""
+        for version, before in sorted(self._before.items()):
+            now = live_references(self.evidence.streams[version], self.layout(version).wanted)
+            for name, baseline in now.items():
+                if name not in before or before[name].status != baseline.status:
+                    yield version, baseline
+
+    def hears(self, seen: Observation) -> bool:
+        """Whether any stream reads a word, or what a retraction takes back."""
+        taken_back = seen.word is not None and seen.word.kind == RETRACTION
+        return bool(self.kinds) if taken_back else seen.kind in self.kinds
+
+    def saying(self, seen: Observation) -> Saying | None:
+        """What a word tells; None: neither right nor wrong."""
+        if seen.answer.error is None:
+            return None
+        reference = self.reference(seen.version)
+        numbers = (
+            (monitor.name, stream, x)
+            for monitor in self.quality
+            for signal in self.signals(monitor, seen.version)
+            for stream, x in signal.numbers(seen.answer, reference)
+        )
+        slices = tuple(f"{name}={value}" for name, value in seen.answer.slices.items())
+        minute = bucket_of(seen.dated)
+        return Saying(seen.version, BASES[seen.kind], minute, slices, tuple(numbers))
+
     @property
     def slices(self) -> set[str]:
         """Those that are declared for quality."""
@@ -200,15 +235,16 @@ class Monitoring:
         return {ALL}.union(*found)
 
 
-def live_references(
-    evidence: Evidence, config: ModelYaml, references: Mapping[int, Reference] | None = None
-) -> Iterator[tuple[int, Baseline]]:
-    """The references that are measured on live answers, of what is declared, by version."""
-    for version, own in sorted(evidence.streams.items()):
-        for what in plan(config, (references or {}).get(version, {})):
-            if what.under and not what.improves and what.name in own.names:
-                n, total = own.measured(what.name)
-                yield version, Baseline(what.name, what.source.basis, what.under, round(n), total)
+def live_references(own: VersionStreams, wanted: Iterable[Watched]) -> dict[str, Baseline]:
+    """The references that are measured on live answers, of what is declared, by stream."""
+    rows, found = {name: row for row, name in enumerate(own.names)}, {}
+    for what in wanted:
+        told = what.under and not what.improves and not what.automatic
+        if told and what.name in rows:
+            n, total = own.base[rows[what.name]]
+            basis = what.source.basis
+            found[what.name] = Baseline(what.name, basis, what.under, round(n), float(total))
+    return found
 
 
 def believable(seen: Observation, config: ModelYaml, task: Task, now: int) -> bool:
@@ -235,7 +271,6 @@ def fold(
     traffic, and is not monitored.
     """
     watch = Monitoring(evidence, config, references)
-    watch.look_at_traffic()
     given = [seen for seen in observations if believable(seen, config, watch.task, now)]
     take_up(watch, given)
     until = max(evidence.closed, counts.closed_until(now))
@@ -243,27 +278,28 @@ def fold(
     found: list[Found] = []
     due = {start for start in evidence.buckets if start < until} | settled.keys()
     buckets = {start: evidence.buckets.pop(start, OpenBucket()) for start in sorted(due)}
-    words = words_by_bucket(evidence, buckets)
     for start, bucket in buckets.items():
         found += telling(evidence.silences.without_answers(evidence.live_version, start))
-        found += close(watch, start, bucket, words.get(start, ()), settled.get(start, ()))
+        found += close(watch, start, bucket, settled.get(start, ()))
     found += telling(evidence.silences.without_answers(evidence.live_version, until))
     evidence.closed = until
+    baselines = tuple(watch.baselines())
     evidence.forget()
     return Told(
         tuple((one, inputs) for one, inputs in found if isinstance(one, Alarm) and inputs),
         tuple(one for one, _ in found if isinstance(one, Improvement)),
         tuple(one for one, _ in found if isinstance(one, Condition)),
         tuple(one for one, _ in found if isinstance(one, Silence)),
+        baselines,
     )
 
 
 def take_up(watch: Monitoring, given: Sequence[Observation]) -> None:
-    """Answers count in the bucket of their time, once; words wait for theirs to close."""
+    """Answers count in the bucket of their time, once, and words in that of theirs."""
     evidence = watch.evidence
     heard = [seen for seen in given if seen.kind == "answer"]
-    fresh = [heard[at] for at in evidence.seen.unknown([seen.identity for seen in heard])]
-    evidence.seen.add([seen.identity for seen in fresh])
+    names = hashed([seen.identity for seen in heard])
+    fresh = [heard[at] for at in evidence.seen.add(names).tolist()]
     in_time = [seen for seen in fresh if seen.time >= evidence.closed]
     evidence.late += len(fresh) - len(in_time)
     for version, together in by_version(in_time).items():
@@ -275,13 +311,19 @@ def take_up(watch: Monitoring, given: Sequence[Observation]) -> None:
         counts.count(evidence.buckets, together, watch.answers(version), watch.reference(version))
     words = [seen for seen in given if seen.kind != "answer"]
     if watch.config.feedback.counted == "heard":
-        said = (seen for seen in words if seen.kind == "outcome")
+        said = [seen for seen in words if seen.kind == "outcome"]
         together = sorted([*fresh, *said], key=lambda seen: seen.order)
         settled_ms = watch.config.feedback.settled_ms
         evidence.dropped += evidence.unsettled.add(together, watch.slices, settled_ms)
-    for seen in words:
-        start = bucket_of(max(seen.time, evidence.closed))
-        evidence.buckets.setdefault(start, OpenBucket()).words.append(seen)
+        for at in evidence.seen.add(hashed([seen.identity for seen in said])).tolist():
+            counts.opened(evidence.buckets, arrival(watch, said[at])).said += 1
+    for seen in filter(watch.hears, words):
+        counts.opened(evidence.buckets, arrival(watch, seen)).words.add(seen, watch.saying(seen))
+
+
+def arrival(watch: Monitoring, seen: Observation) -> int:
+    """The bucket that a word counts in."""
+    return bucket_of(max(seen.time, watch.evidence.closed))
 
 
 def by_version(seen: Iterable[Observation]) -> dict[int, list[Observation]]:
@@ -301,37 +343,22 @@ def settled_by(watch: Monitoring, until: int) -> dict[int, list[Settled]]:
     return found
 
 
-def words_by_bucket(
-    evidence: Evidence, buckets: Mapping[int, OpenBucket]
-) -> dict[int, list[Observation]]:
-    """What counts of the words in buckets, each request once."""
-    telling = [
-        (start, seen)
-        for start, bucket in buckets.items()
-        for seen in latest_of_each(sorted(bucket.words, key=lambda seen: seen.order))
-    ]
-    names = [seen.identity for _, seen in telling]
-    new = evidence.seen.unknown(names) if names else []
-    evidence.seen.add([names[at] for at in new])
-    found: dict[int, list[Observation]] = defaultdict(list)
-    for start, seen in (telling[at] for at in new):
-        found[start].append(seen)
-    return found
-
-
 def close(
     watch: Monitoring,
     start: int,
     bucket: OpenBucket,
-    words: Sequence[Observation],
     settled: Iterable[Settled],
 ) -> Iterator[Found]:
     """Gives each stream what its bucket holds, and says what alarms and what is silent."""
     evidence = watch.evidence
-    fresh: dict[int, dict[int, list[Fresh]]] = defaultdict(lambda: defaultdict(list))
+    watch.look_at_traffic()
+    fresh: dict[int, Rows] = defaultdict(lambda: defaultdict(list))
     for version in bucket.counts:
         add_answers(fresh[version], watch, version, start, bucket.counts[version])
-    add_words(fresh, watch, words)
+    said = Counter[Basis]()
+    for saying, n, examples in bucket.words.count(evidence.seen):
+        said[saying.basis] += n
+        add_saying(fresh[saying.version], watch.layout(saying.version), saying, n, examples)
     for one in settled:
         add_settled(fresh[one.version], watch, watch.layout(one.version), one)
     for version in sorted(version for version, rows in fresh.items() if rows):
@@ -339,21 +366,20 @@ def close(
         yield from own.add(spent(watch, version, start, fresh[version]), layout.wanted, layout.rows)
     evidence.count_live(bucket.answers)
     evidence.traffic.add(bucket.values)
-    watch.look_at_traffic()
-    yield from telling(silent(watch, start, bucket, words))
+    yield from telling(silent(watch, start, bucket, said))
 
 
 def silent(
-    watch: Monitoring, start: int, bucket: OpenBucket, words: Iterable[Observation]
+    watch: Monitoring, start: int, bucket: OpenBucket, said: Mapping[Basis, int]
 ) -> Iterator[Silence]:
-    """What is sent no more, or again, by a bucket that was closed."""
+    """What is sent no more, or again, by a bucket that was closed; `said` are the words in it."""
     evidence, silences, end = watch.evidence, watch.evidence.silences, start + WIDTH_MS
     silences.hear(ANSWERS, sum(bucket.answers.values()), start, end)
     for slice_name in watch.declared:
         name, _, value = slice_name.partition("=")
         silences.hear(in_slice(slice_name), bucket.values.get(name, {}).get(value, 0), start, end)
-    for kind, n in Counter(one.kind for one in words).items():
-        silences.hear(SOURCES[kind], n, start, end)
+    silences.hear(FEEDBACK, said["told"] + bucket.said, start, end)
+    silences.hear(REVIEWS, said["reviewed"], start, end)
     if bucket.answers:
         yield from silences.answered(end)
     version = evidence.live_version
@@ -384,12 +410,19 @@ def spent(
 Rows = dict[int, list[Fresh]]
 
 
-def give(rows: Rows, layout: Layout, key: Key, fresh: Fresh) -> None:
+def give(
+    rows: Rows,
+    layout: Layout,
+    key: Key,
+    time: int,
+    n: int,
+    total: float,
+    examples: Iterable[str] = (),
+) -> None:
     """Numbers for the streams of a key; those that are watched for a fall get the rest to 1."""
     for what in layout.by_key.get(key, ()):
-        total = fresh.n - fresh.total if what.falls else fresh.total
-        examples = () if what.falls else fresh.examples
-        rows[layout.rows[what.name]].append(Fresh(fresh.time, fresh.n, total, examples))
+        fresh = Fresh(time, n, n - total) if what.falls else Fresh(time, n, total, tuple(examples))
+        rows[layout.rows[what.name]].append(fresh)
 
 
 def add_answers(
@@ -409,22 +442,17 @@ def add_answers(
                     continue
                 for stream in signal.streams:
                     own = counted.get(counts.key_of(*where, stream)) or counts.Count()
-                    numbers = Fresh(start, whole.n, own.total, tuple(own.examples))
-                    give(rows, layout, (*where, stream, "answers"), numbers)
+                    key: Key = (*where, stream, "answers")
+                    give(rows, layout, key, start, whole.n, own.total, own.examples)
 
 
-def add_words(fresh: Mapping[int, Rows], watch: Monitoring, words: Iterable[Observation]) -> None:
-    """What was said of answers."""
-    for one in words:
-        layout, reference = watch.layout(one.version), watch.reference(one.version)
-        own = [f"{name}={value}" for name, value in one.answer.slices.items()]
-        for monitor in watch.quality:
-            for signal in watch.signals(monitor, one.version):
-                for stream, x in signal.numbers(one.answer, reference):
-                    numbers = Fresh(one.dated, 1, x, (one.request_id,) if x >= 1 else ())
-                    for slice_name in (ALL, *own):
-                        key = monitor.name, slice_name, stream, BASES[one.kind]
-                        give(fresh[one.version], layout, key, numbers)
+def add_saying(rows: Rows, layout: Layout, saying: Saying, n: int, examples: Iterable[str]) -> None:
+    """What was said of so many answers."""
+    for monitor, stream, x in saying.numbers:
+        shown = examples if x >= 1 else ()
+        for slice_name in (ALL, *saying.slices):
+            key = monitor, slice_name, stream, saying.basis
+            give(rows, layout, key, saying.time, n, n * x, shown)
 
 
 def add_settled(rows: Rows, watch: Monitoring, layout: Layout, settled: Settled) -> None:
@@ -436,9 +464,9 @@ def add_settled(rows: Rows, watch: Monitoring, layout: Layout, settled: Settled)
                 for stream, silent in signal.numbers(SILENT, {}):
                     key: Key = (monitor.name, slice_name, stream, "heard")
                     good = answers - len(bad)
-                    give(rows, layout, key, Fresh(settled.start, good, good * silent))
+                    give(rows, layout, key, settled.start, good, good * silent)
                 for request_id, on in bad:
                     for stream, x in signal.numbers(on.heard, {}):
                         key = (monitor.name, slice_name, stream, "heard")
                         examples = (request_id,) if x >= 1 else ()
-                        give(rows, layout, key, Fresh(on.time, 1, x, examples))
+                        give(rows, layout, key, on.time, 1, x, examples)

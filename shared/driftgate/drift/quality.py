@@ -77,6 +77,11 @@ class Baseline:
     total: float
 
     @property
+    def status(self) -> tuple[str, bool]:
+        """Under what it is measured, and whether it is."""
+        return self.under, self.is_ready
+
+    @property
     def is_ready(self) -> bool:
         return self.answers >= REFERENCE_ANSWERS
 

@@ -89,8 +89,6 @@ SENT: Mapping[Basis, str] = {
     "reviewed": "reviews of the random sample",
 }
 ANSWERS, FEEDBACK, REVIEWS = Part("", "", "answers"), Part("", "", "told"), Part("", "", "reviewed")
-SOURCES: Mapping[str, Part] = {"answer": ANSWERS, "outcome": FEEDBACK, "review": REVIEWS}
-"""By the kind of what is seen."""
 
 
 def in_slice(name: str) -> Part:

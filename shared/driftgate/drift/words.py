@@ -1,35 +1,111 @@
-"""Which of the words on an answer counts as evidence, of those that came in one bucket."""
+"""What was said of answers in one bucket of time. Of the words on a request one counts, by
+`driftgate.latest_word`, so that a later one takes the place of an earlier one.
+
+What each word tells is looked up when it comes. Many tell the same, so that nothing is left to do
+when the bucket closes but to count how many. In whatever order and pieces words came, the counts
+are the same.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from driftgate.drift.observations import Observation
+import numpy as np
+
+from driftgate.drift.deduplication import Seen, hash_of
+from driftgate.drift.observations import NEITHER, Observation, Word
+from driftgate.drift.quality import Basis
 from driftgate.latest_word import RETRACTION, latest
 
-
-def latest_of_each(words: Sequence[Observation]) -> list[Observation]:
-    """Of the words on each request the one that counts, if it tells right from wrong; users' words
-    and those of the random review each by themselves."""
-    said: dict[tuple[str, str], list[Observation]] = defaultdict(list)
-    withdrawn: dict[str, list[Observation]] = defaultdict(list)
-    for seen in words:
-        if seen.word is not None and seen.word.kind == RETRACTION:
-            withdrawn[seen.request_id].append(seen)
-        else:
-            said[seen.kind, seen.request_id].append(seen)
-    return [one for each in said.values() for one in latest_word(each, withdrawn)]
+# Requests that are told as examples of what is bad.
+EXAMPLES = 3
 
 
-def latest_word(
-    said: Sequence[Observation], withdrawn: Mapping[str, Sequence[Observation]]
-) -> Iterator[Observation]:
-    """The one of these observations on a request that counts, if any does."""
-    by_word = {seen.word: seen for seen in said if seen.word is not None}
-    taken_back = (seen.word for seen in withdrawn.get(said[0].request_id, ()))
-    word = latest([*by_word, *(word for word in taken_back if word is not None)])
-    # What an older release kept says of itself that it tells.
-    counts = by_word[word] if word is not None else said[0] if not by_word else None
-    if counts is not None and counts.answer.error is not None:
-        yield counts
+class Saying(NamedTuple):
+    """What a word tells.
+
+    Attributes:
+        time: when the answer was given, to the minute, ms.
+        slices: that the answer is in, as name=value.
+        numbers: monitor, stream, and what it tells of that, 0 to 1.
+    """
+
+    version: int
+    basis: Basis
+    time: int
+    slices: tuple[str, ...]
+    numbers: tuple[tuple[str, str, float], ...]
+
+    @property
+    def is_bad(self) -> bool:
+        return any(x >= 1 for _, _, x in self.numbers)
+
+
+Said = tuple[str, Word, int | None]
+"""A word: whose, as `Observation.kind` says; the word; which saying it is, None where it tells
+neither right nor wrong."""
+
+
+@dataclass
+class Words:
+    """Those of one bucket.
+
+    Attributes:
+        sayings: each once.
+        said: words and retractions, by request.
+    """
+
+    sayings: list[Saying] = field(default_factory=list)
+    said: dict[str, list[Said]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._known = {saying: at for at, saying in enumerate(self.sayings)}
+        # Which saying counts of each request, which `Observation.identity` names, by hash.
+        self._counting: dict[int, int] = {}
+        self._bad: dict[int, str] = {}
+        for request_id in self.said:
+            self._count(request_id)
+
+    def add(self, seen: Observation, saying: Saying | None) -> None:
+        """One more word, and what it tells; None: neither right nor wrong."""
+        if saying is not None and saying not in self._known:
+            self._known[saying] = len(self.sayings)
+            self.sayings.append(saying)
+        # What an older release kept says of itself that it tells.
+        word = seen.word or Word("", "rating", NEITHER, seen.time)
+        at = None if saying is None else self._known[saying]
+        self.said.setdefault(seen.request_id, []).append((seen.kind, word, at))
+        self._count(seen.request_id)
+
+    def _count(self, request_id: str) -> None:
+        """Finds which words on a request count: of the users' one, and of the reviewers'."""
+        said = self.said[request_id]
+        withdrawn = [word for _, word, _ in said if word.kind == RETRACTION]
+        for kind in {kind for kind, _, _ in said}:
+            own = [(word, at) for of, word, at in said if of == kind]
+            counts = latest([*(word for word, _ in own), *withdrawn])
+            told = next((at for word, at in own if word is counts), None)
+            name = hash_of(f"{kind}:{request_id}")
+            if told is None:
+                self._counting.pop(name, None)
+                continue
+            self._counting[name] = told
+            if self.sayings[told].is_bad:
+                self._bad[name] = request_id
+
+    def count(self, seen: Seen) -> Iterator[tuple[Saying, int, list[str]]]:
+        """Each saying, how often it was said of requests that are not `seen` yet, and some of those
+        requests where it is bad; in the order of the answers."""
+        names = np.fromiter(self._counting, np.uint64, len(self._counting))
+        told = np.fromiter(self._counting.values(), np.intp, len(names))
+        new = seen.add(names)
+        counts = np.bincount(told[new], minlength=len(self.sayings))
+        bad: dict[int, list[str]] = defaultdict(list)
+        for at in new[np.isin(told[new], [at for at, s in enumerate(self.sayings) if s.is_bad])]:
+            bad[int(told[at])].append(self._bad[int(names[at])])
+        for saying, at in sorted(self._known.items()):
+            if counts[at]:
+                yield saying, int(counts[at]), sorted(bad[at])[-EXAMPLES:]
