@@ -49,6 +49,7 @@ ANSWER = Answer(
     {"language": "es"},
     error=1.0,
     rating=0.0,
+    disagreement=1.0,
     latency_ms=55.0,
     cost=0.01,
 )
@@ -60,6 +61,7 @@ ANSWER = Answer(
         ("error", [("error", 1.0)]),
         ("thumbs_down", [("thumbs_down", 1.0)]),
         ("calibration", [("calibration", 1.0)]),
+        ("disagreement", [("disagreement", 1.0)]),
         ("share", [("share:delivery", 0.0), ("share:refund", 1.0)]),
         ("low_confidence", [("low_confidence", 1.0)]),
         ("estimated_error", [("estimated_error", 0.3)]),
@@ -98,8 +100,8 @@ def test_every_signal_of_the_table_stands_under_its_name() -> None:
 
 def test_what_no_training_mends_never_asks_for_one() -> None:
     warning = {name for name, signal in SIGNALS.items() if not signal.retrains}
-    assert warning == {"latency", "cost", "estimated_error"}
-    assert all(s.live for s in SIGNALS.values() if s.about == "operation")
+    assert warning == {"latency", "cost", "estimated_error", "disagreement"}
+    assert all(s.live for s in SIGNALS.values() if s.about == "operation" or s.by_two)
 
 
 def test_a_share_counts_all_categories_at_once_and_none_of_what_is_none() -> None:

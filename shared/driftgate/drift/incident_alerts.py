@@ -22,7 +22,9 @@ AT_ONCE_MS = HOUR_MS
 STREAMS_TOLD = 200
 SHARES = {"share"}
 FORM = {"broken", "refusal"}
-"""By what a monitor's `value` says: the mix of answers, and whether answers have their form."""
+JUDGING = {"disagreement"}
+"""By what a monitor's `value` says: the mix of answers, whether answers have their form, and how
+people judge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ BROKEN = Cause(
     "`driftgate audit {model}` says who changed model repo or prompt; "
     "`driftgate rollback {model} {version}` takes the version back",
 )
+UNCLEAR = Cause(
+    "reviewers judge the same answers differently more often than before: their instructions leave "
+    "something open",
+    "`driftgate review stats {model}` says who disagrees with whom, by version of the instructions; "
+    "write down what they leave open and count `review.instructions` up",
+)
 NEW_INPUT = Cause(
     "new kinds of input",
     "label some of the examples, `driftgate review work {model}`: a training needs them",
@@ -71,7 +79,7 @@ OTHER_OUTPUT = Cause(
     "answers changed; they are not known to be worse",
     "`driftgate review work {model} --picked confidence` has the least sure answers looked at",
 )
-CAUSES = (SERVING, RELEASE, BROKEN, NEW_INPUT, CONCEPT, OTHER_INPUT, MIX, OTHER_OUTPUT)
+CAUSES = (SERVING, UNCLEAR, RELEASE, BROKEN, NEW_INPUT, CONCEPT, OTHER_INPUT, MIX, OTHER_OUTPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,8 @@ def cause_of(transition: Transition, known: Known) -> Cause:
     first = known.first_answers.get(incident.version)
     if incident.is_operation:
         return SERVING
+    if values <= JUDGING:
+        return UNCLEAR
     if first is not None and incident.earliest <= first + AT_ONCE_MS and not transition.elsewhere:
         return RELEASE
     if values & FORM:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from driftgate.drift import budget, counts, deduplication
+from driftgate.drift import budget, counts, deduplication, second_reviews
 from driftgate.drift.alarms import Alarm, Condition, Improvement
 from driftgate.drift.counts import WIDTH_MS, OpenBucket, Watching, bucket_of
 from driftgate.drift.deduplication import Seen
@@ -42,7 +42,7 @@ FADING = 0.99
 # Versions of a model whose evidence is kept, for the day when one is rolled back to.
 VERSIONS_KEPT = 8
 
-BASES: Mapping[str, Basis] = {"outcome": "told", "review": "reviewed"}
+BASES: Mapping[str, Basis] = {"outcome": "told", "review": "reviewed", "pair": "twice"}
 """What words of each kind tell when they are said."""
 
 
@@ -59,6 +59,7 @@ class Evidence:
         unsettled: answers that wait for what people will say.
         buckets: of time that are not closed yet, by their beginning, ms.
         closed: buckets that begin before this are closed, ms; 0 before the first.
+        reviews: words of reviewers that wait for those of a second one, by request.
         traffic: answers by slice and value.
         dropped: words that were too many to keep, since the last tick.
         late: answers that came after their bucket was closed, since the last tick.
@@ -72,6 +73,7 @@ class Evidence:
     unsettled: Unsettled = field(default_factory=Unsettled)
     buckets: dict[int, OpenBucket] = field(default_factory=dict)
     closed: int = 0
+    reviews: dict[str, list[Observation]] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
     dropped: int = 0
     late: int = 0
@@ -200,7 +202,8 @@ def live_references(
         for what in plan(config, (references or {}).get(version, {})):
             if what.under and not what.improves and what.name in own.names:
                 n, total = own.measured(what.name)
-                yield version, Baseline(what.name, what.source.basis, what.under, round(n), total)
+                basis = what.source.basis
+                yield version, Baseline(what.name, basis, what.under, round(n), total, what.bad)
 
 
 def believable(seen: Observation, config: ModelYaml, task: Task, now: int) -> bool:
@@ -234,7 +237,7 @@ def fold(
     found: list[tuple[Alarm | Improvement | Condition, Inputs | None]] = []
     due = {start for start in evidence.buckets if start < until} | settled.keys()
     buckets = {start: evidence.buckets.pop(start, OpenBucket()) for start in sorted(due)}
-    words = words_by_bucket(evidence, buckets)
+    words = words_by_bucket(evidence, buckets, config)
     for start, bucket in buckets.items():
         found += close(watch, start, bucket, words.get(start, ()), settled.get(start, ()))
     evidence.closed = until
@@ -290,14 +293,14 @@ def settled_by(watch: Monitoring, until: int) -> dict[int, list[Settled]]:
 
 
 def words_by_bucket(
-    evidence: Evidence, buckets: Mapping[int, OpenBucket]
+    evidence: Evidence, buckets: Mapping[int, OpenBucket], config: ModelYaml
 ) -> dict[int, list[Observation]]:
     """What counts of the words in buckets, each request once."""
-    telling = [
-        (start, seen)
-        for start, bucket in buckets.items()
-        for seen in latest_of_each(sorted(bucket.words, key=lambda seen: seen.order))
-    ]
+    telling = []
+    for start, bucket in buckets.items():
+        said = sorted(bucket.words, key=lambda seen: seen.order)
+        pairs = second_reviews.pairs(evidence.reviews, said, config, start)
+        telling += [(start, seen) for seen in (*latest_of_each(said), *pairs)]
     names = [seen.identity for _, seen in telling]
     new = evidence.seen.unknown(names) if names else []
     evidence.seen.add([names[at] for at in new])

@@ -2,6 +2,7 @@
 watches the mean. docs/drift.md tabulates them.
 
     quality      what people say of answers: error, thumbs_down, calibration
+    reviewers    how people judge: disagreement
     output       what is answered: low_confidence, estimated_error
     inputs       what is asked: low_similarity, new_words, language, and features by their names
     operation    how it is served: latency, cost

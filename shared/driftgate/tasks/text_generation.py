@@ -343,17 +343,17 @@ class TextGeneration:
             return float(self.is_refusal(answer.output))
 
         return {
-            "broken": (Signal("broken", "output", is_broken, tolerance=0.02),),
-            "refusal": (Signal("refusal", "output", is_refusal, tolerance=0.02),),
+            "broken": (Signal("broken", "output", is_broken, tolerance=0.02, bad="broken"),),
+            "refusal": (Signal("refusal", "output", is_refusal, tolerance=0.02, bad="refused"),),
             "length": (
-                Signal("length:long", "output", characters, Tail("above", 0.9)),
-                Signal("length:short", "output", characters, Tail("below", 0.1)),
+                Signal("length:long", "output", characters, Tail("above", 0.9), bad="long"),
+                Signal("length:short", "output", characters, Tail("below", 0.1), bad="short"),
             ),
-            "low_logprob": (Signal("low_logprob", "output", logprob, Tail("below", 0.2)),),
-            "edit_rate": (Signal("edit_rate", "quality", was_edited),),
+            "low_logprob": (Signal("low_logprob", "output", logprob, Tail("below", 0.2), bad="unlikely"),),
+            "edit_rate": (Signal("edit_rate", "quality", was_edited, bad="edited"),),
             "edit_distance": (Signal("edit_distance", "quality", edit_distance),),
             "unfinished": (
-                Signal("unfinished", "operation", unfinished, retrains=False, live=True),
+                Signal("unfinished", "operation", unfinished, retrains=False, live=True, bad="unfinished"),
             ),
         }
 
