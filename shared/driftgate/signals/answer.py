@@ -28,8 +28,8 @@ class Answer:
         error: 1 where it was wrong; None while nobody knows.
         rating: from 0 to 1; None where nobody gave one.
         edit_distance: of what should have been answered, from 0 to 1; None where nobody wrote that.
-        disagreement: 1 where two reviewers say differently what is right, 0 where they say the same;
-            None while not two have spoken.
+        disagreement: 1 where two reviewers say different things of what is right, else 0; None
+            while not two have spoken.
         latency_ms, cost: of a live answer; None where nobody measured it.
         finish_reason: why a written answer ended; empty where that is not known.
     """

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from driftgate.tasks.port import Task
 
 GROUPS: tuple[tuple[AnySignal, ...], ...] = (QUALITY, REVIEWERS, OUTPUT, INPUT, OPERATION)
-SIGNALS: dict[str, AnySignal] = {
-    signal.name: signal for group in GROUPS for signal in group
-}
+SIGNALS: dict[str, AnySignal] = {signal.name: signal for group in GROUPS for signal in group}
 """Of every kind of task."""
 
 

@@ -1,4 +1,4 @@
-"""Signals of how people judge, which two reviewers of one request tell together. Where they disagree
+"""Signals of how people judge, which two reviewers tell together. Where they disagree
 more, the instructions leave something open that is asked more often now. No training mends that, so
 it only warns.
 
