@@ -58,7 +58,7 @@ UNCLEAR = Cause(
     "down what they leave open and count `review.instructions` up",
 )
 NEW_INPUT = Cause(
-    "new input: kinds of it that the training data lack",
+    "new kinds of input",
     "`driftgate clusters {model}` says what they are about, how much of the traffic, and shows "
     "some; label such answers, `driftgate review work {model}`: a training needs them",
 )
