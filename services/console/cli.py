@@ -115,7 +115,7 @@ COMMANDS = (
         "clusters",
         "clusters_cli:new_clusters",
         WATCH,
-        "Groups of inputs that hardly came before: their words, share of the traffic, and examples.",
+        "Groups of inputs that hardly came before: their words, their share, and examples.",
     ),
     Entry(
         "backtest",

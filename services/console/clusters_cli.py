@@ -39,7 +39,7 @@ def new_clusters(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")] = False,
     state: State = HERE,
 ) -> None:
-    """Groups of inputs that hardly came before: their words, share of the traffic, and examples."""
+    """Groups of inputs that hardly came before: their words, their share, and examples."""
     if since and incident:
         raise BadConfig(f"--since {since} and --incident {incident}: expected one of them")
     found = settings(state, STORE)
@@ -70,8 +70,8 @@ def embedded(texts: Sequence[str]) -> Embeddings:
 def lines(model: str, told: Found) -> Iterator[str]:
     begun = f", when {told.incident} began" if told.incident else ""
     yield (
-        f"{model}: {told.texts:,} inputs since {when(told.since)} UTC{begun}, beside {told.before:,} "
-        "from before"
+        f"{model}: {told.texts:,} inputs since {when(told.since)} UTC{begun}, beside "
+        f"{told.before:,} from before"
     )
     for number, cluster in enumerate(told.clusters, 1):
         yield f"{number}. {share(cluster)}: {cluster.name}"
