@@ -157,3 +157,10 @@ def test_what_cannot_be_looked_at_says_why(
     result = asked(*words)
     assert result.exit_code == 2, result.output
     assert says in " ".join(result.output.split())
+
+
+def test_the_base_that_comes_along_embeds_what_is_alike_near_each_other() -> None:
+    texts = ["where is my parcel", "my parcel has not arrived", "how do I redeem loyalty points"]
+    alike = (found := clusters_cli.embedded(texts)) @ found.T
+    assert np.diag(alike) == pytest.approx(1, abs=1e-4)
+    assert alike[0, 1] > 0.5 > alike[0, 2]

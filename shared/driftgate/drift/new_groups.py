@@ -28,7 +28,7 @@ from driftgate.shares import wilson
 NEIGHBOURS, TIMES = 20, 9.0
 # Texts of one group lie no further apart, as the mean of 1 less their cosine.
 APART = 0.7
-# Fewer are no group.
+# Fewer are no group; and with fewer than some 18 no text has enough neighbours of its group.
 LEAST = 10
 WORDS, EXAMPLES = 4, 5
 # A word that names a group stands in so many times as many of its texts as of all others.
