@@ -1,13 +1,13 @@
 """A group that is unlike the training data and has become a part of the traffic.
 
 What a version does not know it answers all the same, most often by one or two labels. So what is
-watched is how often each label is answered to an input of the less familiar two fifths: a new group
-of a tenth of the traffic lifts the stream of its label far above what is tolerated, though few of
+watched is how often each label is answered to an input of the less familiar half: a new group of a
+tenth of the traffic lifts the stream of its label far above what is tolerated, though few of
 its inputs may be strange by themselves. The part of the stream says what the group is taken for;
 what it is about, `driftgate clusters` says. Where answers have no labels, it is how often inputs
 are strange at all.
 
-A tolerance of 0.005 lets the unfamiliar inputs of a label become one more in 200 answers.
+A tolerance of 0.003 lets the unfamiliar inputs of a label become three more in 1,000 answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from driftgate.signals.shares import Shares
 from driftgate.signals.signal import About, AnySignal, Signal, Tail, Weighted
 
 NAME = "new_cluster"
-UNFAMILIAR, STRANGE = Tail("below", 0.4), Tail("below", 0.1)
+UNFAMILIAR, STRANGE = Tail("below", 0.5), Tail("below", 0.1)
 FAMILIAR = ""
 """The category of answers to more familiar inputs; it has no stream."""
 
@@ -44,7 +44,7 @@ class NewCluster:
 
     @property
     def tolerance(self) -> float:
-        return 0.005 if self.labels else 0.05
+        return 0.003 if self.labels else 0.05
 
     @property
     def streams(self) -> tuple[str, ...]:
