@@ -112,6 +112,12 @@ COMMANDS = (
         "How each monitored stream stands: reference, bar, newest mean, and evidence.",
     ),
     Entry(
+        "clusters",
+        "clusters_cli:new_clusters",
+        WATCH,
+        "Groups of inputs that hardly came before: their words, their share, and examples.",
+    ),
+    Entry(
         "backtest",
         "backtest_cli:backtest",
         WATCH,

@@ -29,6 +29,7 @@ def notes(config: ModelYaml, cases: Iterable[Case]) -> Iterator[str]:
     """A line each. cases: of the repo's own suites."""
     yield from protected(config)
     yield from features(config)
+    yield from reviewers(config)
     known = {f"{name}={value}" for case in cases for name, value in case.slices.items()}
     yield from slices(config, known)
 
@@ -63,6 +64,19 @@ def features(config: ModelYaml) -> Iterator[str]:
                 f"monitors: {monitor.name}: no router logs a feature {shown(monitor.value)}: "
                 f"{nearest(monitor.value, list(LOGGED))} It is watched where an app that logs "
                 "answers itself sends it"
+            )
+
+
+def reviewers(config: ModelYaml) -> Iterator[str]:
+    """Monitors of what two reviewers tell, where no request gets two."""
+    task, review = task_of(config.task), config.review
+    for monitor in config.monitors:
+        signal, *_ = signals.streams(monitor.value, task)
+        if signal.by_two and not (review.share and review.twice):
+            yield (
+                f"monitors: {monitor.name}: no request is looked at by two reviewers, so nothing "
+                f"tells {monitor.value}: `review.share` is {review.share:g} and `review.twice` is "
+                f"{review.twice:g}, expected both above 0"
             )
 
 

@@ -23,9 +23,13 @@ from driftgate.buckets import bucket
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.config import Settings
+from driftgate.drift.monitoring import Evidence, fold
+from driftgate.events import DAY_MS
+from driftgate.model_repo import Monitor, parse
 from driftgate.review import drawn, salt
 from driftgate.store import Store, migrate
 from services.console import feedback_cli, review_cli
+from services.console.stored_events import observations
 
 pytestmark = pytest.mark.stack
 NOW = time.time_ns() // 1_000_000
@@ -191,6 +195,18 @@ def test_a_sample_is_labelled_by_two_who_work_at_once(
     assert stats["agreement"]["same"] == len(sample) - 2
     assert stats["accuracy"]["1"]["labelled"] == len(sample)
     assert "ada and bob" in said(run("stats", model))
+    assert disagreement(world, model) == (len(sample), 2), "as the drift-detector counts it"
+
+
+def disagreement(world: Harness, model: str) -> tuple[float, float]:
+    """What a monitor of it gets of the outcomes that ingestion joined: requests that two have
+    labelled, and those of which they say different things."""
+    text = model_yaml(model) + SAMPLE.format(twice=1.0)
+    monitor = Monitor(name="reviewers", signal="quality", value="disagreement", severity="warning")
+    config = parse(text).model_copy(update={"monitors": [monitor]})
+    evidence, end = Evidence(), NOW + DAY_MS
+    fold(evidence, observations(world.store, model, NOW - DAY_MS, end), end, config, {})
+    return evidence.streams[1].seen("reviewers:all")
 
 
 def test_a_word_may_be_replaced_passed_over_and_picked(

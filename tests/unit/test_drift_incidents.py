@@ -29,12 +29,16 @@ SIGNALS: dict[str, About] = {
     "shares": "output",
     "broken": "output",
     "latency": "operation",
+    "reviewers": "quality",
+    "clusters": "input",
 }
 KNOWN = Known(
     MODEL,
     {
         "shares": Monitor(name="shares", signal="output", value="share"),
         "broken": Monitor(name="broken", signal="output", value="broken"),
+        "reviewers": Monitor(name="reviewers", signal="quality", value="disagreement"),
+        "clusters": Monitor(name="clusters", signal="input", value="new_cluster"),
     },
 )
 
@@ -380,6 +384,17 @@ def opened(*streams: str, known: Known = KNOWN, **over: Any) -> DriftAlert:
         (["errors:all"], "the meaning of answers changed (concept drift), or feedback changed"),
         (["errors:all", "words:all"], "new kinds of input"),
         (["words:all"], "the input changed; it is not known to harm answers"),
+        (["clusters:all:refund"], "new kinds of input"),
+        (["clusters:all:refund", "shares:all:refund"], "new kinds of input"),
+        (
+            ["reviewers:all"],
+            "reviewers judge the same answers differently more often than before: their "
+            "instructions leave something open",
+        ),
+        (
+            ["errors:all", "reviewers:all"],
+            "the meaning of answers changed (concept drift), or feedback changed",
+        ),
         (["shares:all:refund"], "the mix of traffic changed"),
         (["broken:all"], "the model or its prompt broke"),
         (["errors:all", "broken:all"], "the model or its prompt broke"),

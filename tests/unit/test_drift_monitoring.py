@@ -76,7 +76,7 @@ def test_more_errors_alarm_with_the_numbers_behind_it() -> None:
     assert alarm.earliest <= day(0) + 300 * 60_000 <= alarm.latest < alarm.known < day(1)
     assert alarm.summary.startswith("errors rose from 10 % to ")
     assert alarm.summary.endswith(
-        f"(all): {alarm.bad:.0f} of {alarm.n}, expected {alarm.expected:.0f}"
+        f"(all): {alarm.bad:.0f} wrong of {alarm.n}, expected {alarm.expected:.0f}"
     )
     assert 0 < len(alarm.examples) <= 3
 

@@ -23,7 +23,9 @@ from driftgate.signals import (
     streams,
 )
 from driftgate.signals.shares import MOST_PARTS
+from driftgate.tasks import task_of
 from driftgate.tasks.text_classification import TextClassification
+from driftgate.tasks.text_generation import Declared
 
 TASK = TextClassification(("delivery", "refund"))
 ESTIMATED = {f"cut|estimated_error:{at}": at / 5 for at in range(1, 5)} | {
@@ -33,6 +35,7 @@ REFERENCE = {
     "cut|low_confidence": 0.6,
     "cut|confident": 0.5,
     "cut|low_similarity": 0.3,
+    "cut|new_cluster": 0.5,
     "cut|words": 20.0,
     "cut|words:high": 20.0,
     "cut|words:low": 3.0,
@@ -49,6 +52,7 @@ ANSWER = Answer(
     {"language": "es"},
     error=1.0,
     rating=0.0,
+    disagreement=1.0,
     latency_ms=55.0,
     cost=0.01,
 )
@@ -60,10 +64,12 @@ ANSWER = Answer(
         ("error", [("error", 1.0)]),
         ("thumbs_down", [("thumbs_down", 1.0)]),
         ("calibration", [("calibration", 1.0)]),
+        ("disagreement", [("disagreement", 1.0)]),
         ("share", [("share:delivery", 0.0), ("share:refund", 1.0)]),
         ("low_confidence", [("low_confidence", 1.0)]),
         ("estimated_error", [("estimated_error", 0.3)]),
         ("low_similarity", [("low_similarity", 0.0)]),
+        ("new_cluster", [("new_cluster:delivery", 0.0), ("new_cluster:refund", 1.0)]),
         ("new_words", [("new_words", 0.25)]),
         ("language", [("language:en", 0.0), ("language:es", 1.0), ("language:other", 0.0)]),
         ("latency", [("latency", 1.0)]),
@@ -92,14 +98,14 @@ def test_without_a_reference_nothing_lies_in_a_tail() -> None:
 
 def test_every_signal_of_the_table_stands_under_its_name() -> None:
     assert [signal.name for signal in SIGNALS.values()] == list(SIGNALS)
-    assert list(known(TASK)) == ["share", *SIGNALS]
+    assert list(known(TASK)) == ["share", "new_cluster", *SIGNALS]
     assert all(signal.about in get_args(About) for signal in SIGNALS.values())
 
 
 def test_what_no_training_mends_never_asks_for_one() -> None:
     warning = {name for name, signal in SIGNALS.items() if not signal.retrains}
-    assert warning == {"latency", "cost", "estimated_error"}
-    assert all(s.live for s in SIGNALS.values() if s.about == "operation")
+    assert warning == {"latency", "cost", "estimated_error", "disagreement"}
+    assert all(s.live for s in SIGNALS.values() if s.about == "operation" or s.by_two)
 
 
 def test_a_share_counts_all_categories_at_once_and_none_of_what_is_none() -> None:
@@ -171,6 +177,33 @@ def test_a_language_that_was_not_measured_counts_as_other() -> None:
     assert (reference["language:other|all"], reference["n|language:other|all"]) == (0.0, 200)
     german = Answer("refund", slices={"language": "de"})
     assert dict(language.numbers(german, reference))["language:other"] == 1.0
+
+
+def test_a_new_cluster_is_looked_for_among_the_unfamiliar_of_each_label() -> None:
+    answers = [
+        Answer(TASK.outputs[n % 2], features={"similarity": n / 1000}) for n in range(0, 1000)
+    ]
+    reference = measure(answers, ["all"], TASK)
+    assert reference["new_cluster:refund|all"] == pytest.approx(0.25, abs=0.01)
+    (cluster,) = streams("new_cluster", TASK, reference)
+    familiar = Answer("refund", features={"similarity": 0.9})
+    assert dict(cluster.numbers(familiar, reference)) == {
+        "new_cluster:delivery": 0.0,
+        "new_cluster:refund": 0.0,
+    }
+    assert list(cluster.numbers(Answer("refund"), reference)) == [], "nobody says how near it is"
+    (unmeasured,) = streams("new_cluster", TASK)
+    assert list(unmeasured.numbers(familiar, {})) == []
+
+
+def test_where_answers_have_no_labels_a_new_cluster_is_what_is_strange() -> None:
+    writes = task_of(Declared(kind="text-generation"))
+    answers = [Answer("text", features={"similarity": n / 1000}) for n in range(0, 1000)]
+    reference = measure(answers, ["all"], writes)
+    assert reference["new_cluster|all"] == pytest.approx(0.1, abs=0.01)
+    (cluster,) = streams("new_cluster", writes, reference)
+    strange = Answer("text", features={"similarity": 0.01})
+    assert list(cluster.numbers(strange, reference)) == [("new_cluster", 1.0)]
 
 
 def test_of_many_categories_the_largest_are_told_apart() -> None:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from driftgate.drift.plan import declared
-from driftgate.drift.quality import sources
+from driftgate.drift.plan import declared, sources_of
 from driftgate.events import DAY_MS
 from driftgate.model_repo import ModelYaml, Monitor
 from driftgate.signals import streams
@@ -51,8 +50,8 @@ def moved(monitor: Monitor, config: ModelYaml, names: Iterable[str]) -> int:
     """Streams that one answer moves at most: `all`, and one value of each slice."""
     values = [*declared(monitor, config), *(names if monitor.signal == "quality" else ())]
     inside = {value.partition("=")[0] for value in values} | {ALL}
-    told = len(sources(config)) if monitor.signal == "quality" else 1
     signals = streams(monitor.value, task_of(config.task), both_sides=monitor.both_sides)
+    told = len(sources_of(signals[0], config))
     numbers = sum(len(each.streams) for each in signals) * (1 + monitor.both_sides)
     bar = monitor.signal == "quality"  # the stream that is held against the gate's bar
     return (len(inside) * numbers + bar) * max(told, 1)

@@ -54,6 +54,7 @@ class OpenBucket:
         values: answers by slice and value.
         words: what was said that streams read.
         said: how often users spoke, where only their silence counts.
+        reviews: what was said of requests that two reviewers look at.
     """
 
     answers: dict[int, int] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class OpenBucket:
     values: dict[str, dict[str, int]] = field(default_factory=dict)
     words: Words = field(default_factory=Words)
     said: int = 0
+    reviews: list[Observation] = field(default_factory=list)
 
     def add(self, version: int, key: str, n: int, total: float, examples: Iterable[str]) -> None:
         self.counts.setdefault(version, {}).setdefault(key, Count()).add(n, total, examples)

@@ -23,7 +23,9 @@ AT_ONCE_MS = HOUR_MS
 STREAMS_TOLD = 200
 SHARES = {"share"}
 FORM = {"broken", "refusal"}
-"""By what a monitor's `value` says: the mix of answers, and whether answers have their form."""
+JUDGING, CLUSTERS = {"disagreement"}, {"new_cluster"}
+"""By what a monitor's `value` says: the mix of answers, whether answers have their form, how people
+judge, and groups of inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,16 @@ BROKEN = Cause(
     "`driftgate audit {model}` says who changed model repo or prompt; "
     "`driftgate rollback {model} {version}` takes the version back",
 )
+UNCLEAR = Cause(
+    "reviewers judge the same answers differently more often than before: their instructions leave "
+    "something open",
+    "`driftgate review stats {model}` says who disagrees, by version of the instructions; write "
+    "down what they leave open and count `review.instructions` up",
+)
 NEW_INPUT = Cause(
     "new kinds of input",
-    "label some of the examples, `driftgate review work {model}`: a training needs them",
+    "`driftgate clusters {model}` says what they are about, how much of the traffic, and shows "
+    "some; label such answers, `driftgate review work {model}`: a training needs them",
 )
 CONCEPT = Cause(
     "the meaning of answers changed (concept drift), or feedback changed",
@@ -61,6 +70,7 @@ CONCEPT = Cause(
 )
 OTHER_INPUT = Cause(
     "the input changed; it is not known to harm answers",
+    "`driftgate clusters {model}` says whether a group of inputs is new; "
     "`driftgate review work {model} --picked confidence` has the least sure answers looked at",
 )
 MIX = Cause(
@@ -72,7 +82,7 @@ OTHER_OUTPUT = Cause(
     "answers changed; they are not known to be worse",
     "`driftgate review work {model} --picked confidence` has the least sure answers looked at",
 )
-CAUSES = (SERVING, RELEASE, BROKEN, NEW_INPUT, CONCEPT, OTHER_INPUT, MIX, OTHER_OUTPUT)
+CAUSES = (SERVING, UNCLEAR, RELEASE, BROKEN, NEW_INPUT, CONCEPT, OTHER_INPUT, MIX, OTHER_OUTPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +112,19 @@ def cause_of(transition: Transition, known: Known) -> Cause:
     signals = {member.signal for member in members}
     values = {known.value(member.monitor) for member in members}
     first = known.first_answers.get(incident.version)
-    if incident.is_operation:
-        return SERVING
-    if first is not None and incident.earliest <= first + AT_ONCE_MS and not transition.elsewhere:
-        return RELEASE
-    if values & FORM:
-        return BROKEN
-    if "quality" in signals:
-        return NEW_INPUT if "input" in signals else CONCEPT
-    if "input" in signals:
-        return OTHER_INPUT
-    return MIX if values <= SHARES else OTHER_OUTPUT
+    at_once = first is not None and incident.earliest <= first + AT_ONCE_MS
+    found = (
+        (SERVING, incident.is_operation),
+        (UNCLEAR, values <= JUDGING),
+        (RELEASE, at_once and not transition.elsewhere),
+        (BROKEN, bool(values & FORM)),
+        (NEW_INPUT, bool(values & CLUSTERS) or signals >= {"quality", "input"}),
+        (CONCEPT, "quality" in signals),
+        (OTHER_INPUT, "input" in signals),
+        (MIX, values <= SHARES),
+        (OTHER_OUTPUT, True),
+    )
+    return next(cause for cause, holds in found if holds)
 
 
 def alert(transition: Transition, known: Known, action: str = "") -> DriftAlert:

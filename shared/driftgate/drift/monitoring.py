@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from driftgate.drift import budget, counts, deduplication
+from driftgate.drift import budget, counts, deduplication, second_reviews
 from driftgate.drift.alarms import Alarm, Condition, Improvement
 from driftgate.drift.counts import WIDTH_MS, OpenBucket, Watching, bucket_of
 from driftgate.drift.deduplication import Seen, hashed
@@ -47,7 +47,7 @@ VERSIONS_KEPT = 8
 Found = tuple[Alarm | Improvement | Condition | Silence, Inputs | None]
 """What there is to tell; of an alarm also what its stream was given."""
 
-BASES: Mapping[str, Basis] = {"outcome": "told", "review": "reviewed"}
+BASES: Mapping[str, Basis] = {"outcome": "told", "review": "reviewed", "pair": "twice"}
 """What words of each kind tell when they are said."""
 
 
@@ -64,6 +64,7 @@ class Evidence:
         unsettled: answers that wait for what people will say.
         buckets: of time that are not closed yet, by their beginning, ms.
         closed: buckets that begin before this are closed, ms; 0 before the first.
+        reviews: words of reviewers that wait for those of a second one, by request.
         traffic: answers by slice and value.
         silences: what is sent no more.
         dropped: words that were too many to keep, since the last tick.
@@ -78,6 +79,7 @@ class Evidence:
     unsettled: Unsettled = field(default_factory=Unsettled)
     buckets: dict[int, OpenBucket] = field(default_factory=dict)
     closed: int = 0
+    reviews: dict[str, list[Observation]] = field(default_factory=dict)
     traffic: Traffic = field(default_factory=Traffic)
     silences: Silences = field(default_factory=Silences)
     dropped: int = 0
@@ -213,10 +215,8 @@ class Monitoring:
         taken_back = seen.word is not None and seen.word.kind == RETRACTION
         return bool(self.kinds) if taken_back else seen.kind in self.kinds
 
-    def saying(self, seen: Observation) -> Saying | None:
-        """What a word tells; None: neither right nor wrong."""
-        if seen.answer.error is None:
-            return None
+    def saying(self, seen: Observation) -> Saying:
+        """What is said of an answer."""
         reference = self.reference(seen.version)
         numbers = (
             (monitor.name, stream, x)
@@ -243,7 +243,9 @@ def live_references(own: VersionStreams, wanted: Iterable[Watched]) -> dict[str,
         if told and what.name in rows:
             n, total = own.base[rows[what.name]]
             basis = what.source.basis
-            found[what.name] = Baseline(what.name, basis, what.under, round(n), float(total))
+            found[what.name] = Baseline(
+                what.name, basis, what.under, round(n), float(total), what.bad
+            )
     return found
 
 
@@ -318,7 +320,11 @@ def take_up(watch: Monitoring, given: Sequence[Observation]) -> None:
         for at in evidence.seen.add(hashed([seen.identity for seen in said])).tolist():
             counts.opened(evidence.buckets, arrival(watch, said[at])).said += 1
     for seen in filter(watch.hears, words):
-        counts.opened(evidence.buckets, arrival(watch, seen)).words.add(seen, watch.saying(seen))
+        saying = None if seen.answer.error is None else watch.saying(seen)
+        counts.opened(evidence.buckets, arrival(watch, seen)).words.add(seen, saying)
+    for seen in words:
+        if second_reviews.is_of_two(seen, watch.config):
+            counts.opened(evidence.buckets, arrival(watch, seen)).reviews.append(seen)
 
 
 def arrival(watch: Monitoring, seen: Observation) -> int:
@@ -359,6 +365,10 @@ def close(
     for saying, n, examples in bucket.words.count(evidence.seen):
         said[saying.basis] += n
         add_saying(fresh[saying.version], watch.layout(saying.version), saying, n, examples)
+    for pair in new_pairs(watch, start, bucket):
+        saying = watch.saying(pair)
+        layout = watch.layout(saying.version)
+        add_saying(fresh[saying.version], layout, saying, 1, [pair.request_id])
     for one in settled:
         add_settled(fresh[one.version], watch, watch.layout(one.version), one)
     for version in sorted(version for version, rows in fresh.items() if rows):
@@ -367,6 +377,16 @@ def close(
     evidence.count_live(bucket.answers)
     evidence.traffic.add(bucket.values)
     yield from telling(silent(watch, start, bucket, said))
+
+
+def new_pairs(watch: Monitoring, start: int, bucket: OpenBucket) -> list[Observation]:
+    """What two reviewers have said of one request by now, each request once."""
+    evidence = watch.evidence
+    if not bucket.reviews:
+        return []
+    said = sorted(bucket.reviews, key=lambda seen: seen.order)
+    found = second_reviews.pairs(evidence.reviews, said, watch.config, start)
+    return [found[at] for at in evidence.seen.add(hashed([one.identity for one in found])).tolist()]
 
 
 def silent(

@@ -53,7 +53,8 @@ class Observation:
 
     Attributes:
         kind: answer, from topic `inferences`; outcome, what users said; review, what a reviewer
-            said of the random sample.
+            said of the random sample; pair, what two reviewers said of one request
+            (`driftgate.drift.second_reviews`).
         time: when it could be known, ms.
         origin, offset: where it lay.
         word: what was said; None of an answer, and of what an older release kept.
@@ -62,7 +63,7 @@ class Observation:
             where they did neither.
     """
 
-    kind: Literal["answer", "outcome", "review"]
+    kind: Literal["answer", "outcome", "review", "pair"]
     request_id: str
     version: int
     time: int
@@ -79,7 +80,8 @@ class Observation:
 
     @property
     def identity(self) -> str:
-        """A request counts once as an answer, once by what users said, once by the review."""
+        """A request counts once as an answer, once by what users said, once by the review, once by
+        two reviewers together."""
         return f"{self.kind}:{self.request_id}"
 
     @property

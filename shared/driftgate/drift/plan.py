@@ -42,6 +42,7 @@ class Watched:
         falls: it is watched for numbers that fall; what is counted is then 1 less each.
         improves: a change is for the better, so that it is told and alarms nobody.
         automatic: nobody named its slice.
+        bad: see `AnySignal`.
         reference, mean: what was measured, and the highest mean that is tolerated; None while a
             live reference has too few answers.
         cases: held-out ones behind the reference, or at the root of a live one.
@@ -56,6 +57,7 @@ class Watched:
     falls: bool = False
     improves: bool = False
     automatic: bool = False
+    bad: str = ""
     reference: float | None = None
     mean: float | None = None
     cases: float = 0.0
@@ -99,17 +101,25 @@ def plan(config: ModelYaml, reference: Reference, busy: Iterable[str] = ()) -> l
     return [
         what
         for monitor in config.monitors
-        for source in (sources(config) if monitor.signal == "quality" else (ANSWERS,))
-        for slice_name in slices_of(monitor, config, busy)
         for signal in streams(monitor.value, task, reference, both_sides=monitor.both_sides)
+        for source in sources_of(signal, config)
+        for slice_name in slices_of(monitor, signal, config, busy)
         for stream in signal.streams
         for what in watched(monitor, slice_name, stream, signal, source, config, reference)
     ]
 
 
-def slices_of(monitor: Monitor, config: ModelYaml, busy: Sequence[str] = ()) -> list[str]:
-    """Those that a monitor watches: declared ones first, each once."""
-    by_themselves = busy if monitor.signal == "quality" else ()
+def sources_of(signal: AnySignal, config: ModelYaml) -> tuple[Source, ...]:
+    """Where the numbers of a signal come from."""
+    return sources(config, by_two=signal.by_two) if signal.about == "quality" else (ANSWERS,)
+
+
+def slices_of(
+    monitor: Monitor, signal: AnySignal, config: ModelYaml, busy: Sequence[str] = ()
+) -> list[str]:
+    """Those that a monitor watches: declared ones first, each once. Two reviewers look at so few
+    requests that no other slice has enough."""
+    by_themselves = busy if signal.about == "quality" and not signal.by_two else ()
     return list(dict.fromkeys([*declared(monitor, config), *by_themselves]))
 
 
@@ -143,6 +153,7 @@ def watched(
         stream,
         source,
         automatic=automatic,
+        bad=signal.bad,
         under=measured_under(config) if is_live else "",
     )
     for each in sides(what, signal):

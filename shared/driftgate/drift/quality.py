@@ -4,6 +4,7 @@ that they answer (`driftgate.feedback_profiles`). Pure.
     told      wrong answers among those with feedback: where that hangs on no answer's quality
     heard     bad outcomes among all answers, silence counted: where it does
     reviewed  wrong answers in the random review sample
+    twice     what two reviewers say differently of one request of that sample
 
 Each is compared with its like. What held-out cases measured is the reference where feedback is as
 good as drawn at random; elsewhere it is what the first answers of the version itself measured, live
@@ -17,18 +18,28 @@ from typing import Literal
 
 from driftgate.model_repo import ModelYaml
 
-Basis = Literal["answers", "told", "heard", "reviewed"]
+Basis = Literal["answers", "told", "heard", "reviewed", "twice"]
 
 # So many answers of a version measure its reference: of 6 % bad ones, to 1.2 points (one standard
 # error), by which the bar lies higher. With half as many, luck raised one alarm in 27 simulations
 # of 70 steady days (tests/unit/test_drift_feedback.py).
 REFERENCE_ANSWERS = 400
+# Pairs of reviews, of which a team makes few a day: of 10 % differing ones, to 3 points, by twice
+# which the bar lies higher.
+REFERENCE_PAIRS = 100
 
 IN_WORDS: dict[Basis, str] = {
-    "told": "wrong answers among those with feedback",
+    "told": "{bad} answers among those with feedback",
     "heard": "bad outcomes per answer heard",
-    "reviewed": "wrong answers in the review sample",
+    "reviewed": "{bad} answers in the review sample",
+    "twice": "{bad} pairs of reviews",
 }
+
+
+def in_words(basis: Basis, bad: str) -> str:
+    """What the numbers of a stream are, where they are not those of answers by themselves; `bad`:
+    see `AnySignal`."""
+    return IN_WORDS.get(basis, "").format(bad=bad).lstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +50,16 @@ class Source:
     is_live: bool = False
 
 
-def sources(config: ModelYaml) -> tuple[Source, ...]:
-    """What monitors of quality watch."""
+def needed(basis: Basis) -> int:
+    """How many numbers measure a live reference."""
+    return REFERENCE_PAIRS if basis == "twice" else REFERENCE_ANSWERS
+
+
+def sources(config: ModelYaml, *, by_two: bool = False) -> tuple[Source, ...]:
+    """What monitors of quality watch. by_two: those of what two reviewers tell together."""
+    if by_two:
+        asked = config.review.share and config.review.twice
+        return (Source("twice", is_live=True),) if asked else ()
     found = []
     match config.feedback.counted:
         case "pairs":
@@ -68,6 +87,7 @@ class Baseline:
         stream: name.
         under: the profile.
         total: of the numbers of `answers`.
+        bad: see `AnySignal`.
     """
 
     stream: str
@@ -75,6 +95,7 @@ class Baseline:
     under: str
     answers: int
     total: float
+    bad: str = ""
 
     @property
     def status(self) -> tuple[str, bool]:
@@ -83,7 +104,7 @@ class Baseline:
 
     @property
     def is_ready(self) -> bool:
-        return self.answers >= REFERENCE_ANSWERS
+        return self.answers >= needed(self.basis)
 
     @property
     def mean(self) -> float:
@@ -91,7 +112,7 @@ class Baseline:
 
     @property
     def summary(self) -> str:
-        what = IN_WORDS.get(self.basis, "its numbers")
+        what = in_words(self.basis, self.bad) or "its numbers"
         if self.is_ready:
             return (
                 f"{what} were {self.mean * 100:.1f} % of the version's first "
@@ -99,5 +120,5 @@ class Baseline:
             )
         return (
             f"{what} have no reference yet: it is measured on the version's first "
-            f"{REFERENCE_ANSWERS} ({self.under}), and nothing alarms before"
+            f"{needed(self.basis)} ({self.under}), and nothing alarms before"
         )

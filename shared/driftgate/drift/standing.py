@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from driftgate.drift import lanes
 from driftgate.drift.monitoring import Evidence, Monitoring
 from driftgate.drift.plan import Watched
-from driftgate.drift.quality import REFERENCE_ANSWERS
+from driftgate.drift.quality import needed
 from driftgate.drift.version_streams import NEWEST, VersionStreams
 from driftgate.model_repo import ModelYaml
 from driftgate.signals import Reference
@@ -21,7 +21,7 @@ class Standing:
     Attributes:
         n: its numbers so far.
         reference, bar: what was measured, and what is tolerated; None while it is measured.
-        measured: numbers behind a live reference, of `REFERENCE_ANSWERS`; None elsewhere.
+        measured: numbers behind a live reference, of `needed`; None elsewhere.
         newest: mean of the newest numbers; None before the first.
         level: evidence; 1 alarms.
     """
@@ -31,6 +31,7 @@ class Standing:
     reference: float | None
     bar: float | None
     measured: int | None
+    needed: int
     newest: float | None
     level: float
     improves: bool
@@ -39,7 +40,7 @@ class Standing:
     def summary(self) -> str:
         """Of the evidence, in words."""
         if self.measured is not None and self.bar is None:
-            return f"reference: {self.measured} of {REFERENCE_ANSWERS} answers"
+            return f"reference: {self.measured} of {self.needed}"
         return f"{self.level:.1e}"
 
 
@@ -76,6 +77,7 @@ def standing(own: VersionStreams, row: int, what: Watched, level: float) -> Stan
         shown(what_now.reference),
         shown(what_now.mean),
         measured,
+        needed(what.source.basis),
         shown(total / newest) if newest else None,
         level,
         what.improves,

@@ -17,7 +17,7 @@ from driftgate.drift.history import BINS, History, no_counts
 from driftgate.drift.lanes import Floats
 from driftgate.drift.packed import Doubles
 from driftgate.drift.plan import Watched
-from driftgate.drift.quality import IN_WORDS, REFERENCE_ANSWERS
+from driftgate.drift.quality import REFERENCE_PAIRS, in_words, needed
 
 # The newest numbers of a stream that has alarmed, by which it is calm again.
 NEWEST = 100
@@ -152,7 +152,7 @@ class VersionStreams:
         if not what.under:
             return what
         n, total = self.base[row]
-        if n < REFERENCE_ANSWERS:
+        if n < needed(what.source.basis):
             return what
         mean = 1 - total / n if what.falls else total / n
         return what.measured(mean, n)
@@ -182,8 +182,8 @@ class VersionStreams:
                 inputs = Inputs(tuple(before[row]), self.mean[row], stakes[row], n[row], total[row])
                 yield self._alarm(row, watched[row], float(level[row]), bucket), inputs
         yield from ((one, None) for one in self._conditions(rows, bucket))
-        for row in map(int, np.flatnonzero(~ready & (self.base[:, 0] >= REFERENCE_ANSWERS))):
-            if row in watched:
+        for row in map(int, np.flatnonzero(~ready & (self.base[:, 0] >= REFERENCE_PAIRS))):
+            if row in watched and self.base[row, 0] >= needed(watched[row].source.basis):
                 self._set_bar(row, watched[row])
 
     def _count(self, bucket: Bucket) -> Floats:
@@ -271,7 +271,7 @@ def spread(n: float, total: float) -> Iterator[float]:
 
 
 def summary(what: Watched, began: Change) -> str:
-    """For people: errors rose from 9 % to 32 % (es): 31 of 96, expected 9."""
+    """For people: errors rose from 9 % to 32 % (es): 31 wrong of 96, expected 9."""
     assert what.reference is not None
     where = ", ".join(part for part in (what.part, what.slice) if part)
     mean, before = began.total / max(began.n, 1), what.reference
@@ -279,10 +279,10 @@ def summary(what: Watched, began: Change) -> str:
     if what.falls:
         mean, before, expected = 1 - mean, 1 - before, began.n - expected
     total = began.n - began.total if what.falls else began.total
-    told = IN_WORDS.get(what.source.basis)
+    told = in_words(what.source.basis, what.bad)
     counted = f": {told}" if told and (what.under or what.source.basis == "reviewed") else ""
     moved = "fell" if what.falls else "rose"
     return (
         f"{what.monitor.name}{counted} {moved} from {before * 100:.0f} % to {mean * 100:.0f} % "
-        f"({where}): {total:.0f} of {began.n}, expected {expected:.0f}"
+        f"({where}): {f'{total:.0f} {what.bad}'.strip()} of {began.n}, expected {expected:.0f}"
     )

@@ -2,8 +2,10 @@
 watches the mean. docs/drift.md tabulates them.
 
     quality      what people say of answers: error, thumbs_down, calibration
+    reviewers    how people judge: disagreement
     output       what is answered: low_confidence, estimated_error
     inputs       what is asked: low_similarity, new_words, language, and features by their names
+    new_cluster  a group unlike the training data
     operation    how it is served: latency, cost
     registry     all of them, and what a monitor may name
 
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 from driftgate.signals.answer import LOGPROB, NEUTRAL_RATING, SIMILARITY, Answer, Reference
 from driftgate.signals.inputs import feature, feature_sides
+from driftgate.signals.new_cluster import NewCluster
 from driftgate.signals.registry import SIGNALS, known, mistaken, streams
 from driftgate.signals.shares import Shares
 from driftgate.signals.signal import TOLERANCE, About, AnySignal, Signal, Tail
@@ -33,6 +36,7 @@ __all__ = [
     "About",
     "Answer",
     "AnySignal",
+    "NewCluster",
     "Reference",
     "Shares",
     "Signal",

@@ -28,6 +28,8 @@ class Answer:
         error: 1 where it was wrong; None while nobody knows.
         rating: from 0 to 1; None where nobody gave one.
         edit_distance: of what should have been answered, from 0 to 1; None where nobody wrote that.
+        disagreement: 1 where two reviewers say different things of what is right, else 0; None
+            while not two have spoken.
         latency_ms, cost: of a live answer; None where nobody measured it.
         finish_reason: why a written answer ended; empty where that is not known.
     """
@@ -39,6 +41,7 @@ class Answer:
     error: float | None = None
     rating: float | None = None
     edit_distance: float | None = None
+    disagreement: float | None = None
     latency_ms: float | None = None
     cost: float | None = None
     finish_reason: str = ""

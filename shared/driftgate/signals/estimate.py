@@ -35,6 +35,8 @@ class EstimatedError:
     both_sides: bool = False
     retrains: bool = False
     live: bool = False
+    bad: str = ""
+    by_two: bool = False
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -29,7 +29,13 @@ def new_words(answer: Answer) -> float | None:
 
 
 INPUT = (
-    Signal("low_similarity", "input", lambda answer: answer.features.get(SIMILARITY), LOW),
+    Signal(
+        "low_similarity",
+        "input",
+        lambda answer: answer.features.get(SIMILARITY),
+        LOW,
+        bad="unlike the training data",
+    ),
     Signal("new_words", "input", new_words),
     Shares("language", "input", lambda answer: answer.slices.get("language")),
 )

@@ -8,7 +8,21 @@ SLOWEST = Tail("above", 0.95)
 
 OPERATION = (
     Signal(
-        "latency", "operation", lambda said: said.latency_ms, SLOWEST, retrains=False, live=True
+        "latency",
+        "operation",
+        lambda said: said.latency_ms,
+        SLOWEST,
+        retrains=False,
+        live=True,
+        bad="slow",
     ),
-    Signal("cost", "operation", lambda said: said.cost, SLOWEST, retrains=False, live=True),
+    Signal(
+        "cost",
+        "operation",
+        lambda said: said.cost,
+        SLOWEST,
+        retrains=False,
+        live=True,
+        bad="costly",
+    ),
 )

@@ -6,6 +6,12 @@ from driftgate.signals.estimate import EstimatedError
 from driftgate.signals.signal import Signal, Tail
 
 OUTPUT = (
-    Signal("low_confidence", "output", lambda answer: answer.confidence, Tail("below", 0.2)),
+    Signal(
+        "low_confidence",
+        "output",
+        lambda answer: answer.confidence,
+        Tail("below", 0.2),
+        bad="unsure",
+    ),
     EstimatedError(),
 )

@@ -14,7 +14,13 @@ def thumbs_down(answer: Answer) -> float | None:
 CONFIDENT = Signal("confident", "output", lambda answer: answer.confidence, Tail("from", 0.8))
 
 QUALITY = (
-    Signal("error", "quality", lambda answer: answer.error),
-    Signal("thumbs_down", "quality", thumbs_down, live=True),
-    Signal("calibration", "quality", lambda answer: answer.error, among=CONFIDENT),
+    Signal("error", "quality", lambda answer: answer.error, bad="wrong"),
+    Signal("thumbs_down", "quality", thumbs_down, live=True, bad="down-rated"),
+    Signal(
+        "calibration",
+        "quality",
+        lambda answer: answer.error,
+        among=CONFIDENT,
+        bad="confidently wrong",
+    ),
 )

@@ -10,14 +10,14 @@ from driftgate.signals.inputs import INPUT, feature, feature_sides
 from driftgate.signals.operation import OPERATION
 from driftgate.signals.output import OUTPUT
 from driftgate.signals.quality import QUALITY
+from driftgate.signals.reviewers import REVIEWERS
 from driftgate.signals.signal import About, AnySignal
 
 if TYPE_CHECKING:
     from driftgate.tasks.port import Task
 
-SIGNALS: dict[str, AnySignal] = {
-    signal.name: signal for group in (QUALITY, OUTPUT, INPUT, OPERATION) for signal in group
-}
+GROUPS: tuple[tuple[AnySignal, ...], ...] = (QUALITY, REVIEWERS, OUTPUT, INPUT, OPERATION)
+SIGNALS: dict[str, AnySignal] = {signal.name: signal for group in GROUPS for signal in group}
 """Of every kind of task."""
 
 

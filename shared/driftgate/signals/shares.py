@@ -34,6 +34,8 @@ class Shares:
     both_sides: bool = True
     retrains: bool = True
     live: bool = False
+    bad: str = ""
+    by_two: bool = False
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ class AnySignal(Protocol):
         retrains: whether it may ask for a new version; one that may not only warns.
         live: whether its reference is measured on the version's first live answers, because
             held-out cases do not tell it.
+        bad: what an answer is called that gives a 1, as in `31 wrong of 96`; or nothing.
+        by_two: whether two reviewers tell it together, by what they say of one request.
         streams: the names of its numbers in references and alerts: its own, or `NAME:PART`.
     """
 
@@ -44,6 +46,10 @@ class AnySignal(Protocol):
     def retrains(self) -> bool: ...
     @property
     def live(self) -> bool: ...
+    @property
+    def bad(self) -> str: ...
+    @property
+    def by_two(self) -> bool: ...
     @property
     def streams(self) -> tuple[str, ...]: ...
 
@@ -95,6 +101,8 @@ class Signal:
     retrains: bool = True
     live: bool = False
     among: Signal | None = None
+    bad: str = ""
+    by_two: bool = False
 
     @property
     def streams(self) -> tuple[str, ...]:

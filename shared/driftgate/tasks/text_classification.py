@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from driftgate.errors import BadConfig, BadInput, nearest, shown
-from driftgate.signals import NEUTRAL_RATING, AnySignal, Shares
+from driftgate.signals import NEUTRAL_RATING, AnySignal, NewCluster, Shares
 from driftgate.suites import Case, Part, Probe, Text, text_in
 from driftgate.tasks.port import HELLO, Example, Feedback
 
@@ -73,8 +73,11 @@ class TextClassification:
 
     @property
     def signals(self) -> Mapping[str, tuple[AnySignal, ...]]:
-        """share: how often each label is answered."""
-        return {"share": (Shares("share", "output", lambda answer: answer.output, self.outputs),)}
+        """share: how often each label is answered; new_cluster: to what is unfamiliar."""
+        return {
+            "share": (Shares("share", "output", lambda answer: answer.output, self.outputs),),
+            "new_cluster": (NewCluster(self.outputs),),
+        }
 
     @property
     def probes(self) -> Mapping[str, Probe]:

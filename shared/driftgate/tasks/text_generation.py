@@ -41,7 +41,15 @@ from driftgate.scorers import (
 )
 from driftgate.scorers.json_fields import Schema, broken
 from driftgate.scorers.refusal import refuses
-from driftgate.signals import LOGPROB, NEUTRAL_RATING, Answer, AnySignal, Signal, Tail
+from driftgate.signals import (
+    LOGPROB,
+    NEUTRAL_RATING,
+    Answer,
+    AnySignal,
+    NewCluster,
+    Signal,
+    Tail,
+)
 from driftgate.suites import Case, Part, Probe, Text, text_in
 from driftgate.tasks.port import HELLO, Example, Feedback
 
@@ -334,7 +342,8 @@ class TextGeneration:
         """broken, refusal: share of answers. length: those longer, or shorter, than nine in ten of
         the reference's. low_logprob: those less sure than four in five. edit_rate and
         edit_distance: of the answers of which people told it. unfinished: empty, or cut off at
-        the longest that may be written."""
+        the longest that may be written. new_cluster: unlike the training data, where an app says
+        how near inputs are to it."""
 
         def is_broken(answer: Answer) -> float:
             return float(self.is_broken(answer.output))
@@ -343,17 +352,27 @@ class TextGeneration:
             return float(self.is_refusal(answer.output))
 
         return {
-            "broken": (Signal("broken", "output", is_broken, tolerance=0.02),),
-            "refusal": (Signal("refusal", "output", is_refusal, tolerance=0.02),),
+            "broken": (Signal("broken", "output", is_broken, tolerance=0.02, bad="broken"),),
+            "refusal": (Signal("refusal", "output", is_refusal, tolerance=0.02, bad="refused"),),
             "length": (
-                Signal("length:long", "output", characters, Tail("above", 0.9)),
-                Signal("length:short", "output", characters, Tail("below", 0.1)),
+                Signal("length:long", "output", characters, Tail("above", 0.9), bad="long"),
+                Signal("length:short", "output", characters, Tail("below", 0.1), bad="short"),
             ),
-            "low_logprob": (Signal("low_logprob", "output", logprob, Tail("below", 0.2)),),
-            "edit_rate": (Signal("edit_rate", "quality", was_edited),),
+            "low_logprob": (
+                Signal("low_logprob", "output", logprob, Tail("below", 0.2), bad="unlikely"),
+            ),
+            "edit_rate": (Signal("edit_rate", "quality", was_edited, bad="edited"),),
             "edit_distance": (Signal("edit_distance", "quality", edit_distance),),
+            "new_cluster": (NewCluster(),),
             "unfinished": (
-                Signal("unfinished", "operation", unfinished, retrains=False, live=True),
+                Signal(
+                    "unfinished",
+                    "operation",
+                    unfinished,
+                    retrains=False,
+                    live=True,
+                    bad="unfinished",
+                ),
             ),
         }
 
