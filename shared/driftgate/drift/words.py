@@ -44,9 +44,10 @@ class Saying(NamedTuple):
         return any(x >= 1 for _, _, x in self.numbers)
 
 
-Said = tuple[str, Word, int | None]
-"""A word: whose, as `Observation.kind` says; the word; which saying it is, None where it tells
-neither right nor wrong."""
+Said = tuple[str, int | None, str, str, float | None, int, str | None, str | None]
+"""Whose word, as `Observation.kind` says; which saying it is, None where it tells neither right nor
+wrong; then of `Word` what the rule looks at. A plain tuple of plain values, since the garbage
+collector passes over those: it would look through 100,000 objects while a tick waits."""
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Words:
     """
 
     sayings: list[Saying] = field(default_factory=list)
-    said: dict[str, list[Said]] = field(default_factory=dict)
+    said: dict[str, tuple[Said, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._known = {saying: at for at, saying in enumerate(self.sayings)}
@@ -77,15 +78,17 @@ class Words:
         # What an older release kept says of itself that it tells.
         word = seen.word or Word("", "rating", NEITHER, seen.time)
         at = None if saying is None else self._known[saying]
-        self.said.setdefault(seen.request_id, []).append((seen.kind, word, at))
+        looked_at = word.rating, word.feedback_time, word.reviewer, word.retracts
+        new = seen.kind, at, word.outcome_id, word.kind, *looked_at
+        self.said[seen.request_id] = (*self.said.get(seen.request_id, ()), new)
         self._count(seen.request_id)
 
     def _count(self, request_id: str) -> None:
         """Finds which words on a request count: of the users' one, and of the reviewers'."""
-        said = self.said[request_id]
-        withdrawn = [word for _, word, _ in said if word.kind == RETRACTION]
-        for kind in {kind for kind, _, _ in said}:
-            own = [(word, at) for of, word, at in said if of == kind]
+        said = [(one[0], one[1], Word(*one[2:])) for one in self.said[request_id]]
+        withdrawn = [word for *_, word in said if word.kind == RETRACTION]
+        for kind in {whose for whose, *_ in said}:
+            own = [(word, at) for whose, at, word in said if whose == kind]
             counts = latest([*(word for word, _ in own), *withdrawn])
             told = next((at for word, at in own if word is counts), None)
             name = hash_of(f"{kind}:{request_id}")
