@@ -51,7 +51,7 @@ class Declaration:
     regression_gate: float = 0.85
     probe_gate: float = 0.8
     min_cases: int = 80
-    min_samples: Sequence[int] = (20, 30, 40)
+    min_samples: Sequence[int] = (10, 10, 20)
     frozen_baseline: bool = False
     epochs: int = 4
     learning_rate: float = 0.002
