@@ -48,7 +48,7 @@ MARKER = "demo"
 DRILL_WEEK = 9
 SHUFFLED, SHUFFLED_ROOM = "shuffle-labels:", 0.05
 # Rows of one training: a demo should end within minutes.
-MAX_ROWS = 2400
+MAX_ROWS = 4800
 # A pair takes some thirty times the time of a labelled text.
 MAX_PAIRS = 500
 # Of an example's folder, what is no part of its model repo.

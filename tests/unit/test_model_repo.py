@@ -31,7 +31,7 @@ def line_of(fragment: str, text: str) -> int:
         ("test_share: 0.15", "test_share: 25", "less than or equal to 1"),
         ("kinds: [email, phone,", "kinds: [email, phon,", "did you mean 'phone'?"),
         ("percent: 50", "percent: 3", "must rise to 100"),
-        ("cooldown_days: 10", "cooldown_days: soon", "valid number"),
+        ("cooldown_days: 7", "cooldown_days: soon", "valid number"),
         ("cadence_days: null", "cron: 6 o'clock", "has not five fields"),
         ("cadence_days: null", "cron: 0 6 30 2 *", "is never due"),
         ("cadence_days: null", "new_pair: 100", "did you mean 'new_pairs'?"),

@@ -56,8 +56,9 @@ class Declaration:
     epochs: int = 4
     learning_rate: float = 0.002
     recent_days: int = 56
-    replay_rows: int = 1200
-    max_rows: int = 2400
+    replay_rows: int = 2400
+    max_rows: int = 4800
+    test_share: float = 0.15
     min_rows: int = 150
     tolerance: Mapping[str, float] = field(
         default_factory=lambda: {
