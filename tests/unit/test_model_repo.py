@@ -224,7 +224,7 @@ def test_a_suite_to_waive_is_one_of_two(repo: Path) -> None:
         model_repo.read(repo)
 
 
-STAGES = TEXT[TEXT.index("    - {name: shadow") : TEXT.index("  margin: 0.05  ")]
+STAGES = TEXT[TEXT.index("    - {name: shadow") : TEXT.index("  margin: 0.1  ")]
 SHADOW = "    - {name: shadow, percent: 0}\n"
 CANARY = "    - {name: canary, percent: 5}\n"
 FULL = "    - {name: full, percent: 100}\n"
