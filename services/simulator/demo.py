@@ -48,7 +48,7 @@ MARKER = "demo"
 DRILL_WEEK = 9
 SHUFFLED, SHUFFLED_ROOM = "shuffle-labels:", 0.05
 # Rows of one training: a demo should end within minutes.
-MAX_ROWS = 2400
+MAX_ROWS = 4800
 # A pair takes some thirty times the time of a labelled text.
 MAX_PAIRS = 500
 # Of an example's folder, what is no part of its model repo.
@@ -281,19 +281,37 @@ def run(
     Raises:
         BadConfig: the data cannot be read or make no world; nothing was started.
     """
+    plan = planned(data, state, calendar, mix, console, shuffle, asked, example, written)
+    return run_plan(plan, state, report, mix, console, calendar.seed, pace)
+
+
+def planned(
+    data: Path | None,
+    state: Path,
+    calendar: Calendar,
+    mix: Mix,
+    console: Console,
+    shuffle: bool = False,
+    asked: Asked | None = None,
+    example: Path = EXAMPLE,
+    written: bool = False,
+) -> Plan:
+    """What `run` plays, in a folder that is emptied for it.
+
+    Raises:
+        BadConfig: as `run`; the folder is as it was.
+    """
     if data is None:
         empty(state)
-        plan = example_plan(state, calendar, shuffle, mix, example)
+        return example_plan(state, calendar, shuffle, mix, example)
+    asked = asked or Asked()
+    if written:
+        found = prepare_pairs(data, calendar, asked, console, shuffle)
     else:
-        asked = asked or Asked()
-        if written:
-            found = prepare_pairs(data, calendar, asked, console, shuffle)
-        else:
-            found = prepare(data, calendar, mix, asked, console, shuffle)
-        rehearsed = not shuffle and detectable(found.launch, found.gate, console)
-        empty(state)
-        plan = data_plan(found, state, SHUFFLED + ALL if rehearsed else None, mix)
-    return run_plan(plan, state, report, mix, console, calendar.seed, pace)
+        found = prepare(data, calendar, mix, asked, console, shuffle)
+    rehearsed = not shuffle and detectable(found.launch, found.gate, console)
+    empty(state)
+    return data_plan(found, state, SHUFFLED + ALL if rehearsed else None, mix)
 
 
 def run_plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from driftgate.drift.triggers import OF_INCIDENTS
@@ -15,7 +15,10 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Rows as the tables hold them; times in ms."""
+    """Rows as the tables hold them; times in ms.
+
+    outcomes: what was said of answers, as far as `driftgate.latest_word` asks.
+    """
 
     answers: Rows
     requests: Rows
@@ -25,6 +28,7 @@ class Facts:
     alerts: Rows
     audit: Rows
     counts: Mapping[str, int]
+    outcomes: Rows = field(default_factory=list)
 
     def verdict(self, version: int) -> dict[str, Any] | None:
         return next((v for v in self.verdicts if v["version"] == version), None)
@@ -64,6 +68,12 @@ def collect(store: Store, model: str) -> Facts:
         alerts=rows("drift_alerts", "alert_id"),
         audit=rows("audit", "audit_id"),
         counts=counts(store),
+        outcomes=store.query(
+            "SELECT request_id, outcome_id, kind, label, rating, edited, reviewer, picked, "
+            "retracts, toUnixTimestamp64Milli(feedback_time) AS feedback_time "
+            "FROM outcomes FINAL WHERE model = {model:String}",
+            model=model,
+        ),
     )
 
 

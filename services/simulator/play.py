@@ -230,12 +230,12 @@ class Player:
             RouterUnavailable
         """
         row = self.world.days[day][place]
-        request_id = f"{self.model}-{day:03d}-{place:04d}"
-        subject = asker(row.subject or "", request_id, self.users, self.seed)
+        name = request_id(self.model, day, place)
+        subject = asker(row.subject or "", name, self.users, self.seed)
         request = router_pb2.PredictRequest(
             model=self.model,
             text=row.text,
-            request_id=request_id,
+            request_id=name,
             subject=subject,
             slices=row.slices,
             time_ms=row.time,
@@ -246,7 +246,7 @@ class Player:
         except RequestRefusedError as error:
             return error
         return AnsweredRequest(
-            request_id,
+            name,
             day,
             row.time or 0,
             row.label,
@@ -316,6 +316,11 @@ class Player:
         finally:
             router.close()
             threads.shutdown(wait=False, cancel_futures=True)
+
+
+def request_id(model: str, day: int, place: int) -> str:
+    """Of the request at a place of a played day, both counted from 0."""
+    return f"{model}-{day:03d}-{place:04d}"
 
 
 def seed_file(world: World, model: str, target: str) -> bytes:

@@ -170,7 +170,7 @@ def test_a_huge_file_launches_with_its_newest_rows() -> None:
 
 def test_a_world_with_few_labels_a_day_waits_for_fewer_samples() -> None:
     assert proposed(rows(300), labelled_per_day=3.0).declaration.min_samples == (5, 5, 5)
-    assert proposed(rows(300), labelled_per_day=30.0).declaration.min_samples == (20, 30, 40)
+    assert proposed(rows(300), labelled_per_day=30.0).declaration.min_samples == (10, 10, 20)
 
 
 @pytest.mark.parametrize(

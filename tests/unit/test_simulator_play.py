@@ -451,7 +451,7 @@ def launchable(count: int) -> tuple[Row, ...]:
 
 def test_a_world_whose_launch_cannot_lead_to_a_version_is_refused_before_anything_is_sent() -> None:
     repo = model_repo.read(EXAMPLE)
-    session.check(replace(world(), launch=launchable(400)), repo)
+    session.check(replace(world(), launch=launchable(700)), repo)
     says = r"of 100 rows \(of 100 persons\) are held out, and gate.min_cases asks for 80"
     with pytest.raises(BadConfig, match=says):
         session.check(replace(world(), launch=launchable(100)), repo)
@@ -478,7 +478,7 @@ def test_a_failed_world_knows_how_it_was_read_and_leaves_neither_bus_nor_store_o
     with pytest.raises(PlayFailedError):
         session.play(
             EXAMPLE,
-            replace(world(), launch=launchable(400)),
+            replace(world(), launch=launchable(700)),
             settings,
             tmp_path / "r.html",
             users=SHIPPED.users,

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from driftgate.errors import BadConfig, nearest
 from driftgate.labelled.rows import Row
-from driftgate.model_repo import Data, Mask
+from driftgate.model_repo import Mask
 from driftgate.personal.masking import Masker
 from driftgate.scaffold.baseline import Guess
 from driftgate.scaffold.launch import person, seen, slice_counts
@@ -24,8 +24,6 @@ from driftgate.split import held_out, normalised
 from driftgate.suites import MIN_SLICE_CASES
 
 LEAST_ROWS = 100
-TEST_SHARE = Data().test_share
-
 SUITE_SHARE = 0.125
 MOST_SUITE, LEAST_SUITE = 80, 12
 LEFT_FOR_TRAINING = 3
@@ -43,11 +41,12 @@ LOWEST_BAR = 0.05
 FEW_CASES = 60
 LEAST_SLICE_SHARE = 0.1
 MOST_LAUNCH = 20_000
-LEAST_TRAINED, MOST_TRAINED = 2400, 8000
+LEAST_TRAINED, MOST_TRAINED = 4800, 8000
 NONE = "none"
 # Labelled answers a day for which the usual numbers of pairs in a rollout are meant.
 USUAL_LABELLED_PER_DAY = 30
 DEFAULTS = Declaration("", ())
+TEST_SHARE = DEFAULTS.test_share
 Item = TypeVar("Item")
 
 

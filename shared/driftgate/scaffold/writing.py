@@ -51,13 +51,14 @@ class Declaration:
     regression_gate: float = 0.85
     probe_gate: float = 0.8
     min_cases: int = 80
-    min_samples: Sequence[int] = (20, 30, 40)
+    min_samples: Sequence[int] = (10, 10, 20)
     frozen_baseline: bool = False
     epochs: int = 4
     learning_rate: float = 0.002
     recent_days: int = 56
-    replay_rows: int = 1200
-    max_rows: int = 2400
+    replay_rows: int = 2400
+    max_rows: int = 4800
+    test_share: float = 0.15
     min_rows: int = 150
     tolerance: Mapping[str, float] = field(
         default_factory=lambda: {
