@@ -85,9 +85,15 @@ def measured(hot: Hot, workers: int) -> Measured:
             running.enter_context(worker(servers, Path(folder), replica))
             for replica in range(workers)
         ]
-        wait(lambda: behind(bus, codec) < 0.95 * whole)
+
+        def is_behind(records: float) -> bool:
+            if not all(process.is_running() for process in processes):
+                raise RuntimeError("a worker has ended")
+            return behind(bus, codec) > records
+
+        wait(lambda: not is_behind(0.95 * whole))
         left, spent, began = behind(bus, codec), processor(processes), time.monotonic()
-        wait(lambda: behind(bus, codec) == 0)
+        wait(lambda: not is_behind(0))
         took = time.monotonic() - began
         done = left / whole * sum(map(len, hot.seconds))
         found = Measured(done / took, (processor(processes) - spent) / done * 1e6)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from faust.types import TP
 
 from driftgate import metrics
 from driftgate.bus import Position, Record
-from driftgate.errors import BadInput, Retriable
+from driftgate.errors import BadInput, BusUnavailable, Retriable
 from driftgate.events import AnyEvent
 from driftgate.runtime.backoff import Backoff
 from driftgate.runtime.faust_app import FaustMember, app_of, delivered_to
@@ -105,7 +105,16 @@ class Reader:
         for source in [p for p in self.reached if p not in found and self.silent(p)]:
             await self.send(source, [self.reads.nothing(source, self.reached[source])])
         if found:
-            self.member.commit({source: self.reached[source] for source in found})
+            self.commit({source: self.reached[source] for source in found})
+
+    def commit(self, next_offsets: Mapping[Position, int]) -> None:
+        """Where the group has just dealt the partitions out anew, or Kafka is slow, it is not
+        taken: then whoever reads them tells of these records again, and they count once."""
+        try:
+            self.member.commit(next_offsets)
+        except BusUnavailable as error:
+            metrics.RETRIES.labels(type(error).__name__).inc()
+            self.runtime.log.warning("not committed", error=str(error))
 
     def silent(self, source: Position) -> bool:
         """Whether nothing was told of a partition since it came, or for long."""
