@@ -210,7 +210,8 @@ def test_an_operator_takes_the_champion_back(quiet: Run) -> None:
     settings = quiet.config.service_settings
     bus, codec = KafkaBus(settings.kafka), Codec.load(settings.schemas)
     before = newest(bus, codec, Rollout)[MODEL]
-    send(settings, new_command(MODEL, "rollback", {}, "test", "complaints", before.time + DAY_MS))
+    at, champion = before.time + DAY_MS, before.champion  # by name: another one may be tried
+    send(settings, new_command(MODEL, "rollback", {}, "test", "complaints", at, champion))
     deadline = time.monotonic() + 60
     while newest(bus, codec, Rollout)[MODEL].champion == before.champion:
         assert time.monotonic() < deadline, "the rollback was not obeyed"
