@@ -148,7 +148,8 @@ COMMANDS = (
         "status",
         "stack_cli:status",
         MACHINE,
-        "Health of each part, how far each service has read, and the system's time.",
+        "Health of each part, how far each service has read, the system's time, and what is "
+        "declared of models and not watched.",
     ),
     Entry("down", "stack_cli:down", MACHINE, "Stops everything; what was stored stays."),
     Entry(

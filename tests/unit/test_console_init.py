@@ -225,14 +225,14 @@ def repo() -> model_repo.ModelRepo:
 def test_any_file_may_be_the_seed_and_its_labels_get_the_declared_spelling(
     messages: list[dict[str, str]], repo: model_repo.ModelRepo, tmp_path: Path
 ) -> None:
-    rows = [row for row in messages if row["label"] in repo.config.task.labels][:600]
+    rows = [row for row in messages if row["label"] in repo.config.task.labels][:900]
     shouted = [row | {"label": row["label"].upper()} for row in rows]
     found = seed.seed_of(write(tmp_path / "a.csv", shouted), Asked(), repo, NOW, first=True)
     stored = [json.loads(line) for line in found.rows.decode().split("\n")[:-1]]
     assert {row["label"] for row in stored} <= set(repo.config.task.labels)
     assert {row["text"] for row in stored} <= {row["text"].strip() for row in rows}
-    assert found.reading["rows"] == 600
-    assert any("600 rows read" in line for line in found.findings)
+    assert found.reading["rows"] == 900
+    assert any("900 rows read" in line for line in found.findings)
 
 
 def test_the_cases_of_the_suites_are_not_learned_from_and_that_is_told(
@@ -255,7 +255,7 @@ def test_the_cases_of_the_suites_are_not_learned_from_and_that_is_told(
 def test_rows_without_dates_are_of_now(
     messages: list[dict[str, str]], repo: model_repo.ModelRepo, tmp_path: Path
 ) -> None:
-    rows = [row for row in messages if row["label"] in repo.config.task.labels][:600]
+    rows = [row for row in messages if row["label"] in repo.config.task.labels][:900]
     bare = [{k: row[k] for k in ("text", "label", "language")} for row in rows]
     found = seed.seed_of(write(tmp_path / "a.csv", bare), Asked(), repo, NOW, first=True)
     assert {json.loads(line)["time"] for line in found.rows.decode().split("\n")[:-1]} == {NOW}
