@@ -55,6 +55,9 @@ NOT_RUN = {
     "driftgate backtest MODEL --monitors model.yaml --file answers.csv --reference 1000": (
         "model and file are the reader's own"
     ),
+    "driftgate clusters MODEL": "the model is the reader's own",
+    "driftgate clusters MODEL --incident ID": "the incident is the reader's own",
+    "driftgate clusters MODEL --since 7d --json": "the model is the reader's own",
     "DRIFTGATE_KAFKA_PORT=9192 make up": "the same as `make up`, on another port",
     ".venv/bin/driftgate up --clock world --state .driftgate/demo": "needs what a demo left",
     "driftgate init DIR --task generation --data pairs.jsonl": "the pairs are the reader's own",
