@@ -138,7 +138,9 @@ def test_what_the_page_shows_is_valid(repo: Path) -> None:
     assert task_in(repo).declared.stratum == "team"
     mentioned = set(re.findall(r"^\| `([\w-]+)`", page, re.MULTILINE))
     assert mentioned == {get_args(s.model_fields["name"].annotation)[0] for s in SCORERS}
-    watched = set(re.findall(r"^\| (?:input|output|quality|operation) \| `(\w+)`", page, re.MULTILINE))
+    watched = set(
+        re.findall(r"^\| (?:input|output|quality|operation) \| `(\w+)`", page, re.MULTILINE)
+    )
     assert watched == set(task_in(repo).signals)
 
 
