@@ -23,7 +23,7 @@ from bench.drift.through_kafka import Hot
 from bench.figure import Figure
 from driftgate.bus import Position
 from driftgate.drift.monitoring import Evidence, fold
-from driftgate.drift.observations import Observation, of_inference, of_outcome
+from driftgate.drift.observations import Observation, observed
 from driftgate.drift.plan import plan
 from driftgate.drift.version_streams import BYTES, VersionStreams
 from driftgate.events import Inference, Outcome
@@ -113,7 +113,7 @@ def speed_with(labels: int, count: int) -> tuple[float, float]:
         # No more at a time: what the bench holds would be looked through by the garbage collector.
         together = list(islice(made, A_SECOND))
         began = time.process_time()
-        fold(evidence, observed(together, first), together[-1].time, declared, references)
+        fold(evidence, seen(together, first), together[-1].time, declared, references)
         spent.append(time.process_time() - began)
     return count / sum(spent), max(spent)
 
@@ -131,14 +131,9 @@ def hot(count: int) -> Hot:
     )
 
 
-def observed(together: list[Event], first: int) -> Iterator[Observation]:
-    for offset, event in enumerate(together, first):
-        place = (Position(event.TOPIC, 0), offset)
-        seen = (
-            of_inference(event, place) if isinstance(event, Inference) else of_outcome(event, place)
-        )
-        if seen is not None:
-            yield seen
+def seen(together: list[Event], first: int) -> Iterator[Observation]:
+    places = ((event, (Position(event.TOPIC, 0), at)) for at, event in enumerate(together, first))
+    return (one for event, place in places if (one := observed(event, place)) is not None)
 
 
 def room(count: int) -> list[Figure]:

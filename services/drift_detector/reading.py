@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pydantic import TypeAdapter
 
 from driftgate.bus import MAX_RECORD_BYTES, Position
-from driftgate.drift.observations import Observation, of_inference, of_outcome
+from driftgate.drift.observations import Observation, observed
 from driftgate.events import Inference, ObservationBatch, Outcome
 
 # Observations that are told of at once: some 100 kB.
@@ -53,12 +53,6 @@ def packed(source: Position, read: Iterable[Read]) -> bytes:
         if event is not None and (seen := observed(event, (source, offset))) is not None:
             found[event.model].append(seen)
     return zlib.compress(BY_MODEL.dump_json(found, exclude_defaults=True), LEVEL) if found else b""
-
-
-def observed(event: Inference | Outcome, place: tuple[Position, int]) -> Observation | None:
-    if isinstance(event, Inference):
-        return of_inference(event, place)
-    return of_outcome(event, place)
 
 
 def unpacked(batch: ObservationBatch) -> ByModel:

@@ -94,6 +94,13 @@ class Observation:
         return self.offset < cut.get(self.origin, self.offset + 1)
 
 
+def observed(event: Inference | Outcome, place: tuple[Position, int]) -> Observation | None:
+    """See `of_inference` and `of_outcome`."""
+    if isinstance(event, Inference):
+        return of_inference(event, place)
+    return of_outcome(event, place)
+
+
 def of_inference(event: Inference, place: tuple[Position, int]) -> Observation | None:
     """An answer that the app got; None for a shadow's, for one that nobody waited for to its end,
     and for one with a number that is not finite, which ingest-logger refuses with a dead letter."""

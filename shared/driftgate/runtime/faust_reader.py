@@ -35,7 +35,8 @@ class Reads:
     Attributes:
         group: whose members share the partitions.
         batches: what is told of records of one partition, each with its event, or with None where
-            it cannot be read. Without any: that nothing lies before the offset.
+            it cannot be read.
+        nothing: what tells that nothing new lies before an offset.
     """
 
     group: str
