@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 
 def pack(network: Any) -> None:
-    """Packs all linear maps of a frozen network. They keep no `weight`, which would stand in memory
-    a second time; the results are those of before."""
-    if torch.backends.mkldnn.is_available():
+    """Packs all linear maps of a frozen network, if oneDNN multiplies bfloat16 on this processor.
+    They keep no `weight`, which would stand in memory a second time; the results are those of
+    before."""
+    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
         for module in network.modules():
             if type(module) is nn.Linear:
                 module.forward = _packed(module)
