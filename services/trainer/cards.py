@@ -25,7 +25,7 @@ def model_card(
     """A Hugging Face README: YAML metadata, then words. `told` is the dataset card."""
     learned, tested = (told[side].get(task.strata, {}) for side in ("train", "test"))
     name, base = f"{candidate.model}@{candidate.version}", config.base.name
-    method = config.method
+    method = config.method.by(done.recipe)
     meta = {
         "library_name": "driftgate" if method.recipe == HEAD else "peft",
         "pipeline_tag": candidate.task,
@@ -48,7 +48,7 @@ def model_card(
         f"## Parts\n\n"
         f"- base: {base}, sha256 `{candidate.base_digest}`, frozen\n"
         f"- method: {manner(method, done)}, seed {method.seed}; recipe {method.recipe}"
-        f"{preferring(method)}\n"
+        f"{declared(config.method, method)}{preferring(method)}\n"
         f"- adapter: `{candidate.adapter_uri}`\n"
         f"- dataset: `{candidate.dataset_uri}`, {candidate.train_rows} rows learned from, "
         f"{candidate.test_rows} held out{left_out(done)}\n"
@@ -60,6 +60,11 @@ def model_card(
         "## Results\n\nNot yet judged. The verdict of this version holds every axis and slice.\n\n"
         f"## Limitations\n\n{task.limitations}\n"
     )
+
+
+def declared(method: Method, made_by: Method) -> str:
+    """What model.yaml says where the recipe was chosen at training, as the end of a sentence."""
+    return "" if method.recipe == made_by.recipe else f", chosen by {method.recipe}"
 
 
 def manner(method: Method, done: Done) -> str:
@@ -135,6 +140,7 @@ def run_manifest(
         "code": code_version(),
         "seed": config.method.seed,
         "method": config.method.settings,
+        "recipe": done.recipe,
         "packages": machine.pop("packages"),
         "hardware": machine,
         "started": started,

@@ -35,7 +35,8 @@ class Trained:
 
     losses, validation: of each epoch; validation on examples that were not learned from, where the
     recipe holds some back. left_out: examples that could not be learned, by reason. preferred: of a
-    recipe that learns preferences. notes: what did not go as declared, a clause each.
+    recipe that learns preferences. notes: what did not go as declared, a clause each. recipe: the
+    one that was chosen, of a recipe that chooses.
     """
 
     base_digest: str
@@ -46,6 +47,7 @@ class Trained:
     left_out: Mapping[str, int] = field(default_factory=dict)
     preferred: Preferred | None = None
     notes: tuple[str, ...] = ()
+    recipe: str = ""
 
 
 Progress = Callable[[float, str], None]
@@ -102,6 +104,17 @@ def head(job: Job, out: Path, progress: Progress) -> Trained:
         checkpoint=Path(job.checkpoint),
     )
     return whole(trained)
+
+
+def auto(job: Job, out: Path, progress: Progress) -> Trained:
+    """`head` or `classifier`: what is right more often about examples that were left out.
+
+    Raises:
+        BadConfig, TrainingFailed: as `classifier` and `head`.
+    """
+    from services.trainer.auto import by_the_better
+
+    return by_the_better(job, out, progress)
 
 
 def sft(job: Job, out: Path, progress: Progress) -> Trained:
@@ -182,6 +195,7 @@ def rounded(losses: Iterable[float]) -> tuple[float, ...]:
 RECIPES: Mapping[str, Recipe] = {
     "classifier": classifier,
     "head": head,
+    "auto": auto,
     "sft": sft,
     "dpo": dpo,
     "sft+dpo": sft_then_dpo,

@@ -120,7 +120,7 @@ class TrainingRequest:
             task=self.task.kind,
             base=config.base.name,
             base_digest=done.base_digest,
-            method=config.method.name,
+            method=config.method.by(done.recipe).name,
             dataset_id=told["id"],
             repo_hash=self.repo.hash,
             reason=event.reason,

@@ -344,6 +344,7 @@ def record(
             "result": {
                 "dataset_id": told["id"],
                 "adapter_digest": candidate.adapter_digest,
+                "recipe": done.recipe,
                 "parent": request.parent,
                 "losses": list(done.losses),
                 "validation": list(done.validation),

@@ -42,10 +42,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a training made: the files of the adapter folder, by name, and how it went (see
-    `recipes.Trained`)."""
+    """What a training made: the files of the adapter folder, by name, the recipe by which, which
+    `auto` never is, and how it went (see `recipes.Trained`)."""
 
     files: Mapping[str, bytes]
+    recipe: str
     base_digest: str
     steps: int
     losses: tuple[float, ...]
@@ -123,6 +124,7 @@ class Worker:
             files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
         return Done(
             files=files,
+            recipe=made.recipe or job.recipe,
             base_digest=made.base_digest,
             steps=made.steps,
             losses=made.losses,

@@ -85,12 +85,12 @@ HEAD = "head"
 class Method(Part):
     """How versions are trained. Defaults are those for labels; a task may have others
     (`Task.method`). Recipe `head` looks at the seed alone, so that a model goes from one recipe to
-    the other by one word."""
+    the other by one word; `auto` chooses one of them at each training (`by`)."""
 
     recipe: str = Field(
         "",
-        description="for labels: classifier (an adapter) or head (a linear head on the frozen "
-        "base, in seconds); for texts: sft, dpo or sft+dpo",
+        description="for labels: classifier (an adapter), head (a linear head on the frozen "
+        "base, in seconds) or auto (the better of the two); for texts: sft, dpo or sft+dpo",
     )
     kind: Literal["lora", "qlora"] = "lora"
     rank: Positive = 16
@@ -113,9 +113,13 @@ class Method(Part):
             )
         return kind
 
+    def by(self, recipe: str) -> Method:
+        """Of a version that this recipe made, which is another one where the recipe chooses."""
+        return self.model_copy(update={"recipe": recipe})
+
     @property
     def name(self) -> str:
-        """What events and cards call it."""
+        """What events and cards call it, once no recipe has to be chosen any more (`by`)."""
         return HEAD if self.recipe == HEAD else self.kind
 
     @property

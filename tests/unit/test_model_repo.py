@@ -87,6 +87,9 @@ def test_no_head_is_trained_for_texts() -> None:
 
 def test_a_recipe_is_chosen_by_one_word_and_old_files_keep_theirs() -> None:
     assert model_repo.parse(of_recipe("head")).method.settings == {"recipe": "head", "seed": 7}
+    both = model_repo.parse(of_recipe("auto")).method
+    assert both.settings == {**model_repo.parse(TEXT).method.settings, "recipe": "auto"}
+    assert [both.by(recipe).name for recipe in ("head", "classifier")] == ["head", "lora"]
     old = "".join(line for line in TEXT.splitlines(keepends=True) if "  recipe:" not in line)
     assert model_repo.parse(old).method == model_repo.parse(TEXT).method
 

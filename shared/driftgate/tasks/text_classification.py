@@ -49,7 +49,7 @@ class TextClassification:
     strata: ClassVar[str] = "labels"
     rows: ClassVar[str] = "Labelled texts"
     taught: ClassVar[str] = f"coalesce(label, if(rating > {NEUTRAL_RATING}, output, NULL))"
-    recipes: ClassVar[tuple[str, ...]] = ("classifier", "head")
+    recipes: ClassVar[tuple[str, ...]] = ("classifier", "head", "auto")
     method: ClassVar[Mapping[str, Any]] = {}
     told: ClassVar[Mapping[str, Any]] = {}
     writes: ClassVar[bool] = False
