@@ -111,14 +111,14 @@ class Harness:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "state" / DRIFT / "checkpoint.json"
+        return self.folder / "state" / DRIFT / "checkpoint.sqlite"
 
     @property
     def log(self) -> Path:
         return self.folder / "service.log"
 
     @contextmanager
-    def service(self, replica: str = "0") -> Iterator[Child]:
+    def service(self, replica: str = "0", **environment: str) -> Iterator[Child]:
         with process(
             "services.drift_detector.main",
             log=self.log,
@@ -127,6 +127,7 @@ class Harness:
             DRIFTGATE_ARTIFACTS=f"file://{self.folder / 'artifacts'}",
             DRIFTGATE_STATE_DIR=str(self.folder / "state"),
             DRIFTGATE_REPLICA=replica,
+            **environment,
         ) as child:
             yield child
 

@@ -1,5 +1,5 @@
-"""What the service remembers, as one file: its evidence together with the positions up to which
-records are part of it, so that no record is counted twice or left out, whenever it is killed.
+"""What the service remembers of each model, kept together with the positions up to which records
+are part of it, so that no record is counted twice or left out, whenever it is killed.
 
 It is written when a tick has moved the evidence. What came since then lies on Kafka, and is read
 again. The file may be lost without harm: without it the service reads the topics again from the
@@ -21,10 +21,15 @@ from driftgate.drift.detectors import RiverDetector
 from driftgate.drift.incidents import Incidents
 from driftgate.drift.model_state import ModelState
 from driftgate.errors import BadConfig
-from driftgate.files import write_atomically
 from driftgate.health import Log, log_for
 from driftgate.topology import DRIFT
-from services.drift_detector import checkpoint_v1, checkpoint_v2, checkpoint_v3, checkpoint_v4
+from services.drift_detector import (
+    checkpoint_file,
+    checkpoint_v1,
+    checkpoint_v2,
+    checkpoint_v3,
+    checkpoint_v4,
+)
 
 
 @dataclass
@@ -58,6 +63,7 @@ def undeclared(name: str, found: ModelState) -> ModelState:
 
 
 STATE = TypeAdapter(State)
+MODEL_STATE = TypeAdapter(ModelState)
 
 
 @dataclass
@@ -65,6 +71,7 @@ class Checkpoint:
     """The service's memory. `state` is what it holds now.
 
     Attributes:
+        path: its file. One of an older release is NAME.json beside it.
         dirty: whether a tick has changed the state since it was written.
     """
 
@@ -73,13 +80,14 @@ class Checkpoint:
     log: Log = field(default_factory=lambda: log_for(DRIFT))
     state: State = field(default_factory=State)
     dirty: bool = False
+    _kept: dict[str, bytes] = field(default_factory=dict)
 
     def restore(self) -> Mapping[Position, int]:
         """
         Raises:
             BusUnavailable
         """
-        self.state, self.dirty = self._written() or State(), False
+        self.state, self.dirty, self._kept = self._believed() or State(), False, {}
         return {at: self.state.positions[str(at)] for at in self._ends(self.state.positions)}
 
     def keep(self, positions: Mapping[Position, int]) -> None:
@@ -90,33 +98,59 @@ class Checkpoint:
         if not self.dirty:
             return
         self.state.positions = {str(at): offset for at, offset in positions.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, STATE.dump_json(self.state))
-        self.dirty = False
+        states = {
+            name: checkpoint_file.packed(MODEL_STATE.dump_json(model))
+            for name, model in self.state.models.items()
+        }
+        checkpoint_file.write(
+            self.path,
+            {"positions": self.state.positions, "told": self.state.told},
+            {name: state for name, state in states.items() if self._kept.get(name) != state},
+            models=states,
+        )
+        self.older.unlink(missing_ok=True)
+        self.dirty, self._kept = False, states
 
-    def _written(self) -> State | None:
+    @property
+    def older(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    def _believed(self) -> State | None:
         """None when there is nothing, nothing that this version can read, or the state of other
-        topics: those that are there end before its positions."""
+        topics: those that are there end before its positions. Such a file is set aside."""
         try:
-            written = json.loads(self.path.read_bytes())
-            for release in (checkpoint_v1, checkpoint_v2, checkpoint_v3, checkpoint_v4):
-                written = release.upgraded(written)
+            written = self._written()
             for model, stream, error in drop_unbuildable(written):
                 self.log.warning("stream dropped", model=model, stream=stream, error=str(error))
             state = STATE.validate_python(written)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            self._passed_over(f"it cannot be read: {type(error).__name__}: {error}")
+            self._pass_over(f"it cannot be read: {type(error).__name__}: {error}")
             return None
         ours = self._of_these_topics(state.positions) and self._of_these_topics(state.told)
         if not ours:
-            self._passed_over("its positions are not those of these topics")
+            self._pass_over("its positions are not those of these topics")
         return state if ours else None
 
-    def _passed_over(self, why: str) -> None:
+    def _written(self) -> dict[str, Any]:
+        """
+        Raises:
+            FileNotFoundError, ValueError: as `checkpoint_file.read`.
+        """
+        if self.path.exists() or not self.older.exists():
+            return checkpoint_file.read(self.path)
+        written: dict[str, Any] = json.loads(self.older.read_bytes())
+        for release in (checkpoint_v1, checkpoint_v2, checkpoint_v3, checkpoint_v4):
+            written = release.upgraded(written)
+        return written
+
+    def _pass_over(self, why: str) -> None:
         """The topics are read again instead."""
-        self.log.warning("checkpoint passed over", path=str(self.path), error=why)
+        found = self.path if self.path.exists() else self.older
+        aside = found.with_name(f"{found.name}.passed-over")
+        self.log.warning("checkpoint passed over", path=str(aside), error=why)
+        found.replace(aside)
 
     def _of_these_topics(self, positions: Mapping[str, int]) -> bool:
         ends = self._ends(positions)

@@ -23,7 +23,7 @@ def main() -> None:
     bus, artifacts = KafkaBus(settings.kafka), Artifacts(settings.artifacts)
     folder = settings.state_dir / DRIFT
     detector = DriftDetector(
-        Checkpoint(folder / "checkpoint.json", bus),
+        Checkpoint(folder / "checkpoint.sqlite", bus),
         lambda uri: model_repo.fetch(uri, artifacts, folder / "repos").config,
     )
     reads = Reads(READER, detector.relayed, batches, nothing)

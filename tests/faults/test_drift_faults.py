@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from drift_harness import Harness, eventually, kafka_on, wipe
 from drift_world import MODEL, day, inference, outcome
@@ -19,6 +20,7 @@ from driftgate.bus import Position
 from driftgate.bus_kafka import KafkaBus
 from driftgate.codec import Codec
 from driftgate.events import AuditEntry, DriftAlert, RetrainRequest
+from services.drift_detector import checkpoint_file
 from services.drift_detector.checkpoint import STATE
 
 pytestmark = pytest.mark.stack
@@ -74,7 +76,7 @@ def decisions(harness: Harness) -> dict[str, list[Any]]:
 
 def counted(harness: Harness) -> int:
     """Answers in the evidence."""
-    state = STATE.validate_json(harness.checkpoint.read_bytes()).models[MODEL]
+    state = STATE.validate_python(checkpoint_file.read(harness.checkpoint)).models[MODEL]
     return round(state.evidence.streams[1].seen("confidence:all")[0])
 
 
@@ -179,3 +181,30 @@ def test_a_broker_that_is_away_for_a_while_costs_nothing(
             play(harness, range(4, DAYS))
             assert decisions(harness) == calm
             assert counted(harness) == DAYS * A_DAY
+
+
+def test_its_health_tells_how_many_records_wait(harness: Harness) -> None:
+    """Of what it counts itself and of what it reads for the one that counts."""
+    (port,) = free_ports(1)
+    kept, away = harness.folder / "artifacts", harness.folder / "away"
+
+    def lag() -> int | None:
+        """None while nothing answers."""
+        try:
+            found: int | None = httpx.get(f"http://127.0.0.1:{port}/healthz").json().get("lag")
+        except httpx.TransportError:
+            return None
+        return found
+
+    harness.launch()
+    put_day(harness, 0)
+    harness.end_day(0)
+    kept.rename(away)
+    kept.touch()  # the artifact store does not answer: the declaration waits
+    with harness.service(DRIFTGATE_HTTP_PORT=str(port)):
+        eventually(lambda: (lag() or 0) > 0, "a lag")
+        kept.unlink()
+        away.rename(kept)
+        harness.settled()
+        eventually(lambda: lag() == 0, "no lag")
+        assert counted(harness) == A_DAY

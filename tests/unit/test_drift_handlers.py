@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterable, Sequence
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +53,7 @@ from driftgate.model_repo import fetch
 from driftgate.runtime.engine import Engine
 from driftgate.runtime.ticker import Ticker
 from driftgate.topology import DRIFT, READER, READS
-from services.drift_detector import checkpoint, reading
+from services.drift_detector import checkpoint_file, reading
 from services.drift_detector.checkpoint import STATE, Checkpoint, ModelState
 from services.drift_detector.handlers import DriftDetector
 from services.drift_detector.reading import batches
@@ -81,6 +84,11 @@ class Harness:
 
     @property
     def path(self) -> Path:
+        return self.folder / "checkpoint.sqlite"
+
+    @property
+    def older(self) -> Path:
+        """Where releases before FORMAT 5 kept it."""
         return self.folder / "checkpoint.json"
 
     def start(self) -> None:
@@ -692,11 +700,11 @@ def test_killed_between_sending_and_the_checkpoint_it_asks_for_no_second_trainin
 def test_a_full_disk_asks_for_no_training_at_each_restart(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, data: bytes) -> None:
+    def full(*given: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
 
     harness.launch(YAML.replace("batch_days: 1", "batch_days: 0"))
-    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    monkeypatch.setattr(checkpoint_file, "write", full)
     for number in range(3):
         harness.live(day(0) + number * 400 * SECOND, 400, 0.9, first=number * 400)
         harness.run()
@@ -783,6 +791,76 @@ def test_a_tick_that_two_clocks_wrote_counts_once(harness: Harness) -> None:
     assert len(harness.state.waiting) == 1
 
 
+@contextmanager
+def changed(path: Path) -> Iterator[dict[str, Any]]:
+    """The states of a checkpoint, to be changed."""
+    written = checkpoint_file.read(path)
+    models = written.pop("models")
+    yield models
+    states = {m: checkpoint_file.packed(json.dumps(found).encode()) for m, found in models.items()}
+    checkpoint_file.write(path, written, states, models=states)
+
+
+def test_a_model_to_which_nothing_happened_is_not_written_again(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[set[str]] = []
+    write = checkpoint_file.write
+
+    def told(path: Path, positions: Any, changed: dict[str, bytes], models: Any) -> None:
+        written.append(set(changed))
+        write(path, positions, changed, models)
+
+    monkeypatch.setattr(checkpoint_file, "write", told)
+    harness.launch()
+    harness.put(replace(routing(1, day(0)), model="elsewhere"))  # which nobody declared yet
+    harness.play(range(1), error=0.1)
+    harness.play(range(1, 3), error=0.1)
+    assert written == [{MODEL, "elsewhere"}, {MODEL}, {MODEL}]
+    assert checkpoint_file.read(harness.path)["models"].keys() == {MODEL, "elsewhere"}
+    harness.start()
+    assert harness.memory.state.model("elsewhere").under.epoch == 1
+
+
+def test_a_model_that_is_forgotten_leaves_the_checkpoint(harness: Harness) -> None:
+    harness.launch()
+    harness.play(range(1), error=0.1)
+    with changed(harness.path) as models:
+        models["gone"] = {"repo_uri": ""}
+    harness.start()
+    harness.play(range(1, 2), error=0.1)
+    assert checkpoint_file.read(harness.path)["models"].keys() == {MODEL}
+
+
+def test_a_checkpoint_of_a_newer_release_is_passed_over(harness: Harness) -> None:
+    harness.launch()
+    harness.play(range(2), error=0.1)
+    before = harness.evidence()
+    with checkpoint_file.opened(harness.path) as file:
+        file.execute("PRAGMA user_version = 99")
+    harness.start()
+    assert not harness.memory.state.models[MODEL].evidence.streams
+    harness.run()
+    assert harness.evidence() == before
+
+
+def test_killed_while_it_writes_the_checkpoint_it_has_the_one_before(
+    harness: Harness,
+) -> None:
+    harness.launch()
+    harness.play(range(2), error=0.1)
+    before = checkpoint_file.read(harness.path)
+    line = (
+        "import os, sys; from pathlib import Path\n"
+        "from services.drift_detector import checkpoint_file\n"
+        "def killed():\n    yield ('other', os.urandom(10_000_000))\n    os._exit(9)\n"
+        "class Changed(dict):\n    items = staticmethod(killed)\n"
+        "checkpoint_file.write(Path(sys.argv[1]), {'told': {'a-0': 1}}, Changed(), models=())"
+    )
+    assert subprocess.run([sys.executable, "-c", line, harness.path], check=False).returncode == 9
+    assert checkpoint_file.read(harness.path) == before
+
+
 def test_between_ticks_no_checkpoint_is_written(harness: Harness) -> None:
     harness.launch()
     assert not harness.path.exists()
@@ -816,14 +894,26 @@ def test_a_checkpoint_of_other_topics_or_half_a_file_is_not_believed(harness: Ha
     harness.play(range(2), error=0.1)
     known = Checkpoint(harness.path, harness.bus)
     assert known.restore()
-    anew = MemoryBus()
+    written, anew = harness.path.read_bytes(), MemoryBus()
     anew.ensure(harness.codec.topics.by_name.values())
     for bus in (anew, MemoryBus()):
+        harness.path.write_bytes(written)
         assert not Checkpoint(harness.path, bus).restore()
-    for data in (harness.path.read_bytes()[:-3], b"{}", b"[]"):
-        harness.path.write_bytes(data)
+    for path, data in (
+        (harness.path, written[: len(written) // 2]),
+        (harness.path, b""),
+        (harness.path, b"what is no SQLite file" * 100),
+        (harness.older, b"{}"),
+        (harness.older, b"[]"),
+    ):
+        path.write_bytes(data)
         assert not known.restore()
         assert known.state.models == {}
+        assert not path.exists()  # set aside
+        assert path.with_name(f"{path.name}.passed-over").read_bytes() == data
+    harness.start()
+    harness.run()
+    assert known.restore()
 
 
 def test_why_a_checkpoint_is_passed_over_is_logged(
@@ -833,7 +923,7 @@ def test_why_a_checkpoint_is_passed_over_is_logged(
     harness.play(range(2), error=0.1)
     harness.path.write_bytes(b"[]")
     harness.start()
-    assert "it cannot be read: " in capsys.readouterr().out
+    assert "it cannot be read: ValueError: file is not a database" in capsys.readouterr().out
 
 
 def test_a_detector_that_is_gone_costs_its_stream_alone(
@@ -842,10 +932,9 @@ def test_a_detector_that_is_gone_costs_its_stream_alone(
     harness.launch()
     harness.play(range(2), error=0.1)
     events = harness.seen("confidence:all")
-    written = json.loads(harness.path.read_bytes())
-    gone = {"name": "GONE", "mean": 0.1, "state": []}
-    written["models"][MODEL]["evidence"]["streams"]["1"]["others"]["errors:all"] = gone
-    harness.path.write_text(json.dumps(written))
+    with changed(harness.path) as models:
+        gone = {"name": "GONE", "mean": 0.1, "state": []}
+        models[MODEL]["evidence"]["streams"]["1"]["others"]["errors:all"] = gone
     harness.start()
     assert harness.seen("confidence:all") == events
     assert not harness.state.evidence.streams[1].others
@@ -887,7 +976,7 @@ def test_a_checkpoint_of_845e35d_goes_on(harness: Harness) -> None:
         topic, _, partition = name.rpartition("-")
         log = harness.bus.logs[Position(topic, int(partition))]
         log += [Record(topic, int(partition), n, None, None) for n in range(len(log), offset)]
-    harness.path.write_bytes(V1.read_bytes())
+    harness.older.write_bytes(V1.read_bytes())
     harness.start()
     state = harness.state
     assert state.evidence.live_version == 1
@@ -901,7 +990,8 @@ def test_a_checkpoint_of_845e35d_goes_on(harness: Harness) -> None:
     harness.ticker.write(day(11))
     harness.run()
     assert harness.seen("confidence:all") == 2 + 1
-    assert json.loads(harness.path.read_bytes())["models"]
+    assert checkpoint_file.read(harness.path)["models"]
+    assert not harness.older.exists()
 
 
 def test_a_checkpoint_of_c9d7a9d_goes_on(harness: Harness) -> None:
@@ -912,7 +1002,7 @@ def test_a_checkpoint_of_c9d7a9d_goes_on(harness: Harness) -> None:
         topic, _, partition = name.rpartition("-")
         log = harness.bus.logs[Position(topic, int(partition))]
         log += [Record(topic, int(partition), n, None, None) for n in range(len(log), offset)]
-    harness.path.write_bytes(V3.read_bytes())
+    harness.older.write_bytes(V3.read_bytes())
     harness.start()
     harness.put(outcome(3, day(0) + 20 * SECOND, False, outcome_id="f-3b"))
     harness.ticker.write(day(1))
@@ -926,10 +1016,11 @@ def test_a_checkpoint_without_verdicts_takes_them_up(harness: Harness) -> None:
     harness.put(routing(1, day(0), epoch=3, challenger=2))
     harness.ticker.write(day(1))
     harness.run()
-    written = json.loads(harness.path.read_bytes())
+    written = checkpoint_file.read(harness.path)
     for found in written["models"].values():
         del found["judged"], found["under"]["challengers"], found["under"]["newest"]
-    harness.path.write_text(json.dumps(written))
+    harness.path.unlink()
+    harness.older.write_text(json.dumps(written))
     harness.start()
     assert not harness.state.judged
     harness.run()

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import faust
 from faust.assignor import PartitionAssignor
@@ -20,14 +21,15 @@ from faust.assignor.client_assignment import ClientAssignment
 from faust.assignor.partition_assignor import MemberAssignmentMapping, MemberMetadataMapping
 from faust.transport.drivers import aiokafka
 from faust.types import TP
+from mode.services import WaitResults
 
 from driftgate.bus import MAX_RECORD_BYTES, Position, Record
 from driftgate.bus_kafka import COMMIT_MS, FETCH_WAIT_MS, SESSION_MS
 from driftgate.errors import BusUnavailable
 from driftgate.runtime.loop import POLL_SECONDS, Runtime
 
-# Most that is handled before the next commit, and longest time for it to come together. faust gives
-# one record a turn of the event loop, and a commit takes as long as some ten of them.
+# Most that is handled before the next commit, and longest time for it to come together: a commit
+# takes as long as some hundred records.
 BATCH = 5_000
 LINGER_SECONDS = 0.2
 PAUSE_SECONDS = 0.01
@@ -35,27 +37,92 @@ PAUSE_SECONDS = 0.01
 BUFFER = 1_000_000
 
 
-class Member(Protocol):
-    """A member of one group, from its start to its end."""
+class GroupMember(ABC):
+    """One run of a faust app: a replica's member of a consumer group, which faust takes for the
+    name of the app. It begins where its group left off, and takes what it is given.
 
-    app: faust.App
+    Attributes:
+        reached: next offset of each partition that it holds.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        group: str,
+        topics: Sequence[str],
+        assignor: type[PartitionAssignor] = PartitionAssignor,
+    ) -> None:
+        self.app = app_of(runtime, group, assignor)
+        # Bytes as they are: a record that cannot be decoded must reach the code that counts it.
+        raw = {"key_serializer": "raw", "value_serializer": "raw"}
+        channel = self.app.topic(*topics, acks=False, **raw)
+        self.app.agent(channel, concurrency=1)(self.consume)
+        self.app.on_rebalance_complete.connect(self.joined)
+        self.app.on_partitions_revoked.connect(self.left)
+        self.runtime = runtime
+        self.consumer = FaustConsumer(self.app)
+        self.failed = False
+        self.reached: dict[Position, int] = {}
+
+    @abstractmethod
+    async def begin(self, mine: set[Position]) -> None:
+        """The group has dealt the partitions out, these to this member, and faust is about to start
+        where the group committed."""
+
+    @abstractmethod
+    async def take(self, delivered: Sequence[Record]) -> None:
+        """What came together; nothing where nothing comes."""
+
+    @abstractmethod
+    def lag(self) -> int:
+        """Records of its own that it has not handled. Called from another thread."""
 
     @property
     def ended(self) -> bool:
         """Whether it cannot go on."""
+        return self.failed or bool(self.app.should_stop)
 
-    def lag(self) -> int:
-        """Records of its own that it has not handled. Called from another thread."""
+    async def joined(self, app: faust.App, **_: Any) -> None:
+        try:
+            await self.begin({Position(*tp) for tp in app.consumer.assignment()})
+        except Exception:  # noqa: BLE001 - faust would go on where the group committed
+            self.fail("cannot begin")
+
+    async def left(self, app: faust.App, revoked: Iterable[TP], **_: Any) -> None:
+        self.reached = {}
+
+    async def consume(self, stream: Any) -> None:
+        try:
+            with suppress(StopAsyncIteration):  # faust ends the stream by it
+                while True:
+                    await self.take(await delivered_to(self.app, stream.channel.queue))
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - faust would start the agent again, after these records
+            self.fail("ends by an error")
+
+    def fail(self, what: str) -> None:
+        self.runtime.log.exception(what, group=self.app.conf.id)
+        self.failed = True
+
+    async def places(self, mine: Iterable[Position]) -> Places:
+        """Where partitions begin, and where this member would begin them by itself."""
+        committed = self.runtime.bus.committed(self.app.conf.id)
+        tps = [as_tp(position) for position in mine]
+        found = await self.app.consumer.earliest_offsets(*tps) if tps else {}
+        first = {Position(*tp): offset for tp, offset in found.items()}
+        return Places(first, {p: max(committed.get(p, 0), at) for p, at in first.items()})
 
 
-def app_of(
-    runtime: Runtime,
-    group: str,
-    topics: Sequence[str],
-    assignor: type[PartitionAssignor],
-    consume: Callable[[Any], Awaitable[None]],
-) -> faust.App:
-    """A replica's member of a consumer group, which faust takes for the name of the app."""
+class Places(NamedTuple):
+    """Offsets by partition. first: of the earliest record that is kept. committed: where the group
+    left off; the earliest record where that is later, or where it never was."""
+
+    first: Mapping[Position, int]
+    committed: Mapping[Position, int]
+
+
+def app_of(runtime: Runtime, group: str, assignor: type[PartitionAssignor]) -> faust.App:
     app = faust.App(
         group,
         broker=[f"kafka://{server}" for server in runtime.bus.servers],  # type: ignore[attr-defined]
@@ -75,9 +142,6 @@ def app_of(
         autodiscover=False,
     )
     app.transport = Transport(app.conf.broker_consumer, app, loop=app.loop)
-    # Bytes as they are: a record that cannot be decoded must reach the code that counts it.
-    channel = app.topic(*topics, key_serializer="raw", value_serializer="raw", acks=False)
-    app.agent(channel, concurrency=1)(consume)
     return app
 
 
@@ -98,7 +162,7 @@ async def delivered_to(app: faust.App, queue: Any) -> list[Record]:
 
 
 @dataclass
-class FaustMember:
+class FaustConsumer:
     """faust's consumer, asked from its event loop, while its own thread goes on."""
 
     app: faust.App
@@ -156,6 +220,16 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
 class Consumer(aiokafka.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def wait_first(self, *waited: Any, timeout: Any = None) -> WaitResults:
+        """Of two, the delivery of a record and that the flow is suspended. faust starts four tasks
+        to wait for either, which costs more than all else that is done with a record. While the
+        flow is active nothing holds a delivery up: the buffer is never full."""
+        if len(waited) != 2 or not (self.flow_active and self.app.flow_control.is_active()):
+            return await super().wait_first(*waited, timeout=timeout)
+        delivery, suspended = waited
+        suspended.close()
+        return WaitResults([delivery], [await delivery], stopped=False)
 
 
 class Transport(aiokafka.Transport):

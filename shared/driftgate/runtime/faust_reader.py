@@ -7,20 +7,15 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-
-import faust
-from faust.assignor import PartitionAssignor
-from faust.types import TP
 
 from driftgate import metrics
 from driftgate.bus import Position, Record
 from driftgate.errors import BadInput, BusUnavailable, Retriable
 from driftgate.events import AnyEvent
 from driftgate.runtime.backoff import Backoff
-from driftgate.runtime.faust_app import FaustMember, app_of, delivered_to
+from driftgate.runtime.faust_app import GroupMember
 from driftgate.runtime.loop import Runtime
 from driftgate.runtime.service import Relayed
 
@@ -45,54 +40,21 @@ class Reads:
     nothing: Callable[[Position, int], AnyEvent]
 
 
-class Reader:
+class Reader(GroupMember):
     """Reads a share of the partitions, and tells of it. What it told is acknowledged before the
     group commits: after a crash it is told again, from a place that was told before."""
 
     def __init__(self, runtime: Runtime, reads: Reads) -> None:
-        self.runtime, self.reads = runtime, reads
-        self.app = app_of(
-            runtime, reads.group, reads.relayed.topics, PartitionAssignor, self.consume
-        )
-        self.app.on_rebalance_complete.connect(self.joined)
-        self.app.on_partitions_revoked.connect(self.left)
-        self.member = FaustMember(self.app)
-        self.failed = False
-        self.reached: dict[Position, int] = {}
+        super().__init__(runtime, reads.group, reads.relayed.topics)
+        self.reads = reads
         self._told_at: dict[Position, float] = {}
         self._backoff = Backoff()
 
-    @property
-    def ended(self) -> bool:
-        return self.failed or self.app.should_stop
+    async def begin(self, mine: set[Position]) -> None:
+        self.reached = dict((await self.places(mine)).committed)
+        self._told_at = {}
 
-    async def joined(self, app: faust.App, **_: Any) -> None:
-        """Begins where the group committed, or where a partition begins."""
-        try:
-            mine = app.consumer.assignment()
-            committed = self.runtime.bus.committed(self.reads.group)
-            first = await app.consumer.earliest_offsets(*mine) if mine else {}
-            starts = {Position(*tp): offset for tp, offset in first.items()}
-            self.reached = {p: max(committed.get(p, 0), at) for p, at in starts.items()}
-            self._told_at = {}
-        except Exception:  # noqa: BLE001 - faust would go on
-            self.fail("cannot begin")
-
-    async def left(self, app: faust.App, revoked: Iterable[TP], **_: Any) -> None:
-        self.reached = {}
-
-    async def consume(self, stream: Any) -> None:
-        """Tells of what faust delivers."""
-        try:
-            with suppress(StopAsyncIteration):  # faust ends the stream by it
-                while True:
-                    await self.tell(await delivered_to(self.app, stream.channel.queue))
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - faust would start the agent again, after these records
-            self.fail("reading ends by an error")
-
-    async def tell(self, delivered: Iterable[Record]) -> None:
+    async def take(self, delivered: Sequence[Record]) -> None:
         """Sends what is told of records, and where nothing comes how far was read: whoever begins
         anew learns that there is nothing to wait for."""
         found: dict[Position, list[Record]] = {}
@@ -112,7 +74,7 @@ class Reader:
         """Where the group has just dealt the partitions out anew, or Kafka is slow, it is not
         taken: then whoever reads them tells of these records again, and they count once."""
         try:
-            self.member.commit(next_offsets)
+            self.consumer.commit(next_offsets)
         except BusUnavailable as error:
             metrics.RETRIES.labels(type(error).__name__).inc()
             self.runtime.log.warning("not committed", error=str(error))
@@ -151,7 +113,3 @@ class Reader:
         reached = dict(self.reached)
         ends = self.runtime.bus.ends({position.topic for position in reached})
         return sum(max(0, ends.get(position, at) - at) for position, at in reached.items())
-
-    def fail(self, what: str) -> None:
-        self.runtime.log.exception(what)
-        self.failed = True
