@@ -151,8 +151,8 @@ def test_what_passed_is_waited_for_a_year_later() -> None:
     by_hand = RetrainRequest(
         retrain_id="hand", model=MODEL, reason="operator", actor="ana", time=day(2)
     )
-    events = [*world(by_hand, days=15, bad=BAD), *answers(days=15, bad=BAD, first=YEAR)]
-    said = replayed(events, under(learned_seasons="wait"), DAY_MS, day(YEAR + 15))
+    events = [*world(by_hand, days=20, bad=BAD), *answers(days=20, bad=BAD, first=YEAR)]
+    said = replayed(events, under(learned_seasons="wait"), DAY_MS, day(YEAR + 20))
     assert requests(said) == []
     held = [one.held for one in said if one.held]
     assert [one.hold.kind for one in held] == ["cooldown", "season"]
