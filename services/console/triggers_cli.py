@@ -25,7 +25,7 @@ from driftgate.events import (
     Verdict,
 )
 from driftgate.store import Store
-from services.console import new_pairs
+from services.console import new_pairs, passed_incidents
 from services.console.declarations import model_yaml
 from services.console.new_pairs import live_version
 from services.console.operators import when
@@ -67,7 +67,8 @@ def explain_(
         version = champion.version if champion else live_version(store, model, time - RECENT_MS)
         learned = supply.learned(history.verdict_on(version))
         new = new_pairs.read(store, model, config, learned, history.last, time)
-    retrain = history.state(config, version, incidents, new, time)
+        passed = passed_incidents.read(store, model)
+    retrain = history.state(config, version, incidents, new, passed, time)
     explained = explain(retrain, config.triggers, time)
     last = max(history.requests, key=lambda one: one.time, default=None)
     if as_json:
@@ -93,7 +94,7 @@ def read(
 
     under = RoutingContext()
     for routing in of(Routing):
-        under = triggers.routing_context(routing, under.newest)
+        under = triggers.routing_context(routing, under)
     verdicts = list({verdict.version: verdict for verdict in of(Verdict)}.values())
     history = RetrainHistory(
         triggers.in_earnest(of(RetrainRequest), model, now),
@@ -120,6 +121,8 @@ def lines(
         yield f"  {one.name:<12}{'on   ' + one.waits_for if one.on else 'off'}"
     if explained.budget:
         yield f"  {'budget':<17}{explained.budget} in this month"
+    for season in explained.seasons:
+        yield f"  {'season':<17}from {when(season.begin)}: {season.summary}"
     for hold in explained.holds:
         yield f"  {'waits':<17}{hold.summary}"
     following = explained.next

@@ -153,7 +153,7 @@ class DriftDetector:
 
     def route(self, event: Routing, views: Views, now: int) -> Iterable[Effect]:
         state = self.memory.state.model(event.model)
-        state.under = triggers.routing_context(event, state.under.newest)
+        state.under = triggers.routing_context(event, state.under)
         return ()
 
     def see_verdict(self, event: Verdict, views: Views, now: int) -> Iterable[Effect]:
@@ -233,6 +233,7 @@ class DriftDetector:
             *teller.silences(ticked.told.silences),
             *teller.crowded(name for name in evidence.traffic.crowded if name not in crowded),
             *teller.steps(ticked.steps, ticked.told, evidence.first, ticked.action),
+            *teller.passed(ticked.passed, state.watched, state.under.since),
             *self.ask_if_due(teller, state, ticked, views),
         ]
         state.waiting, state.dropped, state.time = waiting.later, 0, now

@@ -3,8 +3,8 @@ or could not be counted. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from driftgate.drift import backlog, traffic
@@ -12,6 +12,7 @@ from driftgate.drift.alarms import Improvement
 from driftgate.drift.counts import LATENESS_MS
 from driftgate.drift.incident_alerts import Known, alert, silence_alert
 from driftgate.drift.incidents import Transition
+from driftgate.drift.learned_seasons import PASSED, PassedIncident
 from driftgate.drift.monitoring import Told
 from driftgate.drift.quality import Baseline
 from driftgate.drift.silence import Silence
@@ -72,6 +73,25 @@ class Teller:
         if step.incident.is_operation:
             return "nothing: no training mends it"
         return action if step.incident.severity == "critical" else "nothing: it is only told"
+
+    def passed(
+        self, known: Sequence[PassedIncident] | None, champion: int | None, since: int
+    ) -> Iterator[AuditDraft]:
+        """All incidents that passed by themselves, each time that this changes: seasons are learned
+        from them. The champion is it `since`, ms."""
+        if known is None:
+            return
+        newest = f"; the newest: {known[-1].summary}" if known else ""
+        yield AuditDraft(
+            model=self.model,
+            decision=PASSED,
+            inputs={"champion": champion, "champion_since": since},
+            result={"incidents": [asdict(one) for one in known]},
+            summary=f"incidents that passed by themselves: {len(known)}{newest}",
+            time=self.now,
+            version=champion,
+            cause={"time": self.now},  # what is told may be what was told before
+        )
 
     def improved(self, improvements: Iterable[Improvement]) -> Iterator[AuditDraft]:
         """Told once a week and stream."""

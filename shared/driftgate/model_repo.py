@@ -412,6 +412,12 @@ class Triggers(Part):
     )
     seasons: list[Season] = Field(default=[], description="days of each year that are special")
 
+    learned_seasons: Literal["wait", "train"] = Field(
+        "train",
+        description="wait: drift like one that passed by itself a year before, on the same days, "
+        "asks when they are over; train: that is only told",
+    )
+
     @field_validator("seasons")
     @classmethod
     def seasons_differ(cls, seasons: list[Season]) -> list[Season]:

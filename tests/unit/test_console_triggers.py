@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from typer.testing import CliRunner, Result
 from driftgate.bus import Position
 from driftgate.codec import Codec
 from driftgate.config import Settings
+from driftgate.drift.learned_seasons import PassedIncident
 from driftgate.drift.observations import of_outcome
 from driftgate.drift.supply import Learned, New, Supply, supplied
 from driftgate.events import DriftAlert, Outcome, RetrainRequest
 from driftgate.model_repo import ModelYaml, parse
 from driftgate.store import Store, migrate
+from driftgate.topology import DRIFT
 from services.console import cli, new_pairs, triggers_cli
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -59,6 +61,17 @@ ASKED = RetrainRequest(
 )
 
 
+PASSED = PassedIncident("post@2:errors:all:1", "quality (all)", day(20 - 365), day(60 - 365), 2)
+
+
+def audited(known: tuple[PassedIncident, ...]) -> dict[str, Any]:
+    """As the drift-detector tells what passed."""
+    result = json.dumps({"incidents": [asdict(one) for one in known]})
+    names = ("audit_id", "inputs", "words", "previous_hash", "hash")
+    entry = {"model": MODEL, "service": DRIFT, "decision": "passed", "result": result}
+    return {**dict.fromkeys(names, ""), **entry, "version": 2, "time": day(28)}
+
+
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
     offsets = count()
@@ -72,6 +85,8 @@ def store() -> Iterator[Store]:
         found.append(table, [{**place, "offset": next(offsets), **row} for row in rows])
 
     append("outcomes", [one.as_dict() for one in SAID])
+    for known in ((), (PASSED,)):
+        append("audit", [audited(known)])
     answers = [inference(f"a{n}", version=1 + (n > 2), time=day(29)) for n in range(9)]
     append("inferences", [answer | {"model": MODEL} for answer in answers])
     yield found
@@ -97,12 +112,12 @@ def test_the_version_that_answers_most_is_watched_where_nothing_is_routed(store:
 def explained(store: Store, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command on that store, and on topics that hold these events."""
 
-    def run(*arguments: str, events: Any = ()) -> Result:
+    def run(*arguments: str, events: Any = (), config: ModelYaml = CONFIG) -> Result:
         harness = MemoryHarness(codec)
         harness.send(*events)
         monkeypatch.setattr(triggers_cli, "KafkaBus", lambda *_: harness.bus)
         monkeypatch.setattr(triggers_cli, "settings", lambda *_: Settings())
-        monkeypatch.setattr(triggers_cli, "model_yaml", lambda *_: CONFIG)
+        monkeypatch.setattr(triggers_cli, "model_yaml", lambda *_: config)
         monkeypatch.setattr(triggers_cli, "now", lambda *_: NOW)
         monkeypatch.setattr(store, "close", lambda: None)
         monkeypatch.setattr(Store, "connect", lambda *_: store)
@@ -133,15 +148,16 @@ def test_what_is_missing_is_told_and_what_comes_next(explained: Callable[..., Re
         "  cadence     on   due 2026-03-18 00:00",
         "  operator    on   `driftgate retrain`, which waits for nothing",
         "  budget           1 of 4 requests in this month",
+        "  season           from 2026-01-07 00:00: learned season until 2026-03-17 00:00: quality "
+        "(all) passed by itself, 2025-01-21 00:00 to 2025-03-02 00:00; version 2 came through "
+        "the last one",
         "  waits            cooldown until 2026-02-04 00:00",
         "  next             new_label, about 2026-02-16 06:00, at the present rate",
     ]
 
 
-def test_an_open_incident_is_next_once_the_cooldown_is_over(
-    explained: Callable[..., Result],
-) -> None:
-    alert = DriftAlert(
+def alert_of(at: float) -> DriftAlert:
+    return DriftAlert(
         alert_id="i:open",
         incident_id="i",
         model=MODEL,
@@ -153,12 +169,18 @@ def test_an_open_incident_is_next_once_the_cooldown_is_over(
         statistic=1.0,
         threshold=1.0,
         events=50,
-        window_start=day(25),
-        window_end=day(28),
+        window_start=day(at - 3),
+        window_end=day(at),
         severity="critical",
         summary="errors rose from 9 % to 17 %",
-        time=day(28),
+        time=day(at),
     )
+
+
+def test_an_open_incident_is_next_once_the_cooldown_is_over(
+    explained: Callable[..., Result],
+) -> None:
+    alert = alert_of(28)
     close = replace(alert, alert_id="i:close", transition="close", time=day(29))
     result = explained("--json", events=[*judged(), alert])
     told = json.loads(result.output)
@@ -169,6 +191,16 @@ def test_an_open_incident_is_next_once_the_cooldown_is_over(
     assert told["holds"][0]["kind"] == "cooldown"
     over = json.loads(explained("--json", events=[*judged(), alert, close]).output)
     assert over["next"]["name"] == "new_label"
+
+
+def test_a_learned_season_holds_an_open_incident_up(explained: Callable[..., Result]) -> None:
+    triggers = CONFIG.triggers.model_copy(update={"learned_seasons": "wait"})
+    waits = CONFIG.model_copy(update={"triggers": triggers})
+    result = explained("--json", events=[*judged(), alert_of(28)], config=waits)
+    told = json.loads(result.output)
+    assert [one["last"]["incident_id"] for one in told["seasons"]] == [PASSED.incident_id]
+    assert [one["kind"] for one in told["holds"]] == ["cooldown", "season"]
+    assert told["next"]["name"] != "drift"
 
 
 def test_before_the_launch_nothing_is_on_its_way(explained: Callable[..., Result]) -> None:

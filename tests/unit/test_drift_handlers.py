@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -1008,6 +1008,37 @@ def test_a_checkpoint_of_c9d7a9d_goes_on(harness: Harness) -> None:
     harness.ticker.write(day(1))
     harness.run()
     assert harness.state.evidence.streams[1].seen("errors:all") == (3, 2)
+
+
+def test_what_passed_by_itself_is_told_and_remembered(harness: Harness) -> None:
+    season = "triggers:\n  seasons: [{name: inventory, from: 01-01, to: 01-31}]\n"
+    harness.launch(YAML.replace("triggers:\n", season))
+    harness.put(routing(1, day(0)))
+    harness.play(range(4), error=0.1)
+    harness.play(range(4, 8), error=0.6)
+    harness.play(range(8, 18), error=0.1)
+    assert [event.reason for event in harness.sent(RetrainRequest)] == ["launch"]
+    (passed,) = harness.state.passed
+    closes = [one for one in harness.sent(DriftAlert) if one.transition == "close"]
+    assert (passed.incident_id, passed.closed) == (closes[-1].incident_id, closes[-1].time)
+    told = [one for one in harness.sent(AuditEntry) if one.decision == "passed"]
+    assert json.loads(told[-1].result) == {"incidents": [asdict(passed)]}
+    assert told[-1].words.startswith(
+        f"incidents that passed by themselves: 1; the newest: {passed.about}"
+    )
+    harness.start()
+    assert harness.state.passed == (passed,)
+
+
+def test_a_checkpoint_from_before_incidents_passed_goes_on(harness: Harness) -> None:
+    harness.launch()
+    harness.put(routing(1, day(1)))
+    harness.ticker.write(day(2))
+    harness.run()
+    with changed(harness.path) as models:
+        del models[MODEL]["passed"], models[MODEL]["under"]["since"]
+    harness.start()
+    assert (harness.state.passed, harness.state.under.since) == ((), 0)
 
 
 def test_a_checkpoint_without_verdicts_takes_them_up(harness: Harness) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import pytest
 from drift_world import CONFIG, MODEL, day, inference, outcome, routing, verdict
@@ -15,7 +15,7 @@ from driftgate.drift.backtest import Known, false_alarms, found, requests, stori
 from driftgate.drift.observations import of_inference, of_outcome
 from driftgate.drift.replay import Event, Replay, Said
 from driftgate.events import DAY_MS, HOUR_MS, RetrainRequest
-from driftgate.model_repo import ModelYaml
+from driftgate.model_repo import ModelYaml, Triggers
 from driftgate.topology import DRIFT
 
 A_DAY = 240
@@ -23,10 +23,12 @@ DAYS = 12
 BAD_FROM = 6
 
 
-def answers(days: int = DAYS, bad: range = range(BAD_FROM, DAYS), seed: int = 0) -> Iterator[Event]:
+def answers(
+    days: int = DAYS, bad: Container[int] = range(BAD_FROM, DAYS), seed: int = 0, first: int = 0
+) -> Iterator[Event]:
     """Traffic over whole days, of which some go wrong: a tenth of answers, then half."""
     rng = random.Random(seed)
-    for n in range(days * A_DAY):
+    for n in range(first * A_DAY, (first + days) * A_DAY):
         number, at = divmod(n, A_DAY)
         time = day(number) + at * DAY_MS // A_DAY + rng.randrange(60_000)
         error = 0.5 if number in bad else 0.1
@@ -120,6 +122,42 @@ def test_what_came_before_the_beginning_is_known_and_not_counted() -> None:
     list(replay.run(WORLD, day(9)))
     assert replay.state.under.champion is not None
     assert min(replay.state.evidence.first.values()) >= day(8)
+
+
+YEAR = 365
+
+
+BAD = {6, 7, 8, YEAR + 6, YEAR + 7, YEAR + 8}
+
+
+def under(**triggers: object) -> ModelYaml:
+    found = {**CONFIG.triggers.model_dump(), **triggers}
+    return CONFIG.model_copy(update={"triggers": Triggers.model_validate(found)})
+
+
+def test_what_a_declared_season_held_up_and_passed_is_remembered() -> None:
+    season = {"name": "inventory", "from": "01-01", "to": "01-31"}
+    replay = Replay(under(seasons=[season]), day(0))
+    said = list(replay.run(world(days=20, bad=BAD), day(20)))
+    assert [one.held.hold.kind for one in said if one.held] == ["season"]
+    (story,) = stories(said)
+    (passed,) = replay.state.passed
+    assert (passed.incident_id, passed.closed) == (story.incident.incident_id, story.closed)
+    assert (passed.about, passed.version) == ("quality (all)", 1)
+
+
+def test_what_passed_is_waited_for_a_year_later() -> None:
+    """The first time it is the cooldown of what an operator asked for that holds it up."""
+    by_hand = RetrainRequest(
+        retrain_id="hand", model=MODEL, reason="operator", actor="ana", time=day(2)
+    )
+    events = [*world(by_hand, days=20, bad=BAD), *answers(days=20, bad=BAD, first=YEAR)]
+    said = replayed(events, under(learned_seasons="wait"), DAY_MS, day(YEAR + 20))
+    assert requests(said) == []
+    held = [one.held for one in said if one.held]
+    assert [one.hold.kind for one in held] == ["cooldown", "season"]
+    assert "version 1 came through the last one" in held[1].summary
+    assert [story.closed is not None for story in stories(said)] == [True, True]
 
 
 def test_nothing_stored_tells_nothing() -> None:

@@ -179,7 +179,7 @@ def test_a_version_that_passed_is_waited_for_until_it_was_tried() -> None:
     asked_for = past("drift", day(10), retrain_id="r", champion=routed.champion)
     found = of(asked_for, context=routed, r=2)
     assert found == UnderWay("r", 2, day(10 + TRAINING_DAYS))
-    taken_back = routing_context(routing(1, day(11), epoch=3), on_trial(1, challenger=2).newest)
+    taken_back = routing_context(routing(1, day(11), epoch=3), on_trial(1, challenger=2))
     assert of(asked_for, context=taken_back, r=2) is None
     assert of(past("drift", day(10), retrain_id="r"), context=FIRST, r=2) is None  # no routing
 
@@ -188,7 +188,7 @@ def test_a_request_is_under_way_while_its_version_is_on_trial() -> None:
     asked_for = past("drift", day(10), retrain_id="r", champion=on_trial(1).champion)
     found = of(asked_for, context=on_trial(1, challenger=2), at=30, r=2)
     assert found is not None and found.version == 2
-    taken_back = routing_context(routing(1, day(11), epoch=3), newest=2)
+    taken_back = routing_context(routing(1, day(11), epoch=3), RoutingContext(newest=2))
     assert of(asked_for, context=taken_back, r=2) is None
     assert of(asked_for, context=on_trial(2), at=30, r=2) is None  # released
     assert of(asked_for, context=on_trial(1, challenger=3), at=30, r=2) is None
@@ -484,7 +484,15 @@ def test_open_incidents_follow_from_their_steps() -> None:
     ]
     first, again = open_incidents(steps)
     assert first == OpenIncident(
-        "i", 1, "errors by day 12", day(9), day(10), day(12), ("all", "language=es"), True
+        "i",
+        1,
+        "errors by day 12",
+        day(9),
+        day(10),
+        day(12),
+        ("all", "language=es"),
+        True,
+        "quality (language=es)",
     )
     assert (again.opened, again.evident) == (day(15), day(15))
 

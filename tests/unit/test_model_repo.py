@@ -37,6 +37,7 @@ def line_of(fragment: str, text: str) -> int:
         ("cadence_days: null", "new_pair: 100", "did you mean 'new_pairs'?"),
         ("new_pairs: 240", "new_pairs: 20000", "less than or equal to 10000"),
         ("cadence_days: null", "seasons: [{name: s, from: 02-30, to: 03-01}]", "is no day"),
+        ("cadence_days: null", "learned_seasons: wiat", "did you mean 'wait'?"),
         ("cadence_days: null", "budget: {runs: 0}", "greater than or equal to 1"),
         ("cadence_days: null", "quiet: [{begin: '25:00', end: '06:00'}]", "should match pattern"),
         ("  - name: shares", "  - name: errors", "need different names"),

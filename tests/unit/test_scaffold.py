@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftgate import model_repo
@@ -56,6 +56,7 @@ def proposed(found: list[Row], accuracy: float = 0.9, **wanted: object) -> propo
 
 
 @settings(max_examples=40, deadline=None)
+@example(count=100, labels=47, accuracy=0.0)  # fewer than ten rows are held out
 @given(count=st.integers(100, 3000), labels=st.integers(2, 60), accuracy=st.floats(0, 1))
 def test_what_is_proposed_can_be_declared_and_lead_to_a_release(
     count: int, labels: int, accuracy: float, tmp_path_factory: pytest.TempPathFactory

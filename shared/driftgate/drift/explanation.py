@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from driftgate.drift import timetable
+from driftgate.drift.learned_seasons import LearnedSeason
 from driftgate.drift.timetable import in_words
 from driftgate.drift.triggers import (
     OF_INCIDENTS,
@@ -62,12 +63,13 @@ class Next:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """All triggers, what holds up requests of their own accord now, and what would be next; None:
-    nothing that can be told."""
+    nothing that can be told. seasons: that nobody declared and that are on, or to come."""
 
     triggers: tuple[Trigger, ...]
     holds: tuple[Hold, ...]
     budget: str
     next: Next | None
+    seasons: tuple[LearnedSeason, ...] = ()
 
 
 def explain(state: RetrainState, policy: Triggers, now: int) -> Explanation:
@@ -80,6 +82,7 @@ def explain(state: RetrainState, policy: Triggers, now: int) -> Explanation:
         tuple(holds(probe, state, policy, now)),
         spent_in_words(state, policy),
         min(nexts(found, state, policy, now), key=lambda one: one.time, default=None),
+        state.learned,
     )
 
 

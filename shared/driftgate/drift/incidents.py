@@ -45,6 +45,8 @@ LEAST_WAIT_MS, LONGEST_WAIT_MS = HOUR_MS // 6, DAY_MS
 NAMED = 3  # streams that words name, of those that a step is about
 # So many are open at most: then streams join whatever their dates.
 MOST = 100
+# Why an incident closes whose streams are all as they were.
+RECOVERED = "calm for a day"
 # Which streams say most of what happened, the most telling first.
 TELLING: Sequence[About] = ("quality", "input", "output", "operation")
 
@@ -109,6 +111,11 @@ class Incident:
         return self.shown.signal == "operation"
 
     @property
+    def about(self) -> str:
+        """What it shows, by the same name in each version."""
+        return shown_as(self.shown.signal, self.shown.slice)
+
+    @property
     def severity(self) -> Severity:
         severities = {member.severity for member in self.members.values()}
         return "critical" if "critical" in severities else "warning"
@@ -148,7 +155,7 @@ class Incident:
         calm = [member.calm for member in self.members.values() if member.calm is not None]
         if len(calm) < len(self.members):
             return silent
-        return min(silent, (max(calm) + CALM_MS, "calm for a day"))
+        return min(silent, (max(calm) + CALM_MS, RECOVERED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +342,14 @@ class Book:
         }
         self.known[told.incident_id] = told
         self.told.append(Transition(kind, at, told, why, tuple(sorted(others))))
+
+
+def shown_as(signal: str, slice_name: str) -> str:
+    """
+    >>> shown_as("quality", "language=es")
+    'quality (language=es)'
+    """
+    return f"{signal} ({slice_name})"
 
 
 def precedence(alarm: Alarm) -> tuple[int, int, bool, str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from driftgate.drift.incidents import Incidents
+from driftgate.drift.learned_seasons import PassedIncident
 from driftgate.drift.monitoring import Evidence
 from driftgate.drift.observations import Observation
 from driftgate.drift.supply import Supply
@@ -26,6 +27,7 @@ class ModelState:
         waiting: observations that no tick has folded yet.
         dropped: observations that were not kept since that tick.
         incidents: that are open, or may open again.
+        passed: the newest incidents that passed by themselves.
         unreleased: versions that were told to answer though they may not.
         supply: what there is to learn since the last request.
     """
@@ -38,6 +40,7 @@ class ModelState:
     dropped: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     incidents: Incidents = field(default_factory=lambda: Incidents(""))
+    passed: tuple[PassedIncident, ...] = ()
     unreleased: list[int] = field(default_factory=list)
     supply: Supply = field(default_factory=Supply)
 

@@ -112,7 +112,7 @@ class Replay:
         """What another service said."""
         match event:
             case Routing():
-                self.state.under = triggers.routing_context(event, self.state.under.newest)
+                self.state.under = triggers.routing_context(event, self.state.under)
             case Verdict():
                 passed = event.version if event.result == "pass" else None
                 self.state.judge(event.retrain_id, passed)

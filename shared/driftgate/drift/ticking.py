@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from driftgate.drift import incidents, supply, triggers
 from driftgate.drift.incidents import Transition
+from driftgate.drift.learned_seasons import PassedIncident, passed_by_now
 from driftgate.drift.model_state import ModelState
 from driftgate.drift.monitoring import Told, fold
 from driftgate.drift.observations import Observation
@@ -42,6 +43,7 @@ class Ticked:
 
     Attributes:
         steps: of incidents.
+        passed: all incidents that passed by themselves, where that changed.
         unreleased: versions that answer since, and may not.
         retrain: what triggers looked at; decision: what came of it.
         action: what the loop does about what is critical, in words.
@@ -49,6 +51,7 @@ class Ticked:
 
     told: Told
     steps: list[Transition]
+    passed: tuple[PassedIncident, ...] | None
     unreleased: list[int]
     retrain: RetrainState
     decision: Ask | Suppressed | None
@@ -63,17 +66,28 @@ def tick(
     state.incidents, steps = incidents.step(
         state.incidents, told.alarms_alone, told.conditions, state.heeded, state.evidence.closed
     )
+    passed = passed_by_now(
+        state.passed, steps, requested(heard, config, now), state.watched, state.under.since
+    )
+    changed, state.passed = passed != state.passed, passed
     unreleased = list(newly_unreleased(state, heard))
     state.unreleased += unreleased
     retrain = retrain_state(state, due, heard, config, now)
     return Ticked(
         told,
         steps,
+        passed if changed else None,
         unreleased,
         retrain,
         triggers.decide(retrain, config.triggers, now),
         triggers.action(retrain, config.triggers, now),
     )
+
+
+def requested(heard: Heard, config: ModelYaml, now: int) -> set[str]:
+    """Ids of incidents that led to requests."""
+    made = triggers.in_earnest(heard.requests, config.model, now)
+    return {incident_id for request in made for incident_id in request.alerts}
 
 
 def newly_unreleased(state: ModelState, heard: Heard) -> Iterator[int]:
@@ -100,4 +114,5 @@ def retrain_state(
     known = supply.learned(history.verdict_on(state.watched))
     state.supply = supply.supplied(state.supply, seen, config, known, history.last)
     critical = triggers.critical(state.incidents.open)
-    return history.state(config, state.watched, critical, state.supply.new(known), now)
+    new = state.supply.new(known)
+    return history.state(config, state.watched, critical, new, state.passed, now)

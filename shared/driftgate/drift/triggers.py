@@ -11,7 +11,7 @@ What is wanted first in this order is asked for, unless something holds it up:
 
     cooldown    begins with each request but a launch; a cadence heeds none
     under way   one open request a model: its version is being trained, judged or tried
-    season      drift that began in a declared season is waited out
+    season      drift that began in a declared season, or in a learned one, is waited out
     budget      of the calendar month, in requests and hours of training
     quiet       hours in which only operators ask
 
@@ -35,7 +35,13 @@ from driftgate.codec import digest
 from driftgate.dead_letters import UNHANDLED
 from driftgate.drift import timetable
 from driftgate.drift.backlog import AHEAD_MS
-from driftgate.drift.incidents import Incident
+from driftgate.drift.incidents import Incident, shown_as
+from driftgate.drift.learned_seasons import (
+    LearnedSeason,
+    PassedIncident,
+    learned_seasons,
+    season_of,
+)
 from driftgate.drift.supply import New
 from driftgate.drift.timetable import in_words
 from driftgate.errors import BadInput
@@ -83,6 +89,7 @@ class OpenIncident:
         evident: when the newest evidence for it was, ms.
         slices: in which it shows.
         below_bar: whether it says that accuracy lies below the gate's bar.
+        about: what it shows, by the same name in each version: see `Incident.about`.
         summary: for people.
     """
 
@@ -94,6 +101,7 @@ class OpenIncident:
     evident: int
     slices: tuple[str, ...] = ()
     below_bar: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +171,8 @@ class RetrainState:
         under_way: the request whose end is waited for.
         new: what there is to learn since the last request.
         score: of the champion.
-        in_season: versions that learned from the last of each season, by its name.
+        in_season: versions that learned from the last of each declared season, by its name.
+        learned: seasons that nobody declared, as far as they are not over.
     """
 
     incidents: tuple[OpenIncident, ...] = ()
@@ -173,6 +182,7 @@ class RetrainState:
     score: Score | None = None
     spent: Spent = field(default_factory=Spent)
     in_season: Mapping[str, int] = field(default_factory=dict)
+    learned: tuple[LearnedSeason, ...] = ()
 
     @property
     def last(self) -> int:
@@ -221,12 +231,13 @@ def wanted(state: RetrainState, triggers: Triggers, now: int) -> Iterator[Ask]:
     if triggers.drift.enabled and state.incidents and now >= batch_end(state, triggers):
         below = any(incident.below_bar for incident in state.incidents)
         slices = {name for incident in state.incidents for name in incident.slices} - {ALL}
+        told = ", ".join(incident.summary for incident in state.incidents)
         yield Ask(
             "accuracy" if below else "drift",
             state.incidents,
             tuple(sorted(slices)),
             state.last,
-            summary=", ".join(incident.summary for incident in state.incidents),
+            summary=told + only_told(state, triggers),
         )
     if not state.asked:
         return  # before the launch
@@ -341,18 +352,41 @@ def under_way_still(state: RetrainState) -> Hold | None:
 
 
 def season(ask: Ask, state: RetrainState, triggers: Triggers, now: int) -> Hold | None:
-    """The season in which all of the incidents began, where it is still on and waits."""
-    for one in triggers.seasons:
-        days = timetable.season_at(now, one)
-        if one.prefer == "train" or days is None:
-            continue
-        begin, end = days
-        if all(begin <= incident.since for incident in ask.incidents):
+    """The season in which all of the incidents began, where it is still on and waits. What is
+    declared of these days counts before what was learned of them."""
+    declared = [
+        (one, days[1])
+        for one in triggers.seasons
+        if (days := timetable.season_at(now, one)) is not None
+        and all(days[0] <= incident.since for incident in ask.incidents)
+    ]
+    for one, end in declared:
+        if one.prefer == "wait":
             version = state.in_season.get(one.name)
             learned = f"; version {version} learned from the last one" if version else ""
             told = f"season {one.name} until {in_words(end)}{learned}"
             return Hold("season", f"{one.name}:{end}", end, told)
-    return None
+    found = learned_season(ask.incidents, state.learned)
+    if declared or found is None or triggers.learned_seasons == "train":
+        return None
+    return Hold("season", f"{found.last.about}:{found.end}", found.end, found.summary)
+
+
+def learned_season(
+    incidents: Iterable[OpenIncident], seasons: Iterable[LearnedSeason]
+) -> LearnedSeason | None:
+    """Where each of the incidents began in a learned season: the one that is over first."""
+    found = [season_of(incident.about, incident.since, seasons) for incident in incidents]
+    known = [season for season in found if season is not None]
+    if len(known) < len(found):
+        return None
+    return min(known, key=lambda season: season.end, default=None)
+
+
+def only_told(state: RetrainState, triggers: Triggers) -> str:
+    """That the incidents are of a learned season, where that holds nothing up; in words."""
+    found = learned_season(state.incidents, state.learned)
+    return f"; {found.summary}" if found and triggers.learned_seasons == "train" else ""
 
 
 def over_budget(state: RetrainState, triggers: Triggers, now: int) -> Hold | None:
@@ -415,6 +449,7 @@ class RetrainHistory:
         watched: int | None,
         incidents: Iterable[OpenIncident],
         new: New,
+        passed: Iterable[PassedIncident],
         now: int,
     ) -> RetrainState:
         """What the model waits for while the version `watched` is, at a time, ms."""
@@ -426,30 +461,38 @@ class RetrainHistory:
             score=score_of(watched, self.verdicts),
             spent=spent(self.requests, self.candidates, now),
             in_season=versions_in_season(config.triggers.seasons, self.verdicts, now),
+            learned=learned_seasons(passed, self.verdicts, now),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
     """What a training is asked under: the routing in force, as far as it says who is champion and
-    which versions are on trial. newest: the highest version that was ever routed."""
+    which versions are on trial. newest: the highest version that was ever routed; since: when the
+    champion became it, ms, 0 where that is not known."""
 
     epoch: int = 0
     champion: Champion | None = None
     challengers: tuple[int, ...] = ()
     newest: int = 0
+    since: int = 0
 
 
-def routing_context(routing: Routing, newest: int = 0) -> RoutingContext:
-    """What a request is asked under while this routing is in force, and before it `newest` was the
-    highest version."""
-    champion = pinned_champion(routing)
+NOT_ROUTED = RoutingContext()
+
+
+def routing_context(routing: Routing, before: RoutingContext = NOT_ROUTED) -> RoutingContext:
+    """What a request is asked under while this routing is in force, and what it was before."""
+    champion, newest = pinned_champion(routing), before.newest
     if champion is None:
         return RoutingContext(routing.epoch, newest=newest)
+    stayed = before.champion is not None and before.champion.version == champion.version
+    since = before.since if stayed else routing.time
     # The predecessor that is kept at hand, and a frozen baseline, are older than the champion.
     answering = {arm.version for arm in (*routing.arms, *routing.shadows)}
     challengers = sorted(version for version in answering if version > champion.version)
-    return RoutingContext(routing.epoch, champion, tuple(challengers), max(newest, *answering))
+    highest = max(newest, *answering)
+    return RoutingContext(routing.epoch, champion, tuple(challengers), highest, since)
 
 
 def in_earnest(requests: Iterable[RetrainRequest], model: str, now: int) -> list[RetrainRequest]:
@@ -581,6 +624,7 @@ def critical(incidents: Iterable[Incident]) -> tuple[OpenIncident, ...]:
             one.evident,
             one.slices,
             is_below_bar(one.members),
+            one.about,
         )
         for one in incidents
         if one.severity == "critical" and not one.is_operation
@@ -596,7 +640,8 @@ def action(state: RetrainState, triggers: Triggers, now: int) -> str:
     due = max(now, batch_end(state, triggers))
     ask = next(wanted(state, triggers, due))
     hold = max(holds(ask, state, triggers, due), key=lambda one: one.until, default=None)
-    return f"waits: {hold.summary}" if hold else f"a new version is asked for at {in_words(due)}"
+    told = f"waits: {hold.summary}" if hold else f"a new version is asked for at {in_words(due)}"
+    return told + only_told(state, triggers)
 
 
 def is_below_bar(streams: Iterable[str]) -> bool:
@@ -630,6 +675,7 @@ def incident_of(alert: DriftAlert, before: OpenIncident | None) -> OpenIncident:
         evident=evident,
         slices=tuple(sorted({alert.slice, *(before.slices if before else ())})),
         below_bar=is_below_bar(alert.streams),
+        about=shown_as(alert.signal, alert.slice),
     )
 
 

@@ -111,7 +111,7 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         slice_gate=slice_bar(protected, held, found, gate),
         regression_gate=min(DEFAULTS.regression_gate, bar(clear, len(suite), 0)),
         probe_gate=min(DEFAULTS.probe_gate, bar(clear, MINIMUM_CASES, 0)),
-        min_cases=min(DEFAULTS.min_cases, max(10, len(held) // 2)),
+        min_cases=min(DEFAULTS.min_cases, max(10, len(held) // 2), len(held)),
         min_rows=min(DEFAULTS.min_rows, max(40, len(launch) // 2)),
         min_samples=samples(wanted.labelled_per_day),
         frozen_baseline=wanted.frozen_baseline,
