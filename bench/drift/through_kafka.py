@@ -80,6 +80,7 @@ def measured(hot: Hot, workers: int) -> Measured:
         bus, codec = KafkaBus(servers), Codec.load(SCHEMAS)
         artifacts = Artifacts(f"file://{folder}/artifacts")
         send(bus, codec, artifacts, Path(folder), hot)
+        wait(lambda: behind(bus, codec) < sys.maxsize)
         whole = behind(bus, codec)
         processes = [
             running.enter_context(worker(servers, Path(folder), replica))

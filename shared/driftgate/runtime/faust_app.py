@@ -155,7 +155,7 @@ async def delivered_to(app: faust.App, queue: Any) -> list[Record]:
         await asyncio.sleep(PAUSE_SECONDS)
         if queue.empty():
             break
-        while not queue.empty():
+        while not queue.empty() and len(found) < BATCH:
             found.append(queue.get_nowait())
     generation = app.consumer_generation_id
     return [as_record(e.message) for e in found if e.message.generation_id == generation]

@@ -64,11 +64,12 @@ class Reader(GroupMember):
         for source, records in found.items():
             read = [(record.offset, await self.decoded(record)) for record in records]
             await self.send(source, self.reads.batches(source, read))
-            self.reached[source] = records[-1].offset + 1
+            if source in self.reached:  # the group may have dealt it to another member meanwhile
+                self.reached[source] = records[-1].offset + 1
         for source in [p for p in self.reached if p not in found and self.silent(p)]:
             await self.send(source, [self.reads.nothing(source, self.reached[source])])
-        if found:
-            self.commit({source: self.reached[source] for source in found})
+        if told := {p: at for p, at in self.reached.items() if p in found}:
+            self.commit(told)
 
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
         """Where the group has just dealt the partitions out anew, or Kafka is slow, it is not
