@@ -7,8 +7,6 @@ from collections.abc import Container, Iterator, Sequence
 
 import pytest
 from drift_world import CONFIG, MODEL, day, inference, outcome, routing, verdict
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from driftgate.bus import Position
 from driftgate.drift.backtest import Known, false_alarms, found, requests, stories
@@ -83,11 +81,11 @@ def test_a_fall_is_told_dated_and_asked_about() -> None:
     assert asked[0].alerts == (story.incident.incident_id,)
 
 
-@settings(max_examples=8, deadline=None)
-@given(step=st.sampled_from([60_000, 7 * 60_000, 20 * 60_000, 5 * HOUR_MS, DAY_MS]))
-def test_no_step_of_the_clock_changes_what_is_told(step: int) -> None:
+def test_no_step_of_the_clock_changes_what_is_told() -> None:
     events = world(routing(1, day(7.3), epoch=2, challenger=2), routing(2, day(9.13), epoch=3))
-    assert told(replayed(events, step_ms=step)) == told(replayed(events))
+    usual = told(replayed(events))
+    for step in (7 * 60_000, 20 * 60_000, 5 * HOUR_MS, DAY_MS):
+        assert told(replayed(events, step_ms=step)) == usual, step
 
 
 def test_a_replaced_version_is_told_over_when_it_was_replaced() -> None:

@@ -188,17 +188,17 @@ def sorted_maps(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("topic", sorted(MAKERS))
 @pytest.mark.parametrize("now", [NOON, 0])
-def test_ten_thousand_random_records_come_out_the_same_both_ways(
+def test_thousands_of_random_records_come_out_the_same_both_ways(
     codec: Codec, topic: str, now: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding, "GROUP", 1000)
+    monkeypatch.setattr(decoding, "GROUP", 300)
     chance = random.Random(f"{topic} {now}")
-    values = [damaged(chance, codec.encode(topic, MAKERS[topic](chance, n))) for n in range(10_000)]
+    values = [damaged(chance, codec.encode(topic, MAKERS[topic](chance, n))) for n in range(2_000)]
     sent = batch(codec, topic, values)
     known = replace(CONTEXT, now=now)
     by_column = validate_batch(sent, Table.of(topic, codec), codec, known)
     assert told(by_column) == told(by_record(sent, codec, known))
-    assert 1000 < len(by_column.rows) < 9999
+    assert 200 < len(by_column.rows) < 1999
 
 
 @pytest.mark.parametrize(

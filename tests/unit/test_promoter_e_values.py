@@ -88,11 +88,11 @@ def test_the_e_value_of_many_events_is_a_number(events: Events) -> None:
 
 @pytest.mark.parametrize("chance", [0.05, 0.5, 0.95])
 def test_equal_versions_are_rarely_taken_for_harmful_however_often_one_looks(chance: float) -> None:
-    """At 0.01, after each of 150 events; Ville allows 5 alarms of 500, and chance some more."""
+    """At 0.01, after each of 150 events; Ville allows 2 alarms of 200, and chance some more."""
     draw = np.random.default_rng(3)
-    new = np.cumsum(draw.random((500, 150)) < chance, axis=1)
+    new = np.cumsum(draw.random((200, 150)) < chance, axis=1)
     alarms = sum(
         any(harm([Events(chance, int(c), n - int(c))]) >= 100 for n, c in enumerate(row, 1))
         for row in new
     )
-    assert alarms <= 10
+    assert alarms <= 6
