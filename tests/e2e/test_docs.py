@@ -50,6 +50,7 @@ NOT_RUN = {
     "make bench NAME=cli": "writes into bench/RESULTS.md",
     "make bench NAME=canary-judge": "writes into bench/RESULTS.md",
     "make bench NAME=drift-quality": "writes into bench/RESULTS.md",
+    "make bench NAME=loop-peers": "an hour, and writes into bench/RESULTS.md",
     "driftgate backtest MODEL --monitors other.yaml --since 2027-01-01 "
     "--incident 2027-03-02..2027-03-09": "model and monitors are the reader's own",
     "driftgate backtest MODEL --monitors model.yaml --file answers.csv --reference 1000": (
