@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from driftgate.bases import pinned
 from driftgate.classifier.serving import Classifier
-from services.trainer.choice import CLASSIFIER, HEAD, Choice, choice, left_out
+from driftgate.model_repo import HEAD
+from services.trainer.choice import CLASSIFIER, Choice, choice, left_out
 from services.trainer.deterministic import deterministic
 from services.trainer.method import Example, labels_of
 from services.trainer.recipes import RECIPES, Progress, Trained

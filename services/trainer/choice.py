@@ -18,13 +18,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from driftgate.model_repo import HEAD
 from driftgate.split import draw, normalised
 from services.trainer.method import Example
 
 SHARE = 0.2
 """Of the texts, left out."""
 
-HEAD, CLASSIFIER = "head", "classifier"
+CLASSIFIER = "classifier"
 
 
 @dataclass(frozen=True, slots=True)

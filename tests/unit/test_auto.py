@@ -3,7 +3,6 @@ learns it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from tiny_bases import tiny
 from trainer_harness import MODEL_YAML, Harness, QuickWorkers
+from version_files import digest
 
 from driftgate.bases import resolve
 from driftgate.classifier.serving import Classifier
@@ -64,13 +64,6 @@ def train(
     job: Job, out: Path, recipe: str = "auto", progress: Callable[[float, str], None] = quiet
 ) -> Trained:
     return RECIPES[recipe](job, out, progress)
-
-
-def digest(folder: Path) -> dict[str, str]:
-    return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.iterdir())
-    }
 
 
 def test_the_adapter_is_chosen_where_it_is_right_more_often(job: Job, tmp_path: Path) -> None:

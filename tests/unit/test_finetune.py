@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tiny_bases import DIM, tiny
+from version_files import digest
 
 from driftgate.bases import MINILM, BaseRef, resolve
 from driftgate.classifier.serving import Classifier
@@ -48,13 +48,6 @@ def train(base: BaseRef, out: Path, **changed: Any) -> Trained:
         **changed,
     }
     return finetune(base=base, out=out, **settings)
-
-
-def digest(folder: Path) -> dict[str, str]:
-    return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.iterdir())
-    }
 
 
 def test_a_version_learns_its_examples(base: BaseRef, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_bases import tiny
+from version_files import digest
 
 from driftgate.bases import MINILM, BaseRef, resolve
 from driftgate.classifier.serving import Classifier
@@ -47,13 +47,6 @@ def train(base: BaseRef, out: Path, **changed: Any) -> Trained:
         **changed,
     }
     return fit_head(base=base, out=out, **settings)
-
-
-def digest(folder: Path) -> dict[str, str]:
-    return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.iterdir())
-    }
 
 
 def test_a_version_learns_its_examples(base: BaseRef, tmp_path: Path) -> None:

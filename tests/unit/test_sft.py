@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_llama import tiny_llama, tiny_lm
+from version_files import digest
 
 from driftgate.bases import BaseRef, resolve
 from driftgate.errors import BadConfig, BadInput
@@ -63,13 +63,6 @@ def test_a_version_names_its_base(base: BaseRef, tmp_path: Path) -> None:
     other = resolve(str(tiny_llama(tmp_path / "other", seed=1)))
     with pytest.raises(BadConfig, match="serve it on its own base"):
         Generator(other, device="cpu").load("v", tmp_path / "v")
-
-
-def digest(folder: Path) -> dict[str, str]:
-    return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.iterdir())
-    }
 
 
 def pairs(base: BaseRef, rows: list[tuple[str, str]] = ROWS) -> list[Pair]:

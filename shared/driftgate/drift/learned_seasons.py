@@ -110,19 +110,24 @@ def passed_by_now(
 
 
 def learned_seasons(
-    passed: Iterable[PassedIncident], verdicts: Iterable[Verdict], now: int
+    passed: Iterable[PassedIncident], verdicts: Collection[Verdict], now: int
 ) -> tuple[LearnedSeason, ...]:
     """Those that are on at a time, ms, or still to come."""
-    judged = sorted((v.time, v.version) for v in verdicts if v.result == "pass")
     found = []
     for one in passed:
         begin = timetable.midnight(year_after(one.since)) - TOLERANCE_MS
         end = timetable.midnight(year_after(one.closed) + timedelta(days=1)) + TOLERANCE_MS
         if now < end:
-            until = one.closed + TOLERANCE_MS
-            learned = [version for time, version in judged if one.since <= time < until]
-            found.append(LearnedSeason(begin, end, one, learned[-1] if learned else None))
+            learned = newest_passed(verdicts, one.since, one.closed + TOLERANCE_MS)
+            found.append(LearnedSeason(begin, end, one, learned))
     return tuple(found)
+
+
+def newest_passed(verdicts: Iterable[Verdict], begin: int, end: int) -> int | None:
+    """The newest version that passed and whose data end within a time, ms; None: none did."""
+    passed = ((v.time, v.version) for v in verdicts if v.result == "pass" and begin <= v.time < end)
+    newest = max(passed, default=None)
+    return newest[1] if newest else None
 
 
 def year_after(ms: int) -> date:

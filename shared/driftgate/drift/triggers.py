@@ -40,6 +40,7 @@ from driftgate.drift.learned_seasons import (
     LearnedSeason,
     PassedIncident,
     learned_seasons,
+    newest_passed,
     season_of,
 )
 from driftgate.drift.supply import New
@@ -586,17 +587,13 @@ def score_of(version: int | None, verdicts: Iterable[Verdict]) -> Score | None:
 
 
 def versions_in_season(
-    seasons: Iterable[Season], verdicts: Iterable[Verdict], now: int
+    seasons: Iterable[Season], verdicts: Collection[Verdict], now: int
 ) -> dict[str, int]:
     """The newest version that passed whose data end in the last of each season, by its name."""
-    passed = sorted((v.time, v.version) for v in verdicts if v.result == "pass")
-    found = {}
-    for one in seasons:
-        begin, end = timetable.season_before(now, one)
-        for time, version in passed:
-            if begin <= time < end:
-                found[one.name] = version
-    return found
+    newest = {
+        one.name: newest_passed(verdicts, *timetable.season_before(now, one)) for one in seasons
+    }
+    return {name: version for name, version in newest.items() if version is not None}
 
 
 def unreleased(version: int, context: RoutingContext, passed: Collection[int]) -> bool:

@@ -85,7 +85,7 @@ class FaustRuntime(Runtime):
         os._exit(0)
 
 
-class FaustShift(GroupMember, Shift):
+class FaustShift(Shift, GroupMember):
     """Works while it holds the partitions."""
 
     def __init__(self, runtime: FaustRuntime) -> None:
@@ -116,6 +116,3 @@ class FaustShift(GroupMember, Shift):
         found = [r for r in delivered if r.offset >= self.reached.get(r.position, 0)]
         self.reached |= {record.position: record.offset + 1 for record in found}
         self.work(found, lambda: self.reached)
-
-    def lag(self) -> int:
-        return Shift.lag(self)

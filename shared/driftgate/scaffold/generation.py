@@ -92,7 +92,7 @@ def propose(pairs: Pairs, wanted: Wanted, now: int, seed: int) -> Proposal:
         labels=(),
         purpose=wanted.purpose,
         protected=proposal.protected_slice(launch, held, wanted.protect),
-        min_cases=min(80, max(10, len(held) // 2), len(held)),
+        min_cases=proposal.cases(held),
         min_rows=min(150, max(40, len(launch) // 2)),
         min_samples=proposal.samples(wanted.answers_per_day),
         frozen_baseline=wanted.frozen_baseline,

@@ -111,7 +111,7 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         slice_gate=slice_bar(protected, held, found, gate),
         regression_gate=min(DEFAULTS.regression_gate, bar(clear, len(suite), 0)),
         probe_gate=min(DEFAULTS.probe_gate, bar(clear, MINIMUM_CASES, 0)),
-        min_cases=min(DEFAULTS.min_cases, max(10, len(held) // 2), len(held)),
+        min_cases=cases(held),
         min_rows=min(DEFAULTS.min_rows, max(40, len(launch) // 2)),
         min_samples=samples(wanted.labelled_per_day),
         frozen_baseline=wanted.frozen_baseline,
@@ -213,6 +213,12 @@ def protected_slice(launch: Sequence[Row], held: Sequence[Row], asked: str | Non
         if n >= LEAST_SLICE_SHARE * len(launch) and cases[name] >= MIN_SLICE_CASES
     ]
     return min(large)[1] if large else ""
+
+
+def cases(held: Sequence[Row]) -> int:
+    """Cases that a verdict rests on: half of the rows that are held out, ten where there are so
+    many, and no more than usual."""
+    return min(DEFAULTS.min_cases, max(10, len(held) // 2), len(held))
 
 
 def samples(labelled_per_day: float | None) -> tuple[int, ...]:
