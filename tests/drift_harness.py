@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from drift_world import day, declare, retrain, verdict
 from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError
+from patience import attempts
 
 from driftgate.artifacts import Artifacts
 from driftgate.bus import Position
@@ -33,10 +33,10 @@ GROUPS = (DRIFT, READER)
 
 def eventually(condition: Callable[[], object], what: str) -> None:
     """Returns when the condition holds."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:g} s"
-        time.sleep(0.005)
+    for _ in attempts(PATIENCE_SECONDS):
+        if condition():
+            return
+    raise AssertionError(f"{what}: not within {PATIENCE_SECONDS:g} s")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def served(directory: Path, port: int, **environment: str) -> Iterator[subproces
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             try:
                 httpx.get(f"http://{HOST}:{port}/ping").raise_for_status()

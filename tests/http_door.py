@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
+from patience import attempts
 from router_harness import World
 
 from services.router.http_access import Access, Address
@@ -64,10 +64,9 @@ def opened(
     assert not thread.is_alive()
 
 
-def until(holds: Callable[[], Any], seconds: float = 20) -> Any:
+def until(holds: Callable[[], Any], seconds: float = 60) -> Any:
     """What holds, once it does."""
-    deadline = time.monotonic() + seconds
-    while not (value := holds()):
-        assert time.monotonic() < deadline, "it never held"
-        time.sleep(0.01)
-    return value
+    for _ in attempts(seconds):
+        if value := holds():
+            return value
+    raise AssertionError("it never held")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from patience import attempts
 
 from deploy.local.plan import free_ports
 from driftgate import model_repo
@@ -395,10 +396,8 @@ def until(found: Callable[[], Any], seconds: float = 180) -> Any:
     Raises:
         TimeoutError: nothing came in time.
     """
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    for _ in attempts(seconds):
         with suppress(Retriable):
             if value := found():
                 return value
-        time.sleep(0.02)
     raise TimeoutError(f"nothing after {seconds:g} s")

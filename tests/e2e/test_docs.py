@@ -231,7 +231,7 @@ def leave_dead_letters(reader: Reader) -> None:
         reader.dead_letters[shown_place] = f"inferences/{partition}/{last}"
     producer.close()
     store = Store.connect(f"http://127.0.0.1:{reader.ports['clickhouse']}", "driftgate")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while store.query("SELECT count() AS n FROM dead_letters FINAL")[0]["n"] < 40:
         assert time.monotonic() < deadline, "the dead letters are not stored"
         time.sleep(0.2)

@@ -23,7 +23,7 @@ from services.ingest_logger.rows import Table
 
 pytestmark = pytest.mark.stack
 POSITION = Position("inferences", 0)
-KILLS, REBALANCES = 6, 4
+KILLS, REBALANCES = 3, 4
 
 
 def silent(_: str) -> None:

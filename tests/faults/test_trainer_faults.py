@@ -18,7 +18,7 @@ import psutil
 import pytest
 from drift_world import routing
 from tiny_bases import tiny
-from trainer_harness import MODEL, Harness, QuickWorkers, champion, launch_time
+from trainer_harness import MODEL, MODEL_YAML, Harness, QuickWorkers, champion, launch_time
 
 from deploy.local.stack import StackConfig
 from driftgate.bus import Producer
@@ -73,13 +73,14 @@ class Broken(QuickWorkers):
 def test_a_trainer_killed_while_it_trains_goes_on_and_makes_the_same_version(
     tmp_path: Path,
 ) -> None:
-    harness = Harness(tmp_path / "killed", Dying())
+    short = MODEL_YAML.replace("epochs: 12", "epochs: 4")
+    harness = Harness(tmp_path / "killed", Dying(), short)
     harness.send(harness.request(seed_uri=harness.seed()))
     assert harness.answers() == {}
     harness.workers = Here()
     (candidate,) = harness.answers()["candidates"]
     run = harness.artifacts.get_json(candidate.run_uri)
-    unbroken = Harness(tmp_path / "unbroken", Here())
+    unbroken = Harness(tmp_path / "unbroken", Here(), short)
     whole = unbroken.ask(seed_uri=unbroken.seed())
     assert run["metrics"]["resumed_epochs"] >= 1
     assert candidate.version == 1
@@ -392,11 +393,11 @@ def long_texts(count: int) -> list[str]:
 
 
 def test_memory_goes_back_after_each_training(workers: RayWorkers, tmp_path: Path) -> None:
-    """0.9 GB more after the first training and 1.6 GB after the third were held once."""
-    examples = tuple((text, f"l{number % 4}") for number, text in enumerate(long_texts(160)))
+    """0.9 GB more after the first such training were held once."""
+    examples = tuple((text, f"l{number % 4}") for number, text in enumerate(long_texts(96)))
     process = worker_process(workers)
     warm = workers.train(job(tmp_path / "warm"), quiet) and process.memory_info().rss
-    for number in range(3):
+    for number in range(2):
         told = job(tmp_path / str(number), examples=examples, method={"epochs": 1}, seed=number)
         workers.train(told, quiet)
         assert worker_process(workers).memory_info().rss < warm + HELD_BYTES

@@ -280,7 +280,7 @@ def service(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
 
 def until(condition: Callable[[], bool], running: subprocess.Popen[bytes]) -> None:
     """Waits for a condition while the service lives."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not condition():
         assert running.poll() is None, "the service ended"
         assert time.monotonic() < deadline

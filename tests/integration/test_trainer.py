@@ -115,7 +115,7 @@ def test_a_killed_worker_changes_no_byte(
     training = threading.Thread(target=lambda: harness.ask(seed_uri=harness.seed()))
     training.start()
     os.kill(worker_at_work(harness.health, training), signal.SIGKILL)
-    training.join(timeout=200)
+    training.join()
     (candidate,) = harness.read("candidates")
     assert candidate.adapter_digest == unbroken.adapter_digest
 

@@ -154,7 +154,14 @@ def watch(
     declared: ModelYaml, world: list[tuple[int, Observation]], evidence: Evidence | None = None
 ) -> list[Alarm]:
     """The alarms of a world, a tick a day."""
-    evidence, alarms = evidence or Evidence(), []
+    return list(watched(declared, world, evidence))
+
+
+def watched(
+    declared: ModelYaml, world: list[tuple[int, Observation]], evidence: Evidence | None = None
+) -> Iterator[Alarm]:
+    """Each alarm as it is raised."""
+    evidence = evidence or Evidence()
     references = {version: reference(error=ERROR) for version in (1, 2)}
     first, last = (known // DAY_MS for known in (world[0][0], world[-1][0]))
     at = 0
@@ -163,32 +170,29 @@ def watch(
         while at < len(world) and world[at][0] < now:
             due.append(world[at][1])
             at += 1
-        alarms += alarms_of(fold(evidence, due, now, declared, references))
-    return alarms
+        yield from alarms_of(fold(evidence, due, now, declared, references))
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_steady_traffic_raises_nothing_under_any_profile(name: str) -> None:
     profile, people = PROFILES[name]
-    assert watch(config(profile), traffic(people, range(70), ERROR, 0)) == []
+    assert watch(config(profile), traffic(people, range(45), ERROR, 0)) == []
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_rise_of_true_errors_is_found_under_every_profile(name: str) -> None:
     profile, people = PROFILES[name]
-    world = traffic(people, range(30), ERROR, 1) + traffic(people, range(30, 60), 0.3, 2)
+    world = traffic(people, range(20), ERROR, 1) + traffic(people, range(20, 50), 0.3, 2)
     world.sort(key=lambda each: each[0])
-    alarms = watch(config(profile), world)
-    assert alarms
-    first = alarms[0]
-    assert first.known > day(30)
-    assert day(22) < first.since < first.known
-    assert first.earliest <= day(30) <= first.latest
+    first = next(watched(config(profile), world))
+    assert first.known > day(20)
+    assert day(14) < first.since < first.known
+    assert first.earliest <= day(20) <= first.latest
 
 
 def test_the_alarm_says_what_was_measured_on_which_feedback() -> None:
     world = traffic(corrections, range(30), ERROR, 1) + traffic(corrections, range(30, 60), 0.3, 2)
-    alarm = watch(config("corrections"), world)[0]
+    alarm = next(watched(config("corrections"), world))
     assert re.match(
         r"errors: bad outcomes per answer heard rose from [5-7] % to 1\d % \(", alarm.summary
     )
@@ -378,10 +382,10 @@ def rating_down(share: float) -> Callable[..., Said]:
 
 def test_more_small_edits_are_found_though_no_answer_is_wrong() -> None:
     declared = writing("edits", "error", "edit_rate", "edit_distance")
-    steady = traffic(touching_up(0.1), range(60), 0.0, seed=4)
+    steady = traffic(touching_up(0.1), range(30), 0.0, seed=4)
     assert watch(declared, steady) == []
-    more = traffic(touching_up(0.35), range(30, 60), 0.0, seed=4)
-    alarms = watch(declared, traffic(touching_up(0.1), range(30), 0.0, seed=4) + more)
+    more = traffic(touching_up(0.35), range(15, 30), 0.0, seed=4)
+    alarms = watch(declared, traffic(touching_up(0.1), range(15), 0.0, seed=4) + more)
     assert {alarm.monitor for alarm in alarms} == {"edit_rate"}
 
 
@@ -396,9 +400,9 @@ def test_the_log_probability_of_an_answer_is_seen() -> None:
 
 def test_more_thumbs_down_are_found() -> None:
     declared = writing("complaints, thumbs", "thumbs_down")
-    before = traffic(rating_down(0.05), range(30), 0.0, seed=4)
-    assert watch(declared, traffic(rating_down(0.05), range(60), 0.0, seed=4)) == []
-    alarms = watch(declared, before + traffic(rating_down(0.2), range(30, 60), 0.0, seed=4))
+    before = traffic(rating_down(0.05), range(20), 0.0, seed=4)
+    assert watch(declared, traffic(rating_down(0.05), range(40), 0.0, seed=4)) == []
+    alarms = watch(declared, before + traffic(rating_down(0.2), range(20, 40), 0.0, seed=4))
     assert {alarm.monitor for alarm in alarms} == {"thumbs_down"}
 
 

@@ -761,7 +761,7 @@ def test_other_ticks_lead_to_the_same_alerts(harness: Harness, tmp_path: Path) -
 def test_what_is_sent_again_counts_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """As ingest-logger does with all outcomes that it had not stored when it was killed."""
     harness.launch()
-    count = 12_000
+    count = 6_000
     outcomes = [outcome(n, day(0) + n, n % 10 > 0) for n in range(count)]
     harness.put(*outcomes)
     harness.ticker.write(day(1))

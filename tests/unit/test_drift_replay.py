@@ -84,7 +84,7 @@ def test_a_fall_is_told_dated_and_asked_about() -> None:
 def test_no_step_of_the_clock_changes_what_is_told() -> None:
     events = world(routing(1, day(7.3), epoch=2, challenger=2), routing(2, day(9.13), epoch=3))
     usual = told(replayed(events))
-    for step in (7 * 60_000, 20 * 60_000, 5 * HOUR_MS, DAY_MS):
+    for step in (7 * 60_000, 5 * HOUR_MS, DAY_MS):
         assert told(replayed(events, step_ms=step)) == usual, step
 
 

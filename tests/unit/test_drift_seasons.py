@@ -69,12 +69,12 @@ def first_alarm(seed: int, loss: float) -> int | None:
     return None
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_world_that_stays_alarms_at_no_time(seed: int) -> None:
     assert first_alarm(seed, loss=0.0) is None
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_loss_of_15_points_is_noticed_about_when_it_is_complete(seed: int) -> None:
     noticed = first_alarm(seed, loss=0.15)
     assert noticed is not None
@@ -82,5 +82,5 @@ def test_a_loss_of_15_points_is_noticed_about_when_it_is_complete(seed: int) -> 
 
 
 def test_a_loss_of_8_points_is_mostly_noticed_in_the_weeks_after() -> None:
-    noticed = sorted(first_alarm(seed, loss=0.08) or DAYS for seed in range(6))
-    assert noticed[3] < TURN + WEEKS_4 + 28
+    noticed = sorted(first_alarm(seed, loss=0.08) or DAYS for seed in range(4))
+    assert noticed[2] < TURN + WEEKS_4 + 28

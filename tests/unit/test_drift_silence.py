@@ -196,7 +196,7 @@ def test_an_alert_is_a_warning_whose_id_follows_from_what_is_silent_and_since_wh
 LACKING = lacks(slices={"language": "en"}, features={})
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.lists(st.floats(0.01, 5.9), max_size=12), st.randoms(use_true_random=False))
 def test_the_same_is_told_whatever_ticks_cut_the_stream(
     cuts: list[float], rng: random.Random

@@ -41,12 +41,14 @@ class Seen:
 
     def add(self, names: Hashes) -> NDArray[np.intp]:
         """Adds those that are new: their indices, each at its first appearance."""
+        if not len(names):
+            return np.empty(0, np.intp)
         hashes, first = np.unique(names, return_index=True)
         new = np.ones(len(first), dtype=bool)
         for segment in self._segments:
             new &= ~contains(segment, hashes)
-        newest = np.concatenate([self._segments.pop(), hashes[new]])
-        newest.sort()
+        newest = self._segments.pop()
+        newest = np.insert(newest, np.searchsorted(newest, hashes[new]), hashes[new])
         self._segments.append(newest)
         if len(newest) >= SEGMENT:
             self._segments.append(empty())

@@ -102,12 +102,15 @@ class Words:
     def count(self, seen: Seen) -> Iterator[tuple[Saying, int, list[str]]]:
         """Each saying, how often it was said of requests that are not `seen` yet, and some of those
         requests where it is bad; in the order of the answers."""
+        if not self._counting:
+            return
         names = np.fromiter(self._counting, np.uint64, len(self._counting))
         told = np.fromiter(self._counting.values(), np.intp, len(names))
         new = seen.add(names)
         counts = np.bincount(told[new], minlength=len(self.sayings))
         bad: dict[int, list[str]] = defaultdict(list)
-        for at in new[np.isin(told[new], [at for at, s in enumerate(self.sayings) if s.is_bad])]:
+        is_bad = np.array([saying.is_bad for saying in self.sayings])
+        for at in new[is_bad[told[new]]]:
             bad[int(told[at])].append(self._bad[int(names[at])])
         for saying, at in sorted(self._known.items()):
             if counts[at]:
