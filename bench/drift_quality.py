@@ -9,7 +9,7 @@ Peers have the settings that they come with, and their own environment where the
 Evidently and NannyML look at windows of 500 answers, with the same reference; alibi-detect is set
 to a run of 1,000 answers.
 New intents, feedback and the one change that lasts: `bench/drift/new_intent.py`, `feedback.py` and
-`persistent.py` say how.
+`persistent.py` say how; `--monitors` runs those alone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ QUICK = Size(
 def run(args: list[str]) -> list[Figure]:
     parser = argparse.ArgumentParser(prog="make bench NAME=drift-quality")
     parser.add_argument("--quick", action="store_true", help="a trial, with few runs")
-    size = QUICK if parser.parse_args(args).quick else Size()
+    parser.add_argument("--monitors", action="store_true", help="whole monitors alone, no peers")
+    given = parser.parse_args(args)
+    size = QUICK if given.quick else Size()
+    if given.monitors:
+        return list(said(whole_monitors(size)))
     with ThreadPoolExecutor(1) as pool:
         beside = {peer: pool.submit(told_beside, peer, size) for peer in BESIDE}
         return list(said(figures(size, beside)))
@@ -96,6 +100,10 @@ def figures(size: Size, beside: dict[Beside, Future[Told]]) -> Iterator[Figure]:
     yield from slow_decline(mine, peers)
     for name, told in peers:
         yield from told.figures(name)
+    yield from whole_monitors(size)
+
+
+def whole_monitors(size: Size) -> Iterator[Figure]:
     yield from new_intent.figures(size.groups)
     yield from persistent.figures()
     yield from feedback.figures(size.repetitions)

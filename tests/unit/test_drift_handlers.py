@@ -514,6 +514,23 @@ def test_what_is_ahead_of_the_tick_waits_for_its_time(harness: Harness) -> None:
     assert harness.seen("confidence:all") == 3
 
 
+def test_a_clock_that_jumps_far_alarms_nothing_but_silence(harness: Harness) -> None:
+    """As where a machine's clock was wrong for a moment; time does not go back after it. Answers
+    then are late, which is told, and what people say counts as it comes."""
+    harness.launch()
+    harness.play(range(4), error=0.1)
+    harness.ticker.write(day(40))
+    harness.run()
+    assert {alert.monitor for alert in harness.sent(DriftAlert)} == {"unwatched"}
+    for number in range(4, 12):
+        harness.put_day(number, error=0.5)
+        harness.ticker.write(day(40) + number * HOUR)
+        harness.run()
+    assert {alert.monitor for alert in harness.sent(DriftAlert)} == {"unwatched", "errors"}
+    (late,) = [entry for entry in harness.sent(AuditEntry) if entry.decision == "late"]
+    assert late.words.startswith("45 answers and outcomes do not count: they came more than 60 s")
+
+
 def test_an_app_whose_clock_is_ahead_neither_fills_the_memory_nor_the_checkpoint(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
