@@ -39,7 +39,7 @@ PAGES = (
 COMMAND_SECONDS = 600
 FIRST_ANSWER = "driftgate ask my-model"
 NOT_RUN = {
-    "make demo": "six minutes: `make bench NAME=loop` runs it, with its figures",
+    "make demo": "a quarter of an hour: `make bench NAME=loop` runs it, with its figures",
     "make demo PACED=1": "half an hour: `make bench NAME=loop ARGS=--paced` runs it",
     "make demo EXAMPLE=ticket-extract": "under 45 minutes: `make bench NAME=loop` can play it",
     "make demo DATA=pairs.jsonl TASK=generation": "the pairs are the reader's own",
