@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import attempts
 
 from driftgate import events, system_clock
 from driftgate.bus import Record
@@ -51,10 +52,10 @@ def sent(bus: MemoryBus, topic: str) -> list[dict[str, Any]]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "did not come true in 60 s"
-        time.sleep(0.01)
+    for _ in attempts(60):
+        if condition():
+            return
+    raise AssertionError("did not come true in 60 s")
 
 
 # ---------------------------------------------------------------- what is sent
