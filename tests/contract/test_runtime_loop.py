@@ -143,6 +143,8 @@ class System:
         self.codec = Codec.load(self.schemas)
         self.producer = self.bus.producer()
         self.ticker = Ticker(self.bus, self.codec, self.name, 0.0)
+        self.started_in = self.folder / "started-in"
+        self.started_in.mkdir()
 
     def start(self, replica: str = "0", *options: str) -> Any:
         if isinstance(self.bus, MemoryBus):
@@ -157,6 +159,7 @@ class System:
                 started = ProcessReplica(
                     subprocess.Popen(
                         [*map(str, line), self.name, replica, *options],
+                        cwd=self.started_in,
                         stdout=log,
                         stderr=subprocess.STDOUT,
                     )
@@ -276,6 +279,14 @@ def test_a_tick_that_comes_while_running_passes_time(system: System) -> None:
         system.eventually_told(f"Command:{number}")
         now = system.tick()
         eventually(lambda now=now: f"Tick:@{now}" in {a.reason for a in system.acks()}, "time")
+
+
+def test_it_leaves_nothing_where_it_was_started(system: System) -> None:
+    """A container's file system may be read-only."""
+    system.start()
+    system.write(system.command(1))
+    system.eventually_told("Command:1")
+    assert not list(system.started_in.iterdir())
 
 
 def test_what_is_committed_was_sent_whenever_it_is_killed(system: System) -> None:

@@ -114,6 +114,14 @@ class GroupMember(ABC):
         return Places(first, {p: max(committed.get(p, 0), at) for p, at in first.items()})
 
 
+class App(faust.App):
+    """An app without tables."""
+
+    def _create_directories(self) -> None:
+        """None: faust makes them for tables, where the process was started, which may be
+        read-only."""
+
+
 class Places(NamedTuple):
     """Offsets by partition. first: of the earliest record that is kept. committed: where the group
     left off; the earliest record where that is later, or where it never was."""
@@ -123,7 +131,7 @@ class Places(NamedTuple):
 
 
 def app_of(runtime: Runtime, group: str, assignor: type[PartitionAssignor]) -> faust.App:
-    app = faust.App(
+    app = App(
         group,
         broker=[f"kafka://{server}" for server in runtime.bus.servers],  # type: ignore[attr-defined]
         PartitionAssignor=assignor,
