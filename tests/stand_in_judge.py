@@ -22,6 +22,7 @@ class StandIn:
 
     says: Callable[[dict[str, str], int], Reply]
     url: str = ""
+    retry_after: str = "soon"
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     ended: Event = field(default_factory=Event)
@@ -46,6 +47,7 @@ def serving(says: Callable[[dict[str, str], int], Reply]) -> Iterator[StandIn]:
             elif isinstance(said, int):
                 self.send_response(said)
                 self.send_header("Location", stand_in.url)
+                self.send_header("Retry-After", stand_in.retry_after)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
             else:

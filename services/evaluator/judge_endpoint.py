@@ -32,6 +32,7 @@ class Limits(NamedTuple):
     Attributes:
         seconds: of one call, whatever trickles in. attempts: of one question.
         pause: before the second attempt, s; twice as long before each further one.
+        longest_pause: s, where the server asks for a longer one than that (`Retry-After`).
         at_once: open calls.
         total_seconds: of all questions; what is left then is not judged.
         failures: so many questions in a row without a judgement, and the others are not asked.
@@ -40,6 +41,7 @@ class Limits(NamedTuple):
     seconds: float = 30.0
     attempts: int = 4
     pause: float = 2.0
+    longest_pause: float = 60.0
     at_once: int = 8
     total_seconds: float = 600.0
     failures: int = 24
@@ -49,11 +51,12 @@ LIMITS = Limits()
 
 
 class Failed(Exception):
-    """A call without a judgement, and why, in words that hold nothing of the reply."""
+    """A call without a judgement, and why, in words that hold nothing of the reply. `pause`: s
+    that the server wants to be left alone."""
 
-    def __init__(self, why: str, again: bool) -> None:
+    def __init__(self, why: str, again: bool, pause: float = 0.0) -> None:
         super().__init__(why)
-        self.why, self.again = why, again
+        self.why, self.again, self.pause = why, again, pause
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,8 @@ class Run:
             except Failed as error:
                 if attempt == limits.attempts or not error.again:
                     raise
-            await asyncio.sleep(limits.pause * 2 ** (attempt - 1))
+                wanted = min(error.pause, limits.longest_pause)
+            await asyncio.sleep(max(wanted, limits.pause * 2 ** (attempt - 1)))
         raise AssertionError("at least one attempt")
 
     async def attempt(self, client: httpx.AsyncClient, question: Question) -> float:
@@ -194,10 +198,16 @@ class Run:
         async with client.stream("POST", self.url, json=body, headers=headers) as response:
             if response.status_code != 200:
                 again = response.status_code in TRY_AGAIN
-                raise Failed(f"HTTP {response.status_code}", again)
+                raise Failed(f"HTTP {response.status_code}", again, pause_of(response))
             found = b""
             async for part in response.aiter_bytes():
                 found += part
                 if len(found) > LARGEST_REPLY:
                     raise Failed("reply is too large", again=False)
             return found
+
+
+def pause_of(response: httpx.Response) -> float:
+    """Seconds of its `Retry-After`; 0 where it has none, or a date."""
+    said = response.headers.get("Retry-After", "")
+    return float(said) if said.isascii() and said.isdigit() else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,18 @@ def test_what_is_no_judgement_is_none_and_says_why(reply: Reply, why: str, calls
 def test_a_server_that_fails_once_is_asked_again(tmp_path: Path) -> None:
     with serving(lambda _, times: 503 if times == 1 else said(1)) as server:
         assert endpoint(server.url).judgements(declared(), [QUESTION]) == {QUESTION: 1.0}
+
+
+def test_a_server_with_a_limit_of_rate_is_left_alone_for_as_long_as_it_says() -> None:
+    begun = time.monotonic()
+    with serving(lambda *_: said(1) if time.monotonic() - begun > 0.9 else 429) as server:
+        server.retry_after = "1"
+        assert endpoint(server.url).judgements(declared(), [QUESTION]) == {QUESTION: 1.0}
+        server.retry_after = "9" * 400
+        brief = endpoint(server.url, longest_pause=0.1)
+        begun = time.monotonic()
+        other = QUESTION._replace(input="Who?")
+        assert brief.judgements(declared(), [other]) == {other: "HTTP 429"}
 
 
 def test_no_server_and_no_address_are_told() -> None:
