@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from driftgate.bus import Position
 from driftgate.drift import budget, lanes
 from driftgate.drift.alarms import Alarm
-from driftgate.drift.monitoring import Evidence, fold
+from driftgate.drift.monitoring import VERSIONS_KEPT, Evidence, Monitoring, fold
 from driftgate.drift.observations import Observation, Word, of_outcome
 from driftgate.drift.plan import plan
 from driftgate.events import DAY_MS
@@ -149,6 +149,80 @@ def test_a_moved_bar_starts_the_evidence_anew() -> None:
     config = parse(YAML.replace("tolerance: 0.03", "tolerance: 0.04"))
     fold(evidence, shift(answers(1, seed=2, error=0.0), 200), day(1), config, REFERENCES)
     assert level(evidence, "errors:all") < 1e-3 < level(evidence, "confidence:all") / levels[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [*itertools.permutations(["ours", "ADWIN", "DDM"], 2)]
+)
+def test_another_detector_of_a_monitor_begins_anew_and_alarms(before: str, after: str) -> None:
+    evidence = Evidence()
+    told = answers(1200)
+    fold(evidence, told, told[-1].time + 180_000, detecting(before), REFERENCES)
+    more = [*answers(600, seed=2), *shift(answers(600, seed=3, error=0.4), 600)]
+    worse = shift(more, 1210)
+    now = worse[-1].time + 180_000
+    found = fold(evidence, worse, now, detecting(after), REFERENCES).alarms_alone
+    alarms = [alarm for alarm in found if alarm.stream == "errors:all"]
+    fresh = fold(Evidence(), worse, now, detecting(after), REFERENCES).alarms_alone
+    assert alarms
+    assert [a.known for a in alarms] == [a.known for a in fresh if a.stream == "errors:all"]
+
+
+def detecting(name: str) -> ModelYaml:
+    detector = "" if name == "ours" else f", detector: {name}"
+    return parse(YAML.replace("value: error,", f"value: error{detector},"))
+
+
+def test_what_a_detector_of_river_has_got_used_to_is_no_endless_evidence() -> None:
+    evidence, config = Evidence(), detecting("ADWIN")
+    for part in range(3):
+        told = shift(answers(1200, seed=part, error=0.5 if part else 0.1), 1210 * part)
+        fold(evidence, told, told[-1].time + 180_000, config, REFERENCES)
+    assert level(evidence, "errors:all") < 10 * lanes.ALARM
+
+
+def test_streams_of_slice_values_that_are_watched_no_more_are_dropped() -> None:
+    evidence = Evidence()
+    for week in range(9):
+        asked = [
+            replace(o, answer=replace(o.answer, slices={"customer": f"c-{week}"}))
+            for o in shift(answers(400, seed=week), week * 7 * 24 * 60)
+        ]
+        evidence.traffic.counts.clear()  # as if others had become the heaviest
+        run(asked, evidence)
+    names = {name for name in evidence.streams[1].names if "customer" in name}
+    assert names == {f"errors:customer=c-{week}" for week in range(4, 9)}
+
+
+def test_what_is_watched_no_more_takes_no_part_of_a_budget_by_time() -> None:
+    text = YAML.replace("monitors:", "false_alarms: {per_quarter: 1}\nmonitors:")
+    config = parse(re.sub(r"false_alarms_per_million: \d+, ", "", text))
+    evidence = Evidence()
+    told = answers(300)
+    fold(evidence, told, told[-1].time + 180_000, config, REFERENCES)
+    fewer = config.model_copy(update={"monitors": config.monitors[:1]})
+    more = shift(answers(1, seed=2), 310)
+    before = level(evidence, "confidence:all")
+    fold(evidence, more, more[-1].time + 180_000, fewer, REFERENCES)
+    alone = Monitoring(evidence, fewer, REFERENCES)
+    streams = len(alone.layout(1).wanted)
+    assert alone.stake_per_ms == pytest.approx(1 / budget.QUARTER_MS / streams)
+    assert level(evidence, "confidence:all") == before
+
+
+def test_versions_that_words_still_come_about_are_forgotten_in_the_end() -> None:
+    evidence = Evidence()
+    references = {version: reference() for version in range(1, 31)}
+    for version in range(1, 30):
+        told = shift(answers(60, seed=version, version=version), version * 24 * 60)
+        late = [
+            replace(one, version=version - 10, request_id=f"late-{one.request_id}")
+            for one in told
+            if one.kind == "outcome" and version > 10
+        ]
+        fold(evidence, [*told, *late], told[-1].time + 180_000, CONFIG, references)
+        assert version in evidence.streams
+    assert len(evidence.streams) <= VERSIONS_KEPT
 
 
 def level(evidence: Evidence, stream: str) -> float:

@@ -31,3 +31,8 @@ def test_slices_beyond_the_twentieth_are_not_counted() -> None:
     traffic = Traffic()
     traffic.add({f"slice-{n:02}": {"a": 1} for n in range(30)})
     assert len(traffic.counts) == 20
+
+
+def test_values_that_come_once_are_never_enough_however_many_they_are() -> None:
+    traffic = slices(buckets=300, singles=1_000, heavy=60)
+    assert traffic.busy == ["customer=heavy-0", "customer=heavy-1"]

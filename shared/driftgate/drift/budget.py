@@ -31,12 +31,15 @@ def stakes(config: ModelYaml, names: Iterable[str] = ()) -> Mapping[str, float]:
     }
 
 
+def is_by_time(config: ModelYaml) -> bool:
+    """Whether time spends the budget, not answers."""
+    return config.false_alarms is not None and config.false_alarms.per_quarter is not None
+
+
 def stake_per_ms(config: ModelYaml, streams: int) -> float:
     """What a stream spends in a ms, where time spends the budget and there are so many."""
-    stated = config.false_alarms
-    if stated is None or stated.per_quarter is None:
-        return 0.0
-    return stated.per_quarter / QUARTER_MS / max(streams, 1)
+    per_quarter = config.false_alarms and config.false_alarms.per_quarter
+    return (per_quarter or 0.0) / QUARTER_MS / max(streams, 1)
 
 
 def budget_of(monitor: Monitor, config: ModelYaml) -> float:

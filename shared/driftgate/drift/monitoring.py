@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -100,10 +101,14 @@ class Evidence:
             self.live[version] = self.live.get(version, 0.0) + (1 - FADING**n) / (1 - FADING)
 
     def forget(self) -> None:
-        """Drops the versions that are too old to matter."""
-        for version in sorted(self.live, key=lambda v: self.live[v])[:-VERSIONS_KEPT]:
-            del self.live[version]
-            for known in (self.streams, self.first, self.tails):
+        """Drops the versions that are too old to matter, also those that words come about still."""
+        answering = {version for bucket in self.buckets.values() for version in bucket.answers}
+        every: tuple[dict[int, Any], ...] = (self.live, self.streams, self.first, self.tails)
+        versions = sorted(
+            set().union(*every), key=lambda v: (v in answering, self.live.get(v, 0.0), v)
+        )
+        for version in versions[:-VERSIONS_KEPT]:
+            for known in every:
                 known.pop(version, None)
 
 
@@ -127,11 +132,12 @@ class Told:
 @dataclass
 class Layout:
     """The streams of one version, the rows that they have, and what a number of each row spends of
-    the budget of false alarms."""
+    the budget of false alarms; `by_time` is 1 for those that spend of it as time passes."""
 
     wanted: list[Watched]
     rows: dict[str, int]
     per_number: Floats
+    by_time: Floats
     by_key: dict[Key, list[Watched]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -196,11 +202,20 @@ class Monitoring:
             self._before.setdefault(version, live_references(own, wanted))
             rows = own.align(wanted)
             stakes = budget.stakes(self.config, self.evidence.traffic.counts)
-            per_number = np.zeros(len(own.names))
+            per_number, by_time = np.zeros((2, len(own.names)))
             for what in wanted:
                 per_number[rows[what.name]] = stakes[what.monitor.name]
-            self._layouts[version] = Layout(wanted, rows, per_number)
+                by_time[rows[what.name]] = 1
+            self._layouts[version] = Layout(wanted, rows, per_number, by_time)
         return self._layouts[version]
+
+    @property
+    def stake_per_ms(self) -> float:
+        """What a stream spends of a budget that is spent by time, which all share."""
+        if not budget.is_by_time(self.config):
+            return 0.0
+        watched = sum(len(self.layout(version).wanted) for version in self.evidence.streams)
+        return budget.stake_per_ms(self.config, watched)
 
     def baselines(self) -> Iterator[tuple[int, Baseline]]:
         """Live references that are not what they were before this fold."""
@@ -418,13 +433,10 @@ def spent(
     watch: Monitoring, version: int, start: int, fresh: Mapping[int, Sequence[Fresh]]
 ) -> Bucket:
     """The bucket of a version, with what it may spend of the budget of false alarms."""
-    evidence = watch.evidence
-    own = evidence.streams[version]
-    alive = sum(len(each.names) for each in evidence.streams.values())
-    end = start + WIDTH_MS
+    own, layout, end = watch.evidence.streams[version], watch.layout(version), start + WIDTH_MS
     passed = min(max(end - own.until, WIDTH_MS), DAY_MS) if own.until else WIDTH_MS
-    by_time = passed * budget.stake_per_ms(watch.config, alive)
-    return Bucket(version, start, end, fresh, watch.layout(version).per_number, by_time)
+    by_time = passed * watch.stake_per_ms * layout.by_time
+    return Bucket(version, start, end, fresh, layout.per_number, by_time)
 
 
 Rows = dict[int, list[Fresh]]

@@ -47,10 +47,16 @@ class Traffic:
         enough = (
             (-n, f"{name}={value}")
             for name, values in self.counts.items()
+            for least in [ENOUGH + self._too_high(name)]
             for value, n in values.items()
-            if n >= ENOUGH
+            if n >= least
         )
         return sorted(slice_name for _, slice_name in sorted(enough)[:WATCHED])
+
+    def _too_high(self, name: str) -> int:
+        """By how much counts of a slice may be too high: each value that came in later took over
+        what was the lowest count then."""
+        return min(self.counts[name].values()) if name in self.crowded else 0
 
 
 def in_words(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,11 +18,14 @@ from driftgate.drift.lanes import Floats
 from driftgate.drift.packed import Doubles
 from driftgate.drift.plan import Watched
 from driftgate.drift.quality import REFERENCE_PAIRS, in_words, needed
+from driftgate.events import DAY_MS
 
 # The newest numbers of a stream that has alarmed, by which it is calm again.
 NEWEST = 100
 # Requests that are told as examples, and the evidence from which on they are kept.
 EXAMPLES, SUSPICIOUS = 3, 1e-3
+# How long a stream is kept that is watched no more, since its newest number.
+KEPT_MS = 30 * DAY_MS
 # What is kept of a stream in the arrays, bytes: lanes, bar, live reference, newest number, history.
 BYTES = 8 * len(lanes.ALTERNATIVES) + 8 + 16 + 8 + 8 * BINS
 
@@ -51,7 +54,7 @@ class Bucket:
         start, end: ms.
         fresh: the numbers of some rows.
         per_number: what a number of each row spends of the budget of false alarms.
-        by_time: what each row spends by the time that has passed.
+        by_time: what each row spends by the time that has passed, likewise.
     """
 
     version: int
@@ -59,7 +62,7 @@ class Bucket:
     end: int
     fresh: Mapping[int, Sequence[Fresh]]
     per_number: Floats
-    by_time: float = 0.0
+    by_time: Floats | float = 0.0
 
 
 class Inputs(NamedTuple):
@@ -104,8 +107,9 @@ class VersionStreams:
     alarmed: dict[str, bool] = field(default_factory=dict)
 
     def align(self, wanted: Sequence[Watched]) -> dict[str, int]:
-        """Makes a row for each stream that has none, and begins those anew whose bar was moved.
-        The rows, by name."""
+        """Makes a row for each stream that has none, begins those anew whose bar was moved, and
+        drops those that are neither wanted nor heard any more. The rows, by name."""
+        self._drop_idle({what.name for what in wanted})
         rows = {name: row for row, name in enumerate(self.names)}
         new = [what for what in wanted if what.name not in rows]
         rows |= {what.name: len(self.names) + at for at, what in enumerate(new)}
@@ -137,10 +141,26 @@ class VersionStreams:
         self.heard = np.concatenate([self.heard, np.zeros(len(names))])
         self.history.counts = np.concatenate([self.history.counts, no_counts(len(names))])
 
+    def _drop_idle(self, wanted: Collection[str]) -> None:
+        """A slice may have other busy values each week, and a version may serve for years."""
+        heard = self.heard > self.until - KEPT_MS
+        kept = [at for at, name in enumerate(self.names) if heard[at] or name in wanted]
+        if len(kept) == len(self.names):
+            return
+        self.names = [self.names[at] for at in kept]
+        self.evidence, self.mean, self.base = self.evidence[kept], self.mean[kept], self.base[kept]
+        self.heard, self.history.counts = self.heard[kept], self.history.counts[kept]
+        names = set(self.names)
+        for known in (self.others, self.examples):
+            for name in known.keys() - names:
+                del known[name]
+
     def _set_bar(self, row: int, what: Watched) -> None:
         bar = self.with_bar(row, what).mean
         bar = np.nan if bar is None else bar
-        if bar != self.mean[row] and not (np.isnan(bar) and np.isnan(self.mean[row])):
+        moved = bar != self.mean[row] and not (np.isnan(bar) and np.isnan(self.mean[row]))
+        other = self.others.get(what.name)
+        if moved or (other is not None and other.name != what.monitor.detector):
             self.evidence[row], self.mean[row] = 0, bar
             self.others.pop(what.name, None)
         if what.monitor.detector != OURS and not np.isnan(bar) and what.name not in self.others:
@@ -177,6 +197,8 @@ class VersionStreams:
             row = rows.get(name)
             if row is not None:
                 full[row] = self._heard(other, *counts[row])
+                # Its lanes are shown and do not alarm: nothing else would ever begin them anew.
+                self.evidence[row] = np.minimum(self.evidence[row], lanes.ALARM)
         for row in sorted(map(int, np.flatnonzero(full)), key=self.names.__getitem__):
             if row in watched:
                 inputs = Inputs(tuple(before[row]), self.mean[row], stakes[row], n[row], total[row])
