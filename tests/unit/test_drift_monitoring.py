@@ -315,6 +315,12 @@ def test_a_slice_with_enough_traffic_is_watched_without_being_told() -> None:
     assert "errors:language=en" in {alarm.stream for alarm in told.alarms_alone}
 
 
+@pytest.mark.parametrize("slices", ["[language=es]", "[]"])
+def test_all_traffic_is_watched_whatever_slices_a_monitor_names(slices: str) -> None:
+    config = parse(YAML.replace("[all, language=es]", slices))
+    assert "errors:all" in {what.name for what in plan(config, reference())}
+
+
 def test_improvement_is_told_and_alarms_nobody() -> None:
     evidence = Evidence()
     told = fold(evidence, answers(2000, error=0.0), day(5), CONFIG, REFERENCES)

@@ -554,6 +554,11 @@ def test_encodings(case: Case, tmp_path: Path) -> None:
         texts=[f"<table> number {n} is broken" for n in range(9)],
     ),
     Case(
+        "commas in numbers of every row",
+        lines("text;label;score", *(f"message {n};{'ab'[n % 2]};0,9" for n in range(300))),
+        texts=[f"message {n}" for n in range(300)],
+    ),
+    Case(
         "a title above the header",
         lines("Export of 2025", "", "text,label", "one,a", "two,b", "three,a"),
         texts=["one", "two", "three"],

@@ -124,8 +124,8 @@ def slices_of(
 
 
 def declared(monitor: Monitor, config: ModelYaml) -> list[str]:
-    """Slices that it names, and the protected ones."""
-    return list(dict.fromkeys([*monitor.slices, *config.gate.protected]))
+    """All traffic, slices that it names, and the protected ones."""
+    return list(dict.fromkeys([ALL, *monitor.slices, *config.gate.protected]))
 
 
 def watched(

@@ -249,23 +249,26 @@ def hint(text: str) -> tuple[Dialect | None, str]:
 
 
 def delimiter(text: str, name: str) -> Dialect:
-    """The delimiter that gives most rows the same number of fields."""
+    """The delimiter that gives most rows the same number of fields, the first one too: a comma may
+    stand in each number and in no header."""
     sample = sample_of(text)
-    found: list[tuple[float, int, Dialect]] = []
+    found: list[tuple[tuple[float, bool, int], Dialect]] = []
     # R divides by blanks, and encloses what stands between them.
     marks = [*DELIMITERS, *([" "] if text.startswith('"') else [])]
     for place, mark in enumerate(marks):
         for dialect in (Dialect(mark), Dialect(mark, quoted=False)):
             width, share = usual(dialect.widths(sample))
             if width > 1 and share >= LEAST_SHARE:
-                found.append((round(share, 2), -place, dialect))
+                top = len(next(dialect.rows(sample))[1]) == width
+                found.append(((round(share, 2), top, -place), dialect))
                 break
     if not found:
         raise BadConfig(
             f"{name}: only one column is found in it; expected a text and a label in each row, "
             f"divided by {', '.join(DELIMITERS.values())}"
         )
-    return rarest(max(found, key=lambda one: one[:2])[2], [one[2] for one in found], sample)
+    chosen = max(found, key=lambda one: one[0])[1]
+    return rarest(chosen, [dialect for _, dialect in found], sample)
 
 
 def sample_of(text: str) -> str:
