@@ -228,6 +228,17 @@ def test_it_reopens_under_its_id_within_seven_days(told: Told) -> None:
     assert told.told[2].why == "7.0 days after it closed"
 
 
+def test_what_is_calm_no_more_while_it_is_closed_counts_when_it_reopens(told: Told) -> None:
+    told.step(0, alarm(0), alarm(0, WORDS), calm(1), calm(1, WORDS))
+    told.step(30, calm(30, WORDS, calm=False))
+    told.step(40, alarm(40))
+    told.step(80, calm(42))
+    assert told.steps == ["open", "close", "reopen"]
+    told.step(110, calm(81, WORDS))
+    assert told.steps == ["open", "close", "reopen", "close"]
+    assert told.told[-1].at == hour(81 + 24)
+
+
 def test_later_it_is_a_new_incident_and_the_old_one_is_forgotten(told: Told) -> None:
     told.step(0, alarm(0), calm(1))
     told.step(26 + 7 * 24)

@@ -294,8 +294,8 @@ class Book:
         return [i for i in self.known.values() if i.closed is None or at <= i.closed + REOPENS_MS]
 
     def note(self, calm: Mapping[tuple[int, str], bool], at: int) -> None:
-        """Whether streams are calm, by version and stream."""
-        for incident in self.open:
+        """Whether streams are calm, by version and stream; of what may open again too."""
+        for incident in self.recent(at):
             changed = {
                 name: replace(member, calm=at if is_calm else None)
                 for name, member in incident.members.items()
