@@ -80,6 +80,11 @@ def calm(at: float, stream: str = ERRORS, calm: bool = True, version: int = 3) -
     return Condition(version, stream, hour(at), calm)
 
 
+def unwatched(at: float, stream: str = ERRORS, version: int = 3) -> Condition:
+    """As when its monitor is taken out of model.yaml."""
+    return Condition(version, stream, hour(at), calm=True, watched=False)
+
+
 class Told:
     """What was told so far, and the incidents behind it."""
 
@@ -260,6 +265,31 @@ def test_it_closes_where_nothing_is_heard(told: Told) -> None:
     assert told.told[1].why == "no new evidence for 30 days"
 
 
+def test_it_closes_at_once_when_nobody_watches_it_any_more(told: Told) -> None:
+    told.step(0, alarm(0), alarm(0, WORDS))
+    told.step(9, unwatched(9), unwatched(9, WORDS))
+    assert told.steps == ["open", "close"]
+    assert (told.told[1].at, told.told[1].why) == (hour(9), "nobody watches it any more")
+    assert list(told.told[1].incident.members) == [ERRORS, WORDS]
+    told.step(40, alarm(40))  # the monitor is back
+    told.step(70, calm(42))
+    assert told.steps == ["open", "close", "reopen", "close"]
+    assert told.told[-1].why == "calm for a day"
+
+
+def test_what_is_still_watched_stays_open_by_itself(told: Told) -> None:
+    told.step(0, alarm(0), alarm(0, WORDS, severity="warning"))
+    told.step(9, unwatched(9))
+    assert told.steps == ["open", "update"]
+    assert told.told[1].why == "it is only a warning now"
+    assert list(told.told[1].incident.members) == [WORDS]
+    told.step(10, alarm(10, WORDS, severity="warning"))
+    (incident,) = told.incidents.open
+    assert incident.shown.stream == WORDS
+    told.step(40, calm(12, WORDS))
+    assert told.told[-1].why == "calm for a day"
+
+
 def test_a_version_that_is_replaced_ends_its_incidents_and_says_nothing_more(told: Told) -> None:
     told.step(0, alarm(0))
     told.step(5, alarm(4), alarm(5, version=4), watched=(4,))
@@ -344,9 +374,20 @@ def played(heard: Sequence[Alarm | Condition], cuts: Sequence[float]) -> Told:
     return told
 
 
-@given(HEARD, st.lists(TIMES, max_size=60))
+LEFT = st.lists(
+    st.builds(unwatched, TIMES, st.sampled_from(STREAMS), VERSIONS),
+    max_size=5,
+    unique_by=lambda one: (one.at, one.version, one.stream),
+)
+
+
+@given(HEARD, LEFT, st.lists(TIMES, max_size=60))
 @settings(deadline=None, max_examples=200)
-def test_any_cut_tells_the_same(heard: list[Alarm | Condition], cuts: list[float]) -> None:
+def test_any_cut_tells_the_same(
+    heard: list[Alarm | Condition], left: list[Condition], cuts: list[float]
+) -> None:
+    known = {(at_of(one), one.version, one.stream) for one in heard}
+    heard = heard + [one for one in left if (one.at, one.version, one.stream) not in known]
     whole = played(heard, [])
     assert played(heard, cuts).told == whole.told
     assert played(heard[::-1], range(0, 24 * 60, 8)).told == whole.told
@@ -363,15 +404,27 @@ def test_nothing_is_lost_doubled_or_a_flood(heard: list[Alarm | Condition]) -> N
     assert {one.kind for one in last.values()} <= {"close"}
     members = {(i.incident.version, name) for i in last.values() for name in i.incident.members}
     assert members == {(one.version, one.stream) for one in heard if isinstance(one, Alarm)}
-    for first in (one for one in told if one.kind == "update"):
-        day = [
-            one
-            for one in told
-            if one.kind == "update"
-            and one.incident.incident_id == first.incident.incident_id
-            and first.at <= one.at < first.at + DAY_MS
-        ]
-        assert len(day) <= 5
+    assert most_updates(told) <= 5
+
+
+@given(HEARD, LEFT)
+@settings(deadline=None, max_examples=200)
+def test_what_nobody_watches_any_more_is_no_flood(
+    heard: list[Alarm | Condition], left: list[Condition]
+) -> None:
+    assert most_updates(played([*heard, *left], []).told) <= 5
+
+
+def most_updates(told: Sequence[Transition]) -> int:
+    """Of one incident, in any 24 hours."""
+    updates = [(one.incident.incident_id, one.at) for one in told if one.kind == "update"]
+    return max(
+        (
+            sum(other == name and at <= time < at + DAY_MS for other, time in updates)
+            for name, at in updates
+        ),
+        default=0,
+    )
 
 
 def test_the_state_is_json() -> None:
