@@ -104,7 +104,7 @@ def read(
         of(Candidate),
         under,
     )
-    return history, triggers.open_incidents(of(DriftAlert), config)
+    return history, triggers.open_incidents(of(DriftAlert), config, now)
 
 
 def lines(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from drift_world import CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -15,12 +17,14 @@ from typer.testing import CliRunner
 
 from driftgate.drift.alarms import About, Alarm, Condition
 from driftgate.drift.incident_alerts import CAUSES, Known, alert
-from driftgate.drift.incidents import MOST, Incidents, Transition, step
+from driftgate.drift.incidents import MOST, REMINDER_MS, Incidents, Transition, step
+from driftgate.drift.triggers import critical, open_incidents, unanswered
 from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
 from driftgate.model_repo import Monitor
 from services.console.cli import app
 
 MODEL = "support-triage"
+KEPT_MS = 30 * DAY_MS  # by topic `drift.alerts`
 START = 20_000 * DAY_MS
 ERRORS, SPANISH, WORDS = "errors:all", "errors:language=es", "words:all"
 SIGNALS: dict[str, About] = {
@@ -288,6 +292,51 @@ def test_what_is_still_watched_stays_open_by_itself(told: Told) -> None:
     assert incident.shown.stream == WORDS
     told.step(40, calm(12, WORDS))
     assert told.told[-1].why == "calm for a day"
+
+
+def test_what_goes_on_as_it_was_is_told_again_once_a_week(told: Told) -> None:
+    """Topic `drift.alerts` keeps a month: who reads it must find what is still open."""
+    for at in range(0, 24 * 60, 6):
+        told.step(at, alarm(at))
+    assert told.steps == ["open", *["update"] * 8]
+    assert [one.at for one in told.told[1:]] == [hour(24 * 7 * week) for week in range(1, 9)]
+    assert told.told[1].why == "there is newer evidence"
+    told.step(24 * 120)
+    assert told.steps[9:] == ["update", "close"]
+    times = [one.at for one in told.told]
+    assert max(later - at for at, later in itertools.pairwise(times)) <= KEPT_MS
+
+
+def test_without_newer_evidence_nothing_is_told_again(told: Told) -> None:
+    told.step(0, alarm(0))
+    told.step(24 * 29)
+    assert told.steps == ["open"]
+    told.step(24 * 29.5, alarm(24 * 29.5))
+    assert told.told[1].at == hour(24 * 29.5)
+
+
+GOES_ON = 24 * 45  # hours
+
+
+@pytest.mark.parametrize("ends", [[calm(GOES_ON)], []], ids=["calm", "not heard"])
+def test_who_reads_the_topic_finds_open_what_live_triggers_do(
+    told: Told, ends: list[Condition]
+) -> None:
+    """After requests that failed."""
+    for at in range(0, 24 * 90, 6):
+        told.step(at, *([alarm(at)] if at < GOES_ON else ends if at == GOES_ON else []))
+        now = hour(at)
+        kept = [alert(one, KNOWN) for one in told.told if one.at > now - KEPT_MS]
+        read = open_incidents(kept, CONFIG, now)
+        live = critical(told.incidents.open, CONFIG)
+        for last in (now - DAY_MS, hour(24 * 2), hour(24 * 40)):
+            seen, there = (
+                {one.incident_id for one in unanswered(each, 3, last)} for each in (read, live)
+            )
+            if hour(0) < last < now:
+                newest = told.told[-1].at
+                # Until the next reminder is due, it can but be taken to go on.
+                assert seen == there or (seen > there and now < newest + REMINDER_MS)
 
 
 def test_a_version_that_is_replaced_ends_its_incidents_and_says_nothing_more(told: Told) -> None:

@@ -498,7 +498,7 @@ def test_open_incidents_follow_from_their_steps() -> None:
         step("close", 14, "again"),
         step("reopen", 15, "again"),
     ]
-    first, again = open_incidents(steps, CONFIG)
+    first, again = open_incidents(steps, CONFIG, day(40))
     assert first == OpenIncident(
         "i",
         1,
@@ -515,9 +515,20 @@ def test_open_incidents_follow_from_their_steps() -> None:
 
 def test_alerts_of_an_older_release_are_incidents_of_their_own() -> None:
     old = {"incident_id": "", "summary": ""}
-    found = open_incidents([step("open", 10, "a", **old), step("open", 12, "b", **old)], CONFIG)
+    found = open_incidents(
+        [step("open", 10, "a", **old), step("open", 12, "b", **old)], CONFIG, day(13)
+    )
     assert [one.incident_id for one in found] == ["a:open:10", "b:open:12"]
     assert found[0].summary == "errors (all)"
+    assert [one.evident for one in found] == [day(10), day(12)]  # each is one alert
+
+
+def test_an_open_incident_goes_on_until_it_would_have_been_told_again() -> None:
+    """Its further alarms make no steps."""
+    for now, evident in ((13, 13), (16.9, 16.9), (18, 10)):
+        (found,) = open_incidents([step("open", 10)], CONFIG, day(now))
+        assert (found.opened, found.evident) == (day(10), day(evident))
+    assert not open_incidents([step("open", 10), step("close", 11)], CONFIG, day(12))
 
 
 # ---------------------------------------------------------------- versions that nobody released

@@ -9,7 +9,8 @@ streams alarm. Of all that, people are told an incident and its steps:
              was told last. After each step the next update waits until the incident is four times
              as old, at least ten minutes and at most a day; only the first rise of the severity
              does not wait. That makes at most five updates in any 24 hours, the later the rarer.
-             What waits is part of the next step.
+             What waits is part of the next step. Where there is but newer evidence of the
+             same, the next update waits `REMINDER_MS`.
     close    all streams have been calm for `CALM_MS`; or nobody watches them any more; or the
              version matters no longer; or there was no new evidence for `SILENT_MS`.
     reopen   a stream of an incident that closed at most `REOPENS_MS` ago alarms.
@@ -41,6 +42,8 @@ from driftgate.slices import ALL
 CALM_MS = DAY_MS
 REOPENS_MS = 7 * DAY_MS
 SILENT_MS = 30 * DAY_MS
+# Topic `drift.alerts` keeps a month, and who reads it must not take what goes on for answered.
+REMINDER_MS = 7 * DAY_MS
 APART_MS = 7 * DAY_MS
 LEAST_WAIT_MS, LONGEST_WAIT_MS = HOUR_MS // 6, DAY_MS
 NAMED = 3  # streams that words name, of those that a step is about
@@ -138,8 +141,8 @@ class Incident:
         return self.severity == "critical" != self.severity_told
 
     @property
-    def news(self) -> str:
-        """What an update has to tell, in words; empty if nothing."""
+    def changes(self) -> str:
+        """What is not as it was told last, in words; empty if nothing."""
         joined = [name for name, member in self.members.items() if member.told is None]
         grown = [name for name, member in self.members.items() if member.has_grown]
         said = ["it is critical now"] if self.rose else []
@@ -151,10 +154,17 @@ class Incident:
         return ", ".join(said)
 
     @property
+    def news(self) -> str:
+        """What an update has to tell, in words; empty if nothing."""
+        return self.changes or ("there is newer evidence" if self.evident > self.told else "")
+
+    @property
     def updates_from(self) -> int:
         """From when on an update may be told, ms."""
         if self.rose and not self.risen:
             return self.told
+        if not self.changes:
+            return self.told + REMINDER_MS
         wait = 3 * (self.told - self.opened)
         return self.told + min(max(wait, LEAST_WAIT_MS), LONGEST_WAIT_MS)
 

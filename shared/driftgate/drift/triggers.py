@@ -35,7 +35,7 @@ from driftgate.codec import digest
 from driftgate.dead_letters import UNHANDLED
 from driftgate.drift import timetable
 from driftgate.drift.backlog import AHEAD_MS
-from driftgate.drift.incidents import Incident, shown_as
+from driftgate.drift.incidents import REMINDER_MS, Incident, shown_as
 from driftgate.drift.learned_seasons import (
     LearnedSeason,
     PassedIncident,
@@ -649,30 +649,36 @@ def is_below_bar(streams: Iterable[str], config: ModelYaml) -> bool:
     return not below.isdisjoint(streams)
 
 
-def open_incidents(alerts: Iterable[DriftAlert], config: ModelYaml) -> tuple[OpenIncident, ...]:
-    """The critical incidents that are open after these steps of incidents, in their order, but for
-    those that no training mends. An alert of an older release, which has no incident, opens one of
-    its own."""
+def open_incidents(
+    alerts: Iterable[DriftAlert], config: ModelYaml, now: int
+) -> tuple[OpenIncident, ...]:
+    """The critical incidents that are open at `now`, ms, after these steps of incidents, in their
+    order, but for those that no training mends. An alert of an older release, which has no
+    incident, opens one of its own."""
     found: dict[str, OpenIncident] = {}
     for alert in alerts:
         name = alert.incident_id or alert.alert_id
         before = found.pop(name, None)
         counts = alert.severity == "critical" and alert.signal != "operation"
         if counts and alert.transition != "close":
-            found[name] = incident_of(alert, before, config)
+            found[name] = incident_of(alert, before, config, now)
     return tuple(found.values())
 
 
-def incident_of(alert: DriftAlert, before: OpenIncident | None, config: ModelYaml) -> OpenIncident:
+def incident_of(
+    alert: DriftAlert, before: OpenIncident | None, config: ModelYaml, now: int
+) -> OpenIncident:
     """An incident after a step of it."""
-    evident = min(alert.window_end, alert.time)
+    known = min(alert.window_end, alert.time)
+    # Further alarms make no step until a reminder is due, so that until then it is taken to go on.
+    goes_on = alert.incident_id and known < now < alert.time + REMINDER_MS
     return OpenIncident(
         incident_id=alert.incident_id or alert.alert_id,
         version=alert.version,
         summary=alert.summary or f"{alert.monitor} ({alert.slice})",
         since=alert.window_start,
-        opened=before.opened if before else evident,
-        evident=evident,
+        opened=before.opened if before else known,
+        evident=now if goes_on else known,
         slices=tuple(sorted({alert.slice, *(before.slices if before else ())})),
         below_bar=is_below_bar(alert.streams, config),
         about=shown_as(alert.signal, alert.slice),
