@@ -24,6 +24,7 @@ from driftgate.events import (
     Routing,
     Verdict,
 )
+from driftgate.model_repo import ModelYaml
 from driftgate.store import Store
 from services.console import new_pairs, passed_incidents
 from services.console.declarations import model_yaml
@@ -61,7 +62,7 @@ def explain_(
     config, time = model_yaml(found, model), now(found)
     with closing(KafkaBus(found.kafka)) as bus:
         codec = Codec.load(found.schemas, found.registry)
-        history, incidents = read(bus, codec, model, time)
+        history, incidents = read(bus, codec, config, time)
     champion = history.under.champion
     with closing(Store.connect(found.store, found.database)) as store:
         version = champion.version if champion else live_version(store, model, time - RECENT_MS)
@@ -81,7 +82,7 @@ def explain_(
 
 
 def read(
-    bus: Bus, codec: Codec, model: str, now: int
+    bus: Bus, codec: Codec, config: ModelYaml, now: int
 ) -> tuple[RetrainHistory, tuple[OpenIncident, ...]]:
     """What the topics say of a model, and its critical incidents that are open.
 
@@ -90,20 +91,20 @@ def read(
     """
 
     def of(kind: type[Any]) -> list[Any]:
-        return [event for event in events(bus, codec, kind) if event.model == model]
+        return [event for event in events(bus, codec, kind) if event.model == config.model]
 
     under = RoutingContext()
     for routing in of(Routing):
         under = triggers.routing_context(routing, under)
     verdicts = list({verdict.version: verdict for verdict in of(Verdict)}.values())
     history = RetrainHistory(
-        triggers.in_earnest(of(RetrainRequest), model, now),
+        triggers.in_earnest(of(RetrainRequest), config.model, now),
         {one.retrain_id: one.version if one.result == "pass" else None for one in verdicts},
         verdicts,
         of(Candidate),
         under,
     )
-    return history, triggers.open_incidents(of(DriftAlert))
+    return history, triggers.open_incidents(of(DriftAlert), config, now)
 
 
 def lines(

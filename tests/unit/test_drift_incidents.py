@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from drift_world import CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -15,12 +17,14 @@ from typer.testing import CliRunner
 
 from driftgate.drift.alarms import About, Alarm, Condition
 from driftgate.drift.incident_alerts import CAUSES, Known, alert
-from driftgate.drift.incidents import MOST, Incidents, Transition, step
+from driftgate.drift.incidents import MOST, REMINDER_MS, Incidents, Transition, step
+from driftgate.drift.triggers import critical, open_incidents, unanswered
 from driftgate.events import DAY_MS, HOUR_MS, DriftAlert
 from driftgate.model_repo import Monitor
 from services.console.cli import app
 
 MODEL = "support-triage"
+KEPT_MS = 30 * DAY_MS  # by topic `drift.alerts`
 START = 20_000 * DAY_MS
 ERRORS, SPANISH, WORDS = "errors:all", "errors:language=es", "words:all"
 SIGNALS: dict[str, About] = {
@@ -78,6 +82,11 @@ def alarm(at: float, stream: str = ERRORS, version: int = 3, **over: Any) -> Ala
 
 def calm(at: float, stream: str = ERRORS, calm: bool = True, version: int = 3) -> Condition:
     return Condition(version, stream, hour(at), calm)
+
+
+def unwatched(at: float, stream: str = ERRORS, version: int = 3) -> Condition:
+    """As when its monitor is taken out of model.yaml."""
+    return Condition(version, stream, hour(at), calm=True, watched=False)
 
 
 class Told:
@@ -228,6 +237,17 @@ def test_it_reopens_under_its_id_within_seven_days(told: Told) -> None:
     assert told.told[2].why == "7.0 days after it closed"
 
 
+def test_what_is_calm_no_more_while_it_is_closed_counts_when_it_reopens(told: Told) -> None:
+    told.step(0, alarm(0), alarm(0, WORDS), calm(1), calm(1, WORDS))
+    told.step(30, calm(30, WORDS, calm=False))
+    told.step(40, alarm(40))
+    told.step(80, calm(42))
+    assert told.steps == ["open", "close", "reopen"]
+    told.step(110, calm(81, WORDS))
+    assert told.steps == ["open", "close", "reopen", "close"]
+    assert told.told[-1].at == hour(81 + 24)
+
+
 def test_later_it_is_a_new_incident_and_the_old_one_is_forgotten(told: Told) -> None:
     told.step(0, alarm(0), calm(1))
     told.step(26 + 7 * 24)
@@ -247,6 +267,76 @@ def test_it_closes_where_nothing_is_heard(told: Told) -> None:
     told.step(24 * 30)
     assert (told.told[1].kind, told.told[1].at) == ("close", hour(24 * 30))
     assert told.told[1].why == "no new evidence for 30 days"
+
+
+def test_it_closes_at_once_when_nobody_watches_it_any_more(told: Told) -> None:
+    told.step(0, alarm(0), alarm(0, WORDS))
+    told.step(9, unwatched(9), unwatched(9, WORDS))
+    assert told.steps == ["open", "close"]
+    assert (told.told[1].at, told.told[1].why) == (hour(9), "nobody watches it any more")
+    assert list(told.told[1].incident.members) == [ERRORS, WORDS]
+    told.step(40, alarm(40))  # the monitor is back
+    told.step(70, calm(42))
+    assert told.steps == ["open", "close", "reopen", "close"]
+    assert told.told[-1].why == "calm for a day"
+
+
+def test_what_is_still_watched_stays_open_by_itself(told: Told) -> None:
+    told.step(0, alarm(0), alarm(0, WORDS, severity="warning"))
+    told.step(9, unwatched(9))
+    assert told.steps == ["open", "update"]
+    assert told.told[1].why == "it is only a warning now"
+    assert list(told.told[1].incident.members) == [WORDS]
+    told.step(10, alarm(10, WORDS, severity="warning"))
+    (incident,) = told.incidents.open
+    assert incident.shown.stream == WORDS
+    told.step(40, calm(12, WORDS))
+    assert told.told[-1].why == "calm for a day"
+
+
+def test_what_goes_on_as_it_was_is_told_again_once_a_week(told: Told) -> None:
+    """Topic `drift.alerts` keeps a month: who reads it must find what is still open."""
+    for at in range(0, 24 * 60, 6):
+        told.step(at, alarm(at))
+    assert told.steps == ["open", *["update"] * 8]
+    assert [one.at for one in told.told[1:]] == [hour(24 * 7 * week) for week in range(1, 9)]
+    assert told.told[1].why == "there is newer evidence"
+    told.step(24 * 120)
+    assert told.steps[9:] == ["update", "close"]
+    times = [one.at for one in told.told]
+    assert max(later - at for at, later in itertools.pairwise(times)) <= KEPT_MS
+
+
+def test_without_newer_evidence_nothing_is_told_again(told: Told) -> None:
+    told.step(0, alarm(0))
+    told.step(24 * 29)
+    assert told.steps == ["open"]
+    told.step(24 * 29.5, alarm(24 * 29.5))
+    assert told.told[1].at == hour(24 * 29.5)
+
+
+GOES_ON = 24 * 45  # hours
+
+
+@pytest.mark.parametrize("ends", [[calm(GOES_ON)], []], ids=["calm", "not heard"])
+def test_who_reads_the_topic_finds_open_what_live_triggers_do(
+    told: Told, ends: list[Condition]
+) -> None:
+    """After requests that failed."""
+    for at in range(0, 24 * 90, 6):
+        told.step(at, *([alarm(at)] if at < GOES_ON else ends if at == GOES_ON else []))
+        now = hour(at)
+        kept = [alert(one, KNOWN) for one in told.told if one.at > now - KEPT_MS]
+        read = open_incidents(kept, CONFIG, now)
+        live = critical(told.incidents.open, CONFIG)
+        for last in (now - DAY_MS, hour(24 * 2), hour(24 * 40)):
+            seen, there = (
+                {one.incident_id for one in unanswered(each, 3, last)} for each in (read, live)
+            )
+            if hour(0) < last < now:
+                newest = told.told[-1].at
+                # Until the next reminder is due, it can but be taken to go on.
+                assert seen == there or (seen > there and now < newest + REMINDER_MS)
 
 
 def test_a_version_that_is_replaced_ends_its_incidents_and_says_nothing_more(told: Told) -> None:
@@ -333,9 +423,20 @@ def played(heard: Sequence[Alarm | Condition], cuts: Sequence[float]) -> Told:
     return told
 
 
-@given(HEARD, st.lists(TIMES, max_size=60))
+LEFT = st.lists(
+    st.builds(unwatched, TIMES, st.sampled_from(STREAMS), VERSIONS),
+    max_size=5,
+    unique_by=lambda one: (one.at, one.version, one.stream),
+)
+
+
+@given(HEARD, LEFT, st.lists(TIMES, max_size=60))
 @settings(deadline=None, max_examples=200)
-def test_any_cut_tells_the_same(heard: list[Alarm | Condition], cuts: list[float]) -> None:
+def test_any_cut_tells_the_same(
+    heard: list[Alarm | Condition], left: list[Condition], cuts: list[float]
+) -> None:
+    known = {(at_of(one), one.version, one.stream) for one in heard}
+    heard = heard + [one for one in left if (one.at, one.version, one.stream) not in known]
     whole = played(heard, [])
     assert played(heard, cuts).told == whole.told
     assert played(heard[::-1], range(0, 24 * 60, 8)).told == whole.told
@@ -352,15 +453,27 @@ def test_nothing_is_lost_doubled_or_a_flood(heard: list[Alarm | Condition]) -> N
     assert {one.kind for one in last.values()} <= {"close"}
     members = {(i.incident.version, name) for i in last.values() for name in i.incident.members}
     assert members == {(one.version, one.stream) for one in heard if isinstance(one, Alarm)}
-    for first in (one for one in told if one.kind == "update"):
-        day = [
-            one
-            for one in told
-            if one.kind == "update"
-            and one.incident.incident_id == first.incident.incident_id
-            and first.at <= one.at < first.at + DAY_MS
-        ]
-        assert len(day) <= 5
+    assert most_updates(told) <= 5
+
+
+@given(HEARD, LEFT)
+@settings(deadline=None, max_examples=200)
+def test_what_nobody_watches_any_more_is_no_flood(
+    heard: list[Alarm | Condition], left: list[Condition]
+) -> None:
+    assert most_updates(played([*heard, *left], []).told) <= 5
+
+
+def most_updates(told: Sequence[Transition]) -> int:
+    """Of one incident, in any 24 hours."""
+    updates = [(one.incident.incident_id, one.at) for one in told if one.kind == "update"]
+    return max(
+        (
+            sum(other == name and at <= time < at + DAY_MS for other, time in updates)
+            for name, at in updates
+        ),
+        default=0,
+    )
 
 
 def test_the_state_is_json() -> None:

@@ -339,6 +339,21 @@ def test_a_stream_that_has_alarmed_is_calm_again_after_a_hundred_good_numbers() 
     assert calm[-1].at > last
 
 
+def test_a_stream_that_has_alarmed_and_whose_monitor_is_taken_out_is_told_once() -> None:
+    evidence = Evidence()
+    assert "1:errors:all" in names(run(answers(200, error=0.6), evidence))
+    others = [monitor for monitor in CONFIG.monitors if monitor.name != "errors"]
+    without = CONFIG.model_copy(update={"monitors": others})
+    later = shift(answers(300, seed=2), 300)
+    told = [
+        one
+        for each, now in ((later[:200], day(1)), (later[200:], day(2)))
+        for one in fold(evidence, each, now, without, REFERENCES).conditions
+        if one.stream == "errors:all"
+    ]
+    assert [(one.calm, one.watched) for one in told] == [(True, False)]
+
+
 def test_late_answers_are_told_apart_and_late_words_count_next() -> None:
     evidence = Evidence()
     run(answers(100), evidence)

@@ -29,6 +29,7 @@ from driftgate.drift.triggers import (
     commanded,
     decide,
     in_earnest,
+    is_below_bar,
     open_incidents,
     request,
     routing_context,
@@ -135,6 +136,21 @@ def test_an_incident_that_goes_on_after_a_request_asks_by_another_id() -> None:
 def test_accuracy_below_the_bar_is_a_reason_of_its_own() -> None:
     state = waiting(incident(10), incident(10, below_bar=True))
     assert asks(decide(state, TRIGGERS, day(12))).reason == "accuracy"
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        ("errors:all:bar", True),
+        ("errors:all:reviewed:bar", True),
+        ("errors:all", False),
+        ("shares:all:bar", False),  # the share of a label of that name
+        ("confidence:all:bar", False),
+        ("errors:shop=a:bar", False),  # a slice whose value ends like that
+    ],
+)
+def test_the_bar_is_told_from_a_label_of_that_name(stream: str, expected: bool) -> None:
+    assert is_below_bar([stream, "words:all"], CONFIG) is expected
 
 
 def test_drift_may_be_switched_off() -> None:
@@ -482,7 +498,7 @@ def test_open_incidents_follow_from_their_steps() -> None:
         step("close", 14, "again"),
         step("reopen", 15, "again"),
     ]
-    first, again = open_incidents(steps)
+    first, again = open_incidents(steps, CONFIG, day(40))
     assert first == OpenIncident(
         "i",
         1,
@@ -499,9 +515,20 @@ def test_open_incidents_follow_from_their_steps() -> None:
 
 def test_alerts_of_an_older_release_are_incidents_of_their_own() -> None:
     old = {"incident_id": "", "summary": ""}
-    found = open_incidents([step("open", 10, "a", **old), step("open", 12, "b", **old)])
+    found = open_incidents(
+        [step("open", 10, "a", **old), step("open", 12, "b", **old)], CONFIG, day(13)
+    )
     assert [one.incident_id for one in found] == ["a:open:10", "b:open:12"]
     assert found[0].summary == "errors (all)"
+    assert [one.evident for one in found] == [day(10), day(12)]  # each is one alert
+
+
+def test_an_open_incident_goes_on_until_it_would_have_been_told_again() -> None:
+    """Its further alarms make no steps."""
+    for now, evident in ((13, 13), (16.9, 16.9), (18, 10)):
+        (found,) = open_incidents([step("open", 10)], CONFIG, day(now))
+        assert (found.opened, found.evident) == (day(10), day(evident))
+    assert not open_incidents([step("open", 10), step("close", 11)], CONFIG, day(12))
 
 
 # ---------------------------------------------------------------- versions that nobody released

@@ -60,12 +60,14 @@ class Condition:
     Attributes:
         at: ms.
         calm: whether its newest numbers lie within what is tolerated.
+        watched: False once nobody watches it any more; it then counts as calm.
     """
 
     version: int
     stream: str
     at: int
     calm: bool
+    watched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,18 +5,20 @@ streams alarm. Of all that, people are told an incident and its steps:
 
     open     a stream alarms that no incident holds and that joins none. It is held from then on:
              its further alarms are fresh evidence.
-    update   a stream joined, the severity rose, or a stream is twice as bad as when it was told
-             last. After each step the next update waits until the incident is four times as
-             old, at least ten minutes and at most a day; only a rise of the severity does not
-             wait. That makes at most five updates in any 24 hours, the later the rarer. What waits
-             is part of the next step.
-    close    all streams have been calm for `CALM_MS`; or the version matters no longer; or there
-             was no new evidence for `SILENT_MS`.
+    update   a stream joined, the severity is another one, or a stream is twice as bad as when it
+             was told last. After each step the next update waits until the incident is four times
+             as old, at least ten minutes and at most a day; only the first rise of the severity
+             does not wait. That makes at most five updates in any 24 hours, the later the rarer.
+             What waits is part of the next step. Where there is but newer evidence of the
+             same, the next update waits `REMINDER_MS`.
+    close    all streams have been calm for `CALM_MS`; or nobody watches them any more; or the
+             version matters no longer; or there was no new evidence for `SILENT_MS`.
     reopen   a stream of an incident that closed at most `REOPENS_MS` ago alarms.
 
 A stream joins an open incident of the same version and kind (operation, or all the rest), unless
 its change is clearly another one: by all of its interval it began more than `APART_MS` after the
-incident's newest evidence, or more than `APART_MS` before the incident's earliest date.
+incident's newest evidence, or more than `APART_MS` before the incident's earliest date. A stream
+that nobody watches any more, as when its monitor is taken out of model.yaml, leaves its incident.
 
 Time is that of the evidence. What is due before the next alarm is told first, at the time at which
 it was due, and alarms of one time are taken together. So however alarms and conditions are cut into
@@ -40,6 +42,8 @@ from driftgate.slices import ALL
 CALM_MS = DAY_MS
 REOPENS_MS = 7 * DAY_MS
 SILENT_MS = 30 * DAY_MS
+# Topic `drift.alerts` keeps a month, and who reads it must not take what goes on for answered.
+REMINDER_MS = 7 * DAY_MS
 APART_MS = 7 * DAY_MS
 LEAST_WAIT_MS, LONGEST_WAIT_MS = HOUR_MS // 6, DAY_MS
 NAMED = 3  # streams that words name, of those that a step is about
@@ -47,6 +51,8 @@ NAMED = 3  # streams that words name, of those that a step is about
 MOST = 100
 # Why an incident closes whose streams are all as they were.
 RECOVERED = "calm for a day"
+# Why one closes of which no stream is watched.
+UNWATCHED = "nobody watches it any more"
 # Which streams say most of what happened, the most telling first.
 TELLING: Sequence[About] = ("quality", "input", "output", "operation")
 
@@ -91,6 +97,8 @@ class Incident:
         severity_told: the severity as it was told last.
         told: when its last step was, ms.
         closed: ms; None while it is open.
+        unwatched: since when nobody watches any of its streams, ms; None while somebody does.
+        risen: whether a rise of its severity was told since it opened, or opened again.
     """
 
     incident_id: str
@@ -105,6 +113,8 @@ class Incident:
     severity_told: Severity
     told: int
     closed: int | None = None
+    unwatched: int | None = None
+    risen: bool = False
 
     @property
     def is_operation(self) -> bool:
@@ -131,20 +141,30 @@ class Incident:
         return self.severity == "critical" != self.severity_told
 
     @property
-    def news(self) -> str:
-        """What an update has to tell, in words; empty if nothing."""
+    def changes(self) -> str:
+        """What is not as it was told last, in words; empty if nothing."""
         joined = [name for name, member in self.members.items() if member.told is None]
         grown = [name for name, member in self.members.items() if member.has_grown]
         said = ["it is critical now"] if self.rose else []
+        said += (
+            ["it is only a warning now"] if self.severity == "warning" != self.severity_told else []
+        )
         said += [f"{listed(joined)} joined"] if joined else []
         said += [f"{listed(grown)} at least doubled"] if grown else []
         return ", ".join(said)
 
     @property
+    def news(self) -> str:
+        """What an update has to tell, in words; empty if nothing."""
+        return self.changes or ("there is newer evidence" if self.evident > self.told else "")
+
+    @property
     def updates_from(self) -> int:
         """From when on an update may be told, ms."""
-        if self.rose:
+        if self.rose and not self.risen:
             return self.told
+        if not self.changes:
+            return self.told + REMINDER_MS
         wait = 3 * (self.told - self.opened)
         return self.told + min(max(wait, LEAST_WAIT_MS), LONGEST_WAIT_MS)
 
@@ -152,6 +172,8 @@ class Incident:
     def ends(self) -> tuple[int, str]:
         """When it closes unless more is heard, ms, and why."""
         silent = (max(self.evident + SILENT_MS, self.told), "no new evidence for 30 days")
+        if self.unwatched is not None:
+            return min(silent, (self.unwatched, UNWATCHED))
         calm = [member.calm for member in self.members.values() if member.calm is not None]
         if len(calm) < len(self.members):
             return silent
@@ -240,7 +262,7 @@ class Book:
     def hear(self, alarms: Iterable[Alarm], conditions: Iterable[Condition], at: int) -> None:
         """Takes in what was heard at one time."""
         steps = self.take_in(sorted(alarms, key=precedence), at)
-        self.note({(c.version, c.stream): c.calm for c in sorted(conditions, key=when)}, at)
+        self.note({(c.version, c.stream): c for c in sorted(conditions, key=when)}, at)
         for incident_id, (kind, why) in steps.items():
             self.tell(kind, self.known[incident_id], at, why)
         for incident in self.open:
@@ -293,18 +315,16 @@ class Book:
         """Those that are open, or may open again."""
         return [i for i in self.known.values() if i.closed is None or at <= i.closed + REOPENS_MS]
 
-    def note(self, calm: Mapping[tuple[int, str], bool], at: int) -> None:
-        """Whether streams are calm, by version and stream."""
-        for incident in self.open:
-            changed = {
-                name: replace(member, calm=at if is_calm else None)
-                for name, member in incident.members.items()
-                if (is_calm := calm.get((incident.version, name))) is not None
-                and is_calm != (member.calm is not None)
+    def note(self, conditions: Mapping[tuple[int, str], Condition], at: int) -> None:
+        """How streams are, by version and stream; those of what may open again too."""
+        for incident in self.recent(at):
+            found = {
+                name: condition
+                for name in incident.members
+                if (condition := conditions.get((incident.version, name))) is not None
             }
-            if changed:
-                members = {**incident.members, **changed}
-                self.known[incident.incident_id] = replace(incident, members=members)
+            if found:
+                self.known[incident.incident_id] = noted(incident, found, at)
 
     def tell_due(self, until: int) -> None:
         """Tells what is due up to `until`, in its order."""
@@ -334,6 +354,7 @@ class Book:
             severity_told=incident.severity,
             told=at,
             closed=at if kind == "close" else None,
+            risen=kind != "reopen" and (incident.risen or incident.rose),
         )
         others = {
             other.version
@@ -394,7 +415,9 @@ def opened(model: str, alarm: Alarm, at: int) -> Incident:
 def with_evidence(incident: Incident, alarm: Alarm) -> Incident:
     """The incident, dated anew. One that was closed is open again, and shows what opened it."""
     is_closed = incident.closed is not None
-    says_more = alarm.stream == incident.shown.stream or weight(alarm) > weight(incident.shown)
+    shown = incident.shown
+    stays = shown.stream != alarm.stream and shown.stream in incident.members
+    says_more = not stays or weight(alarm) > weight(shown)
     date = (incident.since, incident.earliest, incident.latest)
     since, earliest, latest = min(date, (alarm.since, alarm.earliest, alarm.latest))
     return replace(
@@ -403,9 +426,32 @@ def with_evidence(incident: Incident, alarm: Alarm) -> Incident:
         since=since,
         earliest=earliest,
         latest=latest,
-        shown=alarm if is_closed or says_more else incident.shown,
+        shown=alarm if is_closed or says_more else shown,
         closed=None,
+        unwatched=None,
     )
+
+
+def noted(incident: Incident, conditions: Mapping[str, Condition], at: int) -> Incident:
+    """The incident when some of its streams are calm, calm no more, or watched no more."""
+    members = {
+        name: as_it_is(member, conditions[name], at) if name in conditions else member
+        for name, member in incident.members.items()
+    }
+    watched = {
+        name: member
+        for name, member in members.items()
+        if name not in conditions or conditions[name].watched
+    }
+    if watched:
+        return replace(incident, members=watched)
+    return replace(incident, members=members, unwatched=at)  # closes with what it was about
+
+
+def as_it_is(member: Member, condition: Condition, at: int) -> Member:
+    if condition.calm == (member.calm is not None):
+        return member
+    return replace(member, calm=at if condition.calm else None)
 
 
 def member_of(alarm: Alarm) -> Member:

@@ -160,7 +160,8 @@ def watched(
         yield each if is_live else each.measured(mean, cases)
     bar = 1 - config.gate.min_accuracy
     if stream == "error" and slice_name == ALL and not is_live and mean < bar < HIGHEST:
-        yield replace(what, name=f"{name}:bar", reference=mean, mean=bar, cases=cases)
+        name = bar_name(monitor, source.basis)
+        yield replace(what, name=name, reference=mean, mean=bar, cases=cases)
 
 
 def sides(what: Watched, signal: AnySignal) -> Iterator[Watched]:
@@ -188,6 +189,11 @@ def measured_in(slice_name: str, signal: str, reference: Reference) -> tuple[flo
 def name_of(monitor: Monitor, slice_name: str, signal: str, basis: Basis) -> str:
     parts = (monitor.name, slice_name, part_of(signal), "reviewed" if basis == "reviewed" else "")
     return ":".join(filter(None, parts))
+
+
+def bar_name(monitor: Monitor, basis: Basis) -> str:
+    """Of the stream of all errors that is measured against the gate's bar."""
+    return f"{name_of(monitor, ALL, 'error', basis)}:bar"
 
 
 def part_of(signal: str) -> str:

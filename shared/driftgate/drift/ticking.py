@@ -113,6 +113,6 @@ def retrain_state(
     )
     known = supply.learned(history.verdict_on(state.watched))
     state.supply = supply.supplied(state.supply, seen, config, known, history.last)
-    critical = triggers.critical(state.incidents.open)
+    critical = triggers.critical(state.incidents.open, config)
     new = state.supply.new(known)
     return history.state(config, state.watched, critical, new, state.passed, now)

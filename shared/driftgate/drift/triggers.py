@@ -29,13 +29,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from driftgate.codec import digest
 from driftgate.dead_letters import UNHANDLED
 from driftgate.drift import timetable
 from driftgate.drift.backlog import AHEAD_MS
-from driftgate.drift.incidents import Incident, shown_as
+from driftgate.drift.incidents import REMINDER_MS, Incident, shown_as
 from driftgate.drift.learned_seasons import (
     LearnedSeason,
     PassedIncident,
@@ -43,6 +43,8 @@ from driftgate.drift.learned_seasons import (
     newest_passed,
     season_of,
 )
+from driftgate.drift.plan import bar_name
+from driftgate.drift.quality import Basis
 from driftgate.drift.supply import New
 from driftgate.drift.timetable import in_words
 from driftgate.errors import BadInput
@@ -73,8 +75,6 @@ COMMANDED: Mapping[str, RetrainReason] = {"launch": "launch", "operator": "opera
 # So long a request may wait for its verdict. A training and its examination take hours at most, so
 # one without a verdict by then was refused or given up, and nobody waits for it any longer.
 TRAINING_DAYS = 3
-# Ends the name of a stream that is measured against the gate's bar.
-BAR = "bar"
 HOUR_S = 3600.0
 
 # ---------------------------------------------------------------- what is known
@@ -609,7 +609,7 @@ def unreleased(version: int, context: RoutingContext, passed: Collection[int]) -
     return version > context.newest or version not in passed
 
 
-def critical(incidents: Iterable[Incident]) -> tuple[OpenIncident, ...]:
+def critical(incidents: Iterable[Incident], config: ModelYaml) -> tuple[OpenIncident, ...]:
     """Those of the open incidents that a training may mend, with the words of what they show."""
     return tuple(
         OpenIncident(
@@ -620,7 +620,7 @@ def critical(incidents: Iterable[Incident]) -> tuple[OpenIncident, ...]:
             one.opened,
             one.evident,
             one.slices,
-            is_below_bar(one.members),
+            is_below_bar(one.members, config),
             one.about,
         )
         for one in incidents
@@ -641,37 +641,46 @@ def action(state: RetrainState, triggers: Triggers, now: int) -> str:
     return told + only_told(state, triggers)
 
 
-def is_below_bar(streams: Iterable[str]) -> bool:
-    """Whether one of the streams of an incident is measured against the gate's bar."""
-    return any(name.endswith(f":{BAR}") for name in streams)
+def is_below_bar(streams: Iterable[str], config: ModelYaml) -> bool:
+    """Whether one of the streams of an incident is measured against the gate's bar. By their whole
+    names: a label, too, may be called like what those end with."""
+    quality = [monitor for monitor in config.monitors if monitor.signal == "quality"]
+    below = {bar_name(monitor, basis) for monitor in quality for basis in get_args(Basis)}
+    return not below.isdisjoint(streams)
 
 
-def open_incidents(alerts: Iterable[DriftAlert]) -> tuple[OpenIncident, ...]:
-    """The critical incidents that are open after these steps of incidents, in their order, but for
-    those that no training mends. An alert of an older release, which has no incident, opens one of
-    its own."""
+def open_incidents(
+    alerts: Iterable[DriftAlert], config: ModelYaml, now: int
+) -> tuple[OpenIncident, ...]:
+    """The critical incidents that are open at `now`, ms, after these steps of incidents, in their
+    order, but for those that no training mends. An alert of an older release, which has no
+    incident, opens one of its own."""
     found: dict[str, OpenIncident] = {}
     for alert in alerts:
         name = alert.incident_id or alert.alert_id
         before = found.pop(name, None)
         counts = alert.severity == "critical" and alert.signal != "operation"
         if counts and alert.transition != "close":
-            found[name] = incident_of(alert, before)
+            found[name] = incident_of(alert, before, config, now)
     return tuple(found.values())
 
 
-def incident_of(alert: DriftAlert, before: OpenIncident | None) -> OpenIncident:
+def incident_of(
+    alert: DriftAlert, before: OpenIncident | None, config: ModelYaml, now: int
+) -> OpenIncident:
     """An incident after a step of it."""
-    evident = min(alert.window_end, alert.time)
+    known = min(alert.window_end, alert.time)
+    # Further alarms make no step until a reminder is due, so that until then it is taken to go on.
+    goes_on = alert.incident_id and known < now < alert.time + REMINDER_MS
     return OpenIncident(
         incident_id=alert.incident_id or alert.alert_id,
         version=alert.version,
         summary=alert.summary or f"{alert.monitor} ({alert.slice})",
         since=alert.window_start,
-        opened=before.opened if before else evident,
-        evident=evident,
+        opened=before.opened if before else known,
+        evident=now if goes_on else known,
         slices=tuple(sorted({alert.slice, *(before.slices if before else ())})),
-        below_bar=is_below_bar(alert.streams),
+        below_bar=is_below_bar(alert.streams, config),
         about=shown_as(alert.signal, alert.slice),
     )
 

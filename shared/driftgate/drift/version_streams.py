@@ -203,7 +203,7 @@ class VersionStreams:
             if row in watched:
                 inputs = Inputs(tuple(before[row]), self.mean[row], stakes[row], n[row], total[row])
                 yield self._alarm(row, watched[row], float(level[row]), bucket), inputs
-        yield from ((one, None) for one in self._conditions(rows, bucket))
+        yield from ((one, None) for one in self._conditions(rows, watched, bucket))
         for row in map(int, np.flatnonzero(~ready & (self.base[:, 0] >= REFERENCE_PAIRS))):
             if row in watched and self.base[row, 0] >= needed(watched[row].source.basis):
                 self._set_bar(row, watched[row])
@@ -270,14 +270,18 @@ class VersionStreams:
         self.alarmed[what.name] = False
         return alarm
 
-    def _conditions(self, rows: Mapping[str, int], bucket: Bucket) -> Iterator[Condition]:
-        """Streams that have alarmed and are calm by now, or calm no more."""
+    def _conditions(
+        self, rows: Mapping[str, int], watched: Collection[int], bucket: Bucket
+    ) -> Iterator[Condition]:
+        """Streams that have alarmed and are calm by now, or calm no more, or watched no more."""
         for name, was in list(self.alarmed.items()):
-            if name not in rows:
+            row = rows.get(name)
+            if row is None or row not in watched:
                 del self.alarmed[name]
+                yield Condition(bucket.version, name, bucket.end, calm=True, watched=False)
                 continue
-            n, total = self.history.newest(rows[name], NEWEST)
-            calm = bool(n >= NEWEST and total / n <= self.mean[rows[name]])
+            n, total = self.history.newest(row, NEWEST)
+            calm = bool(n >= NEWEST and total / n <= self.mean[row])
             if calm != was:
                 self.alarmed[name] = calm
                 yield Condition(bucket.version, name, bucket.end, calm)
