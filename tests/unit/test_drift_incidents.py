@@ -135,6 +135,16 @@ def test_a_stream_that_alarms_again_is_fresh_evidence(told: Told) -> None:
     assert incident.shown.known == hour(9)
 
 
+def test_a_stream_that_knows_the_date_to_some_days_only_does_not_blur_it(told: Told) -> None:
+    told.step(0, alarm(0))
+    known = told.incidents.open[0]
+    told.step(1, alarm(1, SPANISH, earliest=hour(-300), since=hour(-90), latest=hour(20)))
+    (incident,) = told.incidents.open
+    assert (incident.since, incident.earliest) == (known.since, known.earliest)
+    told.step(2, alarm(2, WORDS, earliest=hour(-90), since=hour(-80), latest=hour(-70)))
+    assert told.incidents.open[0].since == hour(-80)
+
+
 def test_slices_join_and_the_update_names_them(told: Told) -> None:
     told.step(0, alarm(0))
     told.step(1, alarm(1, SPANISH))

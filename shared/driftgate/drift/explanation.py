@@ -110,7 +110,8 @@ def of_incidents(state: RetrainState, policy: Triggers, now: int) -> Iterator[Tr
         due = batch_end(state, policy)
         told = f"{len(mine)} open: {'; '.join(incident.summary for incident in mine)}"
         told += f"; gathered until {in_words(due)}" if now < due else ""
-        yield Trigger(name, on, told, due=max(now, due) if on else None)
+        asks = on and name == ("accuracy" if below else "drift")
+        yield Trigger(name, on, told, due=max(now, due) if asks else None)
 
 
 def of_pairs(

@@ -91,7 +91,7 @@ class Incident:
         opened: ms.
         evident: when its newest evidence was known, ms.
         since, earliest, latest: date of the change, and its interval, by the alarm that dates it
-            earliest, ms.
+            best, ms; see `better_date`.
         shown: the newest alarm of the stream that says most.
         members: its streams, by name.
         severity_told: the severity as it was told last.
@@ -418,18 +418,26 @@ def with_evidence(incident: Incident, alarm: Alarm) -> Incident:
     shown = incident.shown
     stays = shown.stream != alarm.stream and shown.stream in incident.members
     says_more = not stays or weight(alarm) > weight(shown)
-    date = (incident.since, incident.earliest, incident.latest)
-    since, earliest, latest = min(date, (alarm.since, alarm.earliest, alarm.latest))
+    date = better_date(incident, alarm)
     return replace(
         incident,
         evident=max(incident.evident, alarm.known),
-        since=since,
-        earliest=earliest,
-        latest=latest,
+        since=date.since,
+        earliest=date.earliest,
+        latest=date.latest,
         shown=alarm if is_closed or says_more else shown,
         closed=None,
         unwatched=None,
     )
+
+
+def better_date(incident: Incident, alarm: Alarm) -> Incident | Alarm:
+    """Which of the two dates the change: the narrower interval where they overlap, and otherwise
+    the earlier one. A stream that is seldom heard knows its own date to some days only."""
+    overlap = alarm.earliest <= incident.latest and incident.earliest <= alarm.latest
+    if not overlap:
+        return min(incident, alarm, key=lambda one: one.since)
+    return min(incident, alarm, key=lambda one: (one.latest - one.earliest, one.since))
 
 
 def noted(incident: Incident, conditions: Mapping[str, Condition], at: int) -> Incident:
