@@ -434,10 +434,12 @@ def with_evidence(incident: Incident, alarm: Alarm) -> Incident:
 def better_date(incident: Incident, alarm: Alarm) -> Incident | Alarm:
     """Which of the two dates the change: the narrower interval where they overlap, and otherwise
     the earlier one. A stream that is seldom heard knows its own date to some days only."""
-    overlap = alarm.earliest <= incident.latest and incident.earliest <= alarm.latest
-    if not overlap:
-        return min(incident, alarm, key=lambda one: one.since)
-    return min(incident, alarm, key=lambda one: (one.latest - one.earliest, one.since))
+    if alarm.latest < incident.earliest:
+        return alarm
+    if incident.latest < alarm.earliest:
+        return incident
+    narrower = alarm.latest - alarm.earliest < incident.latest - incident.earliest
+    return alarm if narrower else incident
 
 
 def noted(incident: Incident, conditions: Mapping[str, Condition], at: int) -> Incident:
