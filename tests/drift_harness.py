@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from confluent_kafka import Producer
 from drift_world import day, declare, retrain, verdict
 from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError
@@ -81,6 +83,18 @@ def wipe(bus: KafkaBus, codec: Codec) -> None:
     bus.admin.delete_topics([name for name in bus.admin.list_topics() if name[0] != "_"])
     eventually(lambda: not set(codec.topics.names()) & set(bus.admin.list_topics()), "no topics")
     eventually(lambda: answers(lambda: bus.ensure(codec.topics.by_name.values())), "topics")
+
+
+def transact(bus: KafkaBus, *records: tuple[str, bytes | None, bytes | None]) -> None:
+    """Writes records in a transaction of Kafka, whose end takes an offset that no record has."""
+    producer = Producer(
+        {"bootstrap.servers": ",".join(bus.servers), "transactional.id": f"app-{uuid4().hex[:8]}"}
+    )
+    producer.init_transactions(PATIENCE_SECONDS)
+    producer.begin_transaction()
+    for topic, key, value in records:
+        producer.produce(topic, value, key)
+    producer.commit_transaction(PATIENCE_SECONDS)
 
 
 def forget_group(bus: KafkaBus) -> None:

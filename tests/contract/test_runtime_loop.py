@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
-from drift_harness import eventually, kafka_on
+from drift_harness import eventually, kafka_on, transact
 from runtime_service import Telling
 
 from deploy.local.plan import free_ports
@@ -279,6 +279,23 @@ def test_a_tick_that_comes_while_running_passes_time(system: System) -> None:
         system.eventually_told(f"Command:{number}")
         now = system.tick()
         eventually(lambda now=now: f"Tick:@{now}" in {a.reason for a in system.acks()}, "time")
+
+
+@pytest.mark.parametrize("kind", REAL)
+def test_a_tick_waits_for_no_record_at_the_end_of_a_transaction(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Of each of an app's transactions Kafka keeps a mark, to which a tick's positions count."""
+    with closing(system_of(kind, request, tmp_path)) as system:
+        assert isinstance(system.bus, KafkaBus)
+        system.start()
+        for number in range(2):
+            transact(system.bus, system.codec.record(system.command(number)))
+            system.eventually_told(f"Command:{number}")
+            now = system.tick()
+            eventually(lambda now=now: f"Tick:@{now}" in {a.reason for a in system.acks()}, "time")
+        ends = system.bus.ends([Command.TOPIC])
+        eventually(lambda: ends.items() <= system.committed().items(), "committed")
 
 
 def test_it_leaves_nothing_where_it_was_started(system: System) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from drift_harness import Harness, eventually, kafka_on, process, wipe
+from drift_harness import Harness, eventually, kafka_on, process, transact, wipe
 from drift_world import day, inference, outcome
 
 from deploy.local.plan import free_ports
@@ -61,6 +61,20 @@ def test_a_world_is_watched_day_by_day(bus: KafkaBus, codec: Codec, tmp_path: Pa
         assert {entry.decision for entry in harness.sent(AuditEntry)} >= {"alert", "retrain"}
         topics = {p.topic for p in bus.ends(bus.admin.list_topics())}
         assert not [name for name in topics if "drift-detector" in name]  # none of faust's own
+
+
+def test_an_app_that_writes_by_transactions_is_watched(
+    bus: KafkaBus, codec: Codec, tmp_path: Path
+) -> None:
+    harness = Harness(bus, codec, tmp_path)
+    with harness.service():
+        harness.launch()
+        harness.settled()
+        for number in range(2):
+            answers = (inference(n, day(number) + n) for n in range(number * 5, number * 5 + 5))
+            transact(bus, *map(codec.record, answers))
+            harness.end_day(number)
+            harness.settled()
 
 
 def test_with_a_live_clock_time_comes_from_the_clock_service(

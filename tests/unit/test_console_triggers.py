@@ -55,6 +55,8 @@ SAID = [
     said(8, 22, label="delivery"),
     said(8, 23, kind="retraction", outcome_id="back"),
     said(9, 19, label="refund"),
+    said(4, 22, label="delivery", outcome_id="bob's", reviewer="bob"),
+    said(4, 23, kind="retraction", outcome_id="his", retracts="bob's", reviewer="bob"),
 ]
 ASKED = RetrainRequest(
     retrain_id="post:drift:1", model=MODEL, reason="drift", words="errors rose", time=day(20)

@@ -17,13 +17,23 @@ from driftgate.drift.incident_alerts import silence_alert
 from driftgate.drift.model_state import ModelState
 from driftgate.drift.monitoring import Evidence, fold
 from driftgate.drift.observations import Observation, of_inference, of_outcome
-from driftgate.drift.silence import REMINDER_MS, Silence
+from driftgate.drift.silence import (
+    ANSWERS,
+    REMINDER_MS,
+    Part,
+    Silence,
+    Silences,
+    Streams,
+    in_slice,
+)
+from driftgate.drift.version_streams import VersionStreams
 from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.limits import date
 from driftgate.model_repo import Monitor
 from services.drift_detector.checkpoint import STATE, State
 
 A_DAY = 240
+SPANISH = in_slice("language=es")
 SLICES = ["all", "language=es", "language=en"]
 WORDS = Monitor(name="words", signal="input", value="words", slices=SLICES, tolerance=0.9)
 WATCHED = CONFIG.model_copy(update={"monitors": [*CONFIG.monitors, WORDS]})
@@ -158,6 +168,48 @@ def test_nights_and_weekends_are_told_once_at_most() -> None:
         return {} if weekday < 5 and 8 <= hour < 18 else None
 
     assert said(told(28, office)) == [("open", "answers"), ("close", "answers")]
+
+
+def by_the_hour(days: int, sends: Callable[[float], Iterable[Part]]) -> list[Silence]:
+    """What is told of parts that come so often."""
+    silences, found = Silences(), []
+    for hour in range(days * 24):
+        at, parts = day(hour / 24), list(sends(hour / 24))
+        found += silences.without_answers(1, at)
+        for part in parts:
+            silences.hear(part, 10, at, at + HOUR_MS)
+        if ANSWERS in parts:
+            found += silences.answered(at + HOUR_MS)
+            slices = ["language=es"]
+            found += silences.look(Counted(1, day(0), [], slices, {1: VersionStreams()}), at)
+    return found
+
+
+class Counted(Streams):
+    """Answers enough for whatever lacks to be missed."""
+
+    def answers_since(self, time: int) -> float:
+        return 1000.0
+
+
+def test_a_long_pause_that_comes_no_more_is_forgotten() -> None:
+    """Half of it in 60 days: an outage then is told after 17 days, not after 38."""
+    found = by_the_hour(160, lambda at: () if 20 <= at < 50 or at >= 120 else [ANSWERS, SPANISH])
+    kinds = [one.kind for one in found if one.part == ANSWERS]
+    assert kinds == ["open", "update", "close", "open"]
+    assert day(136) < [one for one in found if one.kind == "open"][-1].at < day(137.5)
+
+
+@pytest.mark.parametrize(("part", "others"), [(ANSWERS, []), (SPANISH, [ANSWERS])])
+@pytest.mark.parametrize(("every", "pause"), [(7, 2), (31, 30), (30, 15)])
+def test_a_pause_that_comes_again_is_told_once(
+    part: Part, others: list[Part], every: int, pause: int
+) -> None:
+    def sends(at: float) -> list[Part]:
+        return others if at % every >= every - pause else [part, *others]
+
+    found = [one for one in by_the_hour(400, sends) if one.part.holds(part)]
+    assert [one.kind for one in found if one.kind != "update"] == ["open", "close"]
 
 
 def test_a_new_version_goes_on_where_the_old_one_was() -> None:

@@ -19,6 +19,7 @@ from driftgate.events import Outcome
 from driftgate.model_repo import ModelYaml, parse
 
 EVERY = "  new_pairs: 100\n  new_label: 10\n  new_source: 5\n"
+ADAPTER = TypeAdapter(Supply)
 KNOWN = Learned(frozenset(LABELS[:2]), until=day(0))
 
 
@@ -64,6 +65,52 @@ def test_what_is_taken_back_is_no_pair() -> None:
     said = [seen(1, 1, label="refund"), seen(2, 1, label="refund")]
     back = seen(1, 2, kind="retraction", outcome_id="back")
     assert count([back, *said]).pairs == 1
+
+
+def test_who_takes_one_word_back_leaves_what_others_said() -> None:
+    by_users = seen(1, 1, label="billing", outcome_id="A")
+    by_bob = seen(1, 2, label="refund", outcome_id="B", reviewer="bob")
+    rated = seen(1, 2, rating=0.0, kind="rating", outcome_id="R")
+
+    def back(**which: Any) -> Observation:
+        return seen(1, 3, kind="retraction", outcome_id="back", **which)
+
+    for taken in (
+        back(retracts="B", reviewer="bob"),  # the word that it names
+        back(reviewer="bob"),  # all that he said
+        back(retracts="R"),
+    ):
+        found = count([by_users, by_bob, rated, taken])
+        assert (found.pairs, found.labels) == (1, {"billing": 1})
+    assert count([by_users, by_bob, back(retracts="A")]).labels == {}
+    assert count([by_users, by_bob, back(retracts="A")]).pairs == 1
+    assert count([by_users, back(retracts="A")]).pairs == 0
+
+
+def test_a_word_of_an_earlier_tick_is_taken_back_alone() -> None:
+    before = supplied(Supply(), [seen(1, 1, label="billing")], config(), KNOWN, day(0))
+    kept: Supply = ADAPTER.validate_json(ADAPTER.dump_json(before))
+    of_another = seen(1, 2, kind="retraction", outcome_id="back", reviewer="bob")
+    assert count([of_another], before=kept).labels == {"billing": 1}
+    own = seen(1, 2, kind="retraction", outcome_id="back")
+    assert count([own], before=kept) == New()
+
+
+def test_of_what_an_older_release_counted_no_word_is_known() -> None:
+    before: Supply = ADAPTER.validate_python({"requests": {"pairs": ["r-1", "r-2"]}})
+    one = seen(1, 1, kind="retraction", outcome_id="back", retracts="unknown")
+    found = supplied(
+        replace(before, requests={"pairs": (one.request_id, "x")}), [one], config(), KNOWN, 0
+    )
+    assert found.requests == {"pairs": ("x",)}
+
+
+def test_words_on_one_request_are_bounded(monkeypatch: Any) -> None:
+    """Where an app sends the same id for ever."""
+    monkeypatch.setattr(supply, "WORDS", 3)
+    said = [seen(1, 1 + n / 1000, label="refund", outcome_id=f"o{n}") for n in range(50)]
+    found = supplied(Supply(), [*said, *said], config(), KNOWN, day(0))
+    assert [len(words) for words in found.words.values()] == [3]
 
 
 def test_pairs_count_from_the_last_request_on() -> None:
@@ -130,8 +177,7 @@ def test_a_slice_with_a_million_values_is_bounded(monkeypatch: Any) -> None:
 def test_it_is_kept_as_json() -> None:
     said = [*(spoken(n, 20 + n, "fr") for n in range(4)), spoken(9, 0, "en"), seen(8, 1)]
     found = supplied(Supply(), said, config(), KNOWN, day(0))
-    adapter = TypeAdapter(Supply)
-    assert adapter.validate_json(adapter.dump_json(found)) == found
+    assert ADAPTER.validate_json(ADAPTER.dump_json(found)) == found
 
 
 PAIRS = st.lists(

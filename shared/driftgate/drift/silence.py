@@ -4,7 +4,8 @@ A stream that is given nothing alarms at nothing, so its silence is told by itse
 when it is over. It is told a day after the newest number at the latest, where so many numbers were
 to be expected meanwhile that chance does not explain that none came; of what comes seldom, later.
 What was silent before and came back is told only after a longer silence than that one: nobody wants
-to hear of each night and weekend.
+to hear of each night and weekend. A pause that comes again stays known; one that does not is
+forgotten, so that a single long one does not hide later outages.
 
 All that one cause silences is one *part*, the widest that holds: an app that is away silences all
 of its slices, and is told alone.
@@ -40,6 +41,8 @@ TOGETHER_MS = SILENT_MS // 2
 EXPECTED = 10.0
 # A silence that came and went is told again when one lasts so many times as long.
 LONGER = 1.25
+# A pause that does not come again is forgotten, half of it in so long a time.
+HALF_FORGOTTEN_MS = 60 * DAY_MS
 # The part of the answers in which a slice is waited for that no version was ever asked in, and the
 # part of them about which something is said.
 RARE = 0.01
@@ -148,14 +151,16 @@ class Silences:
         heard: what came of answers, of those in each declared slice, of feedback and of reviews, by
             the name of the part.
         told: what is silent.
-        longest: how long what came back was silent, by name, ms.
+        longest: how long what came back was silent, by name, as far as it is not forgotten, ms.
         looked: when it was looked at last, ms.
+        newest: when what came back was heard last, by name, as of that look, ms.
     """
 
     heard: dict[str, Heard] = field(default_factory=dict)
     told: list[Silence] = field(default_factory=list)
     longest: dict[str, int] = field(default_factory=dict)
     looked: int = 0
+    newest: dict[str, int] = field(default_factory=dict)
 
     def hear(self, part: Part, n: int, start: int, end: int) -> None:
         if n:
@@ -226,6 +231,7 @@ class Silences:
         """What of the version that answers is silent by then, ms, or is no more. Nothing is said of
         parts while there are no answers."""
         self.looked = at
+        self._forget(streams)
         for one in list(self.told):
             if one.part != ANSWERS:
                 yield from self._go_on(one, streams, at)
@@ -241,6 +247,16 @@ class Silences:
                 yield self._open(
                     Silence(wide, streams.version, since, at, found.expected, found.ever)
                 )
+
+    def _forget(self, streams: Streams) -> None:
+        """By the time that passed from newest number to newest number: nothing is forgotten while a
+        part is silent, and a pause that is over is known by its length again."""
+        for name, part in streams.parts().items() if self.longest else ():
+            if name in self.longest:
+                newest = max([self.of(part).last, *self._heard(part, streams)])
+                passed = max(newest - self.newest.get(name, newest), 0)
+                left = self.longest[name] * 0.5 ** (passed / HALF_FORGOTTEN_MS)
+                self.longest[name], self.newest[name] = max(round(left), passed), newest
 
     def _go_on(self, one: Silence, streams: Streams, at: int) -> Iterator[Silence]:
         """What there is to say of a silence that was told."""
@@ -325,6 +341,14 @@ class Streams:
         """What monitors count of a part; none of a source."""
         is_source = part in self.sources or (not part.monitor and part.basis == "answers")
         return [] if is_source else [one for one in self.names if part.holds(one)]
+
+    def parts(self) -> Mapping[str, Part]:
+        """All that may be told, by name."""
+        slices = [in_slice(part.slice.partition("=")[0]) for part in self.sources if part.slice]
+        wide = [part._replace(monitor="") for part in self.names]
+        whole = [part._replace(slice="") for part in self.names]
+        found = (ANSWERS, *slices, *wide, *whole, *self.sources, *self.names)
+        return {part.name: part for part in found}
 
     def silent(self, at: int) -> Iterator[tuple[Part, Found]]:
         """What monitors count nothing of by then, ms."""

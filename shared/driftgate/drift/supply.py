@@ -1,9 +1,9 @@
 """What there is to learn that no training has seen: pairs since the last request, and among them
 those with a label, or from a source, that is new to the champion. Pure.
 
-A pair is an answer with what somebody says should have been answered, a label or an edit; one that
-is taken back is none. Requests are counted, so one that is told twice counts once, and of each sort
-no more are kept than its trigger waits for.
+A pair is an answer with what somebody says should have been answered, a label or an edit. Requests
+are counted, so one that is told twice counts once, for as long as one of these words was not taken
+back; of each sort no more are kept than its trigger waits for.
 
 A *new label* is one that the champion never gave to its held-out cases. A *new source* is a value
 of a slice that had its first pair after the data of the champion's training ended. Of the seed that
@@ -12,12 +12,12 @@ a model was launched with nothing is known here, so what comes in the first days
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from driftgate.drift.observations import Observation
+from driftgate.drift.observations import Observation, Word
 from driftgate.events import DAY_MS, Verdict
-from driftgate.latest_word import RETRACTION
+from driftgate.latest_word import RETRACTION, retracts
 from driftgate.model_repo import ModelYaml
 from driftgate.slices import ALL
 
@@ -25,6 +25,8 @@ from driftgate.slices import ALL
 LAUNCH_MS = 14 * DAY_MS
 # Values of slices that are told apart; those that come later are not new sources.
 VALUES = 1000
+# Words on one request that are remembered, the newest.
+WORDS = 100
 PAIRS, LABEL, SOURCE = "pairs", "label:", "source:"
 SHARE, OF_ALL = "share:", f"|{ALL}"
 
@@ -69,6 +71,14 @@ class New:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A word that makes a pair, and as what it counts."""
+
+    word: Word
+    counts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Supply:
     """What was counted since the last request.
 
@@ -76,11 +86,13 @@ class Supply:
         since: time of that request, ms.
         requests: ids of the requests that have a pair, by what they count as.
         first: when each value of a named slice had its first pair, ms.
+        words: that make the pairs, by request; none of what an older release counted.
     """
 
     since: int = 0
     requests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     first: Mapping[str, int] = field(default_factory=dict)
+    words: Mapping[str, tuple[Said, ...]] = field(default_factory=dict)
 
     def new(self, known: Learned) -> New:
         sources = new_sources(self.first, known)
@@ -113,23 +125,59 @@ def supplied(
 ) -> Supply:
     """With what was said since, in any order. `since`: of the last request, ms."""
     # A dict keeps the order in which requests came.
-    found = {
-        name: dict.fromkeys(ids) for name, ids in supply.requests.items() if since <= supply.since
-    }
+    goes_on = since <= supply.since
+    found = {name: dict.fromkeys(ids) for name, ids in supply.requests.items() if goes_on}
+    words = dict(supply.words) if goes_on else {}
     pairs = told(observations, config)
     first = firsts(supply.first, pairs, config)
     sources = new_sources(first, known)
     for one in pairs:
+        before = words.pop(one.request_id, ())
         if one.taught is None:
-            for ids in found.values():
-                ids.pop(one.request_id, None)
+            left = standing(before, one)
+            drop(found, one.request_id, left)
         elif one.time > since:
-            for name, enough in counts_as(one, config, known, sources):
-                ids = found.setdefault(name, {})
-                if len(ids) < enough:
-                    ids[one.request_id] = None
+            left = said(before, one, count(found, one, counts_as(one, config, known, sources)))
+        else:
+            left = before
+        if left:
+            words[one.request_id] = left
     kept = {name: tuple(ids) for name, ids in found.items() if ids}
-    return Supply(max(since, supply.since), kept, first)
+    return Supply(max(since, supply.since), kept, first, words)
+
+
+def count(
+    found: dict[str, dict[str, None]], one: Observation, wanted: Iterable[tuple[str, int]]
+) -> tuple[str, ...]:
+    """Adds a pair to what it counts as, and tells that; see `counts_as`."""
+    counts = []
+    for name, enough in wanted:
+        ids = found.setdefault(name, {})
+        if one.request_id in ids or len(ids) < enough:
+            ids[one.request_id] = None
+            counts.append(name)
+    return tuple(counts)
+
+
+def said(before: Sequence[Said], one: Observation, counts: tuple[str, ...]) -> tuple[Said, ...]:
+    """With the word of a pair, unless it is there."""
+    if one.word is None or not counts:
+        return tuple(before)
+    new = Said(one.word, counts)
+    return tuple(before) if new in before else (*before, new)[-WORDS:]
+
+
+def standing(before: Iterable[Said], retraction: Observation) -> tuple[Said, ...]:
+    """The words that a retraction leaves."""
+    back = retraction.word
+    return tuple(one for one in before if back is None or not retracts(back, one.word))
+
+
+def drop(found: Mapping[str, dict[str, None]], request_id: str, left: Iterable[Said]) -> None:
+    """A request counts as no more than the words that are left on it."""
+    stands = {name for one in left for name in one.counts}
+    for name in found.keys() - stands:
+        found[name].pop(request_id, None)
 
 
 def told(observations: Iterable[Observation], config: ModelYaml) -> list[Observation]:

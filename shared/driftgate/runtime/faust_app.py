@@ -70,8 +70,10 @@ class GroupMember(ABC):
         where the group committed."""
 
     @abstractmethod
-    async def take(self, delivered: Sequence[Record]) -> None:
-        """What came together; nothing where nothing comes."""
+    async def take(self, delivered: Sequence[Record], passed: Mapping[Position, int]) -> None:
+        """What came together; nothing where nothing comes. `passed` is the next offset of each
+        partition, as far as that is known: it lies behind all that was delivered up to now, and
+        behind offsets that no record has."""
 
     @abstractmethod
     def lag(self) -> int:
@@ -95,7 +97,9 @@ class GroupMember(ABC):
         try:
             with suppress(StopAsyncIteration):  # faust ends the stream by it
                 while True:
-                    await self.take(await delivered_to(self.app, stream.channel.queue))
+                    queue = stream.channel.queue
+                    delivered = await delivered_to(self.app, queue)
+                    await self.take(delivered, self.consumer.queued() if queue.empty() else {})
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 - faust would start the agent again, after these records
@@ -120,6 +124,13 @@ class App(faust.App):
     def _create_directories(self) -> None:
         """None: faust makes them for tables, where the process was started, which may be
         read-only."""
+
+
+def advanced(
+    reached: Mapping[Position, int], passed: Mapping[Position, int]
+) -> dict[Position, int]:
+    """Next offsets, behind what was passed too."""
+    return {position: max(at, passed.get(position, at)) for position, at in reached.items()}
 
 
 class Places(NamedTuple):
@@ -193,6 +204,12 @@ class FaustConsumer:
         if not taken:
             raise BusUnavailable("committing: not taken in time, or another replica works")
 
+    def queued(self) -> Mapping[Position, int]:
+        """Next offset of each partition behind all that faust has put into its queue; nothing
+        while partitions are dealt out anew."""
+        generation, offsets = self.app.consumer._thread.queued
+        return offsets if generation == self.app.consumer_generation_id else {}
+
     def pause(self, positions: Iterable[Position]) -> None:
         self.app.consumer.pause_partitions(map(as_tp, positions))
 
@@ -215,14 +232,49 @@ class OneOwner(PartitionAssignor):
         return {**owned, **self._protocol_assignments(nothing, {}, {}, {})}
 
 
+class Fetched(NamedTuple):
+    """How far partitions were fetched, in a generation of the group: the next offsets. What ends a
+    transaction and what compaction removed have offsets too, and come as no record."""
+
+    generation: int
+    offsets: Mapping[Position, int]
+
+
 class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
     """Waits for records no longer than `bus_kafka` does. faust's second and a half, for which there
-    is no setting, would hold up each record of a partition that was not asked for meanwhile."""
+    is no setting, would hold up each record of a partition that was not asked for meanwhile.
+
+    Attributes:
+        queued: how far what faust has put into its queue was fetched.
+    """
+
+    queued = fetched = Fetched(-1, {})
+
+    async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        """faust asks for more once it has queued all that it was given."""
+        self.queued = self.fetched
+        return await super().getmany(active_partitions, timeout)
+
+    async def _fetch_records(self, consumer: Any, *asked: Any, **limits: Any) -> Any:
+        generation = self.app.consumer_generation_id
+        found = await super()._fetch_records(consumer, *asked, **limits)
+        if self.consumer.flow_active:  # else faust drops what was fetched
+            self.fetched = Fetched(generation, offsets_of(consumer))
+        return found
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
+
+
+def offsets_of(consumer: Any) -> Mapping[Position, int]:
+    """Where an aiokafka consumer fetches next. Its own `position` may wait for an answer."""
+    subscription = consumer._subscription.subscription
+    if subscription is None or subscription.assignment is None:
+        return {}
+    found = subscription.assignment.all_consumed_offsets()
+    return {Position(*tp): place.offset for tp, place in found.items()}
 
 
 class Consumer(aiokafka.Consumer):

@@ -7,7 +7,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -19,7 +19,7 @@ from driftgate import metrics
 from driftgate.bus import Position, Record
 from driftgate.errors import BusUnavailable
 from driftgate.events import Tick
-from driftgate.runtime.faust_app import GroupMember, OneOwner, as_tp
+from driftgate.runtime.faust_app import GroupMember, OneOwner, advanced, as_tp
 from driftgate.runtime.loop import POLL_SECONDS, Runtime, Shift
 
 # A stop that takes longer, as it does without a broker, is cut short: nothing is lost by it.
@@ -111,8 +111,9 @@ class FaustShift(Shift, GroupMember):
         self.reached = {}
         self.revoked(Position(*tp) for tp in revoked)
 
-    async def take(self, delivered: Sequence[Record]) -> None:
+    async def take(self, delivered: Sequence[Record], passed: Mapping[Position, int]) -> None:
         """Of a replica that stood still, another may have handled what it had fetched."""
         found = [r for r in delivered if r.offset >= self.reached.get(r.position, 0)]
         self.reached |= {record.position: record.offset + 1 for record in found}
+        self.reached = advanced(self.reached, passed)
         self.work(found, lambda: self.reached)

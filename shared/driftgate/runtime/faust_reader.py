@@ -15,7 +15,7 @@ from driftgate.bus import Position, Record
 from driftgate.errors import BadInput, BusUnavailable, Retriable
 from driftgate.events import AnyEvent
 from driftgate.runtime.backoff import Backoff
-from driftgate.runtime.faust_app import GroupMember
+from driftgate.runtime.faust_app import GroupMember, advanced
 from driftgate.runtime.loop import Runtime
 from driftgate.runtime.service import Relayed
 
@@ -54,9 +54,9 @@ class Reader(GroupMember):
         self.reached = dict((await self.places(mine)).committed)
         self._told_at = {}
 
-    async def take(self, delivered: Sequence[Record]) -> None:
-        """Sends what is told of records, and where nothing comes how far was read: whoever begins
-        anew learns that there is nothing to wait for."""
+    async def take(self, delivered: Sequence[Record], passed: Mapping[Position, int]) -> None:
+        """Sends what is told of records, and how far was read where that is further, or where
+        nothing comes: nobody waits for what is not there, nor does whoever begins anew."""
         found: dict[Position, list[Record]] = {}
         for record in delivered:
             if record.offset >= self.reached.get(record.position, sys.maxsize):
@@ -66,9 +66,13 @@ class Reader(GroupMember):
             await self.send(source, self.reads.batches(source, read))
             if source in self.reached:  # the group may have dealt it to another member meanwhile
                 self.reached[source] = records[-1].offset + 1
-        for source in [p for p in self.reached if p not in found and self.silent(p)]:
-            await self.send(source, [self.reads.nothing(source, self.reached[source])])
-        if told := {p: at for p, at in self.reached.items() if p in found}:
+        ends = advanced(self.reached, passed)
+        further = {p for p, at in ends.items() if at > self.reached[p]}
+        for source in [p for p in ends if p in further or (p not in found and self.silent(p))]:
+            await self.send(source, [self.reads.nothing(source, ends[source])])
+            if source in self.reached:
+                self.reached[source] = ends[source]
+        if told := {p: at for p, at in self.reached.items() if p in found or p in further}:
             self.commit(told)
 
     def commit(self, next_offsets: Mapping[Position, int]) -> None:
