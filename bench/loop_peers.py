@@ -4,11 +4,13 @@ that the loop got. The head holds nothing out and is in force at once; the loop'
 and rollout. Of all rows and those of 56 days, and of three strengths of the penalty, the head has
 what was best over the whole world. Without arguments the shipped world is played, whose own goals
 stand here too; --data PATH plays any labelled file, --goal says by how many points the loop must
-be above the head. The picture is .driftgate/bench-loop-peers.html."""
+be above the head, and --recipe auto lets the loop choose a head too, at each training. The picture
+is .driftgate/bench-loop-peers.html."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from pathlib import Path
 from statistics import fmean
@@ -37,16 +39,26 @@ def run(args: list[str]) -> list[Figure]:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--profile", default="labels")
     parser.add_argument("--goal", type=float, default=1.0, help="points above the head")
+    parser.add_argument("--recipe", help="`method.recipe` in place of that of the model repo")
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args(args)
     state, mix, console = Path(".driftgate/bench").resolve(), mix_of(given.profile), Console()
     calendar = Calendar(seed=given.seed)
     plan = demo.planned(given.data, state, calendar, mix, console)
+    if given.recipe:
+        train_by(given.recipe, plan.repo / model_repo.MODEL_YAML)
     report = Path(".driftgate/bench-report.html")
     played = demo.run_plan(plan, state, report, mix, console, given.seed)
     head = peer(plan, played)
     draw(plan, played, head, Path(".driftgate/bench-loop-peers.html"))
     return figures(played, head, given.goal, shipped=given.data is None)
+
+
+def train_by(recipe: str, config: Path) -> None:
+    """Changes the recipe of a model repo before its first training."""
+    text, changed = re.subn(r"(?m)^(  recipe:) \w+", rf"\1 {recipe}", config.read_text())
+    assert changed == 1, f"{config} names no recipe"
+    config.write_text(text)
 
 
 def peer(plan: Plan, played: Played) -> WeeklyHead:
