@@ -16,9 +16,12 @@ from driftgate.errors import BadConfig, nearest, shown
 from driftgate.events import RetrainRequest, Verdict
 from driftgate.feedback_profiles import Profile
 from driftgate.labelled import dates, files
+from driftgate.labelled.findings import Findings
 from driftgate.labelled.kinds import table_of
+from driftgate.labelled.reading import mostly_lost, unexpected
 from driftgate.labelled.rows import Asked
 from driftgate.labelled.table import Table
+from driftgate.labelled.table_rows import findings_of
 from driftgate.model_repo import ModelYaml
 from driftgate.reference import measure
 from driftgate.signals import Answer
@@ -34,6 +37,7 @@ ROLES: Mapping[str, Sequence[str]] = {
 }
 """What a column is taken for by its name, unless the user says so."""
 YES, NO = {"true", "1", "1.0", "yes", "y", "t"}, {"false", "0", "0.0", "no", "n", "f"}
+NO_TIME = "it has no time that can be read"
 # A column of words with more values than this is no slice.
 VALUES = 1000
 LABELS: Profile = "labels"
@@ -76,29 +80,44 @@ def read(path: Path, columns: Mapping[str, str], config: ModelYaml, asked: Asked
 def of_table(table: Table, columns: Mapping[str, str], config: ModelYaml, asked: Asked) -> Answers:
     """
     Raises:
-        BadConfig: see `read`; or too many rows have no time, or there is none.
+        BadConfig: see `read`; or too many rows are left out.
     """
     role = roles(table, columns)
     times, how = moments(table, role["time"], asked)
     told, _ = moments(table, role["told"], asked) if "told" in role else (times, "")
     rest = [name for name in table.columns if name not in role.values()]
     reader = Reader(table, role, task_of(config.task), rest)
+    findings = findings_of(table)
+    for at, time in enumerate(times):
+        if time is None:
+            findings.leave_out(NO_TIME, table.where(at))
+    check_kept(findings, role, asked)
     kept = sorted((time, at) for at, time in enumerate(times) if time is not None)
-    without = len(table) - len(kept)
-    if not kept or without > asked.left_out * len(table):
-        raise BadConfig(
-            f"{table.source}: {without:,} of {len(table):,} rows have no time in column "
-            f"{shown(role['time'])}; expected dates such as 2026-01-05T14:30, or another column "
-            "by --column time=NAME"
-        )
     answers = [reader.answer(at) for _, at in kept]
-    notes = [f"column {role[name]} is {name}" for name in role] + [f"times: {how}"]
+    notes = [*findings.notes, *findings.screen, *findings.lost_lines()]
+    notes += [f"column {role[name]} is {name}" for name in role] + [f"times: {how}"]
     notes += [f"slices: {', '.join(reader.slices)}"] if reader.slices else []
     notes += [f"features: {', '.join(reader.features)}"] if reader.features else []
-    notes += [f"{without:,} rows have no time and are left out"] if without else []
     notes += [f"{n:,} rows: {why}" for why, n in reader.odd.items()]
     known = [max(time, told[at] or time) for time, at in kept]
     return Answers(answers, [time for time, _ in kept], known, notes)
+
+
+def check_kept(findings: Findings, role: Mapping[str, str], asked: Asked) -> None:
+    """
+    Raises:
+        BadConfig: too many rows are left out.
+    """
+    if sum(one.rows for one in unexpected(findings).values()) <= asked.left_out * findings.rows:
+        return
+    cause, words = mostly_lost(findings)
+    remedy = "mend the file"
+    if cause == NO_TIME:
+        remedy = (
+            f"column {shown(role['time'])} is taken for the time: expected dates such as "
+            "2026-01-05T14:30, or another column by --column time=NAME"
+        )
+    raise BadConfig(f"{words}; {remedy}")
 
 
 def roles(table: Table, columns: Mapping[str, str]) -> dict[str, str]:

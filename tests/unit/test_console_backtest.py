@@ -230,7 +230,7 @@ def test_what_is_no_number_is_told_and_does_not_count(command: Command, tmp_path
     ("change", "words", "said"),
     [
         ({"Date": None}, (), "no column is the time: expected one of time, timestamp"),
-        ({"Date": "soon"}, (), "1,500 of 1,500 rows have no time in column 'Date'"),
+        ({"Date": "soon"}, (), "1,500 of 1,500 rows cannot be used, mostly since it has no time"),
         ({"prediction": "refunds"}, (), "prediction is 'refunds': did you mean 'refund'?"),
         ({"correct": "perhaps"}, (), "correct is 'perhaps': expected true or false"),
         ({}, ("--reference", "1500"), "expected a number of rows from 1 to 1499"),
