@@ -24,7 +24,7 @@ from driftgate.labelled.table import Table
 from driftgate.labelled.table_rows import findings_of
 from driftgate.model_repo import ModelYaml
 from driftgate.reference import measure
-from driftgate.signals import Answer
+from driftgate.signals import Answer, Reference
 from driftgate.tasks import Task, task_of
 
 ROLES: Mapping[str, Sequence[str]] = {
@@ -67,8 +67,11 @@ def read(path: Path, columns: Mapping[str, str], config: ModelYaml, asked: Asked
         columns: names by role, as far as the user says so.
 
     Raises:
-        BadConfig: it cannot be read, or lacks a column; names it and what was expected.
+        BadConfig: it cannot be read, or lacks a column; names it and what was expected. Or
+            `asked.dates` is no order of dates.
     """
+    if asked.dates:
+        dates.check_order(asked.dates)
     found, _ = files.contents(path)
     if len(found) != 1:
         raise BadConfig(
@@ -246,21 +249,30 @@ def as_told(config: ModelYaml) -> ModelYaml:
     )
 
 
-def events(found: Answers, rows: int, config: ModelYaml) -> list[Event]:
-    """What follows on the first `rows`, which are the held-out cases of its version 1.
+def measured(found: Answers, rows: int, config: ModelYaml) -> Reference:
+    """What the first `rows` measure, which are the held-out cases of its version 1.
 
     Raises:
         BadConfig: no row follows on them.
     """
+    if len(found) < 2:
+        raise BadConfig(
+            f"the file holds {len(found)} answer, expected two or more: the first ones measure the "
+            "reference, and the rest is replayed"
+        )
     if not 0 < rows < len(found):
         raise BadConfig(
             f"--reference {rows}: expected a number of rows from 1 to {len(found) - 1}, since of "
             f"{len(found):,} the rest is replayed"
         )
-    begin = found.times[rows]
     slices = {"all", *config.gate.protected, *(s for m in config.monitors for s in m.slices)}
-    reference = measure(found.answers[:rows], slices, task_of(config.task))
-    said: list[Event] = [launch(config.model, begin), verdict(config.model, begin, reference)]
+    return measure(found.answers[:rows], slices, task_of(config.task))
+
+
+def events(found: Answers, rows: int, model: str, reference: Reference) -> list[Event]:
+    """What follows on the first `rows`, which measured the reference."""
+    begin = found.times[rows]
+    said: list[Event] = [launch(model, begin), verdict(model, begin, reference)]
     seen = observations(found, range(rows, len(found)))
     return sorted([*said, *seen], key=lambda event: event.time)
 
@@ -280,7 +292,7 @@ def launch(model: str, time: int) -> RetrainRequest:
     )
 
 
-def verdict(model: str, time: int, reference: Mapping[str, float]) -> Verdict:
+def verdict(model: str, time: int, reference: Reference) -> Verdict:
     """What the gate would have said of the version, as far as monitors look at it."""
     nothing: dict[str, Any] = dict.fromkeys(
         ("adapter_digest", "adapter_uri", "repo_hash", "report_uri"), ""

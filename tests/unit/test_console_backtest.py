@@ -131,7 +131,7 @@ def test_a_file_of_monitors_that_cannot_be_used(
         ((MODEL, "--since", "2027-01-01"), "nothing lies between"),
         ((MODEL, "--until", "2025-01-01"), "nothing lies between"),
         ((MODEL, "--since", "yesterday"), "expected a span such as"),
-        ((MODEL, "--incident", "2026-01-05..2026-01-04"), "expected a time before"),
+        ((MODEL, "--incident", "2026-01-05..2026-01-04"), "begins before it ends"),
         ((MODEL, "--plot", "a.png"), "expected a name that ends in .svg"),
         (("mail",), "`model` is"),
     ],

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from driftgate.config import Settings
 from driftgate.errors import BusUnavailable
-from services.console import backtest_cli, declarations
+from services.console import backtest_cli
 
 YAML = """model: m
 task: {kind: text-classification, labels: [a, b]}
@@ -49,6 +49,10 @@ def rows() -> list[Row]:
         }
         for at in range(ROWS)
     ]
+
+
+def without(row: Row, name: str) -> Row:
+    return {key: value for key, value in row.items() if key != name}
 
 
 def csv_of(found: list[Row]) -> str:
@@ -106,3 +110,65 @@ def test_sheets_that_are_not_read_are_told(command: Command, tmp_path: Path) -> 
     book = tmp_path / "answers.xlsx"
     book.write_bytes(xlsx({"May": sheet, "June": [row[:-1] for row in sheet[:50]]}))
     assert "not read: 'June'" in notes(command("", "--file", str(book), "--json"))
+
+
+# ---------------------------------------------------------------- what is not watched
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _, row: without(row, "expected"), "errors (all, lang=es): no reference for error"),
+        (lambda at, row: row | {"expected": row["expected"] * (at >= REFERENCE)}, "errors (all"),
+        (lambda _, row: without(row, "similarity"), "near (all): no reference for low_similarity"),
+    ],
+)
+def test_a_monitor_that_has_no_reference_is_told(
+    command: Command, change: Change, said: str
+) -> None:
+    assert f"not watched: {said}" in notes(command(change, "--json"))
+    assert "not watched" not in notes(command(lambda _, row: row, "--json"))
+
+
+def test_what_is_told_after_the_last_answer_shows_no_silence(command: Command) -> None:
+    def told(at: int, row: Row) -> Row:
+        return row | {"told": f"{BEGIN + timedelta(days=at == 299 and 40, minutes=20 * at):%FT%R}"}
+
+    found = json.loads(command(told, "--json").stdout)
+    assert found["unwatched"] == []
+    assert found["until"] > 1_769_000_000_000  # what is told then counts still
+
+
+# ---------------------------------------------------------------- what is said beside the file
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--dates", "foo"), "--dates foo: expected dmy, mdy, ymd"),
+        (("--incident", "2020-01-01..2020-02-01"), "from 2026-01-02 09:20 to 2026-01-05 03:40 UTC"),
+        (("--incident", "2026-01-01T05:00..2026-01-01T08:00"), "from 2026-01-02 09:20"),
+        (("--incident", "2026-01-01T05:00"), "from 2026-01-02 09:20"),
+        (("--reference", "300"), "expected a number of rows from 1 to 299"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_file(
+    command: Command, words: tuple[str, ...], said: str
+) -> None:
+    assert said in command(lambda _, row: row, *words, status=2).stderr
+
+
+def test_a_file_of_one_answer_says_that_more_are_needed(command: Command) -> None:
+    assert "holds 1 answer, expected two or more" in command(csv_of(rows()[:1]), status=2).stderr
+
+
+def test_without_a_system_a_whole_model_yaml_is_asked_for(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> Settings:
+        raise BusUnavailable("Kafka does not answer")
+
+    monkeypatch.setattr(backtest_cli, "settings", away)
+    part = "monitors:\n  - {name: errors, signal: quality, value: error}\n"
+    found = command(lambda _, row: row, status=3, monitors=part).stderr
+    assert "a whole model.yaml as --monitors needs no system" in found
