@@ -3,8 +3,6 @@ it. Its first rows measure the reference that the rest is held against. Pure but
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,21 +23,20 @@ from driftgate.labelled.table_rows import findings_of
 from driftgate.model_repo import ModelYaml
 from driftgate.reference import measure
 from driftgate.signals import Answer, Reference
-from driftgate.tasks import Task, task_of
+from driftgate.tasks import task_of
+from services.console.backtest_rows import Reader, without_role
 
 ROLES: Mapping[str, Sequence[str]] = {
     "time": ("time", "timestamp", "date", "created_at"),
-    "output": ("output", "prediction", "predicted", "answer", "label"),
+    "output": ("output", "prediction", "predicted", "predicted_label", "answer", "label"),
     "expected": ("expected", "label", "target", "truth"),
     "correct": ("correct", "was_correct", "is_correct"),
     "confidence": ("confidence", "score", "probability"),
     "told": ("told", "feedback_time", "labelled_at"),
 }
 """What a column is taken for by its name, unless the user says so."""
-YES, NO = {"true", "1", "1.0", "yes", "y", "t"}, {"false", "0", "0.0", "no", "n", "f"}
 NO_TIME = "it has no time that can be read"
-# A column of words with more values than this is no slice.
-VALUES = 1000
+NOT_TOLD = "told is no time, so the answer's own counts"
 LABELS: Profile = "labels"
 
 
@@ -87,23 +84,32 @@ def of_table(table: Table, columns: Mapping[str, str], config: ModelYaml, asked:
     """
     role = roles(table, columns)
     times, how = moments(table, role["time"], asked)
-    told, _ = moments(table, role["told"], asked) if "told" in role else (times, "")
-    rest = [name for name in table.columns if name not in role.values()]
-    reader = Reader(table, role, task_of(config.task), rest)
     findings = findings_of(table)
     for at, time in enumerate(times):
         if time is None:
             findings.leave_out(NO_TIME, table.where(at))
     check_kept(findings, role, asked)
     kept = sorted((time, at) for at, time in enumerate(times) if time is not None)
+    reader = Reader(table, role, task_of(config.task), without_role(table, role, config))
     answers = [reader.answer(at) for _, at in kept]
+    told, unread = told_of(table, role, asked)
+    known = [max(time, told[at] or time) for time, at in kept]
+    reader.odd[NOT_TOLD] = sum(at in unread for _, at in kept)
     notes = [*findings.notes, *findings.screen, *findings.lost_lines()]
     notes += [f"column {role[name]} is {name}" for name in role] + [f"times: {how}"]
-    notes += [f"slices: {', '.join(reader.slices)}"] if reader.slices else []
-    notes += [f"features: {', '.join(reader.features)}"] if reader.features else []
-    notes += [f"{n:,} rows: {why}" for why, n in reader.odd.items()]
-    known = [max(time, told[at] or time) for time, at in kept]
+    notes += [*reader.columns.lines, *doubt(role, columns)]
+    notes += [f"{n:,} rows: {why}" for why, n in reader.odd.items() if n]
     return Answers(answers, [time for time, _ in kept], known, notes)
+
+
+def doubt(role: Mapping[str, str], columns: Mapping[str, str]) -> Iterator[str]:
+    """A label is the truth in most files."""
+    if role["output"].lower() == "label" and not {"output"} & columns.keys():
+        if not {"expected", "correct"} & role.keys():
+            yield (
+                f"column {role['output']} is taken for the answer, since there is no other; where "
+                "it is what would have been right, name the answer by --column output=NAME"
+            )
 
 
 def check_kept(findings: Findings, role: Mapping[str, str], asked: Asked) -> None:
@@ -158,88 +164,16 @@ def moments(table: Table, column: str, asked: Asked) -> tuple[list[int | None], 
     return found.times, found.how
 
 
-@dataclass
-class Reader:
-    """Makes an answer of a row.
-
-    Attributes:
-        slices, features: columns that are neither; told by what stands in them.
-        odd: what could not be read, and how often.
-    """
-
-    table: Table
-    role: Mapping[str, str]
-    task: Task
-    rest: Sequence[str]
-    slices: list[str] = field(default_factory=list)
-    features: list[str] = field(default_factory=list)
-    odd: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        for name in self.rest:
-            cells = [text for cell in self.table.columns[name] if (text := dates.plain(cell))]
-            if cells and all(number(cell) is not None for cell in cells):
-                self.features.append(name)
-            elif cells and len(set(cells)) <= min(VALUES, len(cells) // 2):
-                self.slices.append(name)
-
-    def cell(self, role: str, at: int) -> str:
-        """Empty where there is none."""
-        column = self.role.get(role)
-        return dates.plain(self.table.columns[column][at]) if column else ""
-
-    def answer(self, at: int) -> Answer:
-        """
-        Raises:
-            BadConfig: the model has no such output, or nobody can tell whether it was right.
-        """
-        output = self.cell("output", at)
-        if self.task.outputs is not None and output not in self.task.outputs:
-            raise BadConfig(
-                f"{self.table.where(at)}: {self.role['output']} is {shown(output)}: "
-                f"{nearest(output, list(self.task.outputs))}"
-            )
-        return Answer(
-            output,
-            self.finite("confidence", self.cell("confidence", at)),
-            {n: x for n in self.features if (x := self.finite(n, self.of(n, at))) is not None},
-            {n: value for n in self.slices if (value := self.of(n, at))},
-            error=self.error(at, output),
-        )
-
-    def of(self, name: str, at: int) -> str:
-        return dates.plain(self.table.columns[name][at])
-
-    def finite(self, what: str, text: str) -> float | None:
-        """A number; None where there is none that can be used, which is counted."""
-        x = number(text)
-        if text and (x is None or not math.isfinite(x)):
-            self.odd[f"{what} is no finite number, and does not count"] += 1
-            return None
-        return x
-
-    def error(self, at: int, output: str) -> float | None:
-        """
-        Raises:
-            BadConfig
-        """
-        if correct := self.cell("correct", at).lower():
-            if correct not in YES | NO:
-                raise BadConfig(
-                    f"{self.table.where(at)}: {self.role['correct']} is {shown(correct)}: expected "
-                    "true or false"
-                )
-            return float(correct in NO)
-        expected = self.cell("expected", at)
-        return float(expected != output) if expected else None
-
-
-def number(text: str) -> float | None:
-    """NaN is a number here; None where it is none at all."""
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
+def told_of(
+    table: Table, role: Mapping[str, str], asked: Asked
+) -> tuple[list[int | None], set[int]]:
+    """When it was known whether answers are right, ms; and the rows where what stands there is no
+    time."""
+    if "told" not in role:
+        return [None] * len(table), set()
+    found, _ = moments(table, role["told"], asked)
+    cells = table.columns.get(role["told"], [])
+    return found, {at for at, cell in enumerate(cells) if dates.plain(cell) and found[at] is None}
 
 
 def as_told(config: ModelYaml) -> ModelYaml:

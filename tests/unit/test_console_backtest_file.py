@@ -139,6 +139,62 @@ def test_what_is_told_after_the_last_answer_shows_no_silence(command: Command) -
     assert found["until"] > 1_769_000_000_000  # what is told then counts still
 
 
+# ---------------------------------------------------------------- what columns are
+
+
+def odd(name: str, cell: str, every: int = ROWS) -> Change:
+    """Another cell in a column, now and then."""
+    return lambda at, row: row | {name: cell if at % every == 0 else row[name]}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (odd("words", "n/a"), ["features: similarity, words", "1 rows: words is no finite number"]),
+        (odd("similarity", "0·5"), ["features: similarity, words"]),
+        (odd("similarity", "-", 2), ["features: similarity, words", "150 rows: similarity is no"]),
+        (odd("words", "few", 2), ["slices: words, lang"]),
+        (lambda at, row: row | {"note": f"x{at}"}, ["note (300 values in 300 cells)", "not used: "]),
+        (lambda _, row: row | {"note": ""}, ["not used: note (empty)"]),
+        (lambda at, row: row | {"lang": 1 + at % 2}, ["slices: lang", "did you mean 'lang="]),
+        (lambda at, row: row | {"lang": f"es{at % 180}"}, ["slices: lang"]),
+    ],
+)
+def test_what_a_column_is_taken_for(command: Command, change: Change, said: list[str]) -> None:
+    found = notes(command(change, "--json"))
+    assert all(words in found for words in said), found
+
+
+@pytest.mark.parametrize("name", ["predicted_label", "prediction", "predicted"])
+def test_the_label_beside_a_prediction_is_the_truth(command: Command, name: str) -> None:
+    def named(_: int, row: Row) -> Row:
+        new = {"output": name, "expected": "label"}
+        return {new.get(key, key): value for key, value in row.items()}
+
+    found = notes(command(named, "--json"))
+    assert f"column {name} is output\ncolumn label is expected" in found
+    assert "for the answer" not in found
+    alone = notes(command(lambda at, row: without(named(at, row), name), "--json"))
+    assert "column label is taken for the answer, since there is no other" in alone
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (odd("expected", "A", 5), "line 2: expected is 'A': valid are a, b"),
+        (odd("output", "A", 5), "line 2: output is 'A': valid are a, b"),
+    ],
+)
+def test_labels_that_the_model_has_not(command: Command, change: Change, said: str) -> None:
+    assert said in command(change, status=2).stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--column", "told=words")])
+def test_a_time_of_telling_that_is_none_is_counted(command: Command, words: tuple[str]) -> None:
+    told = notes(command(lambda _, row: row | {"told": "later"}, *words, "--json"))
+    assert "300 rows: told is no time, so the answer's own counts" in told
+
+
 # ---------------------------------------------------------------- what is said beside the file
 
 
