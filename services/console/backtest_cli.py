@@ -17,6 +17,7 @@ from driftgate.drift.observations import Observation
 from driftgate.drift.replay import Event, Replay, Said
 from driftgate.errors import BadConfig, BusUnavailable
 from driftgate.labelled.rows import Asked
+from driftgate.machine_clock import machine_ms
 from driftgate.model_repo import ModelYaml
 from driftgate.unwatched import absent, unmeasured
 from services.console import backtest_file, backtest_plot, svg
@@ -71,6 +72,9 @@ def backtest(
     dates: Annotated[
         str | None, typer.Option(help="of --file: dmy, mdy, ymd, or a format such as '%d.%m.%Y'")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="of --file, where it is a text file, such as cp1252")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="also draw it into this SVG file")] = None,
     json_: Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")] = False,
     state: State = HERE,
@@ -80,11 +84,11 @@ def backtest(
     if file is None:
         told, notes = of_store(model, monitors, since, until, incident or [], state)
     else:
-        asked = Asked(dates=dates)
+        asked = Asked(dates=dates, encoding=encoding)
         columns = dict(map(pair, column or []))
         config = without_system(model, monitors, state)
         told, notes = of_file(
-            backtest_file.read(file, columns, config, asked),
+            backtest_file.read(file, columns, config, asked, machine_ms()),
             reference,
             config,
             since,

@@ -11,12 +11,13 @@ from typing import Any
 from driftgate.drift.observations import Observation, Word
 from driftgate.drift.replay import Event
 from driftgate.errors import BadConfig, nearest, shown
-from driftgate.events import RetrainRequest, Verdict
+from driftgate.events import HOUR_MS, RetrainRequest, Verdict
 from driftgate.feedback_profiles import Profile
 from driftgate.labelled import dates, files
 from driftgate.labelled.findings import Findings
 from driftgate.labelled.kinds import table_of
 from driftgate.labelled.reading import mostly_lost, unexpected
+from driftgate.labelled.roles import clock_column, profile
 from driftgate.labelled.rows import Asked
 from driftgate.labelled.table import Table
 from driftgate.labelled.table_rows import findings_of
@@ -36,7 +37,10 @@ ROLES: Mapping[str, Sequence[str]] = {
 }
 """What a column is taken for by its name, unless the user says so."""
 NO_TIME = "it has no time that can be read"
-NOT_TOLD = "told is no time, so the answer's own counts"
+FUTURE = "its time lies in the future"
+NOT_TOLD = "told is no time, or lies in the future, so the answer's own counts"
+CLOCK = "time of day"
+LOOKED_AT = 200  # rows that tell a time of day from a date
 LABELS: Profile = "labels"
 
 
@@ -58,10 +62,13 @@ class Answers:
         return len(self.answers)
 
 
-def read(path: Path, columns: Mapping[str, str], config: ModelYaml, asked: Asked) -> Answers:
+def read(
+    path: Path, columns: Mapping[str, str], config: ModelYaml, asked: Asked, now: int
+) -> Answers:
     """
     Args:
         columns: names by role, as far as the user says so.
+        now: ms; what lies further ahead than clocks go wrong was not answered then.
 
     Raises:
         BadConfig: it cannot be read, or lacks a column; names it and what was expected. Or
@@ -74,25 +81,26 @@ def read(path: Path, columns: Mapping[str, str], config: ModelYaml, asked: Asked
         raise BadConfig(
             f"{path}: holds {len(found)} files, expected one with a row for each answer"
         )
-    return of_table(table_of(found[0], asked), columns, config, asked)
+    return of_table(table_of(found[0], asked), columns, config, asked, now)
 
 
-def of_table(table: Table, columns: Mapping[str, str], config: ModelYaml, asked: Asked) -> Answers:
+def of_table(
+    table: Table, columns: Mapping[str, str], config: ModelYaml, asked: Asked, now: int
+) -> Answers:
     """
     Raises:
         BadConfig: see `read`; or too many rows are left out.
     """
     role = roles(table, columns)
+    newest = now + config.data.ahead_hours * HOUR_MS
     times, how = moments(table, role["time"], asked)
-    findings = findings_of(table)
-    for at, time in enumerate(times):
-        if time is None:
-            findings.leave_out(NO_TIME, table.where(at))
+    if CLOCK in role:
+        times = dates.with_clock(times, table.columns[role[CLOCK]])
+    kept, findings = dated(table, times, newest)
     check_kept(findings, role, asked)
-    kept = sorted((time, at) for at, time in enumerate(times) if time is not None)
     reader = Reader(table, role, task_of(config.task), without_role(table, role, config))
     answers = [reader.answer(at) for _, at in kept]
-    told, unread = told_of(table, role, asked)
+    told, unread = told_of(table, role, asked, newest)
     known = [max(time, told[at] or time) for time, at in kept]
     reader.odd[NOT_TOLD] = sum(at in unread for _, at in kept)
     notes = [*findings.notes, *findings.screen, *findings.lost_lines()]
@@ -102,14 +110,27 @@ def of_table(table: Table, columns: Mapping[str, str], config: ModelYaml, asked:
     return Answers(answers, [time for time, _ in kept], known, notes)
 
 
+def dated(
+    table: Table, times: Sequence[int | None], newest: int
+) -> tuple[list[tuple[int, int]], Findings]:
+    """Times, ms, with their rows, in order, and what is left out."""
+    findings, kept = findings_of(table), []
+    for at, time in enumerate(times):
+        if time is not None and time <= newest:
+            kept.append((time, at))
+        else:
+            findings.leave_out(NO_TIME if time is None else FUTURE, table.where(at))
+    return sorted(kept), findings
+
+
 def doubt(role: Mapping[str, str], columns: Mapping[str, str]) -> Iterator[str]:
     """A label is the truth in most files."""
-    if role["output"].lower() == "label" and not {"output"} & columns.keys():
-        if not {"expected", "correct"} & role.keys():
-            yield (
-                f"column {role['output']} is taken for the answer, since there is no other; where "
-                "it is what would have been right, name the answer by --column output=NAME"
-            )
+    is_guess = role["output"].lower() == "label" and "output" not in columns
+    if is_guess and not {"expected", "correct"} & role.keys():
+        yield (
+            f"column {role['output']} is taken for the answer, since there is no other; where it "
+            "is what would have been right, name the answer by --column output=NAME"
+        )
 
 
 def check_kept(findings: Findings, role: Mapping[str, str], asked: Asked) -> None:
@@ -120,13 +141,12 @@ def check_kept(findings: Findings, role: Mapping[str, str], asked: Asked) -> Non
     if sum(one.rows for one in unexpected(findings).values()) <= asked.left_out * findings.rows:
         return
     cause, words = mostly_lost(findings)
-    remedy = "mend the file"
-    if cause == NO_TIME:
-        remedy = (
-            f"column {shown(role['time'])} is taken for the time: expected dates such as "
-            "2026-01-05T14:30, or another column by --column time=NAME"
-        )
-    raise BadConfig(f"{words}; {remedy}")
+    remedies = {
+        NO_TIME: f"column {shown(role['time'])} is taken for the time: expected dates such as "
+        "2026-01-05T14:30, or another column by --column time=NAME",
+        FUTURE: "say by --dates how they are written",
+    }
+    raise BadConfig(f"{words}; {remedies.get(cause, 'mend the file')}")
 
 
 def roles(table: Table, columns: Mapping[str, str]) -> dict[str, str]:
@@ -143,7 +163,9 @@ def roles(table: Table, columns: Mapping[str, str]) -> dict[str, str]:
     found = dict(columns)
     by_name = {name.lower(): name for name in table.names}
     for name, usual in ROLES.items():
-        free = (by_name[one] for one in usual if one in by_name)
+        free = [by_name[one] for one in usual if one in by_name]
+        if name == "time":  # the day, where a time of day stands beside it
+            free.sort(key=lambda column: is_clock(table.columns.get(column, [])[:LOOKED_AT]))
         if name not in found and (column := next((c for c in free if c not in found.values()), "")):
             found[name] = column
     for name in ("time", "output"):
@@ -153,7 +175,14 @@ def roles(table: Table, columns: Mapping[str, str]) -> dict[str, str]:
                 f"{', '.join(ROLES[name])}, or --column {name}=NAME; it has "
                 f"{', '.join(table.names)}"
             )
-    return found
+    profiles = {name: profile(name, cells) for name, cells in table.columns.items()}
+    clock = clock_column(profiles, found["time"], set(found.values()), {})
+    return found | ({CLOCK: clock} if clock else {})
+
+
+def is_clock(cells: Sequence[Any]) -> bool:
+    """Whether its cells are times of day."""
+    return any(map(dates.plain, cells)) and None not in dates.times_of_day(cells)
 
 
 def moments(table: Table, column: str, asked: Asked) -> tuple[list[int | None], str]:
@@ -165,14 +194,15 @@ def moments(table: Table, column: str, asked: Asked) -> tuple[list[int | None], 
 
 
 def told_of(
-    table: Table, role: Mapping[str, str], asked: Asked
+    table: Table, role: Mapping[str, str], asked: Asked, newest: int
 ) -> tuple[list[int | None], set[int]]:
     """When it was known whether answers are right, ms; and the rows where what stands there is no
-    time."""
+    time up to `newest`."""
     if "told" not in role:
         return [None] * len(table), set()
     found, _ = moments(table, role["told"], asked)
-    cells = table.columns.get(role["told"], [])
+    found = [time if time is not None and time <= newest else None for time in found]
+    cells: Sequence[Any] = table.columns.get(role["told"]) or table.moments[role["told"]]
     return found, {at for at, cell in enumerate(cells) if dates.plain(cell) and found[at] is None}
 
 

@@ -87,8 +87,10 @@ class Reader:
 
     def cell(self, role: str, at: int) -> str:
         """Empty where there is none."""
-        column = self.role.get(role)
-        return dates.plain(self.table.columns[column][at]) if column else ""
+        if (column := self.role.get(role)) is None:
+            return ""
+        cells = self.table.columns.get(column) or self.table.moments[column]
+        return dates.plain(cells[at])
 
     def answer(self, at: int) -> Answer:
         """

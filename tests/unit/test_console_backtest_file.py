@@ -1,9 +1,10 @@
-"""`driftgate backtest --file`: what of a file is not read, or read otherwise than meant, is told."""
+"""`driftgate backtest --file`: what is not read, or read otherwise than meant, is told."""
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,11 @@ def rows() -> list[Row]:
         }
         for at in range(ROWS)
     ]
+
+
+def odd(name: str, cell: str, every: int = ROWS) -> Change:
+    """Another cell in a column, now and then."""
+    return lambda at, row: row | {name: cell if at % every == 0 else row[name]}
 
 
 def without(row: Row, name: str) -> Row:
@@ -112,6 +118,53 @@ def test_sheets_that_are_not_read_are_told(command: Command, tmp_path: Path) -> 
     assert "not read: 'June'" in notes(command("", "--file", str(book), "--json"))
 
 
+# ---------------------------------------------------------------- times
+
+
+def test_a_date_and_a_time_of_day_beside_it_are_one(command: Command) -> None:
+    def divided(_: int, row: Row) -> Row:
+        date, clock = row["time"].split("T")
+        return {"date": date} | row | {"time": clock}
+
+    found = command(divided, "--json")
+    assert "column time is time of day" in notes(found)
+    whole = json.loads(command(lambda _, row: row, "--json").stdout)
+    assert {**json.loads(found.stdout), "notes": []} == {**whole, "notes": []}
+
+
+def test_what_is_dated_later_than_clocks_go_wrong_is_left_out(command: Command) -> None:
+    found = command(odd("time", "2062-01-01T00:00"), "--json")
+    assert json.loads(found.stdout)["until"] < 1_768_000_000_000
+    assert "left out, 1 row: its time lies in the future (answers.csv, line 2)" in notes(found)
+    told = command(lambda at, row: row | {"told": "2062-01-01" if at == 299 else ""}, "--json")
+    assert json.loads(told.stdout)["until"] < 1_768_000_000_000
+    assert "1 rows: told is no time, or lies in the future, so the answer's own" in notes(told)
+    refused = command(odd("time", "2062-01-01T00:00", 2), status=2).stderr
+    assert "150 of 300 rows cannot be used, mostly since its time lies in the future" in refused
+    assert "say by --dates how they are written" in refused
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty; expected rows of two columns or more"),
+        ("\n".join(["time"] * 9), "only one column is found in it; expected two or more"),
+        (re.sub(r"T(\d\d:\d\d)", r" \1 CEST", csv_of(rows())), "the offset instead (+0530)"),
+    ],
+)
+def test_advice_names_no_option_of_another_command(command: Command, text: str, said: str) -> None:
+    refused = command(text, status=2).stderr
+    assert said in refused
+    assert "--time" not in refused
+    assert "label" not in refused
+
+
+def test_the_encoding_can_be_said(command: Command) -> None:
+    found = command(csv_of(rows()), "--encoding", "cp1252", "--json")
+    assert json.loads(found.stdout)["answers"] == 200
+    assert "no such encoding" in command("a,b\n1,2\n", "--encoding", "cp0", status=2).stderr
+
+
 # ---------------------------------------------------------------- what is not watched
 
 
@@ -142,11 +195,6 @@ def test_what_is_told_after_the_last_answer_shows_no_silence(command: Command) -
 # ---------------------------------------------------------------- what columns are
 
 
-def odd(name: str, cell: str, every: int = ROWS) -> Change:
-    """Another cell in a column, now and then."""
-    return lambda at, row: row | {name: cell if at % every == 0 else row[name]}
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -154,7 +202,8 @@ def odd(name: str, cell: str, every: int = ROWS) -> Change:
         (odd("similarity", "0·5"), ["features: similarity, words"]),
         (odd("similarity", "-", 2), ["features: similarity, words", "150 rows: similarity is no"]),
         (odd("words", "few", 2), ["slices: words, lang"]),
-        (lambda at, row: row | {"note": f"x{at}"}, ["note (300 values in 300 cells)", "not used: "]),
+        (lambda at, row: row | {"note": at or "x"}, ["features: similarity, words, note"]),
+        (lambda at, row: row | {"note": f"x{at}"}, ["not used: note (300 values in 300 cells)"]),
         (lambda _, row: row | {"note": ""}, ["not used: note (empty)"]),
         (lambda at, row: row | {"lang": 1 + at % 2}, ["slices: lang", "did you mean 'lang="]),
         (lambda at, row: row | {"lang": f"es{at % 180}"}, ["slices: lang"]),
@@ -192,7 +241,7 @@ def test_labels_that_the_model_has_not(command: Command, change: Change, said: s
 @pytest.mark.parametrize("words", [(), ("--column", "told=words")])
 def test_a_time_of_telling_that_is_none_is_counted(command: Command, words: tuple[str]) -> None:
     told = notes(command(lambda _, row: row | {"told": "later"}, *words, "--json"))
-    assert "300 rows: told is no time, so the answer's own counts" in told
+    assert "300 rows: told is no time, or lies in the future, so" in told
 
 
 # ---------------------------------------------------------------- what is said beside the file
