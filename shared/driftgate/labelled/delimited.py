@@ -263,7 +263,7 @@ def delimiter(text: str, name: str) -> Dialect:
     if not found:
         raise BadConfig(
             f"{name}: only one column is found in it; expected two or more, divided by "
-            f" {', '.join(DELIMITERS.values())}"
+            f"{', '.join(DELIMITERS.values())}"
         )
     return rarest(max(found, key=lambda one: one[:2])[2], [one[2] for one in found], sample)
 
