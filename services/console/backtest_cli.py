@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from driftgate import model_repo
 from driftgate.drift.backtest import Known
 from driftgate.drift.observations import Observation
-from driftgate.drift.replay import Event, Replay
-from driftgate.errors import BadConfig
+from driftgate.drift.replay import Event, Replay, Said
+from driftgate.errors import BadConfig, BusUnavailable
 from driftgate.labelled.rows import Asked
+from driftgate.machine_clock import machine_ms
 from driftgate.model_repo import ModelYaml
-from driftgate.unwatched import absent
+from driftgate.unwatched import absent, unmeasured
 from services.console import backtest_file, backtest_plot, svg
 from services.console.backtest_words import Told, as_json, lines, table, title
 from services.console.dead_letter_selection import moment
@@ -33,9 +35,6 @@ from services.console.terminal import (
     say,
     settings,
 )
-
-if TYPE_CHECKING:
-    pass
 
 REFERENCE_ROWS = 1000
 MS = 1  # the end of what is stored lies behind its last answer
@@ -73,6 +72,9 @@ def backtest(
     dates: Annotated[
         str | None, typer.Option(help="of --file: dmy, mdy, ymd, or a format such as '%d.%m.%Y'")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="of --file, where it is a text file, such as cp1252")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="also draw it into this SVG file")] = None,
     json_: Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")] = False,
     state: State = HERE,
@@ -82,11 +84,11 @@ def backtest(
     if file is None:
         told, notes = of_store(model, monitors, since, until, incident or [], state)
     else:
-        asked = Asked(dates=dates)
+        asked = Asked(dates=dates, encoding=encoding)
         columns = dict(map(pair, column or []))
-        config = as_file_says(model, monitors, state)
+        config = without_system(model, monitors, state)
         told, notes = of_file(
-            backtest_file.read(file, columns, config, asked),
+            backtest_file.read(file, columns, config, asked, machine_ms()),
             reference,
             config,
             since,
@@ -140,14 +142,26 @@ def of_file(
         BadConfig
     """
     config = backtest_file.as_told(config)
-    events = backtest_file.events(found, rows, config)
+    reference = backtest_file.measured(found, rows, config)
+    events = backtest_file.events(found, rows, config.model, reference)
     begin, end = span(since, until, found.times[rows], max(found.times[-1], *found.told) + MS)
     measured = (
         f"the first {rows:,} rows, {when(found.times[0])} to {when(found.times[rows - 1])}, "
         "measure the reference"
     )
+    idle = [
+        f"not watched: {lack}: none of the rows that measure the reference tells it"
+        for lack in unmeasured(config, reference)
+    ]
     told, notes = replayed(config, events, begin, end, incident)
-    return told, [*found.notes, measured, *notes]
+    told = replace(told, said=[heard_until(found.times[-1], one) for one in told.said])
+    return told, [*found.notes, measured, *idle, *notes]
+
+
+def heard_until(last: int, said: Said) -> Said:
+    """Without silences that were told later than the last answer, ms: there the file ends, and only
+    feedback comes."""
+    return replace(said, silences=tuple(one for one in said.silences if one.at <= last))
 
 
 def span(since: str, until: str, first: int, last: int) -> tuple[int, int]:
@@ -170,7 +184,7 @@ def replayed(
     config: ModelYaml, events: Iterable[Event], since: int, until: int, incident: list[str]
 ) -> tuple[Told, list[str]]:
     """What is told from `since` to `until`, ms, and what is to be noted about it."""
-    known = [known_of(text, until) for text in incident]
+    known = [known_of(text, since, until) for text in incident]
     replay, seen = Replay(config, since), Seen(since, until)
     said = list(replay.run(seen.all(events), until))
     traffic = replay.state.evidence.traffic
@@ -199,18 +213,21 @@ class Seen:
                 yield event
 
 
-def known_of(text: str, until: int) -> Known:
+def known_of(text: str, since: int, until: int) -> Known:
     """An incident that the user names, which lasts to the end unless they say so.
 
     Raises:
-        BadConfig
+        BadConfig: it does not begin while something is replayed, from `since` to `until`, ms.
     """
     begin, dots, end = text.partition("..")
     known = Known(
         moment("--incident", begin, until), moment("--incident", end, until) if dots else until
     )
-    if known.since >= known.until:
-        raise BadConfig(f"--incident {text}: expected a time before {when(known.until)} UTC")
+    if not since <= known.since < min(until, known.until):
+        raise BadConfig(
+            f"--incident {text}: expected one that begins before it ends, and in what is replayed, "
+            f"from {when(since)} to {when(until)} UTC"
+        )
     return known
 
 
@@ -244,6 +261,20 @@ def as_file_says(model: str, monitors: Path | None, state: Path) -> ModelYaml:
     if monitors is None:
         return model_repo.declared(folder).config
     return model_repo.laid_over(text, str(monitors), folder)
+
+
+def without_system(model: str, monitors: Path | None, state: Path) -> ModelYaml:
+    """The same for a file of answers.
+
+    Raises:
+        BadConfig, BusUnavailable, ArtifactsUnavailable: see `as_file_says`.
+    """
+    try:
+        return as_file_says(model, monitors, state)
+    except BusUnavailable as error:
+        raise BusUnavailable(
+            f"{error}; with --file, a whole model.yaml as --monitors needs no system"
+        ) from error
 
 
 def read(path: Path) -> str:

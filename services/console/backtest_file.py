@@ -3,8 +3,6 @@ it. Its first rows measure the reference that the rest is held against. Pure but
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,29 +11,36 @@ from typing import Any
 from driftgate.drift.observations import Observation, Word
 from driftgate.drift.replay import Event
 from driftgate.errors import BadConfig, nearest, shown
-from driftgate.events import RetrainRequest, Verdict
+from driftgate.events import HOUR_MS, RetrainRequest, Verdict
 from driftgate.feedback_profiles import Profile
 from driftgate.labelled import dates, files
+from driftgate.labelled.findings import Findings
 from driftgate.labelled.kinds import table_of
+from driftgate.labelled.reading import mostly_lost, unexpected
+from driftgate.labelled.roles import clock_column, profile
 from driftgate.labelled.rows import Asked
 from driftgate.labelled.table import Table
+from driftgate.labelled.table_rows import findings_of
 from driftgate.model_repo import ModelYaml
 from driftgate.reference import measure
-from driftgate.signals import Answer
-from driftgate.tasks import Task, task_of
+from driftgate.signals import Answer, Reference
+from driftgate.tasks import task_of
+from services.console.backtest_rows import Reader, without_role
 
 ROLES: Mapping[str, Sequence[str]] = {
     "time": ("time", "timestamp", "date", "created_at"),
-    "output": ("output", "prediction", "predicted", "answer", "label"),
+    "output": ("output", "prediction", "predicted", "predicted_label", "answer", "label"),
     "expected": ("expected", "label", "target", "truth"),
     "correct": ("correct", "was_correct", "is_correct"),
     "confidence": ("confidence", "score", "probability"),
     "told": ("told", "feedback_time", "labelled_at"),
 }
 """What a column is taken for by its name, unless the user says so."""
-YES, NO = {"true", "1", "1.0", "yes", "y", "t"}, {"false", "0", "0.0", "no", "n", "f"}
-# A column of words with more values than this is no slice.
-VALUES = 1000
+NO_TIME = "it has no time that can be read"
+FUTURE = "its time lies in the future"
+NOT_TOLD = "told is no time, or lies in the future, so the answer's own counts"
+CLOCK = "time of day"
+LOOKED_AT = 200  # rows that tell a time of day from a date
 LABELS: Profile = "labels"
 
 
@@ -57,48 +62,91 @@ class Answers:
         return len(self.answers)
 
 
-def read(path: Path, columns: Mapping[str, str], config: ModelYaml, asked: Asked) -> Answers:
+def read(
+    path: Path, columns: Mapping[str, str], config: ModelYaml, asked: Asked, now: int
+) -> Answers:
     """
     Args:
         columns: names by role, as far as the user says so.
+        now: ms; what lies further ahead than clocks go wrong was not answered then.
 
     Raises:
-        BadConfig: it cannot be read, or lacks a column; names it and what was expected.
+        BadConfig: it cannot be read, or lacks a column; names it and what was expected. Or
+            `asked.dates` is no order of dates.
     """
+    if asked.dates:
+        dates.check_order(asked.dates)
     found, _ = files.contents(path)
     if len(found) != 1:
         raise BadConfig(
             f"{path}: holds {len(found)} files, expected one with a row for each answer"
         )
-    return of_table(table_of(found[0], asked), columns, config, asked)
+    return of_table(table_of(found[0], asked), columns, config, asked, now)
 
 
-def of_table(table: Table, columns: Mapping[str, str], config: ModelYaml, asked: Asked) -> Answers:
+def of_table(
+    table: Table, columns: Mapping[str, str], config: ModelYaml, asked: Asked, now: int
+) -> Answers:
     """
     Raises:
-        BadConfig: see `read`; or too many rows have no time, or there is none.
+        BadConfig: see `read`; or too many rows are left out.
     """
     role = roles(table, columns)
+    newest = now + config.data.ahead_hours * HOUR_MS
     times, how = moments(table, role["time"], asked)
-    told, _ = moments(table, role["told"], asked) if "told" in role else (times, "")
-    rest = [name for name in table.columns if name not in role.values()]
-    reader = Reader(table, role, task_of(config.task), rest)
-    kept = sorted((time, at) for at, time in enumerate(times) if time is not None)
-    without = len(table) - len(kept)
-    if not kept or without > asked.left_out * len(table):
-        raise BadConfig(
-            f"{table.source}: {without:,} of {len(table):,} rows have no time in column "
-            f"{shown(role['time'])}; expected dates such as 2026-01-05T14:30, or another column "
-            "by --column time=NAME"
-        )
+    if CLOCK in role:
+        times = dates.with_clock(times, table.columns[role[CLOCK]])
+    kept, findings = dated(table, times, newest)
+    check_kept(findings, role, asked)
+    reader = Reader(table, role, task_of(config.task), without_role(table, role, config))
     answers = [reader.answer(at) for _, at in kept]
-    notes = [f"column {role[name]} is {name}" for name in role] + [f"times: {how}"]
-    notes += [f"slices: {', '.join(reader.slices)}"] if reader.slices else []
-    notes += [f"features: {', '.join(reader.features)}"] if reader.features else []
-    notes += [f"{without:,} rows have no time and are left out"] if without else []
-    notes += [f"{n:,} rows: {why}" for why, n in reader.odd.items()]
+    told, unread = told_of(table, role, asked, newest)
     known = [max(time, told[at] or time) for time, at in kept]
+    reader.odd[NOT_TOLD] = sum(at in unread for _, at in kept)
+    notes = [*findings.notes, *findings.screen, *findings.lost_lines()]
+    notes += [f"column {role[name]} is {name}" for name in role] + [f"times: {how}"]
+    notes += [*reader.columns.lines, *doubt(role, columns)]
+    notes += [f"{n:,} rows: {why}" for why, n in reader.odd.items() if n]
     return Answers(answers, [time for time, _ in kept], known, notes)
+
+
+def dated(
+    table: Table, times: Sequence[int | None], newest: int
+) -> tuple[list[tuple[int, int]], Findings]:
+    """Times, ms, with their rows, in order, and what is left out."""
+    findings, kept = findings_of(table), []
+    for at, time in enumerate(times):
+        if time is not None and time <= newest:
+            kept.append((time, at))
+        else:
+            findings.leave_out(NO_TIME if time is None else FUTURE, table.where(at))
+    return sorted(kept), findings
+
+
+def doubt(role: Mapping[str, str], columns: Mapping[str, str]) -> Iterator[str]:
+    """A label is the truth in most files."""
+    is_guess = role["output"].lower() == "label" and "output" not in columns
+    if is_guess and not {"expected", "correct"} & role.keys():
+        yield (
+            f"column {role['output']} is taken for the answer, since there is no other; where it "
+            "is what would have been right, name the answer by --column output=NAME"
+        )
+
+
+def check_kept(findings: Findings, role: Mapping[str, str], asked: Asked) -> None:
+    """
+    Raises:
+        BadConfig: too many rows are left out.
+    """
+    if sum(one.rows for one in unexpected(findings).values()) <= asked.left_out * findings.rows:
+        return
+    cause, words = mostly_lost(findings)
+    remedies = {
+        NO_TIME: f"column {shown(role['time'])} is taken for the time: expected dates such as "
+        "2026-01-05T14:30, or another column by --column time=NAME",
+        FUTURE: "say by --dates how they are written",
+    }
+    raise BadConfig(f"{words}; {remedies.get(cause, 'mend the file')}")
 
 
 def roles(table: Table, columns: Mapping[str, str]) -> dict[str, str]:
@@ -115,7 +163,9 @@ def roles(table: Table, columns: Mapping[str, str]) -> dict[str, str]:
     found = dict(columns)
     by_name = {name.lower(): name for name in table.names}
     for name, usual in ROLES.items():
-        free = (by_name[one] for one in usual if one in by_name)
+        free = [by_name[one] for one in usual if one in by_name]
+        if name == "time":  # the day, where a time of day stands beside it
+            free.sort(key=lambda column: is_clock(table.columns.get(column, [])[:LOOKED_AT]))
         if name not in found and (column := next((c for c in free if c not in found.values()), "")):
             found[name] = column
     for name in ("time", "output"):
@@ -125,7 +175,14 @@ def roles(table: Table, columns: Mapping[str, str]) -> dict[str, str]:
                 f"{', '.join(ROLES[name])}, or --column {name}=NAME; it has "
                 f"{', '.join(table.names)}"
             )
-    return found
+    profiles = {name: profile(name, cells) for name, cells in table.columns.items()}
+    clock = clock_column(profiles, found["time"], set(found.values()), {})
+    return found | ({CLOCK: clock} if clock else {})
+
+
+def is_clock(cells: Sequence[Any]) -> bool:
+    """Whether its cells are times of day."""
+    return any(map(dates.plain, cells)) and None not in dates.times_of_day(cells)
 
 
 def moments(table: Table, column: str, asked: Asked) -> tuple[list[int | None], str]:
@@ -136,88 +193,17 @@ def moments(table: Table, column: str, asked: Asked) -> tuple[list[int | None], 
     return found.times, found.how
 
 
-@dataclass
-class Reader:
-    """Makes an answer of a row.
-
-    Attributes:
-        slices, features: columns that are neither; told by what stands in them.
-        odd: what could not be read, and how often.
-    """
-
-    table: Table
-    role: Mapping[str, str]
-    task: Task
-    rest: Sequence[str]
-    slices: list[str] = field(default_factory=list)
-    features: list[str] = field(default_factory=list)
-    odd: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        for name in self.rest:
-            cells = [text for cell in self.table.columns[name] if (text := dates.plain(cell))]
-            if cells and all(number(cell) is not None for cell in cells):
-                self.features.append(name)
-            elif cells and len(set(cells)) <= min(VALUES, len(cells) // 2):
-                self.slices.append(name)
-
-    def cell(self, role: str, at: int) -> str:
-        """Empty where there is none."""
-        column = self.role.get(role)
-        return dates.plain(self.table.columns[column][at]) if column else ""
-
-    def answer(self, at: int) -> Answer:
-        """
-        Raises:
-            BadConfig: the model has no such output, or nobody can tell whether it was right.
-        """
-        output = self.cell("output", at)
-        if self.task.outputs is not None and output not in self.task.outputs:
-            raise BadConfig(
-                f"{self.table.where(at)}: {self.role['output']} is {shown(output)}: "
-                f"{nearest(output, list(self.task.outputs))}"
-            )
-        return Answer(
-            output,
-            self.finite("confidence", self.cell("confidence", at)),
-            {n: x for n in self.features if (x := self.finite(n, self.of(n, at))) is not None},
-            {n: value for n in self.slices if (value := self.of(n, at))},
-            error=self.error(at, output),
-        )
-
-    def of(self, name: str, at: int) -> str:
-        return dates.plain(self.table.columns[name][at])
-
-    def finite(self, what: str, text: str) -> float | None:
-        """A number; None where there is none that can be used, which is counted."""
-        x = number(text)
-        if text and (x is None or not math.isfinite(x)):
-            self.odd[f"{what} is no finite number, and does not count"] += 1
-            return None
-        return x
-
-    def error(self, at: int, output: str) -> float | None:
-        """
-        Raises:
-            BadConfig
-        """
-        if correct := self.cell("correct", at).lower():
-            if correct not in YES | NO:
-                raise BadConfig(
-                    f"{self.table.where(at)}: {self.role['correct']} is {shown(correct)}: expected "
-                    "true or false"
-                )
-            return float(correct in NO)
-        expected = self.cell("expected", at)
-        return float(expected != output) if expected else None
-
-
-def number(text: str) -> float | None:
-    """NaN is a number here; None where it is none at all."""
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
+def told_of(
+    table: Table, role: Mapping[str, str], asked: Asked, newest: int
+) -> tuple[list[int | None], set[int]]:
+    """When it was known whether answers are right, ms; and the rows where what stands there is no
+    time up to `newest`."""
+    if "told" not in role:
+        return [None] * len(table), set()
+    found, _ = moments(table, role["told"], asked)
+    found = [time if time is not None and time <= newest else None for time in found]
+    cells: Sequence[Any] = table.columns.get(role["told"]) or table.moments[role["told"]]
+    return found, {at for at, cell in enumerate(cells) if dates.plain(cell) and found[at] is None}
 
 
 def as_told(config: ModelYaml) -> ModelYaml:
@@ -227,21 +213,30 @@ def as_told(config: ModelYaml) -> ModelYaml:
     )
 
 
-def events(found: Answers, rows: int, config: ModelYaml) -> list[Event]:
-    """What follows on the first `rows`, which are the held-out cases of its version 1.
+def measured(found: Answers, rows: int, config: ModelYaml) -> Reference:
+    """What the first `rows` measure, which are the held-out cases of its version 1.
 
     Raises:
         BadConfig: no row follows on them.
     """
+    if len(found) < 2:
+        raise BadConfig(
+            f"the file holds {len(found)} answer, expected two or more: the first ones measure the "
+            "reference, and the rest is replayed"
+        )
     if not 0 < rows < len(found):
         raise BadConfig(
             f"--reference {rows}: expected a number of rows from 1 to {len(found) - 1}, since of "
             f"{len(found):,} the rest is replayed"
         )
-    begin = found.times[rows]
     slices = {"all", *config.gate.protected, *(s for m in config.monitors for s in m.slices)}
-    reference = measure(found.answers[:rows], slices, task_of(config.task))
-    said: list[Event] = [launch(config.model, begin), verdict(config.model, begin, reference)]
+    return measure(found.answers[:rows], slices, task_of(config.task))
+
+
+def events(found: Answers, rows: int, model: str, reference: Reference) -> list[Event]:
+    """What follows on the first `rows`, which measured the reference."""
+    begin = found.times[rows]
+    said: list[Event] = [launch(model, begin), verdict(model, begin, reference)]
     seen = observations(found, range(rows, len(found)))
     return sorted([*said, *seen], key=lambda event: event.time)
 
@@ -261,7 +256,7 @@ def launch(model: str, time: int) -> RetrainRequest:
     )
 
 
-def verdict(model: str, time: int, reference: Mapping[str, float]) -> Verdict:
+def verdict(model: str, time: int, reference: Reference) -> Verdict:
     """What the gate would have said of the version, as far as monitors look at it."""
     nothing: dict[str, Any] = dict.fromkeys(
         ("adapter_digest", "adapter_uri", "repo_hash", "report_uri"), ""

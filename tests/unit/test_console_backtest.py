@@ -131,7 +131,7 @@ def test_a_file_of_monitors_that_cannot_be_used(
         ((MODEL, "--since", "2027-01-01"), "nothing lies between"),
         ((MODEL, "--until", "2025-01-01"), "nothing lies between"),
         ((MODEL, "--since", "yesterday"), "expected a span such as"),
-        ((MODEL, "--incident", "2026-01-05..2026-01-04"), "expected a time before"),
+        ((MODEL, "--incident", "2026-01-05..2026-01-04"), "begins before it ends"),
         ((MODEL, "--plot", "a.png"), "expected a name that ends in .svg"),
         (("mail",), "`model` is"),
     ],
@@ -230,7 +230,7 @@ def test_what_is_no_number_is_told_and_does_not_count(command: Command, tmp_path
     ("change", "words", "said"),
     [
         ({"Date": None}, (), "no column is the time: expected one of time, timestamp"),
-        ({"Date": "soon"}, (), "1,500 of 1,500 rows have no time in column 'Date'"),
+        ({"Date": "soon"}, (), "1,500 of 1,500 rows cannot be used, mostly since it has no time"),
         ({"prediction": "refunds"}, (), "prediction is 'refunds': did you mean 'refund'?"),
         ({"correct": "perhaps"}, (), "correct is 'perhaps': expected true or false"),
         ({}, ("--reference", "1500"), "expected a number of rows from 1 to 1499"),

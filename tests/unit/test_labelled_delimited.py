@@ -450,9 +450,7 @@ def test_encodings(case: Case, tmp_path: Path) -> None:
     Case("a header only", "text,label\n", refused=("data.csv", "no row")),
     Case("nothing", "", refused=("data.csv", "empty")),
     Case("blanks only", " \n\n ", refused=("data.csv", "empty")),
-    Case(
-        "one column", lines("text", "one", "two"), refused=("only one column", "text and a label")
-    ),
+    Case("one column", lines("text", "one", "two"), refused=("only one column", "two or more")),
     Case(
         "a quotation mark that swallows rows",
         'text,label\n"one is here,a\n'

@@ -130,8 +130,7 @@ def read(values: Sequence[Any], where: str, order: str | None) -> Dates:
     if one and len(times) > FEW and all(map(ROUNDED.fullmatch, distinct)):
         raise BadConfig(
             f"{where}: {shown(distinct[0])} stands in all {len(times):,} rows: a spreadsheet has "
-            "rounded the numbers; export them anew with all digits, or read the file without dates "
-            "by --time none"
+            "rounded the numbers; export them anew with all digits"
         )
     return Dates(times, f"{found.how}{'; all are one moment' if one else ''}{future(moments)}")
 
@@ -183,6 +182,14 @@ def times_of_day(values: Sequence[Any]) -> list[int | None]:
     distinct = {text: CLOCK.match(text) for text in texts}
     by_text = {text: clock(found) if found else None for text, found in distinct.items()}
     return [by_text[text] if text else 0 for text in texts]
+
+
+def with_clock(days: Sequence[int | None], clocks: Sequence[Any]) -> list[int | None]:
+    """Days, ms, with the times of day that stand beside them; None where one is none."""
+    return [
+        None if day is None or clock is None else day + clock
+        for day, clock in zip(days, times_of_day(clocks), strict=True)
+    ]
 
 
 def clock(found: re.Match[str]) -> int | None:
@@ -344,7 +351,7 @@ def in_words(texts: Any, where: str, order: str | None) -> Dates:
         raise BadConfig(
             f"{where}: {shown(texts[other].iloc[0])}: names of zones such as "
             f"{zones[other].iloc[0]} are not read, since many have several meanings; write "
-            "the offset instead (+0530), or read the file without dates by --time none"
+            "the offset instead (+0530)"
         )
     texts = texts.where(~other, "")
     zoned = texts.str.replace(ZONE, lambda found: ZONES[found[0]], regex=True)

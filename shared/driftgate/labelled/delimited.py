@@ -264,8 +264,8 @@ def delimiter(text: str, name: str) -> Dialect:
                 break
     if not found:
         raise BadConfig(
-            f"{name}: only one column is found in it; expected a text and a label in each row, "
-            f"divided by {', '.join(DELIMITERS.values())}"
+            f"{name}: only one column is found in it; expected two or more, divided by "
+            f"{', '.join(DELIMITERS.values())}"
         )
     chosen = max(found, key=lambda one: one[0])[1]
     return rarest(chosen, [dialect for _, dialect in found], sample)

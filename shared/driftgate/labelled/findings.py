@@ -56,8 +56,7 @@ class Findings:
         yield from (f"  {note}" for note in (*self.notes, *self.screen))
         for column, role in self.columns.items():
             yield f"  column {column!r}: {role}"
-        for cause, found in by_size(self.left_out):
-            yield f"  left out, {found.rows:,} {plural(found.rows)}: {cause} ({where(found)})"
+        yield from (f"  {line}" for line in self.lost_lines())
         for label, spelt in list(self.joined.items())[:MOST_JOINED]:
             told = ", ".join(f"{spelling!r} {count:,}" for spelling, count in spelt.items())
             yield f"  joined as {label!r}: {told}"
@@ -65,6 +64,11 @@ class Findings:
             more = len(self.joined) - MOST_JOINED
             yield f"  … and the spellings of {more} more label{'s' if more > 1 else ''}"
         yield from (f"  note: {proposal}" for proposal in self.proposed[:MOST_JOINED])
+
+    def lost_lines(self) -> Iterator[str]:
+        """Causes, the one of most rows first."""
+        for cause, found in by_size(self.left_out):
+            yield f"left out, {found.rows:,} {plural(found.rows)}: {cause} ({where(found)})"
 
     def card(self) -> dict[str, Any]:
         """For the dataset card, which others read."""

@@ -40,7 +40,7 @@ def table_of(content: Content, asked: Asked) -> Table:
     if content.fault:
         raise BadConfig(content.fault)
     if not data.strip():
-        raise BadConfig(f"{name}: the file is empty; expected rows with a text and a label")
+        raise BadConfig(f"{name}: the file is empty; expected rows of two columns or more")
     if data.startswith(b"PAR1") and files.is_binary(data):
         return arrow_files.parquet(data, name)
     if data.startswith((b"ARROW1", b"\xff\xff\xff\xff")):

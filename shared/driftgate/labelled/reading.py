@@ -12,7 +12,7 @@ from driftgate.errors import BadConfig
 from driftgate.labelled import delimited, exports, files, labels
 from driftgate.labelled import slices as parting
 from driftgate.labelled.files import Content
-from driftgate.labelled.findings import by_size, merged, where
+from driftgate.labelled.findings import Cause, Findings, by_size, merged, where
 from driftgate.labelled.kinds import table_of, text_folders
 from driftgate.labelled.roles import Roles
 from driftgate.labelled.rows import Asked
@@ -190,13 +190,11 @@ def texts_of_nothing(found: Labelled) -> list[str]:
 def check(found: Labelled, asked: Asked) -> None:
     """Raises: BadConfig where too much was left out, or what is left cannot be learned from."""
     findings = found.findings
-    lost = {cause: one for cause, one in findings.left_out.items() if cause not in EXPECTED}
-    rows = sum(one.rows for one in lost.values())
-    if lost and rows > asked.left_out * findings.rows:
-        cause, most = next(iter(by_size(lost)))
+    rows = sum(one.rows for one in unexpected(findings).values())
+    if rows > asked.left_out * findings.rows:
+        cause, words = mostly_lost(findings)
         raise BadConfig(
-            f"{findings.source}: {rows:,} of {findings.rows:,} rows cannot be used, mostly since "
-            f"{cause} ({where(most)}); {REMEDIES.get(cause, REMEDY)}, or allow it by --left-out "
+            f"{words}; {REMEDIES.get(cause, REMEDY)}, or allow it by --left-out "
             f"{min(1.0, rows / findings.rows + 0.01):.2f}"
         )
     counts = found.label_counts
@@ -216,6 +214,23 @@ def check(found: Labelled, asked: Asked) -> None:
             f"{findings.source}: {len(counts):,} labels in {len(found):,} rows, so most occur "
             "once; choose the column by --label"
         )
+
+
+def unexpected(findings: Findings) -> dict[str, Cause]:
+    """What is left out and should not have to be."""
+    return {cause: one for cause, one in findings.left_out.items() if cause not in EXPECTED}
+
+
+def mostly_lost(findings: Findings) -> tuple[str, str]:
+    """The cause by which most of what is unexpected is left out, and how much that is, in words."""
+    lost = unexpected(findings)
+    rows = sum(one.rows for one in lost.values())
+    cause, most = next(iter(by_size(lost)))
+    words = (
+        f"{findings.source}: {rows:,} of {findings.rows:,} rows cannot be used, mostly since "
+        f"{cause} ({where(most)})"
+    )
+    return cause, words
 
 
 def summary(counts: Mapping[str, int], most: int = 12) -> str:

@@ -75,7 +75,7 @@ def spreadsheet(data: bytes, name: str) -> Table:
         ) from None
     filled = {t: rows for t, rows in cells.items() if sum(map(is_row, rows)) > 1}
     if not filled:
-        raise BadConfig(f"{name}: no sheet has rows of a text and a label; expected two columns")
+        raise BadConfig(f"{name}: no sheet has rows; expected ones of two columns or more")
     visible = {title: rows for title, rows in filled.items() if title in seen} or filled
     chosen = alike([sheet_of(title, rows) for title, rows in visible.items()])
     read = [sheet.title for sheet in chosen]

@@ -218,25 +218,24 @@ def times_of(table: Table, found: Roles, asked: Asked, findings: Findings) -> Se
     days = days_of(table, found.time, asked, findings)
     if found.clock is None:
         return days
-    clocks = dates.times_of_day(table.columns[found.clock])
-    return [
-        None if day is None or clock is None else day + clock
-        for day, clock in zip(days, clocks, strict=True)
-    ]
+    return dates.with_clock(days, table.columns[found.clock])
 
 
 def days_of(table: Table, time: str, asked: Asked, findings: Findings) -> Sequence[int | None]:
     """The moments of the column of dates.
 
     Raises:
-        BadConfig: too many of them are none.
+        BadConfig: too many of them are none; or see `dates.read`.
     """
     cells: Sequence[Any]
     if time in table.moments:
         cells, read_as = table.moments[time], dates.of_moments(table.moments[time])
     else:
         cells = table.columns[time]
-        read_as = dates.read(cells, f"{table.source}, column {time!r}", asked.dates)
+        try:
+            read_as = dates.read(cells, f"{table.source}, column {time!r}", asked.dates)
+        except BadConfig as error:
+            raise BadConfig(f"{error}, or read the file without dates by --time none") from None
         findings.columns[time] += f"; {read_as.how}"
     if read_as.share < 1 - asked.left_out:
         at = next(place for place, moment in enumerate(read_as.times) if moment is None)
