@@ -322,7 +322,7 @@ class RouterProcess:
         """SIGTERM; returns the exit status."""
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @dataclass
