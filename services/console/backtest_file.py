@@ -16,7 +16,7 @@ from driftgate.feedback_profiles import Profile
 from driftgate.labelled import dates, files
 from driftgate.labelled.findings import Findings
 from driftgate.labelled.kinds import table_of
-from driftgate.labelled.reading import mostly_lost, unexpected
+from driftgate.labelled.reading import too_much_lost
 from driftgate.labelled.roles import clock_column, profile
 from driftgate.labelled.rows import Asked
 from driftgate.labelled.table import Table
@@ -24,6 +24,7 @@ from driftgate.labelled.table_rows import findings_of
 from driftgate.model_repo import ModelYaml
 from driftgate.reference import measure
 from driftgate.signals import Answer, Reference
+from driftgate.slices import ALL
 from driftgate.tasks import task_of
 from services.console.backtest_rows import Reader, without_role
 
@@ -138,15 +139,15 @@ def check_kept(findings: Findings, role: Mapping[str, str], asked: Asked) -> Non
     Raises:
         BadConfig: too many rows are left out.
     """
-    if sum(one.rows for one in unexpected(findings).values()) <= asked.left_out * findings.rows:
+    lost = too_much_lost(findings, asked.left_out)
+    if lost is None:
         return
-    cause, words = mostly_lost(findings)
     remedies = {
         NO_TIME: f"column {shown(role['time'])} is taken for the time: expected dates such as "
         "2026-01-05T14:30, or another column by --column time=NAME",
         FUTURE: "say by --dates how they are written",
     }
-    raise BadConfig(f"{words}; {remedies.get(cause, 'mend the file')}")
+    raise BadConfig(f"{lost.words}; {remedies.get(lost.cause, 'mend the file')}")
 
 
 def roles(table: Table, columns: Mapping[str, str]) -> dict[str, str]:
@@ -202,7 +203,7 @@ def told_of(
         return [None] * len(table), set()
     found, _ = moments(table, role["told"], asked)
     found = [time if time is not None and time <= newest else None for time in found]
-    cells: Sequence[Any] = table.columns.get(role["told"]) or table.moments[role["told"]]
+    cells = table.cells(role["told"])
     return found, {at for at, cell in enumerate(cells) if dates.plain(cell) and found[at] is None}
 
 
@@ -229,8 +230,7 @@ def measured(found: Answers, rows: int, config: ModelYaml) -> Reference:
             f"--reference {rows}: expected a number of rows from 1 to {len(found) - 1}, since of "
             f"{len(found):,} the rest is replayed"
         )
-    slices = {"all", *config.gate.protected, *(s for m in config.monitors for s in m.slices)}
-    return measure(found.answers[:rows], slices, task_of(config.task))
+    return measure(found.answers[:rows], {ALL, *config.slices}, task_of(config.task))
 
 
 def events(found: Answers, rows: int, model: str, reference: Reference) -> list[Event]:

@@ -87,10 +87,8 @@ class Reader:
 
     def cell(self, role: str, at: int) -> str:
         """Empty where there is none."""
-        if (column := self.role.get(role)) is None:
-            return ""
-        cells = self.table.columns.get(column) or self.table.moments[column]
-        return dates.plain(cells[at])
+        column = self.role.get(role)
+        return dates.plain(self.table.cells(column)[at]) if column else ""
 
     def answer(self, at: int) -> Answer:
         """

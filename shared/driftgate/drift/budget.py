@@ -15,7 +15,6 @@ from driftgate.drift.plan import declared, sources_of
 from driftgate.events import DAY_MS
 from driftgate.model_repo import ModelYaml, Monitor
 from driftgate.signals import streams
-from driftgate.slices import ALL
 from driftgate.tasks import task_of
 
 MILLION = 1e6
@@ -31,15 +30,10 @@ def stakes(config: ModelYaml, names: Iterable[str] = ()) -> Mapping[str, float]:
     }
 
 
-def is_by_time(config: ModelYaml) -> bool:
-    """Whether time spends the budget, not answers."""
-    return config.false_alarms is not None and config.false_alarms.per_quarter is not None
-
-
-def stake_per_ms(config: ModelYaml, streams: int) -> float:
-    """What a stream spends in a ms, where time spends the budget and there are so many."""
+def per_ms(config: ModelYaml) -> float:
+    """What all streams spend in a ms, where time spends the budget; 0 where answers do."""
     per_quarter = config.false_alarms and config.false_alarms.per_quarter
-    return (per_quarter or 0.0) / QUARTER_MS / max(streams, 1)
+    return (per_quarter or 0.0) / QUARTER_MS
 
 
 def budget_of(monitor: Monitor, config: ModelYaml) -> float:
@@ -52,7 +46,7 @@ def budget_of(monitor: Monitor, config: ModelYaml) -> float:
 def moved(monitor: Monitor, config: ModelYaml, names: Iterable[str]) -> int:
     """Streams that one answer moves at most: `all`, and one value of each slice."""
     values = [*declared(monitor, config), *(names if monitor.signal == "quality" else ())]
-    inside = {value.partition("=")[0] for value in values} | {ALL}
+    inside = {value.partition("=")[0] for value in values}
     signals = streams(monitor.value, task_of(config.task), both_sides=monitor.both_sides)
     told = len(sources_of(signals[0], config))
     numbers = sum(len(each.streams) for each in signals) * (1 + monitor.both_sides)

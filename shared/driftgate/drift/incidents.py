@@ -141,14 +141,17 @@ class Incident:
         return self.severity == "critical" != self.severity_told
 
     @property
+    def fell(self) -> bool:
+        """Whether it is less severe than was told."""
+        return self.severity == "warning" != self.severity_told
+
+    @property
     def changes(self) -> str:
         """What is not as it was told last, in words; empty if nothing."""
         joined = [name for name, member in self.members.items() if member.told is None]
         grown = [name for name, member in self.members.items() if member.has_grown]
         said = ["it is critical now"] if self.rose else []
-        said += (
-            ["it is only a warning now"] if self.severity == "warning" != self.severity_told else []
-        )
+        said += ["it is only a warning now"] if self.fell else []
         said += [f"{listed(joined)} joined"] if joined else []
         said += [f"{listed(grown)} at least doubled"] if grown else []
         return ", ".join(said)

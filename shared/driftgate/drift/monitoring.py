@@ -212,10 +212,11 @@ class Monitoring:
     @property
     def stake_per_ms(self) -> float:
         """What a stream spends of a budget that is spent by time, which all share."""
-        if not budget.is_by_time(self.config):
+        whole = budget.per_ms(self.config)
+        if not whole:
             return 0.0
         watched = sum(len(self.layout(version).wanted) for version in self.evidence.streams)
-        return budget.stake_per_ms(self.config, watched)
+        return whole / max(watched, 1)
 
     def baselines(self) -> Iterator[tuple[int, Baseline]]:
         """Live references that are not what they were before this fold."""

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from driftgate.errors import BadConfig
 from driftgate.labelled import delimited, exports, files, labels
 from driftgate.labelled import slices as parting
 from driftgate.labelled.files import Content
-from driftgate.labelled.findings import Cause, Findings, by_size, merged, where
+from driftgate.labelled.findings import Findings, by_size, merged, where
 from driftgate.labelled.kinds import table_of, text_folders
 from driftgate.labelled.roles import Roles
 from driftgate.labelled.rows import Asked
@@ -190,12 +190,10 @@ def texts_of_nothing(found: Labelled) -> list[str]:
 def check(found: Labelled, asked: Asked) -> None:
     """Raises: BadConfig where too much was left out, or what is left cannot be learned from."""
     findings = found.findings
-    rows = sum(one.rows for one in unexpected(findings).values())
-    if rows > asked.left_out * findings.rows:
-        cause, words = mostly_lost(findings)
+    if lost := too_much_lost(findings, asked.left_out):
         raise BadConfig(
-            f"{words}; {REMEDIES.get(cause, REMEDY)}, or allow it by --left-out "
-            f"{min(1.0, rows / findings.rows + 0.01):.2f}"
+            f"{lost.words}; {REMEDIES.get(lost.cause, REMEDY)}, or allow it by --left-out "
+            f"{min(1.0, lost.rows / findings.rows + 0.01):.2f}"
         )
     counts = found.label_counts
     if len(counts) < 2:
@@ -216,21 +214,26 @@ def check(found: Labelled, asked: Asked) -> None:
         )
 
 
-def unexpected(findings: Findings) -> dict[str, Cause]:
-    """What is left out and should not have to be."""
-    return {cause: one for cause, one in findings.left_out.items() if cause not in EXPECTED}
+class Lost(NamedTuple):
+    """Rows that are left out and should not have to be, the cause of most, and both in words."""
+
+    rows: int
+    cause: str
+    words: str
 
 
-def mostly_lost(findings: Findings) -> tuple[str, str]:
-    """The cause by which most of what is unexpected is left out, and how much that is, in words."""
-    lost = unexpected(findings)
+def too_much_lost(findings: Findings, share: float) -> Lost | None:
+    """What is lost, if that is more than a share of the rows, 0..1."""
+    lost = {cause: one for cause, one in findings.left_out.items() if cause not in EXPECTED}
     rows = sum(one.rows for one in lost.values())
+    if rows <= share * findings.rows:
+        return None
     cause, most = next(iter(by_size(lost)))
     words = (
         f"{findings.source}: {rows:,} of {findings.rows:,} rows cannot be used, mostly since "
         f"{cause} ({where(most)})"
     )
-    return cause, words
+    return Lost(rows, cause, words)
 
 
 def summary(counts: Mapping[str, int], most: int = 12) -> str:

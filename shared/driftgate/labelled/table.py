@@ -40,6 +40,10 @@ class Table:
     def names(self) -> list[str]:
         return [*self.columns, *self.moments]
 
+    def cells(self, column: str) -> Sequence[Any]:
+        """Of a column of either sort."""
+        return self.moments[column] if column in self.moments else self.columns[column]
+
     @property
     def places(self) -> Places:
         return Places([f"{self.source}, {self.unit}"] * len(self), self.numbers)
