@@ -69,14 +69,15 @@ def declared(method: Method, made_by: Method) -> str:
 
 def manner(method: Method, done: Done) -> str:
     """How the version was trained, as far as the recipe looks at it."""
+    named = f", each label's name as {method.label_names:g} rows" if method.label_names else ""
     if method.recipe == HEAD:
         return (
             f"linear head on the frozen base, L2 penalty {done.metrics['penalty']:.2g}, loss "
-            f"{done.metrics['validation_loss']:.3g} with it on rows left out in turn"
+            f"{done.metrics['validation_loss']:.3g} with it on rows left out in turn{named}"
         )
     return (
         f"{method.kind}, rank {method.rank}, alpha {method.alpha}, top {method.layers} layers, "
-        f"{method.epochs} epochs, learning rate {method.learning_rate:g}"
+        f"{method.epochs} epochs, learning rate {method.learning_rate:g}{named}"
     )
 
 

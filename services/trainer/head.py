@@ -33,19 +33,21 @@ def fit_head(
     base: BaseRef,
     out: Path,
     *,
+    names: Sequence[Example] = (),
     seed: int,
     threads: int = 1,
     progress: Progress,
     checkpoint: Path | None = None,
     device: str = "auto",
 ) -> Trained:
-    """Train a version into the folder `out`. The seed deals the examples to folds.
+    """Train a version into the folder `out`. The seed deals the examples to folds;
+    `names` are learned beside all of them, and are never left out.
 
     `progress` is told the share done, 0 to 1, and what is being done. With a `checkpoint` folder,
     a run that was killed embeds no text again.
 
-    Metrics: `examples`, `classes`, `penalty` that was chosen and `validation_loss` with it on
-    examples that were left out, `cpu_seconds`, `peak_memory_mb` of the process so far.
+    Metrics: `examples` and names, `classes`, `penalty` that was chosen and `validation_loss` with
+    it on examples that were left out, `cpu_seconds`, `peak_memory_mb` of the process so far.
 
     Raises:
         BadInput: there are fewer than two labels, or an example's weight is not positive.
@@ -53,6 +55,7 @@ def fit_head(
         TrainingFailed: the base's embeddings are no finite numbers.
     """
     cpu_started = time.process_time()
+    asked, examples = examples, [*examples, *names]
     labels = labels_of(examples)
     adaptable(base)
     texts = [example.text for example in examples]
@@ -78,7 +81,8 @@ def fit_head(
             progress(share, f"tried penalty {penalty:.0e}")
 
         progress(EMBEDDED, "choosing the penalty")
-        penalty, validation = logistic.chosen(rows, logistic.folds(texts, seed), tried)
+        fold = logistic.folds(texts[: len(asked)], seed, always=len(names))
+        penalty, validation = logistic.chosen(rows, fold, tried)
         made = logistic.fit(rows, penalty)
         prototypes = centroids(embeddings, rows.targets, rows.weights.float())
         out.mkdir(parents=True, exist_ok=True)

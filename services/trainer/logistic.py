@@ -107,10 +107,11 @@ def _loss(parameters: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
     return loss, torch.cat([errors.T @ rows.embeddings, errors.sum(0)[:, None]], dim=1)
 
 
-def folds(texts: Sequence[str], seed: int) -> Tensor:
-    """A fold for each text, int64 [texts]; texts that are alike share one."""
+def folds(texts: Sequence[str], seed: int, always: int = 0) -> Tensor:
+    """A fold for each text, int64; texts that are alike share one. So many rows after them are in
+    none: they are learned from always."""
     drawn = [int(FOLDS * draw(f"fold:{seed}:{normalised(text)}")) for text in texts]
-    return torch.tensor(drawn)
+    return torch.tensor([*drawn, *[-1] * always])
 
 
 def chosen(rows: Rows, fold: Tensor, tried: Callable[[float], None]) -> tuple[float, float]:

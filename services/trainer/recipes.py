@@ -71,7 +71,7 @@ def classifier(job: Job, out: Path, progress: Progress) -> Trained:
 
     base = pinned(job.base, job.base_sha256 or "")
     trained = finetune(
-        [Example(*example) for example in job.examples],
+        [*(Example(*one) for one in job.examples), *(Example(*one) for one in job.names)],
         Method(**job.method),
         base,
         out,
@@ -98,6 +98,7 @@ def head(job: Job, out: Path, progress: Progress) -> Trained:
         [Example(*example) for example in job.examples],
         pinned(job.base, job.base_sha256 or ""),
         out,
+        names=[Example(*name) for name in job.names],
         seed=job.seed,
         threads=job.threads,
         progress=progress,

@@ -9,6 +9,7 @@ from typing import Any
 
 from driftgate.codec import digest
 from driftgate.events import Candidate, RetrainRequest
+from driftgate.label_names import named
 from driftgate.model_repo import ModelRepo
 from driftgate.slices import ALL
 from driftgate.tasks import Task, task_of
@@ -90,10 +91,12 @@ class TrainingRequest:
     def job(self, curated: Dataset, threads: int, checkpoint: Path) -> Job:
         """For the worker."""
         config = self.repo.config
-        method = config.method.model_dump(exclude={"recipe", "rank", "seed", "dpo"})
+        apart = {"recipe", "rank", "seed", "dpo", "label_names"}
+        method = config.method.model_dump(exclude=apart)
         return Job(
             recipe=config.method.recipe,
             examples=tuple((row.text, row.target) for row in curated.train),
+            names=named(self.task.outputs or (), config.method.label_names),
             preferences=tuple(
                 (row.text, row.target, row.rejected or "") for row in curated.preferences
             ),

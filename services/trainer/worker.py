@@ -22,7 +22,8 @@ PACKAGES = ("numpy", "peft", "ray", "safetensors", "scipy", "tokenizers", "torch
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training. recipe: one of `recipes.RECIPES`. examples: (text, target). preferences: (text,
+    """One training. recipe: one of `recipes.RECIPES`. examples: (text, target). names: (text,
+    label, weight) that are learned beside them, see `driftgate.label_names`. preferences: (text,
     chosen, rejected). method: as the recipe understands it; dpo: how preferences are learned. task:
     what it has to know of the task (`Task.told`). checkpoint: a folder that outlives the worker.
     """
@@ -36,6 +37,7 @@ class Job:
     seed: int
     threads: int
     checkpoint: str
+    names: tuple[tuple[str, str, float], ...] = ()
     preferences: tuple[tuple[str, str, str], ...] = ()
     dpo: Mapping[str, Any] = field(default_factory=dict)
 

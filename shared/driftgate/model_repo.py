@@ -84,8 +84,9 @@ HEAD = "head"
 
 class Method(Part):
     """How versions are trained. Defaults are those for labels; a task may have others
-    (`Task.method`). Recipe `head` looks at the seed alone, so that a model goes from one recipe to
-    the other by one word; `auto` chooses one of them at each training (`by`)."""
+    (`Task.method`). Recipe `head` looks at the seed and the labels' names alone, so that a model
+    goes from one recipe to the other by one word; `auto` chooses one of them at each training
+    (`by`)."""
 
     recipe: str = Field(
         "",
@@ -100,6 +101,12 @@ class Method(Part):
     learning_rate: float = Field(2e-3, gt=0)
     batch_size: Positive = 32
     label_smoothing: Share = 0.05
+    label_names: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="for labels: what each is called is learned too, as so many examples",
+    )
     seed: int = 7
     dpo: Dpo = Dpo()
 
@@ -125,9 +132,10 @@ class Method(Part):
     @property
     def settings(self) -> dict[str, Any]:
         """What the recipe looks at."""
-        if self.recipe == HEAD:
-            return self.model_dump(include={"recipe", "seed"})
-        return self.model_dump(exclude=None if "dpo" in self.recipe else {"dpo"})
+        off = set() if "dpo" in self.recipe else {"dpo"}
+        off |= set() if self.label_names else {"label_names"}
+        used = {"recipe", "seed", "label_names"} if self.recipe == HEAD else None
+        return self.model_dump(include=used, exclude=off)
 
 
 def fitting(method: Method, info: ValidationInfo) -> Method:
@@ -138,6 +146,11 @@ def fitting(method: Method, info: ValidationInfo) -> Method:
     if "recipe" in given and method.recipe not in task.recipes:
         hint = nearest(method.recipe, list(task.recipes))
         raise ValueError(f"recipe {method.recipe!r} is none of {task.kind}: {hint}")
+    if method.label_names and task.outputs is None:
+        raise ValueError(
+            f"label_names {method.label_names:g}: {task.kind} has no labels whose names could be "
+            "learned; expected 0, or no `label_names`"
+        )
     defaults = {"recipe": task.recipes[0], **task.method}
     return method.model_copy(update={k: v for k, v in defaults.items() if k not in given})
 

@@ -86,8 +86,16 @@ def test_no_head_is_trained_for_texts() -> None:
         model_repo.parse(of_texts("head"))
 
 
+def test_texts_have_no_labels_whose_names_could_be_learned() -> None:
+    text = of_texts("sft").replace("recipe: sft", "label_names: 3\n  recipe: sft")
+    with pytest.raises(BadConfig, match=r"label_names 3: text-generation has no labels"):
+        model_repo.parse(text)
+
+
 def test_a_recipe_is_chosen_by_one_word_and_old_files_keep_theirs() -> None:
     assert model_repo.parse(of_recipe("head")).method.settings == {"recipe": "head", "seed": 7}
+    named = model_repo.parse(of_recipe("head\n  label_names: 3")).method
+    assert named.settings == {"recipe": "head", "seed": 7, "label_names": 3}
     both = model_repo.parse(of_recipe("auto")).method
     assert both.settings == {**model_repo.parse(TEXT).method.settings, "recipe": "auto"}
     assert [both.by(recipe).name for recipe in ("head", "classifier")] == ["head", "lora"]

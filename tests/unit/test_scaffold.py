@@ -18,7 +18,7 @@ from driftgate.errors import BadConfig
 from driftgate.labelled.reading import Labelled, read
 from driftgate.labelled.rows import Row
 from driftgate.model_repo import Mask
-from driftgate.scaffold import generation, launch, proposal, writing
+from driftgate.scaffold import baseline, generation, launch, proposal, writing
 from driftgate.scaffold.baseline import Guess
 from driftgate.scaffold.proposal import Wanted, propose
 from driftgate.slices import inside
@@ -167,6 +167,44 @@ def test_a_huge_file_launches_with_its_newest_rows() -> None:
     assert len(made.launch) == proposal.MOST_LAUNCH
     assert min(row.time or 0 for row in made.launch) > NOW - 25_000
     assert any("9,920 rows are not in the launch file" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ("right_by_name", "learned"),
+    [(0.6, 3), (0.25, 0), (0.0, 0)],  # of four labels, chance finds a quarter
+)
+def test_names_are_learned_where_they_tell_the_labels(right_by_name: float, learned: int) -> None:
+    found, draw = rows(400), random.Random(3)
+    told = [
+        replace(guess, named=guess.row.label if draw.random() < right_by_name else "other")
+        for guess in guesses(found)
+    ]
+    made = propose(found, told, Wanted("m"), 7)
+    assert made.declaration.label_names == learned
+
+
+def test_a_base_names_what_it_reads() -> None:
+    lost = [Row(text, "lost_card") for text in ("my card is lost", "somebody stole my card")]
+    refund = [Row(text, "refund") for text in ("how do I get a refund", "I want a refund")]
+    found = baseline.guesses([*lost, *refund], 7)
+    assert all(guess.named == guess.row.label for guess in found)
+
+
+def test_a_week_of_labels_asks_for_a_training() -> None:
+    pairs = [
+        proposed(rows(300), labelled_per_day=a_day).declaration.new_pairs
+        for a_day in (3.0, 30.0, 300.0, None)
+    ]
+    assert pairs == [100, 210, 480, 480]
+
+
+def test_a_rollout_of_few_labels_a_day_shows_less() -> None:
+    few, many, unknown = (
+        proposed(rows(300), labelled_per_day=a_day) for a_day in (30.0, 100.0, None)
+    )
+    margins = [made.declaration.rollout_margin for made in (few, many, unknown)]
+    assert margins == [0.1, 0.05, 0.05]
+    assert any("not worse by 0.1; by 0.05 would take weeks" in note for note in few.notes)
 
 
 def test_a_world_with_few_labels_a_day_waits_for_fewer_samples() -> None:

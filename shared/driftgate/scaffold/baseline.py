@@ -11,6 +11,7 @@ import numpy as np
 
 from driftgate.bases import MINILM, resolve
 from driftgate.classifier.serving import Classifier
+from driftgate.label_names import in_words
 from driftgate.labelled.rows import Row
 
 MOST_ROWS = 1500
@@ -24,11 +25,12 @@ CHUNK = 50
 @dataclass(frozen=True, slots=True)
 class Guess:
     """One row, what the centroids of other rows make of it, and by how much it is nearer to that
-    label than to the next (cosine)."""
+    label than to the next (cosine). named: the label whose name is nearest."""
 
     row: Row
     label: str
     margin: float
+    named: str = ""
 
     @property
     def right(self) -> bool:
@@ -40,7 +42,9 @@ def guesses(
 ) -> list[Guess]:
     """Two-fold cross-validation over a sample of rows; `progress` is told the share done, 0..1."""
     chosen = sample(rows, seed)
-    vectors = embedded([row.text for row in chosen], progress)
+    names = sorted({row.label for row in chosen})
+    vectors = embedded([*(row.text for row in chosen), *map(in_words, names)], progress)
+    named = np.argmax(vectors[: len(chosen)] @ vectors[len(chosen) :].T, axis=1)
     found: list[Guess] = []
     for half in (0, 1):
         learned = range(1 - half, len(chosen), 2)
@@ -53,7 +57,7 @@ def guesses(
             scores = centroids @ vectors[n]
             order = np.argsort(-scores)
             lead = float(scores[order[0]] - scores[order[1]]) if len(labels) > 1 else 0.0
-            found.append(Guess(chosen[n], labels[order[0]], lead))
+            found.append(Guess(chosen[n], labels[order[0]], lead, names[named[n]]))
     return found
 
 

@@ -43,6 +43,10 @@ LEAST_SLICE_SHARE = 0.1
 MOST_LAUNCH = 20_000
 LEAST_TRAINED, MOST_TRAINED = 4800, 8000
 NONE = "none"
+# As how many examples a label's name is learned. Measured on Banking77: 3 is better than 0 and 10.
+NAMED = 3
+LEAST_NEW = 100
+NARROW_MARGIN_PER_DAY = 100
 # Labelled answers a day for which the usual numbers of pairs in a rollout are meant.
 USUAL_LABELLED_PER_DAY = 30
 DEFAULTS = Declaration("", ())
@@ -114,8 +118,11 @@ def propose(rows: Sequence[Row], found: Sequence[Guess], wanted: Wanted, seed: i
         min_cases=cases(held),
         min_rows=min(DEFAULTS.min_rows, max(40, len(launch) // 2)),
         min_samples=samples(wanted.labelled_per_day),
+        rollout_margin=rollout_margin(wanted.labelled_per_day),
         frozen_baseline=wanted.frozen_baseline,
         max_rows=max_rows,
+        label_names=NAMED if telling(found) else 0,
+        new_pairs=week_of_labels(wanted.labelled_per_day, max_rows),
         replay_rows=max_rows // 2,
     )
     unused = max(wanted.rows, len(rows)) - len(launch) - len(suite)
@@ -229,6 +236,33 @@ def samples(labelled_per_day: float | None) -> tuple[int, ...]:
     return tuple(max(5, round(n * labelled_per_day / USUAL_LABELLED_PER_DAY)) for n in usual)
 
 
+def rollout_margin(labelled_per_day: float | None) -> float:
+    """What the last canary has to show. A narrow margin takes some 365 labelled answers of a
+    version that is as good, a wide one 86 (docs/rollouts.md): what lasts longer than half a week
+    makes the next version late as well."""
+    usual = DEFAULTS.rollout_margin
+    if labelled_per_day is None or labelled_per_day >= NARROW_MARGIN_PER_DAY:
+        return usual
+    return 2 * usual
+
+
+def telling(found: Sequence[Guess]) -> bool:
+    """Whether the labels' names say what belongs under them: whether they alone find at least a
+    third of what examples find, beyond what chance does."""
+    chance = 1 / max(1, len({guess.row.label for guess in found}))
+    by_name = sum(guess.named == guess.row.label for guess in found) / max(1, len(found))
+    return by_name - chance > (share_right(found) - chance) / 3 > 0
+
+
+def week_of_labels(labelled_per_day: float | None, max_rows: int) -> int:
+    """New pairs that are worth a training: those of a week, and at most a tenth of what it learns
+    from. With more of them, a model of little traffic would lag behind for weeks."""
+    tenth = max_rows // 10
+    if labelled_per_day is None:
+        return tenth
+    return max(min(LEAST_NEW, tenth), min(tenth, round(7 * labelled_per_day)))
+
+
 def reasons(
     declared: Declaration,
     suite: int,
@@ -266,6 +300,16 @@ def reasons(
     if tuple(declared.min_samples) != tuple(DEFAULTS.min_samples):
         waits = ", ".join(map(str, declared.min_samples))
         told.append(f"stages of a rollout wait for {waits} samples, since few labels come a day")
+    if declared.rollout_margin != DEFAULTS.rollout_margin:
+        told.append(
+            f"a rollout shows that a version is not worse by {declared.rollout_margin:g}; by "
+            f"{DEFAULTS.rollout_margin:g} would take weeks with so few labels a day"
+        )
+    if declared.label_names:
+        told.append(
+            f"what each label is called is learned as {declared.label_names} examples: the names "
+            "say what belongs under them"
+        )
     return told
 
 

@@ -52,12 +52,15 @@ class Declaration:
     probe_gate: float = 0.8
     min_cases: int = 80
     min_samples: Sequence[int] = (10, 10, 20)
+    rollout_margin: float = 0.05
     frozen_baseline: bool = False
     epochs: int = 4
     learning_rate: float = 0.002
+    label_names: int = 0
     recent_days: int = 56
     replay_rows: int = 2400
     max_rows: int = 4800
+    new_pairs: int = 480
     test_share: float = 0.15
     min_rows: int = 150
     tolerance: Mapping[str, float] = field(
