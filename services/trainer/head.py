@@ -55,10 +55,10 @@ def fit_head(
         TrainingFailed: the base's embeddings are no finite numbers.
     """
     cpu_started = time.process_time()
-    asked, examples = examples, [*examples, *names]
-    labels = labels_of(examples)
+    learned = [*examples, *names]
+    labels = labels_of(learned)
     adaptable(base)
-    texts = [example.text for example in examples]
+    texts = [example.text for example in learned]
 
     def read(share: float) -> None:
         progress(LOADED + (EMBEDDED - LOADED) * share, "embedding the examples")
@@ -71,7 +71,7 @@ def fit_head(
                 f"base {base.name!r} embeds some texts as what is no finite number; "
                 "expected weights that do not overflow in fp32"
             )
-        rows = rows_of(examples, labels, embeddings)
+        rows = rows_of(learned, labels, embeddings)
         done = 0
 
         def tried(penalty: float) -> None:
@@ -81,7 +81,7 @@ def fit_head(
             progress(share, f"tried penalty {penalty:.0e}")
 
         progress(EMBEDDED, "choosing the penalty")
-        fold = logistic.folds(texts[: len(asked)], seed, always=len(names))
+        fold = logistic.folds(texts[: len(examples)], seed, always=len(names))
         penalty, validation = logistic.chosen(rows, fold, tried)
         made = logistic.fit(rows, penalty)
         prototypes = centroids(embeddings, rows.targets, rows.weights.float())
@@ -91,9 +91,9 @@ def fit_head(
     return Trained(
         base_digest=base.digest,
         steps=made.steps,
-        losses=(made.loss(rows) / len(examples),),
+        losses=(made.loss(rows) / len(learned),),
         metrics={
-            "examples": len(examples),
+            "examples": len(learned),
             "classes": len(labels),
             "penalty": penalty,
             "validation_loss": validation,

@@ -46,6 +46,7 @@ NONE = "none"
 # As how many examples a label's name is learned. Measured on Banking77: 3 is better than 0 and 10.
 NAMED = 3
 LEAST_NEW = 100
+# With fewer labelled answers a day, a rollout takes the wide margin.
 NARROW_MARGIN_PER_DAY = 100
 # Labelled answers a day for which the usual numbers of pairs in a rollout are meant.
 USUAL_LABELLED_PER_DAY = 30
@@ -260,7 +261,7 @@ def week_of_labels(labelled_per_day: float | None, max_rows: int) -> int:
     tenth = max_rows // 10
     if labelled_per_day is None:
         return tenth
-    return max(min(LEAST_NEW, tenth), min(tenth, round(7 * labelled_per_day)))
+    return min(tenth, max(LEAST_NEW, round(7 * labelled_per_day)))
 
 
 def reasons(
