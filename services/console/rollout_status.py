@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -82,6 +82,7 @@ class Look:
         stage, since: the stage that it looked at, and when that began, ms.
         days: how long it had lasted, without pauses.
         samples: how many were known; sampled: of what.
+        pairs_since: from when on pairs were counted, ms; 0: from the beginning of the stage.
         reason: what was missing, as a word; empty where the rollout went on or ended.
     """
 
@@ -96,6 +97,17 @@ class Look:
     samples: int = 0
     sampled: str = ""
     questions: tuple[Question, ...] = ()
+    pairs_since: int = 0
+
+    def counted_since(self, questions: Iterable[Question]) -> int:
+        """Since when what some questions know was gathered, ms."""
+        of_pairs = {one.counted for one in questions} == {"pairs"}
+        return self.pairs_since if of_pairs and self.pairs_since else self.since
+
+    @property
+    def deciding(self) -> list[Question]:
+        """The questions that may show that the new version is not worse."""
+        return [one for one in self.questions if one.not_worse is not None]
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Look:
@@ -109,6 +121,7 @@ class Look:
             samples=numbers.get("samples", 0),
             sampled=numbers.get("sampled", ""),
             questions=tuple(map(Question.of, numbers.get("looks", ()))),
+            pairs_since=numbers.get("pairs_since", 0),
         )
 
     @classmethod
@@ -220,7 +233,8 @@ def end(look: Look, rules: Rules) -> End:
     place = stages.index(look.stage)
     stage, watch = rules.stages[place], place == len(stages) - 1
     parts = [Part("watch" if watch else "soak", rules.watch_days if watch else stage.soak)]
-    parts.append(Part(look.sampled, projected(look.samples, stage.min_samples, look)))
+    since = look.counted_since(look.deciding)
+    parts.append(Part(look.sampled, projected(look.samples, stage.min_samples, look, since)))
     if place == len(stages) - 2:
         parts.append(proof(look))
     longest = rules.max_days + (rules.watch_days if watch else 0)
@@ -237,20 +251,23 @@ def end(look: Look, rules: Rules) -> End:
 def proof(look: Look) -> Part:
     """The word that shows first that the new version is not worse."""
     parts = [
-        Part(f"evidence of {one.title}", projected(log(e.value), math.log(e.at), look))
-        for one in look.questions
+        Part(
+            f"evidence of {one.title}",
+            projected(log(e.value), math.log(e.at), look, look.counted_since([one])),
+        )
+        for one in look.deciding
         if (e := one.not_worse) is not None
     ]
     first = min(parts, key=lambda part: math.inf if part.day is None else part.day, default=None)
     return first or Part("evidence", None)
 
 
-def projected(reached: float, wanted: float, look: Look) -> float | None:
-    """The day of the stage on which `wanted` is reached, if it grows on as it did since the stage
-    began, in pauses too; None: never."""
+def projected(reached: float, wanted: float, look: Look, since: int) -> float | None:
+    """The day of the stage on which `wanted` is reached, if it grows on as it did since a time, ms,
+    in pauses too; None: never."""
     if reached >= wanted:
         return 0.0
-    grew_ms = look.time - look.since
+    grew_ms = look.time - since
     if reached <= 0 or grew_ms <= 0:
         return None
     return look.days + grew_ms / DAY_MS * (wanted - reached) / reached

@@ -11,8 +11,9 @@ what does not hang on that choice:
             people speak up, it is the same for both.
 
 A person, or a request of nobody, counts once in each stage and slice, so that one who is loud has
-one voice. Each stage is judged on its own answers. Harm that begins later in a stage is seen as
-well: from each of its days on, people are counted anew.
+one voice. Each stage is judged on its own answers; but pairs of earlier stages tell as much of who
+is right as its own, and show with them that the challenger is not worse. Harm that begins later in
+a stage is seen as well: from each of its days on, people are counted anew.
 
 *Harm* takes a version back in any stage, at any look: an e-value (`e_values.harm`) that reaches the
 threshold at which all questions together - stages, slices, metrics - are asked with a chance of
@@ -101,12 +102,14 @@ class Evidence:
     Attributes:
         both: requests that both versions answered; differ: of these, answered differently.
         behind: what the store lacks, in words; empty where it is up to date.
+        pairs_since: from when on pairs are counted, ms; 0: from the beginning of the stage.
     """
 
     comparisons: tuple[Comparison, ...] = ()
     both: int = 0
     differ: int = 0
     behind: str = ""
+    pairs_since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +371,7 @@ def told(evidence: Evidence, found: list[Look], days: float) -> dict[str, Any]:
     """For the audit."""
     return {
         "days": days,
+        "pairs_since": evidence.pairs_since,
         "both": evidence.both,
         "differ": evidence.differ,
         "looks": [asdict(look) for look in found],

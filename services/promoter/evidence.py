@@ -58,10 +58,12 @@ WHERE model = {model:String} AND version = {old:Int32} AND $when >= {since:DateT
 
 @dataclass
 class Stage:
-    """A ledger, and the last offset of each partition of each table that needs no more reading."""
+    """A trial as it was asked for, its ledger, and the last offset of each partition of each table
+    that needs no more reading."""
 
+    trial: Trial
     ledger: Ledger
-    read: dict[str, dict[int, int]] = field(default_factory=dict)
+    read: dict[str, dict[int, int]]
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Reader:
         store = self.store()
         lacking = behind(store, ticks)
         stage = self._stages.get(trial.model)
-        if stage is None or stage.ledger.trial != trial or stage.ledger.repo != repo:
+        if stage is None or stage.trial != trial or stage.ledger.repo != repo:
             if lacking:  # what is usual of a metric would hang on when it was asked
                 return Evidence(behind=lacking)
             stage = self._stages[trial.model] = begun(store, trial, repo)
@@ -100,14 +102,29 @@ class Reader:
 
 
 def begun(store: Store, trial: Trial, repo: ModelYaml) -> Stage:
-    """A stage of which nothing is read yet."""
-    stage = Stage(Ledger(trial, repo, limits(store, trial, repo)))
+    """A stage of which nothing is read yet. What was before it is left out where no pairs are
+    counted, or where it is too much to be read again: of so many rows, a stage has enough of its
+    own."""
+    pairs = repo.feedback.counted == "pairs" or repo.review.share
+    known = trial if pairs else trial._replace(begun=0)
+    read, rows = positions(store, known.first)
+    if known.begun and rows > MOST_ROWS:
+        known = trial._replace(begun=0)
+        read, _ = positions(store, known.first)
+    return Stage(trial, Ledger(known, repo, limits(store, known, repo)), read)
+
+
+def positions(store: Store, since: int) -> tuple[dict[str, dict[int, int]], int]:
+    """Of each table, the last offset of each partition before a time, ms; and how many rows of all
+    models came since."""
+    found, since_then = {}, 0
     for table, when in (("inferences", "time"), ("outcomes", "inference_time")):
-        rows = store.query(BEGINS.substitute(table=table, when=when), since=moment(trial.since))
-        stage.read[table] = {
+        rows = store.query(BEGINS.substitute(table=table, when=when), since=moment(since))
+        found[table] = {
             row["partition"]: row["before"] if row["rows"] else row["last"] for row in rows
         }
-    return stage
+        since_then += sum(row["rows"] for row in rows)
+    return found, since_then
 
 
 def read(store: Store, stage: Stage, table: str) -> int:
@@ -124,7 +141,7 @@ def read(store: Store, stage: Stage, table: str) -> int:
         model=trial.model,
         old=trial.old,
         new=trial.new,
-        since=moment(trial.since),
+        since=moment(trial.first),
         most=MOST_ROWS,
     )
     stage.ledger.add(table, rows)

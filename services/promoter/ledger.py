@@ -1,5 +1,8 @@
 """What a stage has shown, kept while it grows. Pure: rows of the store in, evidence out.
 
+Where a label judges both answers, whom chance let hear which of them changes nothing about it: such
+pairs of earlier stages count too. All else, and all harm, is of the stage alone.
+
 A look costs what is new: the people of whom something was stored since the look before, and those
 whose time to speak ended meanwhile. Who comes first, and in which order rows are read, changes
 nothing: a ledger that is filled anew says the same.
@@ -48,9 +51,10 @@ class Trial(NamedTuple):
     """Who is compared.
 
     Attributes:
-        old: the version that was there before; new: the one on trial. since: when, ms.
+        old: the version that was there before; new: the one on trial. since: of the stage, ms.
         chance: with which the new one is heard; answers by another chance, as of a router that is
             behind, are not compared.
+        begun: of its first stage, ms; 0: this is the first.
     """
 
     model: str
@@ -58,6 +62,12 @@ class Trial(NamedTuple):
     new: int
     since: int
     chance: float
+    begun: int = 0
+
+    @property
+    def first(self) -> int:
+        """When the trial began, ms."""
+        return self.begun or self.since
 
 
 @dataclass(slots=True)
@@ -200,7 +210,8 @@ class Ledger:
         for key in sorted(self._changed):
             self._again(key, until)
         self._changed.clear()
-        return Evidence(tuple(self._comparisons()), self._both, self._differ, behind)
+        found = tuple(self._comparisons())
+        return Evidence(found, self._both, self._differ, behind, self.trial.begun)
 
     def _due(self, until: int) -> list[tuple[str, Mapping[str, Any]]]:
         """Rows of until then, answers first: what is said waits for what it is about."""
@@ -251,8 +262,9 @@ class Ledger:
 
     def _beside(self, asked: Asked, output: str) -> None:
         asked.other = output
-        self._both += 1
-        self._differ += output != asked.heard
+        if asked.at >= self.trial.since:
+            self._both += 1
+            self._differ += output != asked.heard
         self._changed.add(asked.key)
 
     def _outcome(self, row: Mapping[str, Any]) -> None:
@@ -295,9 +307,11 @@ class Ledger:
         """What a person adds to each comparison, and when the next of it is known, ms."""
         found, closes = [], []
         for question in self._questions:
-            answers = [(one.slices, t) for one in own if (t := question.ask(one))]
+            of_trial = [(one, t) for one in own if (t := question.ask(one))]
+            of_stage = [(one, t) for one, t in of_trial if one.at >= self.trial.since]
+            answers = of_trial if question.counted == "pairs" else of_stage
             for of in self._slices:
-                told = sorted(t for slices, t in answers if of in slices)
+                told = sorted(t for one, t in answers if of in one.slices)
                 if not told:
                     continue
                 first = told[0].when
@@ -307,13 +321,14 @@ class Ledger:
                     mean([one.worse for one in day]),
                     mean([one.usual for one in day]),
                 )
+                now = sorted(t for one, t in of_stage if of in one.slices)
                 found.append(
                     Said(
                         name=question.name,
                         slice=of,
-                        events=tuple(self._first_each_day(told)),
+                        events=tuple(self._first_each_day(now)),
                         unit=unit if known <= until else None,
-                        of_new=own[0].of_new,
+                        of_new=answers[0][0].of_new,
                     )
                 )
                 if known > until:

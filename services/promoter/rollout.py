@@ -397,7 +397,7 @@ def on_counts(state: State, counts: ServingCounts, at: Situation) -> Step:
     trial_on = trial(state)
     if trial_on is None:
         return Step(state)
-    found = failing(at.counts, *trial_on[:2])
+    found = failing(at.counts, *trial_on)
     if found.e_value < 1 / (at.readable.harm_alpha if at.readable else HARM_ALPHA):
         return Step(state)
     return roll_back(state, at, found.summary, found.numbers)
@@ -562,7 +562,8 @@ def enter(
 ) -> Step:
     """Into stage number `place`; in the last one the challenger becomes champion."""
     stage, version = at.rules.stages[place].name, state.challenger
-    moves: dict[str, Any] = {"stage": stage}
+    begun = state.begun if state.stage != LOADING else max(at.now, state.time)
+    moves: dict[str, Any] = {"stage": stage, "begun": begun}
     if place == len(at.rules.stages) - 1:
         moves |= {"champion": version, "challenger": None, "previous": state.champion}
     told = f"to stage {stage}: {summary}"
@@ -635,12 +636,14 @@ def hold(state: State, reason: str, summary: str, numbers: Mapping[str, Any] | N
 
 def changed(state: State, at: Situation, summary: str, **moves: Any) -> State:
     """The next state: its epoch grows beyond that of state and routing, since a router refuses two
-    records of one; time does not go back; versions of no use are dropped."""
+    records of one; time does not go back; what is of no use any more is dropped."""
     now = max(at.now, state.time)
     after = replace(state, **{"since": now, "held_ms": 0, "summary": summary, **moves})
     used = {after.champion, after.challenger, after.previous, FROZEN_BASELINE}
     kept = {version: release for version, release in after.versions.items() if version in used}
-    return replace(after, epoch=max(state.epoch, at.routed) + 1, time=now, versions=kept)
+    begun = 0 if after.challenger is None or after.stage == LOADING else after.begun
+    epoch = max(state.epoch, at.routed) + 1
+    return replace(after, epoch=epoch, time=now, versions=kept, begun=begun)
 
 
 def amended(state: State, at: Situation, summary: str, **moves: Any) -> State:
@@ -670,11 +673,11 @@ COMMANDS: Mapping[str, Callable[[State, Command, Situation, str], Outcome]] = {
 }
 
 
-def trial(state: State) -> tuple[int, int, int] | None:
-    """Who is compared at present: the version that was there before, the one on trial, and since
-    when, ms: each stage by itself. None while nobody is."""
+def trial(state: State) -> tuple[int, int] | None:
+    """Who is compared at present: the version that was there before, and the one on trial. None
+    while nobody is."""
     if state.champion is None or state.stage in {IDLE, LOADING}:
         return None
     if state.challenger is not None:
-        return state.champion, state.challenger, state.since
-    return (state.previous, state.champion, state.since) if state.previous else None
+        return state.champion, state.challenger
+    return (state.previous, state.champion) if state.previous else None

@@ -171,7 +171,7 @@ class Promoter:
         if on is None or isinstance(declared, BadInput):
             return Evidence()
         chance = live(state, declared.rollout).get(on[1], 0) / BUCKETS
-        trial_on = Trial(state.model, *on, chance)
+        trial_on = Trial(state.model, *on, state.since, chance, state.begun)
         return self.evidence.look(trial_on, declared, tuple(views.ticks), now)
 
     def observe(self, sent: Sequence[AnyEvent], views: Views) -> None:
@@ -209,7 +209,7 @@ def counts(state: State, views: Views) -> tuple[ServingCounts, ...]:
     on = trial(state)
     if on is None:
         return ()
-    both = set(on[:2])
+    both = set(on)
     return tuple(
         one
         for _, one in sorted(views[ServingCounts].items())

@@ -17,7 +17,8 @@ IDLE = "idle"
 LOADING = "loading"
 # The version trained on launch data, which never changes.
 FROZEN_BASELINE = 1
-HELD = "held_ms"
+# Of the state, what the record tells beside the release of the version on trial.
+BESIDE = ("held_ms", "begun")
 
 OnBase = TypeVar("OnBase", "Release", Verdict)
 Repos = Mapping[str, ModelYaml | BadInput]
@@ -66,6 +67,7 @@ class State:
     Attributes:
         held_ms: how long the stage had been paused when the state last changed. The record tells it
             beside the release of the version on trial, where it is not 0.
+        begun: when the first stage of the challenger began, ms; told likewise. 0: not known.
     """
 
     model: str
@@ -90,6 +92,7 @@ class State:
     prompts: Mapping[str, str] = field(default_factory=dict)
     time: int = 0
     held_ms: int = 0
+    begun: int = 0
 
     @classmethod
     def of(cls, record: events.Rollout) -> State:
@@ -98,7 +101,8 @@ class State:
         fields = record.as_dict()
         known = {"repo_hash": record.repo_hash}
         releases = {int(at): known | json.loads(told) for at, told in record.versions.items()}
-        fields["held_ms"] = sum(release.pop(HELD, 0) for release in releases.values())
+        for name in BESIDE:
+            fields[name] = sum(release.pop(name, 0) for release in releases.values())
         fields["versions"] = {version: Release(**told) for version, told in releases.items()}
         fields |= {
             "quarantined": record.quarantined,
@@ -112,11 +116,10 @@ class State:
         """The `rollouts` record of this state."""
         fields = asdict(self)
         fields["words"] = fields.pop("summary")
-        held, tried = fields.pop("held_ms"), self.challenger or self.champion
+        told = {name: number for name in BESIDE if (number := fields.pop(name))}
+        tried = self.challenger or self.champion
         fields["versions"] = {
-            str(version): json.dumps(
-                asdict(release) | ({HELD: held} if held and version == tried else {})
-            )
+            str(version): json.dumps(asdict(release) | (told if version == tried else {}))
             for version, release in sorted(self.versions.items())
         }
         fields["waiting"] = json.dumps(asdict(self.waiting)) if self.waiting else ""

@@ -372,6 +372,14 @@ def test_a_stage_that_was_paused_ends_so_much_later_and_what_grew_meanwhile_coun
     assert found.given_up == DAY + round(RULES.max_days * DAY_MS)
 
 
+def test_pairs_grew_since_the_first_stage_began() -> None:
+    """200 of 400 in the three days before the stage and its own two."""
+    at = replace(look(known=200, counted="pairs"), pairs_since=DAY - 3 * DAY_MS)
+    assert end(at, RULES).last == Part("samples", 2 + 5)
+    heard = replace(look(known=200), pairs_since=DAY - 3 * DAY_MS)
+    assert end(heard, RULES).last == Part("samples", 2 + 2), "of the stage alone"
+
+
 def test_of_two_words_the_one_that_proves_first_counts() -> None:
     users, reviewers = look(known=800, e=2.0).questions[0], look(e=30.0).questions[0]
     both = replace(look(known=800), questions=(users, replace(reviewers, name=REVIEW)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from driftgate.config import Settings
 from driftgate.events import DAY_MS, HOUR_MS
 from driftgate.model_repo import ModelYaml
 from driftgate.store import Store, migrate
+from services.promoter import evidence as promoter_evidence
 from services.promoter import ledger
 from services.promoter.canary_analysis import OUTCOMES, REVIEW, Comparison, Evidence
 from services.promoter.evidence import Reader
@@ -159,8 +160,8 @@ def stored(store: Store, found: list[Asked], *more: dict[str, Any]) -> None:
     store.append("outcomes", numbered([outcome_row(one) for one in found if one.label]))
 
 
-def look(store: Store, declared: ModelYaml, until: int = END) -> Evidence:
-    return Reader(lambda: store).look(TRIAL, declared, (), until)
+def look(store: Store, declared: ModelYaml, until: int = END, trial: Trial = TRIAL) -> Evidence:
+    return Reader(lambda: store).look(trial, declared, (), until)
 
 
 def comparison(evidence: Evidence, name: str, slice_: str = "all") -> Comparison:
@@ -243,6 +244,51 @@ def test_labels_judge_both_answers_and_reviews_are_a_stream_of_their_own(store: 
             own[0].said + (DAY_MS if own[0].person else 0) <= END for own in people.values()
         )
         assert done.known == closed
+
+
+def test_pairs_of_earlier_stages_count_and_harm_is_of_the_stage(store: Store) -> None:
+    """The stage began on the fourth day of the trial."""
+    found = [one for one in asked(4) if one.kind != "review"]
+    stored(store, found)
+    whole, begins = comparison(look(store, repo("labels")), OUTCOMES), NOW + 3 * DAY_MS
+    trial = TRIAL._replace(since=begins, begun=NOW)
+    alone = comparison(look(store, repo("labels"), trial=trial._replace(begun=0)), OUTCOMES)
+    evidence = look(store, repo("labels"), trial=trial)
+    done = comparison(evidence, OUTCOMES)
+    assert done.units == whole.units and done.known > alone.known > 0
+    assert (done.events, done.later) == (alone.events, alone.later)
+    of_stage = [one for one in found if one.time >= begins]
+    assert evidence.both == len(of_stage)
+    assert evidence.differ == sum(one.heard != one.other for one in of_stage)
+    assert evidence.pairs_since == NOW
+
+
+@pytest.mark.parametrize("profile", ["complaints", "thumbs"])
+def test_what_people_say_of_what_they_heard_is_of_the_stage(store: Store, profile: str) -> None:
+    begins = NOW + 3 * DAY_MS
+    stored(store, [replace(one, of_new=one.of_new and one.time >= begins) for one in asked(3)])
+    trial = TRIAL._replace(since=begins)
+    alone = look(store, repo(profile, share=0.1), trial=trial)
+    begun = look(store, repo(profile, share=0.1), trial=trial._replace(begun=NOW))
+    assert comparison(begun, OUTCOMES) == comparison(alone, OUTCOMES)
+    assert comparison(begun, OUTCOMES, SLICE) == comparison(alone, OUTCOMES, SLICE)
+    assert comparison(begun, REVIEW).known > comparison(alone, REVIEW).known
+    assert look(store, repo(profile), trial=trial._replace(begun=NOW)).pairs_since == 0
+
+
+def test_of_much_traffic_a_stage_has_enough_of_its_own(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(store, [one for one in asked(4) if one.kind != "review"])
+    monkeypatch.setattr(promoter_evidence, "MOST_ROWS", 1000)
+    trial = TRIAL._replace(since=NOW + 3 * DAY_MS, begun=NOW)
+    reader = Reader(lambda: store)
+    for _ in range(4):
+        found = reader.look(trial, repo("labels"), (), END)
+    alone = Reader(lambda: store)
+    for _ in range(4):
+        expected = alone.look(trial._replace(begun=0), repo("labels"), (), END)
+    assert found == expected and not found.behind
 
 
 def sign(one: Asked) -> float:

@@ -319,7 +319,7 @@ def test_a_challenger_is_held_or_taken_back(
 def test_a_new_champion_that_harms_goes_back_by_itself() -> None:
     done = tick(state("full"), 2, BAD)
     assert (shape(done.state), done.state.quarantined) == ((1, None, IDLE, None), ("d2",))
-    assert trial(state("full")) == (1, 2, DAY)
+    assert trial(state("full")) == (1, 2)
 
 
 def test_loading_ends_when_the_routers_hold_the_challenger() -> None:
@@ -713,6 +713,19 @@ def test_all_pauses_of_a_stage_count_whatever_changes_meanwhile() -> None:
     assert (at.stage, at.held_ms) == ("canary-5", 0)
     assert only(tick(at, 4.2)).numbers["reason"] == "soak"
     assert tick(at, 4.25).state.stage == "half"
+
+
+def test_a_trial_begins_with_its_first_stage_and_ends_with_the_last() -> None:
+    at = react(state(), verdict(3), 1).state
+    assert (at.stage, at.begun) == ("loading", 0)
+    at = tick(at, 2).state
+    assert (at.stage, at.begun) == ("shadow", DAY + 2 * DAY_MS)
+    at = State.of(tick(at, 3).state.record())
+    assert (at.stage, at.begun) == ("canary-5", DAY + 2 * DAY_MS)
+    newer = react(at, verdict(4), 3.5).state
+    assert (newer.challenger, newer.stage, newer.begun) == (4, "loading", 0)
+    assert react(at, command("rollback"), 3.5).state.begun == 0
+    assert tick(tick(at, 4).state, 5).state.begun == 0, "who watches compares anew"
 
 
 def test_a_rollout_that_begins_paused_has_all_its_time_when_it_is_resumed() -> None:
