@@ -31,6 +31,7 @@ from driftgate.events import ServingCounts
 from services.promoter.error_rates import failing
 
 DECIDES = ("labels", "complaints", "corrections")
+SCARCE = ("thumbs", "review")
 SEED = 20_261
 FAST_SHARE, FAST_REQUESTS = 0.05, 40_000
 
@@ -40,14 +41,18 @@ Judge = Callable[[Answers, Setting], Ended]
 def run(args: list[str]) -> list[Figure]:
     parser = argparse.ArgumentParser(prog="make bench NAME=canary-judge")
     parser.add_argument("--repetitions", type=int, default=2000)
+    parser.add_argument("--profiles", nargs="+", choices=list(PROFILES), help="of these alone")
     given = parser.parse_args(args)
-    return [*figures(given.repetitions), *fast_lane(given.repetitions)]
+    found = [Figure("repetitions of each", f"{given.repetitions:,}")]
+    found += by_profile(given.profiles or list(PROFILES), given.repetitions)
+    if given.profiles is None:
+        found += [*beside(given.repetitions), *fast_lane(given.repetitions)]
+    return found
 
 
-def figures(repetitions: int) -> Iterator[Figure]:
-    yield Figure("repetitions of each", f"{repetitions:,}")
-    for name, profile in PROFILES.items():
-        base, judge = Setting(profile), promoter(profile.name)
+def by_profile(names: list[str], repetitions: int) -> Iterator[Figure]:
+    for name in names:
+        base, judge = Setting(PROFILES[name]), promoter(PROFILES[name].name)
         settings = {
             "equal": base,
             "equal, drifting": base.with_(drifts=True),
@@ -62,7 +67,12 @@ def figures(repetitions: int) -> Iterator[Figure]:
         }
         yield from equal(name, {w: e for w, e in ends.items() if w.startswith("equal")})
         yield from worse(name, ends)
-    yield from enough(repetitions)
+    for name in filter(SCARCE.__contains__, names):
+        yield enough(name, repetitions)
+
+
+def beside(repetitions: int) -> Iterator[Figure]:
+    """What others make of complaints."""
     for title, rule in others().items():
         for what, shift in (("equal", 0.0), ("20 points worse", 0.2), ("10 points worse", 0.1)):
             setting = Setting(PROFILES["complaints"], worse=shift)
@@ -130,18 +140,15 @@ def worse(name: str, ends: dict[str, list[Ended]]) -> Iterator[Figure]:
     yield Figure(f"{name}, {what}: taken back", f"{share(ends[what], 'harm'):.0%}")
 
 
-def enough(repetitions: int) -> Iterator[Figure]:
+def enough(name: str, repetitions: int) -> Figure:
     """Where feedback is scarce: the traffic at which at most 5 % of equal versions are given up."""
-    for name in ("thumbs", "review"):
-        judge = promoter(name)
-        for per_day in (400, 800, 1600, 3200, 6400):
-            setting = Setting(PROFILES[name], per_day=per_day)
-            ends = played(judge, setting, min(repetitions, 200), f"{name}: {per_day} a day")
-            if share(ends, "given up") <= 0.05:
-                yield Figure(f"{name}: enough traffic", f"{per_day:,} heard answers a day")
-                break
-        else:
-            yield Figure(f"{name}: enough traffic", "more than 6,400 heard answers a day")
+    judge = promoter(name)
+    for per_day in (400, 800, 1600, 3200, 6400):
+        setting = Setting(PROFILES[name], per_day=per_day)
+        ends = played(judge, setting, min(repetitions, 200), f"{name}: {per_day} a day")
+        if share(ends, "given up") <= 0.05:
+            return Figure(f"{name}: enough traffic", f"{per_day:,} heard answers a day")
+    return Figure(f"{name}: enough traffic", "more than 6,400 heard answers a day")
 
 
 def fast_lane(repetitions: int) -> Iterator[Figure]:

@@ -144,7 +144,7 @@ def rollout(world: Answers, setting: Setting, repo: ModelYaml) -> Ended:
         last = place == len(stages) - 1
         share = 1 - repo.rollout.hold_back / 100 if last else stage.percent / 100
         hears = world.ticket < share
-        known = becomes_known(world, setting, since, share, hears)
+        known = becomes_known(world, setting, since, share, hears, since if last else 0.0)
         (look,) = looks(Evidence((Comparison(name, known.counted),)), repo)
         soak = repo.rollout.watch_days if last else stage.soak
         leaves = max(since + soak * DAY, samples(world, known, since, share, stage.min_samples))
@@ -187,16 +187,18 @@ def agree(
 
 
 def becomes_known(
-    world: Answers, setting: Setting, since: float, share: float, hears: Bools
+    world: Answers, setting: Setting, since: float, share: float, hears: Bools, pairs_since: float
 ) -> Known:
-    """By the rules of the promoter's evidence, of answers from `since` on."""
+    """By the rules of the promoter's evidence, of answers from `since` on; that a version is not
+    worse, by pairs from `pairs_since` on."""
     profile = setting.profile.name
     speaks = said(world, setting, hears) & (world.time >= since)
     if profile in {"labels", "review"}:
         worse = world.old_right.astype(float) - world.new_right
         none = np.zeros(len(worse))
         blames = blamed(world, since, speaks & (worse != 0), 0.5, worse > 0)
-        units = counted_people(world, world.told, worse, none, speaks, 0.0)
+        pairs = said(world, setting, hears) & (world.time >= pairs_since)
+        units = counted_people(world, world.told, worse, none, pairs, 0.0)
         return Known("pairs", blames, units, 1.0)
     counted: Counted = "told" if profile == "thumbs" else "heard"
     if share == 0:

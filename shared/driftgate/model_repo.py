@@ -33,7 +33,7 @@ from driftgate.events import HOUR_MS
 from driftgate.feedback_profiles import Counted, Profile, counted, silence_is_right
 from driftgate.repo_file import READ, files_of
 from driftgate.slices import ALL
-from driftgate.suites import FrozenSuite, Part
+from driftgate.suites import FrozenSuite, Part, Text
 from driftgate.tasks import Declared, task_of
 
 if TYPE_CHECKING:  # `driftgate check` stores nothing, and need not wait for the store's import
@@ -237,7 +237,7 @@ class Monitor(Part):
     """One watched signal. `value` says what of it, by a name in `driftgate.signals`, by one of the
     task's own, or for input by that of a feature."""
 
-    name: str
+    name: Text
     signal: signals.About
     value: str
     slices: list[SliceName] = Field(default=[ALL])
@@ -339,7 +339,7 @@ MonthDay = Annotated[str, Field(pattern=r"^\d\d-\d\d$"), AfterValidator(real_day
 class Season(Part):
     """Days of each year on which the world differs and comes back, such as Christmas. UTC."""
 
-    name: str
+    name: Text
     begin: MonthDay = Field(
         validation_alias=AliasChoices("begin", "from"), description="first day, mm-dd"
     )
@@ -488,7 +488,7 @@ Days = Annotated[float, Field(ge=0), BeforeValidator(days)]
 class Stage(Part):
     """One step of a rollout."""
 
-    name: str
+    name: Text
     percent: Annotated[float, Field(ge=0, le=100)] = Field(description="live traffic, 0: shadow")
     soak: Days = Field(
         1,
@@ -508,7 +508,7 @@ class Metric(Part):
     """A number beside the outcomes by which a challenger is judged. Where it is worse than `limit`,
     or the champion's `quantile`, the answer counts as bad, and bad answers are compared."""
 
-    name: str = Field(
+    name: Text = Field(
         description="latency_ms, tokens, cost, refused, broken, or one that the app sends as "
         "feedback of kind metric"
     )

@@ -286,7 +286,7 @@ def slices_of(row: Mapping[str, Any], task: Task, where: str) -> dict[str, str]:
 class Part(BaseModel):
     """What a user writes in YAML; an unknown key is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Text = Annotated[str, Field(min_length=1)]

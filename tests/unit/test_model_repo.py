@@ -40,6 +40,8 @@ def line_of(fragment: str, text: str) -> int:
         ("cadence_days: null", "learned_seasons: wiat", "did you mean 'wait'?"),
         ("cadence_days: null", "budget: {runs: 0}", "greater than or equal to 1"),
         ("cadence_days: null", "quiet: [{begin: '25:00', end: '06:00'}]", "should match pattern"),
+        ("cooldown_days: 7", "cooldown_days: .inf", "finite number"),
+        ("  - name: shares", "  - name: ''", "at least 1 character"),
         ("  - name: shares", "  - name: errors", "need different names"),
     ],
 )
