@@ -67,8 +67,7 @@ def by_profile(names: list[str], repetitions: int) -> Iterator[Figure]:
         }
         yield from equal(name, {w: e for w, e in ends.items() if w.startswith("equal")})
         yield from worse(name, ends)
-    for name in filter(SCARCE.__contains__, names):
-        yield enough(name, repetitions)
+    yield from (enough(name, repetitions) for name in names if name in SCARCE)
 
 
 def beside(repetitions: int) -> Iterator[Figure]:

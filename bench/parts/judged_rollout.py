@@ -192,12 +192,13 @@ def becomes_known(
     """By the rules of the promoter's evidence, of answers from `since` on; that a version is not
     worse, by pairs from `pairs_since` on."""
     profile = setting.profile.name
-    speaks = said(world, setting, hears) & (world.time >= since)
+    spoken = said(world, setting, hears)
+    speaks = spoken & (world.time >= since)
     if profile in {"labels", "review"}:
         worse = world.old_right.astype(float) - world.new_right
         none = np.zeros(len(worse))
         blames = blamed(world, since, speaks & (worse != 0), 0.5, worse > 0)
-        pairs = said(world, setting, hears) & (world.time >= pairs_since)
+        pairs = spoken & (world.time >= pairs_since)
         units = counted_people(world, world.told, worse, none, pairs, 0.0)
         return Known("pairs", blames, units, 1.0)
     counted: Counted = "told" if profile == "thumbs" else "heard"

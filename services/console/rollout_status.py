@@ -255,7 +255,7 @@ def proof(look: Look) -> Part:
             f"evidence of {one.title}",
             projected(log(e.value), math.log(e.at), look, look.counted_since([one])),
         )
-        for one in look.deciding
+        for one in look.questions
         if (e := one.not_worse) is not None
     ]
     first = min(parts, key=lambda part: math.inf if part.day is None else part.day, default=None)
